@@ -1,0 +1,51 @@
+package parley
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrHangUp is returned by a Handler, bare or wrapped, to end the
+	// conversation in good order: the reply is sent, then the session closes.
+	ErrHangUp = errors.New("parley: hang up")
+
+	// ErrTooLong is returned by a Framing, and by Client.Receive, for a message
+	// over the limit. The rest of the message is still unread, so the connection
+	// is of no further use.
+	ErrTooLong = errors.New("parley: message longer than the limit")
+
+	// ErrServerClosed is returned by Serve and ServeConn once Shutdown or Close
+	// has been called.
+	ErrServerClosed = errors.New("parley: server closed")
+
+	// ErrRefused is returned, wrapped, by ServeConn for a connection over
+	// MaxSessions or MaxSessionsPerIP. The peer has been told and hung up on.
+	ErrRefused = errors.New("parley: connection refused by a session limit")
+
+	// ErrOutOfStep is returned by Client.Do when replies can no longer be told
+	// apart: an earlier Do was cut off, or a message was already there before the
+	// request was written. Send and Receive still work; for Do, dial again.
+	ErrOutOfStep = errors.New("parley: replies out of step with requests")
+)
+
+// A PanicError is the Err of a closed event whose handler panicked.
+type PanicError struct {
+	Value any    // what the handler panicked with
+	Stack []byte // as debug.Stack returned it; holds newlines
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
+
+// A DrainError says whom a Shutdown had to cut because the context it was given
+// ended before they were done.
+type DrainError struct {
+	Cut []*Session // the sessions that were still owed a reply, by number
+	Err error      // the context's cause
+}
+
+func (e *DrainError) Error() string {
+	return fmt.Sprintf("parley: drain cut %d sessions: %v", len(e.Cut), e.Err)
+}
+
+func (e *DrainError) Unwrap() error { return e.Err }

@@ -1,0 +1,3 @@
+module github.com/parley-tcp/parley
+
+go 1.26

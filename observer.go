@@ -1,0 +1,239 @@
+package parley
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// An Observer is told of every event. The event is valid during the call only.
+// One session's events come in order, one at a time; several sessions call at the
+// same time. An observer that is slow holds back the session that calls it.
+type Observer interface {
+	Observe(*Event)
+}
+
+// ObserverFunc makes an Observer of a function.
+type ObserverFunc func(*Event)
+
+// Observe calls f.
+func (f ObserverFunc) Observe(e *Event) { f(e) }
+
+// Observers joins several into one that tells each in turn. Nil ones are left out.
+func Observers(all ...Observer) Observer {
+	var list observers
+	for _, o := range all {
+		if o != nil {
+			list = append(list, o)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return list
+}
+
+type observers []Observer
+
+func (list observers) Observe(e *Event) {
+	for _, o := range list {
+		o.Observe(e)
+	}
+}
+
+// An Event is something that happened to a session, or to the server. Which
+// fields are set depends on its kind.
+type Event struct {
+	Kind    EventKind
+	Time    time.Time
+	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
+	Seq     uint64        // the request's number; when Closed, how many requests there were
+	Body    []byte        // Received: the request. Replied: the reply. Unfinished: what is there
+	Took    time.Duration // Replied: since Received. Closed: since Opened
+	Reason  CloseReason   // of Closed and Refused
+	Err     error         // behind Reason, and of AcceptFailed; may be nil
+}
+
+// An EventKind says what happened. New ones may come: ignore those you do not know.
+type EventKind uint8
+
+const (
+	// Opened: a connection was accepted and became a session.
+	Opened EventKind = iota + 1
+	// Received: a whole request is there; its reply is not yet made.
+	Received
+	// Replied: the write that took the last byte of this reply has returned. It
+	// does not say that the peer read it.
+	Replied
+	// Closed: the session is over; every reply that will be written has been. Told
+	// before the peer can see the end of file.
+	Closed
+	// Refused: a connection over a session limit was told so and hung up on.
+	Refused
+	// Unfinished: the bytes of a request have waited two seconds for the rest of it.
+	// At most once a session.
+	Unfinished
+	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
+	AcceptFailed
+)
+
+var kindNames = [...]string{
+	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
+	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
+}
+
+// String returns the kind as docs/events.md names it, such as "received".
+func (k EventKind) String() string { return nameOf(kindNames[:], int(k)) }
+
+// A CloseReason says why a session ended, or why a connection was refused.
+type CloseReason uint8
+
+const (
+	EndOfFile        CloseReason = iota + 1 // the peer closed in good order
+	Blank                                   // the peer sent an empty request
+	NoRequest                               // the peer closed and had never sent a byte
+	Truncated                               // the peer closed inside a request
+	Reset                                   // the connection was reset
+	IdleTimeout                             // nothing came for IdleTimeout
+	FirstByteTimeout                        // nothing ever came
+	RequestTimeout                          // a request was not finished in RequestTimeout
+	WriteTimeout                            // the peer does not read its replies
+	TooLong                                 // a request was over MaxRequest
+	HandlerError                            // the handler failed or panicked, or its reply could not be framed
+	HangUp                                  // the handler returned ErrHangUp
+	Draining                                // Shutdown: everything read was answered
+	DrainCut                                // Shutdown ran out of time
+	ServerClosed                            // Close was called
+	IOError                                 // any other error of the connection
+
+	Full  // refused: MaxSessions
+	PerIP // refused: MaxSessionsPerIP
+)
+
+var reasonNames = [...]string{
+	EndOfFile: "eof", Blank: "blank", NoRequest: "no_request", Truncated: "truncated",
+	Reset: "reset", IdleTimeout: "idle_timeout", FirstByteTimeout: "first_byte_timeout",
+	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long",
+	HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
+	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
+	Full: "full", PerIP: "per_ip",
+}
+
+// String returns the reason as docs/events.md names it, such as "idle_timeout".
+func (r CloseReason) String() string { return nameOf(reasonNames[:], int(r)) }
+
+func nameOf(names []string, i int) string {
+	if i < len(names) && names[i] != "" {
+		return names[i]
+	}
+	return "unknown"
+}
+
+// A Session is one conversation with one peer. It is never reused, and safe to use
+// from any goroutine, also after its end.
+type Session struct {
+	// Data is the handler's own; the package does not look at it.
+	Data any
+
+	number        uint64
+	opened        time.Time
+	remote, local endpoint
+
+	mu     sync.Mutex
+	ctx    context.Context // made at the first call of Context
+	cancel context.CancelCauseFunc
+	ended  error // why the context ends, once it does
+}
+
+// Number counts the sessions of a server from 1, in the order of acceptance. It is
+// 0 for a refused connection.
+func (s *Session) Number() uint64 { return s.number }
+
+// Opened is when the connection was accepted.
+func (s *Session) Opened() time.Time { return s.opened }
+
+// RemoteAddr is the peer's address; an IPv4 one is never mapped into IPv6.
+func (s *Session) RemoteAddr() net.Addr { return s.remote.addr() }
+
+// LocalAddr is the address that the peer dialled, as this host sees it.
+func (s *Session) LocalAddr() net.Addr { return s.local.addr() }
+
+// AppendRemote appends the peer's address as text, without allocating.
+func (s *Session) AppendRemote(dst []byte) []byte { return s.remote.appendTo(dst) }
+
+// AppendLocal appends this host's address as text, without allocating.
+func (s *Session) AppendLocal(dst []byte) []byte { return s.local.appendTo(dst) }
+
+// Context ends when the session does: by Close, by a drain that cut, or when an
+// error is seen on the socket, which happens at the next read or write. The peer's
+// end of file alone does not end it, since that is a half-close: the peer may well
+// wait for its replies. context.Cause gives the reason.
+func (s *Session) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+		if s.ended != nil {
+			s.cancel(s.ended)
+		}
+	}
+	return s.ctx
+}
+
+// end ends the session's context for the given cause. Only the first call counts.
+func (s *Session) end(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return
+	}
+	s.ended = cause
+	if s.cancel != nil {
+		s.cancel(cause)
+	}
+}
+
+// An endpoint is one end's address: a net.Addr is built of it only when somebody
+// asks.
+type endpoint struct {
+	ip    netip.AddrPort // of a TCP peer, IPv4 unmapped
+	other net.Addr       // any other, and nil if there is none
+}
+
+func endpointOf(a net.Addr) endpoint {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		ap := tcp.AddrPort()
+		return endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
+	}
+	return endpoint{other: a}
+}
+
+func (e endpoint) addr() net.Addr {
+	if e.ip.IsValid() {
+		return net.TCPAddrFromAddrPort(e.ip)
+	}
+	return e.other
+}
+
+// appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
+// no path of its own and is called unix.
+func (e endpoint) appendTo(dst []byte) []byte {
+	if e.ip.IsValid() {
+		return e.ip.AppendTo(dst)
+	}
+	unix, ok := e.other.(*net.UnixAddr)
+	switch {
+	case e.other == nil:
+		return append(dst, "unknown"...)
+	case !ok:
+		return append(dst, e.other.String()...)
+	case unix.Name == "" || unix.Name == "@":
+		return append(dst, "unix"...)
+	}
+	return append(append(dst, "unix:"...), unix.Name...)
+}

@@ -1,0 +1,351 @@
+package parley
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	maxUnsentReplies  = 1024            // replies made and not yet written, beside Server.MaxUnsent
+	unfinishedAfter   = 2 * time.Second // how long a begun request waits before Unfinished is told
+	unsentAge         = 6               // the oldest unsent byte may be this many WriteTimeouts old
+	framingAllowance  = 4 << 10         // what a framing may put around a body of the full limit
+	requestTooLongFmt = "Error: request longer than %d bytes"
+)
+
+// A conversation is one session's protocol: bytes in, bytes out. It does no I/O
+// and has no goroutine, no lock and no clock. An engine owns the socket and the
+// buffers and calls, in this order:
+//
+//	open    once
+//	read    when bytes or the end of file have come, with the time
+//	answer  with all bytes held; again after a flush while it needs room
+//	wrote   after each write, with what the socket took and the time
+//	expire  when its deadline has come
+//	close   once it is over and what it owes is written
+//
+// Times are kept as durations since the session was opened.
+type conversation struct {
+	*settings
+	session *Session
+	handler Handler
+
+	phase  phase
+	reason CloseReason // why it is over
+	err    error       // behind reason; may be nil
+
+	seq     uint64 // requests received
+	scanned int    // bytes at the start of the input that hold no end of a request
+
+	heard    bool // a byte has come
+	begun    bool // a request has begun and is not whole
+	hinted   bool // Unfinished was told
+	draining bool // over as soon as all that was read is answered
+	stalled  bool // a write is pending
+
+	arrived time.Duration // the last read
+	stopped time.Duration // since when nothing was read: the last read, or the last flush
+	clock   time.Duration // from when the clock for input counts; it stands still while nothing is read
+	stall   time.Duration // since when a write is pending
+	taken   time.Duration // when the socket last took a byte of it
+}
+
+// A phase says what a conversation waits for.
+type phase uint8
+
+const (
+	needsInput phase = iota // has answered all that is whole
+	needsRoom               // holds whole requests; answer again when the outbox is flushed
+	over                    // flush the outbox, then close
+	broken                  // close now; what is unsent is lost
+)
+
+// An outbox holds the replies a session is owed until the socket has taken them.
+// The engine lends one to a conversation while there is something in it.
+type outbox struct {
+	buf   []byte
+	sent  int    // how much of buf the socket has taken
+	marks []mark // the replies in buf
+	told  int    // how many of them the observer knows as replied
+
+	req   Request // scratch: handlers and observers get pointers
+	event Event
+}
+
+// A mark says where a reply lies in the outbox.
+type mark struct {
+	seq        uint64
+	arrived    time.Duration
+	start, end int // of the body
+	last       int // behind the framing's ending
+}
+
+func (o *outbox) unsent() []byte { return o.buf[o.sent:] }
+
+func (o *outbox) flushed() bool { return o.sent == len(o.buf) && o.told == len(o.marks) }
+
+func (o *outbox) reset() {
+	o.buf, o.marks = o.buf[:0], o.marks[:0]
+	o.sent, o.told = 0, 0
+	o.req, o.event = Request{}, Event{}
+}
+
+func (c *conversation) open() {
+	if c.observer != nil {
+		c.observer.Observe(&Event{Kind: Opened, Time: c.session.opened, Session: c.session})
+	}
+}
+
+// read notes that bytes, or the end of file, have come.
+func (c *conversation) read(n int, now time.Time) {
+	c.heard = c.heard || n > 0
+	c.arrived = c.since(now)
+	c.stopped = c.arrived
+}
+
+// answer answers the whole requests at the start of in, which is all that is held,
+// and reports how many bytes they took up. It stops when the outbox is full.
+func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
+	for c.phase < over {
+		if len(out.buf) >= c.maxUnsent || len(out.marks) >= maxUnsentReplies {
+			c.phase = needsRoom
+			return used
+		}
+		rest := in[used:]
+		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
+		switch {
+		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest) > c.maxRequest+framingAllowance:
+			out.buf = appendMessage(out.buf, c.framing, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
+			c.finish(TooLong, nil)
+			return used
+		case n == 0:
+			c.scanned = len(rest)
+			c.starve(len(rest), eof)
+			return used
+		}
+		used += n
+		c.scanned, c.begun = 0, false
+		if len(body) == 0 && !c.keepBlank {
+			c.finish(Blank, nil)
+			return used
+		}
+		c.reply(out, body)
+	}
+	return used
+}
+
+// starve is called when no whole request is left; held bytes of one may be.
+func (c *conversation) starve(held int, eof bool) {
+	c.phase = needsInput
+	switch {
+	case eof && !c.heard:
+		c.finish(NoRequest, nil)
+	case eof && held > 0:
+		c.finish(Truncated, nil)
+	case eof:
+		c.finish(EndOfFile, nil)
+	case c.draining:
+		c.finish(Draining, nil)
+	case held > 0 && !c.begun:
+		c.begun, c.clock = true, c.stopped
+	case held == 0:
+		c.clock = c.stopped
+	}
+}
+
+// reply has one request answered into the outbox.
+func (c *conversation) reply(out *outbox, body []byte) {
+	c.seq++
+	now := c.at(c.arrived)
+	if c.observer != nil {
+		out.event = Event{Kind: Received, Time: now, Session: c.session, Seq: c.seq, Body: body}
+		c.observer.Observe(&out.event)
+	}
+	out.req = Request{Session: c.session, Seq: c.seq, Body: body, Time: now}
+	before := len(out.buf)
+	buf := c.framing.Begin(out.buf)
+	start := len(buf)
+	answer, err := c.handle(buf[start:], &out.req)
+	if c.phase == broken { // found out while the handler ran
+		return
+	}
+	hangUp := errors.Is(err, ErrHangUp)
+	if err != nil && !hangUp {
+		c.finish(HandlerError, err)
+		return
+	}
+	buf = extend(buf, answer)
+	end := len(buf)
+	if buf, err = c.framing.End(buf, before); err != nil {
+		c.finish(HandlerError, err)
+		return
+	}
+	out.buf = buf
+	out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+	if hangUp {
+		c.finish(HangUp, nil)
+	}
+}
+
+// handle calls the handler and makes an error of a panic.
+func (c *conversation) handle(dst []byte, req *Request) (answer []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{v, debug.Stack()}
+		}
+	}()
+	return c.handler.Reply(dst, req)
+}
+
+// extend puts answer behind buf; mostly it lies there already.
+func extend(buf, answer []byte) []byte {
+	n := len(buf)
+	if len(answer) > 0 && cap(buf) > n && &answer[0] == &buf[: n+1 : n+1][n] {
+		return buf[:n+len(answer)]
+	}
+	return append(buf, answer...)
+}
+
+// appendMessage appends body in its framing, and nothing if the framing cannot
+// carry it.
+func appendMessage(dst []byte, framing Framing, body []byte) []byte {
+	start := len(dst)
+	dst = append(framing.Begin(dst), body...)
+	whole, err := framing.End(dst, start)
+	if err != nil {
+		return dst[:start]
+	}
+	return whole
+}
+
+// wrote notes that the socket took n bytes of the outbox. It leaves the bytes
+// there: a handler may be at work behind them.
+func (c *conversation) wrote(out *outbox, n int, now time.Time) {
+	out.sent += n
+	at := c.since(now)
+	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
+		m := out.marks[out.told]
+		out.told++
+		if c.observer != nil {
+			out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
+				Body: out.buf[m.start:m.end], Took: at - m.arrived}
+			c.observer.Observe(&out.event)
+		}
+	}
+	if out.sent == len(out.buf) {
+		c.stalled = false
+		if c.begun {
+			c.clock += at - c.stopped
+		} else {
+			c.clock = at
+		}
+		c.stopped = at
+		return
+	}
+	if !c.stalled {
+		c.stalled, c.stall, c.taken = true, at, at
+	} else if n > 0 {
+		c.taken = at
+	}
+}
+
+// deadline says when expire is to be called; the zero time is never.
+func (c *conversation) deadline() time.Time {
+	at, _ := c.limit()
+	if c.wantsHint() && (at == 0 || c.clock+unfinishedAfter < at) {
+		at = c.clock + unfinishedAfter
+	}
+	if at == 0 {
+		return time.Time{}
+	}
+	return c.at(at)
+}
+
+// limit says when the clock that is running runs out, 0 for never, and what then.
+func (c *conversation) limit() (time.Duration, CloseReason) {
+	after := func(from, limit time.Duration) time.Duration {
+		if limit <= 0 {
+			return 0
+		}
+		return from + limit
+	}
+	switch {
+	case c.stalled && c.writeTimeout <= 0:
+		return 0, 0
+	case c.stalled:
+		return min(c.taken+c.writeTimeout, c.stall+unsentAge*c.writeTimeout), WriteTimeout
+	case !c.heard:
+		return after(c.clock, c.firstByteTimeout), FirstByteTimeout
+	case c.begun:
+		return after(c.clock, c.requestTimeout), RequestTimeout
+	default:
+		return after(c.clock, c.idleTimeout), IdleTimeout
+	}
+}
+
+func (c *conversation) wantsHint() bool {
+	return c.begun && !c.hinted && !c.stalled && c.observer != nil
+}
+
+// expire acts on a deadline that has come; one that has not is left alone. The
+// bytes of the unfinished request are in.
+func (c *conversation) expire(in []byte, now time.Time) {
+	at := c.since(now)
+	limit, reason := c.limit()
+	switch {
+	case limit != 0 && at >= limit && reason == WriteTimeout:
+		c.fail(reason, nil)
+	case limit != 0 && at >= limit:
+		c.finish(reason, nil)
+	case c.wantsHint() && at >= c.clock+unfinishedAfter:
+		c.hinted = true
+		c.observer.Observe(&Event{Kind: Unfinished, Time: now, Session: c.session, Seq: c.seq + 1, Body: in})
+	}
+}
+
+// drain ends the conversation once all that was read is answered.
+func (c *conversation) drain() {
+	c.draining = true
+	if c.phase == needsInput {
+		c.finish(Draining, nil)
+	}
+}
+
+// finish ends the conversation in good order: what it owes is still written.
+func (c *conversation) finish(reason CloseReason, err error) {
+	if c.phase < over {
+		c.phase, c.reason, c.err = over, reason, err
+	}
+}
+
+// fail ends the conversation at once, also while it is finishing.
+func (c *conversation) fail(reason CloseReason, err error) {
+	if c.phase < broken {
+		c.phase, c.reason, c.err = broken, reason, err
+		c.endContext()
+	}
+}
+
+// endContext lets a handler that is still at work know.
+func (c *conversation) endContext() {
+	if c.err != nil {
+		c.session.end(c.err)
+	} else {
+		c.session.end(fmt.Errorf("parley: session closed: %v", c.reason))
+	}
+}
+
+// close tells that the conversation is over, before the peer can see it.
+func (c *conversation) close(now time.Time) {
+	c.endContext()
+	if c.observer != nil {
+		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
+			Took: c.since(now), Reason: c.reason, Err: c.err})
+	}
+}
+
+func (c *conversation) since(now time.Time) time.Duration { return now.Sub(c.session.opened) }
+
+func (c *conversation) at(d time.Duration) time.Time { return c.session.opened.Add(d) }

@@ -1,0 +1,40 @@
+// Package parley serves and calls request/reply protocols over TCP: each request
+// gets exactly one reply, in order, and both sides learn how the conversation
+// ended.
+//
+//	srv := &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+//		return append(dst, bytes.ToUpper(req.Body)...), nil
+//	})}
+//	l, err := net.Listen("tcp", ":6969")
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	log.Fatal(srv.Serve(l))
+//
+// # The wire
+//
+// TCP is a stream and keeps no message boundaries, so a Framing says where a
+// request ends: [Lines] (the default), [Chunks], [LengthPrefixed], [Delimited], or
+// one of your own. An empty request ends the conversation, unless
+// [Server.KeepBlank] is set.
+//
+// # The server
+//
+// A [Server] hands each request to its [Handler] and tells its [Observer] what
+// happens. Its zero value has limits and clocks that survive hostile peers; each
+// field's comment gives the default. [Server.Shutdown] drains: what was read is
+// answered. A [Template] is a Handler made of a pattern such as
+// `Request #{conn} - {message} ...`.
+//
+// # The client
+//
+// [Dial] connects, [Client.Do] sends a request and waits for its reply,
+// [Client.Send] and [Client.Receive] do one each, for pipelining.
+//
+// # How it works
+//
+// conversation.go holds one session's whole protocol and does no I/O; engine.go
+// drives it over connections. docs/protocol.md describes the wire,
+// docs/events.md the events and docs/guarantees.md what is promised, with the
+// test that shows it.
+package parley

@@ -1,0 +1,305 @@
+package parley
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// flushAfter is how long replies may wait behind a handler that is still at work.
+const flushAfter = time.Millisecond
+
+// longAgo is a deadline that wakes whoever waits.
+var longAgo = time.Unix(1, 0)
+
+// A dialogue drives one conversation over one connection, in one goroutine. A
+// second one is at work only while a handler runs: a timer that flushes the
+// replies made before it.
+type dialogue struct {
+	conversation
+	srv    *Server
+	conn   net.Conn
+	link   link
+	in     inbox
+	out    *outbox       // borrowed while there is something to answer
+	armed  time.Time     // the read deadline that is set
+	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
+
+	late     *time.Timer   // flushes behind a slow handler
+	lateDone chan struct{} // it has
+}
+
+func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
+	d := &dialogue{srv: s, conn: conn}
+	d.conversation = conversation{settings: &s.settings, session: session, handler: d}
+	d.link = newLink(conn, &d.in, &s.settings)
+	return d
+}
+
+// converse has the conversation from its opening to its end, but for the closing
+// of the connection.
+func (d *dialogue) converse() {
+	d.open()
+	for d.phase < over {
+		if d.phase == needsInput {
+			d.listen()
+		}
+		d.out = outboxes.Get().(*outbox)
+		used := d.answer(d.out, d.in.held(), d.in.eof)
+		d.in.drop(used)
+		d.flush()
+		d.out.giveBack()
+	}
+	d.close(time.Now())
+}
+
+// listen waits for the peer, or for a clock.
+func (d *dialogue) listen() {
+	d.arm()
+	// Look after arming: Shutdown's wake-up may have come first and been overwritten.
+	if d.srv.stopped() {
+		d.drain()
+		return
+	}
+	n, err := d.link.read()
+	now := time.Now()
+	switch {
+	case n > 0:
+		d.read(n, now)
+	case err == io.EOF:
+		d.in.eof = true
+		d.read(0, now)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		d.armed = time.Time{}
+		d.expire(d.in.held(), now)
+	case err != nil:
+		d.broke(err)
+	}
+}
+
+// arm sets the read deadline. One that is earlier than need be is left alone, since
+// most of the time it moves with each request and is never reached.
+func (d *dialogue) arm() {
+	want := d.deadline()
+	if want.IsZero() || !d.armed.IsZero() && !want.Before(d.armed) {
+		return
+	}
+	d.armed = want
+	d.conn.SetReadDeadline(want)
+}
+
+// wake has the dialogue look whether the server is stopping.
+func (d *dialogue) wake() { d.conn.SetReadDeadline(longAgo) }
+
+// cut closes the connection under the conversation.
+func (d *dialogue) cut(reason CloseReason) {
+	d.cutFor.CompareAndSwap(0, uint32(reason))
+	d.session.end(errors.New("parley: session cut: " + reason.String()))
+	d.conn.Close()
+}
+
+// broke ends the conversation for an error of the connection.
+func (d *dialogue) broke(err error) {
+	switch reason := CloseReason(d.cutFor.Load()); {
+	case reason != 0:
+		d.fail(reason, nil)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		d.fail(Reset, err)
+	default:
+		d.fail(IOError, err)
+	}
+}
+
+// flush writes the outbox, for as long as the peer takes some of it.
+func (d *dialogue) flush() {
+	waited := false
+	for d.phase != broken && !d.out.flushed() {
+		n, err := d.link.write(d.out.unsent(), waited)
+		now := time.Now()
+		d.wrote(d.out, n, now)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			d.expire(nil, now)
+		case err != nil:
+			d.broke(err)
+		}
+		if d.phase != broken && !d.out.flushed() {
+			d.conn.SetWriteDeadline(d.deadline())
+			waited = true
+		}
+	}
+	if waited {
+		d.conn.SetWriteDeadline(time.Time{})
+	}
+}
+
+// Reply stands before the server's handler: while it is at work, the replies that
+// were made before it are flushed once they have waited for a millisecond.
+func (d *dialogue) Reply(dst []byte, req *Request) ([]byte, error) {
+	if !d.out.flushed() {
+		d.flushLate()
+		defer d.stopLate()
+	}
+	return d.settings.handler.Reply(dst, req)
+}
+
+func (d *dialogue) flushLate() {
+	if d.late != nil {
+		d.late.Reset(flushAfter)
+		return
+	}
+	d.lateDone = make(chan struct{})
+	d.late = time.AfterFunc(flushAfter, func() {
+		d.flush()
+		d.lateDone <- struct{}{}
+	})
+}
+
+// stopLate waits for a flush that is under way: the outbox is ours again.
+func (d *dialogue) stopLate() {
+	if !d.late.Stop() {
+		<-d.lateDone
+	}
+}
+
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+// giveBack ends the loan. A buffer that one large reply has blown up is dropped.
+func (o *outbox) giveBack() {
+	o.reset()
+	if cap(o.buf) > 1<<20 {
+		o.buf = nil
+	}
+	outboxes.Put(o)
+}
+
+// An inbox holds the bytes that were read and not yet answered. Its first buffer
+// is borrowed where the link can wait without one.
+type inbox struct {
+	buf   []byte
+	r, w  int // buf[r:w] is held
+	eof   bool
+	size  int        // of the first buffer
+	loans *sync.Pool // of *[]byte of that size; nil if the buffer is kept
+	loan  *[]byte
+}
+
+func (in *inbox) held() []byte { return in.buf[in.r:in.w] }
+
+// space returns where the next read goes. Held bytes grow by doubling, so that a
+// peer pays in sent bytes for what it takes up.
+func (in *inbox) space() []byte {
+	switch {
+	case in.buf == nil && in.loans != nil:
+		in.loan = in.loans.Get().(*[]byte)
+		in.buf = *in.loan
+	case in.buf == nil:
+		in.buf = make([]byte, in.size)
+	case in.w == len(in.buf):
+		in.move(make([]byte, 2*len(in.buf)))
+	}
+	return in.buf[in.w:]
+}
+
+// drop takes n answered bytes off. A buffer on loan goes back, and what is still
+// held moves to one of its own size.
+func (in *inbox) drop(n int) {
+	in.r += n
+	held := in.w - in.r
+	switch {
+	case held > 0 && in.loan != nil:
+		in.move(make([]byte, max(512, 2*held)))
+	case held > 0 && n > 0:
+		in.move(in.buf)
+	case held == 0:
+		in.r, in.w = 0, 0
+		if in.loan != nil {
+			in.giveBack()
+		}
+		if in.loans != nil || len(in.buf) != in.size {
+			in.buf = nil
+		}
+	}
+}
+
+func (in *inbox) move(to []byte) {
+	in.w = copy(to, in.held())
+	in.r, in.buf = 0, to
+	if in.loan != nil {
+		in.giveBack()
+	}
+}
+
+func (in *inbox) giveBack() {
+	in.loans.Put(in.loan)
+	in.loan = nil
+}
+
+// A link reads and writes a connection for the goroutine engine.
+type link interface {
+	// read waits until something can be read, then reads once into the inbox.
+	read() (int, error)
+	// write writes some of p. Without wait it takes what can be had at once, where
+	// it can tell.
+	write(p []byte, wait bool) (int, error)
+}
+
+// streamLink is the link of any net.Conn. It waits inside Read, so an idle session
+// holds its buffer.
+type streamLink struct {
+	conn net.Conn
+	in   *inbox
+}
+
+const (
+	streamBuffer = 4 << 10
+	streamPiece  = 4 << 10 // what a peer must take in one WriteTimeout to be making progress
+)
+
+func newStreamLink(conn net.Conn, in *inbox, set *settings) link {
+	in.size = streamBuffer
+	if set.framing == Chunks {
+		in.size = set.readSize
+	}
+	return &streamLink{conn, in}
+}
+
+func (l *streamLink) read() (int, error) {
+	n, err := l.conn.Read(l.in.space())
+	l.in.w += n
+	return n, err
+}
+
+// write goes in pieces, since how much of a blocked Write has been taken cannot be
+// seen, and a TLS connection is of no use after a Write was cut off.
+func (l *streamLink) write(p []byte, wait bool) (int, error) {
+	if !wait {
+		return 0, nil
+	}
+	return l.conn.Write(p[:min(len(p), streamPiece)])
+}
+
+// linger closes the connection so that no reset eats a reply: it says that nothing
+// more will come, then reads and discards until the peer has seen that. (A socket
+// closed with unread bytes sends a reset, and a reset discards what the peer has
+// not read; RFC 2525, section 2.17.)
+func linger(conn net.Conn) {
+	defer conn.Close()
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	conn.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, io.LimitReader(conn, lingerBytes))
+}
+
+func sortSessions(list []*Session) {
+	slices.SortFunc(list, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
+}

@@ -1,0 +1,111 @@
+//go:build unix
+
+package parley
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// newLink waits for readiness on sockets, and inside Read on anything else. Only
+// the types themselves will do: something that embeds one may read differently.
+func newLink(conn net.Conn, in *inbox, set *settings) link {
+	var raw syscall.RawConn
+	var err error = os.ErrInvalid
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		raw, err = c.SyscallConn()
+	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	}
+	if err != nil {
+		return newStreamLink(conn, in, set)
+	}
+	in.size, in.loans = set.readSize, &set.readBuffers
+	l := &socketLink{raw: raw, in: in}
+	l.readable, l.writable = l.tryRead, l.tryWrite
+	return l
+}
+
+// socketLink is the link of a socket: it borrows a buffer only to read what is
+// there, and sees each piece that the kernel takes.
+type socketLink struct {
+	raw syscall.RawConn
+	in  *inbox
+
+	readable, writable func(fd uintptr) bool // made once: a method value allocates
+
+	p    []byte // to write
+	wait bool   // for room
+	n    int    // what the last call of the kernel gave
+	err  error
+}
+
+func (l *socketLink) read() (int, error) {
+	l.n, l.err = 0, nil
+	if err := l.raw.Read(l.readable); err != nil {
+		return 0, err
+	}
+	return l.n, l.err
+}
+
+func (l *socketLink) tryRead(fd uintptr) bool {
+	n, err := again(func() (int, error) { return syscall.Read(int(fd), l.in.space()) })
+	switch {
+	case err == syscall.EAGAIN:
+		l.in.drop(0)
+		return false
+	case err != nil:
+		l.err = os.NewSyscallError("read", err)
+	case n == 0:
+		l.err = io.EOF
+	}
+	l.n = max(n, 0)
+	l.in.w += l.n
+	return true
+}
+
+func (l *socketLink) write(p []byte, wait bool) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	l.p, l.wait, l.n, l.err = p, wait, 0, nil
+	err := l.raw.Write(l.writable)
+	l.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return l.n, l.err
+}
+
+func (l *socketLink) tryWrite(fd uintptr) bool {
+	n, err := again(func() (int, error) { return syscall.Write(int(fd), l.p) })
+	if err == syscall.EAGAIN {
+		return !l.wait
+	}
+	if err != nil {
+		l.err = os.NewSyscallError("write", err)
+	}
+	l.n = max(n, 0)
+	return true
+}
+
+// again makes a system call until no signal interrupts it.
+func again(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+func maxOpenFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(uint64(limit.Cur), 1<<30))
+}

@@ -88,10 +88,6 @@ func (s *Server) init() {
 		if framing == nil {
 			framing = Lines
 		}
-		maxRequest := 64 << 10
-		if framing == LengthPrefixed {
-			maxRequest = 1 << 20
-		}
 		idle := cmp.Or(s.IdleTimeout, 5*time.Minute)
 		set := &s.settings
 		*set = settings{
@@ -99,7 +95,7 @@ func (s *Server) init() {
 			framing:          framing,
 			observer:         s.Observer,
 			keepBlank:        s.KeepBlank,
-			maxRequest:       cmp.Or(s.MaxRequest, maxRequest),
+			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
 			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
 			maxSessionsPerIP: s.MaxSessionsPerIP,
@@ -126,6 +122,14 @@ func (s *Server) init() {
 // DefaultMaxSessions is what MaxSessions is when left at zero: as many as the
 // process may have open files for, 10,000 at most.
 func DefaultMaxSessions() int { return max(16, min(10000, (maxOpenFiles()-64)/2)) }
+
+// DefaultMaxRequest is what MaxRequest is when left at zero, in bytes.
+func DefaultMaxRequest(framing Framing) int {
+	if framing == LengthPrefixed {
+		return 1 << 20
+	}
+	return 64 << 10
+}
 
 // Serve accepts connections of l and answers their requests until Shutdown or
 // Close is called, or l fails for good; it closes l. It returns ErrServerClosed or

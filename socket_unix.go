@@ -109,3 +109,34 @@ func maxOpenFiles() int {
 	}
 	return int(min(uint64(limit.Cur), 1<<30))
 }
+
+// lookNow returns a function that reads what is there and does not wait.
+func (c *Client) lookNow() func() (int, error) {
+	socket, ok := c.conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var n int
+	var readErr error
+	try := func(fd uintptr) bool {
+		n, readErr = again(func() (int, error) { return syscall.Read(int(fd), c.in[c.w:]) })
+		switch {
+		case readErr == syscall.EAGAIN:
+			readErr = nil
+		case readErr == nil && n == 0:
+			readErr = io.EOF
+		}
+		n = max(n, 0)
+		return true
+	}
+	return func() (int, error) {
+		if err := raw.Read(try); err != nil {
+			return 0, err
+		}
+		return n, readErr
+	}
+}

@@ -1,0 +1,292 @@
+package parley
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A Dialer makes Clients. Its zero value works.
+type Dialer struct {
+	Framing  Framing // as the server's; Lines if nil
+	MaxReply int     // longest message from the server, in bytes; 16 MiB if zero
+
+	// NetDial makes the connection; that of a net.Dialer if nil.
+	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Dial connects to host:port or to unix:PATH. It does not retry.
+func (d *Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", path
+	}
+	dial := d.NetDial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	c := NewClient(conn, d.Framing)
+	if d.MaxReply > 0 {
+		c.maxReply = d.MaxReply
+	}
+	return c, nil
+}
+
+// Dial connects to a server of lines at host:port or unix:PATH.
+func Dial(ctx context.Context, addr string) (*Client, error) {
+	return new(Dialer).Dial(ctx, addr)
+}
+
+// A Client is one connection to a server. One goroutine may Send while another
+// Receives; Do is for one goroutine alone. It never repeats a request on its own: a
+// request whose reply was lost may have been carried out.
+type Client struct {
+	conn     net.Conn
+	framing  Framing
+	maxReply int
+
+	out []byte // the request being sent, framed
+
+	in      []byte // in[r:w] was read and is not yet handed out
+	r, w    int
+	scanned int
+	eof     bool
+	look    func() (int, error) // reads what is there without waiting; nil where that cannot be
+
+	outOfStep atomic.Bool
+}
+
+const (
+	defaultMaxReply = 16 << 20
+	clientBuffer    = 4 << 10
+)
+
+// NewClient makes a client of a connection, with Lines if framing is nil and the
+// default limit of 16 MiB a reply.
+func NewClient(conn net.Conn, framing Framing) *Client {
+	if framing == nil {
+		framing = Lines
+	}
+	c := &Client{conn: conn, framing: framing, maxReply: defaultMaxReply}
+	c.look = c.lookNow()
+	return c
+}
+
+// Do sends a request and waits for its reply, which is valid until the next call of
+// Do or Receive. If ctx ends, or anything else cuts it off once the request may have
+// left, the reply may still come: from then on Do returns ErrOutOfStep. It does so
+// too if a whole message is already there before the request is written, since that
+// cannot be its reply.
+func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := c.frame(request); err != nil {
+		return nil, err
+	}
+	if err := c.inStep(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.outOfStep.Store(true)
+		}
+	}()
+	if err := c.write(ctx); err != nil {
+		return nil, err
+	}
+	return c.Receive(ctx)
+}
+
+// inStep looks whether the next message can only be the reply to the next request.
+func (c *Client) inStep() error {
+	if c.outOfStep.Load() {
+		return ErrOutOfStep
+	}
+	if c.look != nil && !c.eof {
+		c.room()
+		n, err := c.look()
+		c.w += n
+		switch {
+		case err == io.EOF:
+			c.eof = true
+		case err != nil:
+			return c.wrap("receive", err)
+		}
+	}
+	if n, _, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof); n > 0 || err != nil {
+		c.outOfStep.Store(true)
+		return ErrOutOfStep
+	}
+	if c.eof {
+		return c.wrap("send", fmt.Errorf("the server has closed: %w", io.EOF))
+	}
+	return nil
+}
+
+// Send sends one request and does not wait for its reply. A request that the framing
+// cannot carry is an error before anything is sent.
+func (c *Client) Send(ctx context.Context, request []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.frame(request); err != nil {
+		return err
+	}
+	return c.write(ctx)
+}
+
+func (c *Client) frame(request []byte) error {
+	out, err := c.framing.End(append(c.framing.Begin(c.out[:0]), request...), 0)
+	if err != nil {
+		return fmt.Errorf("parley: this framing cannot carry the request: %w", err)
+	}
+	c.out = out
+	return nil
+}
+
+func (c *Client) write(ctx context.Context) error {
+	release := interrupt(ctx, c.conn.SetWriteDeadline)
+	_, err := c.conn.Write(c.out)
+	if cap(c.out) > 1<<20 {
+		c.out = nil
+	}
+	if release() && err != nil {
+		err = context.Cause(ctx)
+	}
+	return c.wrap("send", err)
+}
+
+// Receive returns the next message from the server, valid until the next call of
+// Receive or Do. At the end of file it returns io.EOF, or io.ErrUnexpectedEOF if that
+// cuts a message short. A message over MaxReply is ErrTooLong, found out before
+// memory is spent on it.
+func (c *Client) Receive(ctx context.Context) ([]byte, error) {
+	for {
+		n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
+		switch {
+		case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r > c.maxReply+framingAllowance:
+			return nil, c.wrap("receive", ErrTooLong)
+		case n > 0:
+			c.r += n
+			c.scanned = 0
+			return body, nil
+		case c.eof && c.w > c.r:
+			return nil, c.wrap("receive", io.ErrUnexpectedEOF)
+		case c.eof:
+			return nil, io.EOF
+		}
+		c.scanned = c.w - c.r
+		if err := c.read(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// read reads once.
+func (c *Client) read(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.room()
+	release := interrupt(ctx, c.conn.SetReadDeadline)
+	n, err := c.conn.Read(c.in[c.w:])
+	c.w += n
+	switch cut := release(); {
+	case err == io.EOF:
+		c.eof = true
+		return nil
+	case n > 0:
+		return nil // an error will come again
+	case cut && err != nil:
+		err = context.Cause(ctx)
+	}
+	return c.wrap("receive", err)
+}
+
+// room makes place for the next read. What is held grows by doubling, so that memory
+// is spent on bytes that came, not on a length that was claimed.
+func (c *Client) room() {
+	switch {
+	case c.r == c.w:
+		c.r, c.w = 0, 0
+		if len(c.in) == 0 || len(c.in) > 1<<20 {
+			c.in = make([]byte, max(clientBuffer, c.chunkRoom()))
+		}
+	case c.w < len(c.in):
+	case c.r > 0:
+		c.w = copy(c.in, c.in[c.r:c.w])
+		c.r = 0
+	default:
+		bigger := make([]byte, 2*len(c.in))
+		c.w = copy(bigger, c.in[:c.w])
+		c.in = bigger
+	}
+}
+
+// chunkRoom is the room that a read needs so as not to cut a chunk in two.
+func (c *Client) chunkRoom() int {
+	if c.framing == Chunks {
+		return min(c.maxReply, 64<<10)
+	}
+	return 0
+}
+
+// CloseWrite says that no more requests will come; replies can still be received.
+func (c *Client) CloseWrite() error {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return c.wrap("close", fmt.Errorf("a %T cannot half-close: %w", c.conn, errors.ErrUnsupported))
+	}
+	return c.wrap("close", half.CloseWrite())
+}
+
+// Close closes the connection. A Receive that waits returns net.ErrClosed, wrapped.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// RemoteAddr is the server's address.
+func (c *Client) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// LocalAddr is the client's own address.
+func (c *Client) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// wrap adds what was being done. A *net.OpError says that already.
+func (c *Client) wrap(doing string, err error) error {
+	var op *net.OpError
+	if err == nil || errors.As(err, &op) {
+		return err
+	}
+	return fmt.Errorf("parley: %s, server %v: %w", doing, c.conn.RemoteAddr(), err)
+}
+
+// interrupt has the end of ctx cut short what waits under this deadline. release ends
+// that and says whether it happened.
+func interrupt(ctx context.Context, setDeadline func(time.Time) error) (release func() (cut bool)) {
+	if ctx.Done() == nil {
+		return neverCut
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		setDeadline(longAgo)
+		close(done)
+	})
+	return func() bool {
+		if stop() {
+			return false
+		}
+		<-done
+		setDeadline(time.Time{})
+		return true
+	}
+}
+
+func neverCut() bool { return false }

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/console"
+)
+
+// demoSessions is what the two clients type.
+var demoSessions = [][]string{
+	{"session 1 msg 1", "session 1 msg 2"},
+	{"session 2 msg 1", "session 2 msg 2"},
+}
+
+const demoTimeout = 10 * time.Second
+
+func demoCommand() *cobra.Command {
+	var reply string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Play both ends of two conversations, side by side",
+		Long: `Start a server on a free port of this host, let two clients talk to it over real
+sockets, one after the other, and print what each terminal shows as a Markdown table
+in the order of time.`,
+		Example: `  parley demo
+  parley demo --reply '{host} says: {message}'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
+			defer cancel()
+			table := newTranscript("Server Terminal (server.js)", "Client Terminal (client.js)")
+			if err := playDemo(ctx, table, reply); err != nil {
+				return err
+			}
+			return table.print(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVarP(&reply, "reply", "r", parley.DefaultReply, "the reply's `PATTERN`, as for parley server")
+	return cmd
+}
+
+// The columns of the demo's table.
+const (
+	serverColumn = iota
+	clientColumn
+)
+
+// playDemo has the conversations; both sides' own narratives fill the table.
+func playDemo(ctx context.Context, table *transcript, reply string) error {
+	handler, err := parley.ParseTemplate(reply, nil)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return usageError("demo: %w", err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	out := console.NewWriter(table.column(serverColumn), console.QueueLimit, console.SkippedLine, nil)
+	defer out.Close(demoTimeout)
+	narrative := console.NewNarrative(out, console.Limits{}, false)
+	srv := &parley.Server{Handler: handler, Observer: narrative}
+
+	table.say(serverColumn, fmt.Sprintf("$ parley server %d", port))
+	narrative.Started(l.Addr())
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() { srv.Close(); <-served }()
+	if err := table.await(ctx, serverColumn, 2); err != nil {
+		return usageError("demo: %w", err)
+	}
+	for _, lines := range demoSessions {
+		if err := playSession(ctx, table, port, lines); err != nil {
+			return networkError("demo: %w", err)
+		}
+	}
+	return nil
+}
+
+// playSession is one client's conversation. Before it says what it has seen it waits
+// for the server's line about the cause: the table is in the order of events, not of
+// two writers' luck.
+func playSession(ctx context.Context, table *transcript, port int, lines []string) error {
+	target := fmt.Sprintf("localhost:%d", port)
+	view := console.NewClientNarrative(table.column(clientColumn), nil, console.Piped)
+	table.say(clientColumn, "$ parley client "+target)
+
+	heard := table.lines(serverColumn)
+	dialer := parley.Dialer{NetDial: dialer{timeout: demoTimeout}.dial}
+	client, err := dialer.Dial(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	heard++
+	if err := table.await(ctx, serverColumn, heard); err != nil {
+		return err
+	}
+	view.Connected(target)
+	for _, line := range lines {
+		view.Prompt()
+		view.Typed([]byte(line))
+		view.Sending([]byte(line))
+		reply, err := client.Do(ctx, []byte(line))
+		if err != nil {
+			return err
+		}
+		heard++
+		if err := table.await(ctx, serverColumn, heard); err != nil {
+			return err
+		}
+		view.Response(reply, 0)
+	}
+	view.Prompt()
+	view.Typed(nil)
+	if err := client.CloseWrite(); err != nil {
+		return err
+	}
+	if _, err := client.Receive(ctx); err != io.EOF {
+		return fmt.Errorf("after the half-close: %v, not the end of file", err)
+	}
+	heard++
+	if err := table.await(ctx, serverColumn, heard); err != nil {
+		return err
+	}
+	view.Closed("eof", "")
+	return nil
+}
+
+// A transcript is what several terminals showed, line by line in the order of time.
+type transcript struct {
+	titles []string
+
+	mu      sync.Mutex
+	rows    []row
+	partial []string      // of each column, the line that is not yet whole
+	said    chan struct{} // closed and replaced at each line
+}
+
+type row struct {
+	column int
+	text   string
+}
+
+func newTranscript(titles ...string) *transcript {
+	return &transcript{titles: titles, partial: make([]string, len(titles)), said: make(chan struct{})}
+}
+
+func (t *transcript) column(i int) io.Writer { return columnWriter{t, i} }
+
+type columnWriter struct {
+	t      *transcript
+	column int
+}
+
+func (w columnWriter) Write(p []byte) (int, error) {
+	w.t.say(w.column, w.t.take(w.column, string(p))...)
+	return len(p), nil
+}
+
+// take returns the lines that text makes whole.
+func (t *transcript) take(column int, text string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(t.partial[column]+text, "\n")
+	t.partial[column] = lines[len(lines)-1]
+	return lines[:len(lines)-1]
+}
+
+func (t *transcript) say(column int, lines ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, line := range lines {
+		t.rows = append(t.rows, row{column, line})
+	}
+	close(t.said)
+	t.said = make(chan struct{})
+}
+
+// lines counts a column's rows.
+func (t *transcript) lines(column int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count(column)
+}
+
+func (t *transcript) count(column int) (n int) {
+	for _, r := range t.rows {
+		if r.column == column {
+			n++
+		}
+	}
+	return n
+}
+
+// await waits until a column has n rows.
+func (t *transcript) await(ctx context.Context, column, n int) error {
+	for {
+		t.mu.Lock()
+		have, said := t.count(column), t.said
+		t.mu.Unlock()
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-said:
+		case <-ctx.Done():
+			return fmt.Errorf("%s said %d lines of %d", t.titles[column], have, n)
+		}
+	}
+}
+
+// print writes the table in Markdown.
+func (t *transcript) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.titles, " | "), strings.Repeat("---|", len(t.titles)))
+	for _, r := range t.rows {
+		cells := make([]string, len(t.titles))
+		if text := strings.TrimRight(r.text, " "); text != "" {
+			cells[r.column] = " " + strings.ReplaceAll(text, "|", `\|`)
+		}
+		fmt.Fprintf(&b, "|%s |\n", strings.Join(cells, " |"))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

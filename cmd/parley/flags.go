@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parley-tcp/parley"
+)
+
+// flagsFromEnvironment sets each flag that was not given from its variable:
+// --idle-timeout from PARLEY_IDLE_TIMEOUT.
+func flagsFromEnvironment(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := os.Getenv(name)
+		if value == "" || f.Changed || f.Name == "help" || err != nil {
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = usageError("environment variable %s: %w", name, e)
+		}
+	})
+	return err
+}
+
+// A framingFlag is --framing: line, chunk, length or delim:XX.
+type framingFlag struct {
+	name    string
+	framing parley.Framing
+}
+
+func newFramingFlag() framingFlag { return framingFlag{"line", parley.Lines} }
+
+func (f *framingFlag) String() string { return f.name }
+func (f *framingFlag) Type() string   { return "FRAMING" }
+
+func (f *framingFlag) Set(s string) error {
+	switch s {
+	case "line":
+		f.framing = parley.Lines
+	case "chunk":
+		f.framing = parley.Chunks
+	case "length":
+		f.framing = parley.LengthPrefixed
+	default:
+		hex, ok := strings.CutPrefix(s, "delim:")
+		end, err := strconv.ParseUint(hex, 16, 8)
+		if !ok || err != nil || len(hex) != 2 {
+			return errors.New("use line, chunk, length, or delim:XX with a byte in hex such as delim:00")
+		}
+		f.framing = parley.Delimited(byte(end))
+	}
+	f.name = s
+	return nil
+}
+
+// withCRLF has messages end with CRLF, which only lines can.
+func (f *framingFlag) withCRLF() error {
+	if f.name != "line" {
+		return usageError("--crlf goes with --framing line, not with %s", f.name)
+	}
+	f.framing = parley.LinesCRLF
+	return nil
+}
+
+const framingUsage = "where a message ends: line, chunk (what one read returned), length (4 bytes before it) or delim:XX"
+
+// A sizeFlag is a number of bytes: 65536, 64KiB, 64k, 1MiB.
+type sizeFlag int
+
+func (f *sizeFlag) String() string { return strconv.Itoa(int(*f)) }
+func (f *sizeFlag) Type() string   { return "BYTES" }
+
+func (f *sizeFlag) Set(s string) error {
+	number := strings.TrimRight(s, "kKmMgGiB")
+	n, err := strconv.Atoi(number)
+	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "KiB": 10, "m": 20, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[s[len(number):]]
+	if err != nil || !known || n < 1 || n > (1<<40)>>shift {
+		return errors.New("use a number of bytes, such as 65536, 64KiB or 1MiB")
+	}
+	*f = sizeFlag(n << shift)
+	return nil
+}
+
+// plainly words the errors that everybody meets.
+func plainly(err error) error {
+	for _, known := range []struct {
+		errno syscall.Errno
+		text  string
+	}{
+		{syscall.ECONNREFUSED, "connection refused; is a server listening there?"},
+		{syscall.EADDRINUSE, "the port is in use; choose another, or 0 for any free one"},
+		{syscall.EACCES, "permission denied; ports below 1024 and some paths want more rights"},
+		{syscall.EADDRNOTAVAIL, "this host has no such address, or no free local port"},
+		{syscall.ENETUNREACH, "network unreachable"},
+		{syscall.EHOSTUNREACH, "host unreachable"},
+		{syscall.ECONNRESET, "connection reset by peer"},
+		{syscall.ENOENT, "no such file"},
+	} {
+		if errors.Is(err, known.errno) {
+			return &plainError{known.text, err}
+		}
+	}
+	return err
+}
+
+// A plainError says err in other words.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.err }

@@ -1,0 +1,135 @@
+// Parley serves, calls and shows request/reply conversations over TCP.
+//
+// Data goes to standard output, everything else to standard error, each problem in
+// one line. The exit code is 0 when done, 1 when the network said no, 2 for wrong
+// usage or a local error, 3 when the reply was not the expected one, 130 or 143
+// when a signal cut a client short.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build: see the Makefile.
+var version = ""
+
+const (
+	exitNetwork = 1 // the network said no
+	exitUsage   = 2 // wrong usage or a local error
+)
+
+// An exitError is an error with the exit code it asks for.
+type exitError struct {
+	code int
+	err  error // nil if all has been said already
+}
+
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func networkError(format string, args ...any) error {
+	return &exitError{exitNetwork, fmt.Errorf(format, args...)}
+}
+
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func main() {
+	err := rootCommand().Execute()
+	code := 0
+	if err != nil {
+		exit := &exitError{exitUsage, err} // cobra's own: an unknown flag, too many arguments
+		errors.As(err, &exit)
+		if exit.err != nil {
+			fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+		}
+		code = exit.code
+	}
+	os.Exit(code)
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "parley",
+		Short: "Request/reply over TCP: serve it, call it, see every exchange",
+		Example: `  parley demo                          both ends of a conversation, side by side
+  parley server                        answer everybody on port 6969
+  parley client                        talk to localhost:6969
+  parley client -q db.internal:7000 PING    one request, just its reply`,
+		Version:       versionText(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		// A word that is no command gets cobra's error; no word at all gets the help.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return flagsFromEnvironment(cmd.Flags())
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
+	})
+	root.AddCommand(serverCommand(), clientCommand(), demoCommand(), versionCommand())
+	return root
+}
+
+// The help shows what a command is for and its examples first.
+const (
+	helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}`
+
+	usageTemplate = `{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+'{{.CommandPath}} COMMAND --help' tells more about a command.{{end}}
+`
+)
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  parley version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionText())
+			return err
+		},
+	}
+}
+
+// versionText is what the build was stamped with, or what go install knows.
+func versionText() string {
+	v, goVersion := version, "unknown Go"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		goVersion = info.GoVersion
+		if v == "" {
+			v = info.Main.Version
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return fmt.Sprintf("parley %s (%s)", v, goVersion)
+}

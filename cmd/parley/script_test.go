@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"parley": main})
+}
+
+// What a user types is tested as typed: testdata/script holds the terminals.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"await": await,
+			"ports": ports,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// await waits for the file that --addr-file names and puts the address in $addr, its
+// port in $port.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await FILE")
+	}
+	file := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			addr := strings.TrimSpace(string(text))
+			ts.Setenv("addr", addr)
+			ts.Setenv("port", addr[strings.LastIndex(addr, ":")+1:])
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is not there after 10s", args[0])
+		}
+	}
+}
+
+var portNumber = regexp.MustCompile(`(port |localhost:|127\.0\.0\.1:|server )\d+`)
+
+// ports makes a file of an output in which every port is PORT: ports stdout FILE.
+func ports(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ports stdout|stderr|FILE NEWFILE")
+	}
+	text := portNumber.ReplaceAllString(ts.ReadFile(args[0]), "${1}PORT")
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o666))
+}

@@ -1,0 +1,108 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// Notes is the observer that tells the operator what is not part of the
+// conversations: hints, refusals, failures. A flood of one kind is a line a second
+// with a count, so that it cannot fill a disk.
+type Notes struct {
+	out    *Writer
+	limits Limits
+	hint   bool // of --framing chunk
+
+	mu    sync.Mutex
+	kinds map[parley.EventKind]*throttle
+}
+
+// A throttle lets one line a second through and counts the others.
+type throttle struct {
+	next    time.Time
+	skipped int64
+}
+
+// NewNotes writes to out. With hint, bytes that wait for their newline earn advice.
+func NewNotes(out *Writer, limits Limits, hint bool) *Notes {
+	return &Notes{out: out, limits: limits, hint: hint, kinds: make(map[parley.EventKind]*throttle)}
+}
+
+// SkippedNotes is the notice of the Writer of Notes.
+func SkippedNotes(dst []byte, n int64) []byte {
+	return append(append(append(dst, "parley: "...), plural(n, "line")...), " skipped\n"...)
+}
+
+// Printf writes a diagnostic of the command's own, with "parley: " before it.
+func (n *Notes) Printf(format string, args ...any) {
+	appendLine(n.out, func(dst []byte) []byte {
+		return append(fmt.Appendf(append(dst, "parley: "...), format, args...), '\n')
+	})
+}
+
+// Observe writes a line about the events that an operator should know of.
+func (n *Notes) Observe(e *parley.Event) {
+	var text string
+	var panicked *parley.PanicError
+	switch {
+	case e.Kind == parley.Refused && e.Reason == parley.Full:
+		text = fmt.Sprintf("refused %s: server is full (%d sessions); --max-sessions allows more", remote(e), n.limits.MaxSessions)
+	case e.Kind == parley.Refused:
+		text = fmt.Sprintf("refused %s: too many sessions from its address (%d); --max-sessions-per-ip allows more", remote(e), n.limits.MaxSessionsPerIP)
+	case e.Kind == parley.AcceptFailed:
+		text = "cannot accept, and will try again: " + escapedError(e.Err)
+	case e.Kind == parley.Unfinished && n.hint:
+		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body)), "byte"))
+	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):
+		text = fmt.Sprintf("session %d: %s: %s", e.Session.Number(), escapedError(e.Err), AppendEscaped(nil, panicked.Stack))
+	default:
+		return
+	}
+	skipped, ok := n.pass(e.Kind, e.Time)
+	if !ok {
+		return
+	}
+	if skipped > 0 {
+		text += " (and " + strconv.FormatInt(skipped, 10) + " more before)"
+	}
+	n.Printf("%s", text)
+}
+
+// pass says whether a line of this kind may go out now, and how many did not since
+// the last that did.
+func (n *Notes) pass(kind parley.EventKind, now time.Time) (skipped int64, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t := n.kinds[kind]
+	if t == nil {
+		t = new(throttle)
+		n.kinds[kind] = t
+	}
+	if now.Before(t.next) {
+		t.skipped++
+		return 0, false
+	}
+	skipped, t.skipped, t.next = t.skipped, 0, now.Add(time.Second)
+	return skipped, true
+}
+
+// Suppressed says how many lines were held back and not counted in one since.
+func (n *Notes) Suppressed() {
+	n.mu.Lock()
+	total := int64(0)
+	for _, t := range n.kinds {
+		total += t.skipped
+		t.skipped = 0
+	}
+	n.mu.Unlock()
+	if total > 0 {
+		n.Printf("%s more like these", plural(total, "line"))
+	}
+}
+
+func remote(e *parley.Event) string { return string(appendRemote(nil, e.Session)) }

@@ -1,0 +1,145 @@
+package console
+
+import (
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// Limits are a server's, for the texts that name them.
+type Limits struct {
+	MaxRequest, MaxSessions, MaxSessionsPerIP int
+	FirstByte, Request, Idle, Write           time.Duration
+}
+
+// scratch lends buffers in which a line is put together before it is queued.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+// appendLine queues the line that format makes.
+func appendLine(w *Writer, format func(dst []byte) []byte) {
+	b := scratch.Get().(*[]byte)
+	*b = format((*b)[:0])
+	w.Append(*b)
+	if cap(*b) <= 64<<10 {
+		scratch.Put(b)
+	}
+}
+
+// A Narrative is the observer that tells a server's side of the conversations, in
+// the words of the seed.
+type Narrative struct {
+	out     *Writer
+	limits  Limits
+	verbose bool
+}
+
+// NewNarrative writes to out. With verbose each line begins with the time, the
+// session and the peer.
+func NewNarrative(out *Writer, limits Limits, verbose bool) *Narrative {
+	return &Narrative{out, limits, verbose}
+}
+
+// SkippedLine is the notice of the narrative's Writer.
+func SkippedLine(dst []byte, n int64) []byte {
+	dst = append(dst, "Server: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	if n == 1 {
+		return append(dst, " line skipped\n"...)
+	}
+	return append(dst, " lines skipped\n"...)
+}
+
+// Started tells that the server listens.
+func (n *Narrative) Started(at net.Addr) {
+	appendLine(n.out, func(dst []byte) []byte {
+		dst = append(dst, "Server: started on "...)
+		if tcp, ok := at.(*net.TCPAddr); ok {
+			dst = strconv.AppendInt(append(dst, "port "...), int64(tcp.Port), 10)
+		} else {
+			dst = AppendEscaped(append(dst, at.Network()+":"...), []byte(at.String()))
+		}
+		return append(dst, '\n')
+	})
+}
+
+// Observe tells of connections, requests and endings.
+func (n *Narrative) Observe(e *parley.Event) {
+	switch e.Kind {
+	case parley.Opened, parley.Received, parley.Closed:
+	default:
+		return
+	}
+	appendLine(n.out, func(dst []byte) []byte { return n.appendEvent(dst, e) })
+}
+
+func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
+	if n.verbose {
+		dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+		dst = strconv.AppendUint(append(dst, " #"...), e.Session.Number(), 10)
+		dst = append(appendRemote(append(dst, ' '), e.Session), ' ')
+	}
+	switch e.Kind {
+	case parley.Opened:
+		dst = appendRemote(append(dst, "Server: connection from "...), e.Session)
+	case parley.Received:
+		dst = strconv.AppendInt(append(dst, "Server: incoming data ["...), int64(len(e.Body)), 10)
+		dst = AppendPayload(append(dst, "]: "...), e.Body)
+	case parley.Closed:
+		dst = append(dst, "Server: Connection closed!"...)
+		if why := n.limits.explain(e.Reason, e.Err); why != "" {
+			dst = append(append(append(dst, " ("...), why...), ')')
+		}
+	}
+	return append(dst, '\n')
+}
+
+func appendRemote(dst []byte, s *parley.Session) []byte {
+	return escapeFrom(s.AppendRemote(dst), len(dst))
+}
+
+// explain says in words why a session ended; "" is the peer's orderly close.
+func (l *Limits) explain(reason parley.CloseReason, err error) string {
+	switch reason {
+	case parley.EndOfFile, parley.Blank:
+		return ""
+	case parley.NoRequest:
+		return "no request"
+	case parley.Truncated:
+		return "end of file inside a request"
+	case parley.Reset:
+		return "connection reset by peer"
+	case parley.IdleTimeout:
+		return "idle for " + l.Idle.String()
+	case parley.FirstByteTimeout:
+		return "no request within " + l.FirstByte.String()
+	case parley.RequestTimeout:
+		return "request not finished within " + l.Request.String()
+	case parley.WriteTimeout:
+		return "replies not read within " + l.Write.String()
+	case parley.TooLong:
+		return "request longer than " + strconv.Itoa(l.MaxRequest) + " bytes"
+	case parley.HandlerError:
+		return "handler error: " + escapedError(err)
+	case parley.HangUp:
+		return "hung up by the handler"
+	case parley.Draining:
+		return "server is shutting down"
+	case parley.DrainCut:
+		return "cut by the shutdown"
+	case parley.ServerClosed:
+		return "server stopped"
+	case parley.IOError:
+		return escapedError(err)
+	}
+	return reason.String()
+}
+
+func escapedError(err error) string {
+	if err == nil {
+		return "unknown"
+	}
+	return string(AppendPayload(nil, []byte(err.Error())))
+}

@@ -1,0 +1,79 @@
+package parley_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/parley-tcp/parley"
+
+// mayImport says which packages, beside the standard library, each package may
+// import. Imports point one way: a new arrow is a decision, made here.
+var mayImport = map[string][]string{
+	".":                {"internal/epoll"},
+	"parleytest":       {"."},
+	"internal/console": {"."},
+	"cmd/parley":       {"*"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && file != "." && (d.Name() == "testdata" || d.Name() == "bench" || strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		allowed, known := mayImport[pkg]
+		if !known {
+			t.Errorf("package %s has no line in mayImport", pkg)
+			return nil
+		}
+		seen[pkg] = true
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !mayBeImported(name, allowed) {
+				t.Errorf("%s imports %s, which package %s may not", file, name, pkg)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range mayImport {
+		if !seen[pkg] {
+			t.Errorf("mayImport has a line for %s, which is not there", pkg)
+		}
+	}
+}
+
+func mayBeImported(name string, allowed []string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	if !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	for _, a := range allowed {
+		if a == "*" || path.Join(module, a) == name || a == name {
+			return true
+		}
+	}
+	return false
+}

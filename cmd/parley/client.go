@@ -271,12 +271,12 @@ func readLines(in io.Reader) <-chan typedLine {
 			text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 			if len(text) > 0 && err != nil {
 				typed <- typedLine{text, nil} // the last line had no newline
-				text = nil
 			}
-			typed <- typedLine{text, err}
 			if err != nil {
+				typed <- typedLine{nil, err}
 				return
 			}
+			typed <- typedLine{text, nil}
 		}
 	}()
 	return typed

@@ -101,6 +101,7 @@ func plainly(err error) error {
 		{syscall.ENETUNREACH, "network unreachable"},
 		{syscall.EHOSTUNREACH, "host unreachable"},
 		{syscall.ECONNRESET, "connection reset by peer"},
+		{syscall.EPIPE, "broken pipe"},
 		{syscall.ENOENT, "no such file"},
 	} {
 		if errors.Is(err, known.errno) {

@@ -11,6 +11,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A program built with -race waits a second before it exits; tests start many.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"parley": main})
 }
 
@@ -21,6 +23,10 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"await": await,
 			"ports": ports,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", os.Getenv("GORACE"))
+			return nil
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

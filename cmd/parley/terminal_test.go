@@ -1,0 +1,178 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+)
+
+// A terminal runs a command with a pseudo-terminal as its standard streams.
+type terminal struct {
+	*process
+	keys   *os.File
+	screen *output
+}
+
+// openTerminal starts cmd in a terminal. Streams that the command already has set
+// are left alone.
+func openTerminal(t *testing.T, cmd func() *process, streams func(tty *os.File)) *terminal {
+	t.Helper()
+	keys, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams(tty)
+	term := &terminal{cmd(), keys, newOutput()}
+	tty.Close()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buf := make([]byte, 4096)
+		for {
+			n, err := keys.Read(buf)
+			term.screen.Write(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		keys.Close()
+		<-read
+	})
+	return term
+}
+
+// typeAt types text once the screen shows what it waits for.
+func (term *terminal) typeAt(t *testing.T, shows, text string) {
+	t.Helper()
+	term.screen.await(t, shows)
+	if _, err := term.keys.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (term *terminal) text() string { return strings.ReplaceAll(term.screen.String(), "\r\n", "\n") }
+
+// openClient runs the client with all of its streams in a terminal.
+func openClient(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	cmd := program(t, append([]string{"client"}, args...)...)
+	return openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	})
+}
+
+// The seed's page, typed by a person, to the letter.
+func TestSeedTyped(t *testing.T) {
+	s := startServer(t)
+	for _, session := range []string{"1", "2"} {
+		term := openClient(t, "localhost:"+s.port)
+		term.typeAt(t, "\nEnter data: ", "session "+session+" msg 1\n")
+		term.typeAt(t, "msg 1 ...\r\nEnter data: ", "session "+session+" msg 2\n")
+		term.typeAt(t, "msg 2 ...\r\nEnter data: ", "\n")
+		if code := term.exit(t); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+		term.screen.await(t, "closed\r\n")
+		want := strings.NewReplacer("N", session, "PORT", s.port).Replace(`Client: Connected to localhost:PORT
+Enter data: session N msg 1
+Client: sending [15] session N msg 1 ...
+Client: server response: Request #N - session N msg 1 ...
+Enter data: session N msg 2
+Client: sending [15] session N msg 2 ...
+Client: server response: Request #N - session N msg 2 ...
+Enter data: 
+Client: Connection closed
+`)
+		if term.text() != want {
+			t.Errorf("the screen shows\n%swant\n%s", term.text(), want)
+		}
+	}
+	if code := s.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("the server's exit code is %d, want 0", code)
+	}
+}
+
+func TestControlDIsAnOrderlyClose(t *testing.T) {
+	s := startServer(t)
+	term := openClient(t, s.addr)
+	term.typeAt(t, "Enter data: ", "\x04")
+	if code := term.exit(t); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	term.screen.await(t, "Enter data: \r\nClient: Connection closed\r\n")
+	s.stdout.await(t, "Server: Connection closed! (no request)\n")
+}
+
+func TestControlCExitsWith130(t *testing.T) {
+	s := startServer(t)
+	term := openClient(t, s.addr)
+	term.typeAt(t, "Enter data: ", "\x03")
+	if code := term.exit(t); code != 130 {
+		t.Errorf("exit code %d, want 130", code)
+	}
+	s.stdout.await(t, "Server: Connection closed!")
+}
+
+func TestSIGTERMExitsWith143(t *testing.T) {
+	s := startServer(t)
+	term := openClient(t, s.addr)
+	term.screen.await(t, "Enter data: ")
+	if code := term.stop(t, syscall.SIGTERM); code != 143 {
+		t.Errorf("exit code %d, want 143", code)
+	}
+}
+
+// The server goes away while somebody is typing.
+func TestServerGoesAwayAtThePrompt(t *testing.T) {
+	s := startServer(t)
+	term := openClient(t, s.addr)
+	term.typeAt(t, "Enter data: ", "half a line")
+	s.stop(t, syscall.SIGINT)
+	if code := term.exit(t); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	term.screen.await(t, "\r\nClient: Connection closed (closed by the server)\r\nparley: "+s.addr+" closed the connection\r\n")
+}
+
+// With the narrative going to a file, the prompt and the typing stay on the screen.
+func TestPromptGoesToStderrWhenStdoutIsNoTerminal(t *testing.T) {
+	s := startServer(t)
+	cmd := program(t, "client", s.addr)
+	term := openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) { cmd.Stdin, cmd.Stderr = tty, tty })
+	term.typeAt(t, "Enter data: ", "hello\n")
+	term.typeAt(t, "Enter data: hello\r\nEnter data: ", "\n")
+	if code := term.exit(t); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	want := "Client: Connected to " + s.addr + "\nClient: sending [5] hello ...\nClient: server response: Request #1 - hello ...\nClient: Connection closed\n"
+	if got := term.stdout.String(); got != want {
+		t.Errorf("stdout\n%swant\n%s", got, want)
+	}
+}
+
+// On a terminal even -q escapes; --raw is for those who know.
+func TestRepliesAreEscapedOnATerminal(t *testing.T) {
+	s := startServer(t, "--echo")
+	for _, c := range []struct{ flag, want string }{
+		{"-q", `\x1b[2Jred\t` + "\r\n"},
+		{"--raw", "\x1b[2Jred\t\r\n"},
+	} {
+		term := openClient(t, c.flag, s.addr, "\x1b[2Jred\t")
+		if code := term.exit(t); code != 0 {
+			t.Errorf("%s: exit code %d, want 0", c.flag, code)
+		}
+		term.screen.await(t, c.want)
+	}
+	// Not on a terminal -q gives the exact bytes too.
+	if got := run(t, program(t, "client", "-q", s.addr, "\x1b[2Jred\t"), ""); got != "\x1b[2Jred\t\n" {
+		t.Errorf("-q to a pipe gave %q, want the exact bytes", got)
+	}
+}

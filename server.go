@@ -61,8 +61,8 @@ type settings struct {
 	maxUnsent        int
 	maxSessions      int
 	maxSessionsPerIP int
-	readSize         int       // room for one read
-	readBuffers      sync.Pool // of *[]byte of that size
+	readSize         int        // room for one read
+	readBuffers      *sync.Pool // of *[]byte of that size
 
 	firstByteTimeout, requestTimeout, idleTimeout, writeTimeout time.Duration // none if negative
 }
@@ -109,7 +109,7 @@ func (s *Server) init() {
 			// A read is a request, so it has room for exactly the limit.
 			set.readSize = set.maxRequest
 		}
-		set.readBuffers.New = func() any { b := make([]byte, set.readSize); return &b }
+		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
 		s.quiet = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})

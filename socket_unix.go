@@ -23,7 +23,7 @@ func newLink(conn net.Conn, in *inbox, set *settings) link {
 	if err != nil {
 		return newStreamLink(conn, in, set)
 	}
-	in.size, in.loans = set.readSize, &set.readBuffers
+	in.size, in.loans = set.readSize, set.readBuffers
 	l := &socketLink{raw: raw, in: in}
 	l.readable, l.writable = l.tryRead, l.tryWrite
 	return l

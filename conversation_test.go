@@ -1,0 +1,398 @@
+package parley
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// echo sends back what comes.
+var echo = HandlerFunc(func(dst []byte, req *Request) ([]byte, error) { return append(dst, req.Body...), nil })
+
+var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func newTestConversation(set *settings) *conversation {
+	set.framing = orElse(set.framing, Lines)
+	set.handler = orElse[Handler](set.handler, echo)
+	if set.maxRequest == 0 {
+		set.maxRequest = 64 << 10
+	}
+	if set.maxUnsent == 0 {
+		set.maxUnsent = 256 << 10
+	}
+	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
+	return &conversation{settings: set, session: session, handler: set.handler}
+}
+
+func orElse[T any](value, other T) T {
+	if any(value) == nil {
+		return other
+	}
+	return value
+}
+
+// A desk plays the engine for one conversation, by hand.
+type desk struct {
+	*conversation
+	out  outbox
+	in   []byte
+	sent bytes.Buffer
+	log  []string
+}
+
+func newDesk(set *settings) *desk {
+	d := &desk{}
+	if set.observer == nil {
+		set.observer = ObserverFunc(func(e *Event) {
+			d.log = append(d.log, fmt.Sprintf("%v %d %q %v", e.Kind, e.Seq, e.Body, e.Took))
+		})
+	}
+	d.conversation = newTestConversation(set)
+	d.open()
+	return d
+}
+
+// feed has text arrive at a time since the opening, and all replies written then.
+func (d *desk) feed(at time.Duration, text string) {
+	d.read(len(text), zero.Add(at))
+	d.in = append(d.in, text...)
+	d.run(at, false)
+}
+
+// end has the end of file arrive.
+func (d *desk) end(at time.Duration) {
+	d.read(0, zero.Add(at))
+	d.run(at, true)
+}
+
+func (d *desk) run(at time.Duration, eof bool) {
+	for again := true; again; again = d.phase == needsRoom {
+		used := d.answer(&d.out, d.in, eof)
+		d.in = d.in[used:]
+		d.take(at, len(d.out.unsent()))
+		if d.out.flushed() {
+			d.out.reset()
+		}
+	}
+}
+
+// take has the socket take n bytes.
+func (d *desk) take(at time.Duration, n int) {
+	d.sent.Write(d.out.unsent()[:n])
+	d.wrote(&d.out, n, zero.Add(at))
+}
+
+func (d *desk) wantEnd(t *testing.T, sent string, reason CloseReason) {
+	t.Helper()
+	if d.sent.String() != sent || d.reason != reason || d.phase < over {
+		t.Errorf("sent %q and ended for %v (phase %d), want %q and %v", &d.sent, d.reason, d.phase, sent, reason)
+	}
+}
+
+func TestEveryRequestGetsOneReplyInOrder(t *testing.T) {
+	d := newDesk(&settings{})
+	d.feed(0, "a\nb\r\nc")
+	d.feed(1, "d\n")
+	d.end(2)
+	d.wantEnd(t, "a\nb\ncd\n", EndOfFile)
+}
+
+func TestConversationEndings(t *testing.T) {
+	fail := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		switch string(req.Body) {
+		case "fail":
+			return append(dst, "secret"...), errors.New("no luck")
+		case "bye":
+			return append(dst, "bye"...), fmt.Errorf("as asked: %w", ErrHangUp)
+		case "panic":
+			panic("oops")
+		case "two":
+			return append(dst, "two\nlines"...), nil
+		}
+		return append(dst, req.Body...), nil
+	})
+	for _, c := range []struct {
+		name, in, sent string
+		reason         CloseReason
+		set            settings
+	}{
+		{"nothing ever", "", "", NoRequest, settings{}},
+		{"end of file", "a\n", "a\n", EndOfFile, settings{}},
+		{"unfinished line", "a\nb", "a\nb\n", EndOfFile, settings{}},
+		{"blank", "a\n\nb\n", "a\n", Blank, settings{}},
+		{"only CRLF", "\r\n", "", Blank, settings{}},
+		{"blank kept", "a\n\nb\n", "a\n\nb\n", EndOfFile, settings{keepBlank: true}},
+		{"length 0", "\x00\x00\x00\x00x", "", Blank, settings{framing: LengthPrefixed}},
+		{"truncated", "\x00\x00\x00\x01a\x00\x00\x00\x02b", "\x00\x00\x00\x01a", Truncated, settings{framing: LengthPrefixed}},
+		{"too long", "abc\nabcd\nabc\n", "abc\nError: request longer than 3 bytes\n", TooLong, settings{maxRequest: 3}},
+		{"too long, NUL", "abcd\x00", "Error: request longer than 3 bytes\x00", TooLong, settings{maxRequest: 3, framing: Delimited(0)}},
+		{"too long, text does not fit the framing", "abcd:", "", TooLong, settings{maxRequest: 3, framing: Delimited(':')}},
+		{"too long, length", "\xff\xff\xff\xff", "\x00\x00\x00\x22Error: request longer than 3 bytes", TooLong, settings{maxRequest: 3, framing: LengthPrefixed}},
+		{"handler fails", "a\nfail\nb\n", "a\n", HandlerError, settings{handler: fail}},
+		{"handler panics", "a\npanic\nb\n", "a\n", HandlerError, settings{handler: fail}},
+		{"handler breaks the framing", "a\ntwo\nb\n", "a\n", HandlerError, settings{handler: fail}},
+		{"handler hangs up", "a\nbye\nb\n", "a\nbye\n", HangUp, settings{handler: fail}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(&c.set)
+			if c.in != "" {
+				d.feed(0, c.in)
+			}
+			d.end(0)
+			d.wantEnd(t, c.sent, c.reason)
+		})
+	}
+}
+
+func TestPanicKeepsItsStack(t *testing.T) {
+	d := newDesk(&settings{handler: HandlerFunc(func([]byte, *Request) ([]byte, error) { panic("oops") })})
+	d.feed(0, "a\n")
+	var p *PanicError
+	if !errors.As(d.err, &p) || p.Value != "oops" || !bytes.Contains(p.Stack, []byte("TestPanicKeepsItsStack")) {
+		t.Errorf("err = %v, want a PanicError with the stack", d.err)
+	}
+}
+
+func TestHandlerMayReturnAnySlice(t *testing.T) {
+	var kept []byte
+	for name, handler := range map[string]HandlerFunc{
+		"dst":      func(dst []byte, req *Request) ([]byte, error) { return append(dst, req.Body...), nil },
+		"its own":  func(dst []byte, req *Request) ([]byte, error) { return bytes.Clone(req.Body), nil },
+		"the body": func(dst []byte, req *Request) ([]byte, error) { return req.Body, nil },
+		"part of dst": func(dst []byte, req *Request) ([]byte, error) {
+			return append(append(dst, "xx"...), req.Body...)[2:], nil
+		},
+		"an old slice": func(dst []byte, req *Request) ([]byte, error) { kept = append(kept[:0], req.Body...); return kept, nil },
+	} {
+		d := newDesk(&settings{handler: handler})
+		d.feed(0, "one\ntwo\nthree\n")
+		if d.sent.String() != "one\ntwo\nthree\n" {
+			t.Errorf("%s: sent %q", name, &d.sent)
+		}
+	}
+	d := newDesk(&settings{handler: HandlerFunc(func([]byte, *Request) ([]byte, error) { return nil, nil })})
+	d.feed(0, "one\ntwo\n")
+	if d.sent.String() != "\n\n" {
+		t.Errorf("nil: sent %q, want two empty replies", &d.sent)
+	}
+}
+
+// Output is bounded inside one read too.
+func TestOutputIsBoundedWithinOneRead(t *testing.T) {
+	const big = 10 << 10
+	reply := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) { return append(dst, make([]byte, big)...), nil })
+	d := newDesk(&settings{handler: reply, framing: Delimited('\n')})
+	in := []byte(strings.Repeat("x\n", 32<<10))
+	out, replies, most := new(outbox), 0, 0
+	for len(in) > 0 {
+		in = in[d.answer(out, in, false):]
+		most = max(most, len(out.buf))
+		replies += len(out.marks)
+		d.wrote(out, len(out.buf), zero)
+		out.reset()
+	}
+	if limit := d.maxUnsent + big + 1; most > limit || replies != 32<<10 {
+		t.Errorf("%d replies with at most %d bytes at once, want %d with at most %d", replies, most, 32<<10, limit)
+	}
+	d = newDesk(&settings{})
+	d.answer(out, []byte(strings.Repeat("x\n", 5000)), false)
+	if len(out.marks) != maxUnsentReplies || d.phase != needsRoom {
+		t.Errorf("%d replies at once (phase %d), want %d", len(out.marks), d.phase, maxUnsentReplies)
+	}
+}
+
+func TestEventsTellTheConversation(t *testing.T) {
+	d := newDesk(&settings{})
+	d.feed(time.Second, "a\nbc\n")
+	d.read(0, zero.Add(2*time.Second))
+	d.run(2*time.Second, true)
+	d.close(zero.Add(3 * time.Second))
+	want := []string{
+		`opened 0 "" 0s`, `received 1 "a" 0s`, `received 2 "bc" 0s`,
+		`replied 1 "a" 0s`, `replied 2 "bc" 0s`, `closed 2 "" 3s`,
+	}
+	if got := strings.Join(d.log, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("told\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// A reply is told as replied once, when the write that took its last byte returns.
+func TestRepliedIsToldAtTheLastByte(t *testing.T) {
+	d := newDesk(&settings{})
+	d.read(6, zero)
+	d.answer(&d.out, []byte("ab\ncd\n"), false)
+	d.log = nil
+	d.take(1, 2) // not its ending
+	d.take(2, 2) // which came with the next reply's first byte
+	d.take(3, 2)
+	want := `replied 1 "ab" 2ns|replied 2 "cd" 3ns`
+	if got := strings.Join(d.log, "|"); got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
+
+func TestEmptyReplyUnderChunksIsTold(t *testing.T) {
+	d := newDesk(&settings{framing: Chunks, handler: HandlerFunc(func(dst []byte, _ *Request) ([]byte, error) { return dst, nil })})
+	d.feed(0, "x")
+	if got := d.log[len(d.log)-1]; got != `replied 1 "" 0s` {
+		t.Errorf("told %s, want replied", got)
+	}
+}
+
+// The clocks, with times made up: when each runs out and that it stands still while
+// the peer is not read.
+func TestClocks(t *testing.T) {
+	set := func() *settings {
+		return &settings{firstByteTimeout: 3 * time.Second, requestTimeout: 30 * time.Second, idleTimeout: 60 * time.Second, writeTimeout: 10 * time.Second}
+	}
+	at := func(d *desk) time.Duration { return d.deadline().Sub(zero) }
+
+	d := newDesk(set())
+	if at(d) != 3*time.Second {
+		t.Errorf("before the first byte: %v, want 3s", at(d))
+	}
+	d.feed(2*time.Second, "x")
+	if at(d) != 4*time.Second {
+		t.Errorf("a request has begun: %v, want the hint at 4s", at(d))
+	}
+	d.expire(d.in, zero.Add(4*time.Second))
+	if last := d.log[len(d.log)-1]; last != `unfinished 1 "x" 0s` {
+		t.Errorf("told %s, want unfinished", last)
+	}
+	if at(d) != 32*time.Second {
+		t.Errorf("after the hint: %v, want 32s", at(d))
+	}
+	d.feed(20*time.Second, "y")
+	if at(d) != 32*time.Second {
+		t.Errorf("a drip moved the request's clock to %v, want 32s still", at(d))
+	}
+	d.expire(d.in, zero.Add(32*time.Second-1))
+	if d.phase >= over {
+		t.Errorf("ended a nanosecond early")
+	}
+	d.expire(d.in, zero.Add(32*time.Second))
+	d.wantEnd(t, "", RequestTimeout)
+
+	d = newDesk(set())
+	d.feed(time.Second, "a\n")
+	if at(d) != 61*time.Second {
+		t.Errorf("idle from its reply: %v, want 61s", at(d))
+	}
+	d.expire(nil, zero.Add(61*time.Second))
+	d.wantEnd(t, "a\n", IdleTimeout)
+
+	d = newDesk(set())
+	d.expire(nil, zero.Add(3*time.Second))
+	d.wantEnd(t, "", FirstByteTimeout)
+
+	// A handler took from 1 s to 40 s; a request had begun behind it. Its clock has
+	// not moved meanwhile.
+	d = newDesk(set())
+	d.read(3, zero.Add(time.Second))
+	used := d.answer(&d.out, []byte("a\nb"), false)
+	d.in = []byte("b")
+	d.take(40*time.Second, len(d.out.unsent()))
+	if d.hinted = true; used != 2 || at(d) != 70*time.Second {
+		t.Errorf("the request's clock runs out at %v, want 30s after reading went on at 40s", at(d))
+	}
+
+	// Writing: ten seconds without progress, and sixty for the oldest byte.
+	d = newDesk(set())
+	d.read(2, zero.Add(time.Second))
+	d.answer(&d.out, []byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), false)
+	d.take(time.Second, 0)
+	if at(d) != 11*time.Second {
+		t.Errorf("a write is stalled since 1s: %v, want 11s", at(d))
+	}
+	for s := 5; s < 60; s += 5 {
+		d.take(time.Duration(s)*time.Second, 1)
+	}
+	if at(d) != 61*time.Second {
+		t.Errorf("its oldest byte may wait until %v, want 61s", at(d))
+	}
+	d.expire(nil, zero.Add(61*time.Second))
+	if d.phase != broken || d.reason != WriteTimeout {
+		t.Errorf("phase %d, %v; want broken for write_timeout", d.phase, d.reason)
+	}
+
+	// Off.
+	d = newDesk(&settings{firstByteTimeout: -1, requestTimeout: -1, idleTimeout: -1, writeTimeout: -1})
+	if !d.deadline().IsZero() {
+		t.Errorf("with all clocks off the deadline is %v", d.deadline())
+	}
+}
+
+func TestNobodyIsHintedWithoutAnObserver(t *testing.T) {
+	c := newTestConversation(&settings{requestTimeout: 30 * time.Second})
+	c.read(1, zero)
+	c.answer(new(outbox), []byte("x"), false)
+	if got := c.deadline().Sub(zero); got != 30*time.Second {
+		t.Errorf("the next deadline is at %v, want 30s", got)
+	}
+}
+
+func TestDrainAnswersWhatIsHeld(t *testing.T) {
+	d := newDesk(&settings{})
+	d.read(4, zero)
+	d.in = []byte("a\nb\nc")
+	d.drain()
+	if d.phase != over {
+		t.Errorf("an idle conversation goes on through a drain")
+	}
+	d = newDesk(&settings{maxUnsent: 1})
+	d.read(4, zero)
+	d.in = []byte("a\nb\nc")
+	d.in = d.in[d.answer(&d.out, d.in, false):]
+	d.drain()
+	d.take(0, len(d.out.unsent()))
+	d.out.reset()
+	d.run(0, false)
+	d.wantEnd(t, "a\nb\n", Draining)
+}
+
+func benchmarkConversation(b *testing.B, pipelined int, observer Observer) {
+	handler, err := ParseTemplate(DefaultReply, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := newTestConversation(&settings{handler: handler, observer: observer})
+	in := []byte(strings.Repeat("session 1 msg 1\n", pipelined))
+	out := new(outbox)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.read(len(in), zero)
+		c.answer(out, in, false)
+		c.wrote(out, len(out.buf), zero)
+		out.reset()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pipelined), "ns/request")
+}
+
+func BenchmarkConversation1(b *testing.B)  { benchmarkConversation(b, 1, nil) }
+func BenchmarkConversation16(b *testing.B) { benchmarkConversation(b, 16, nil) }
+func BenchmarkConversation16Observed(b *testing.B) {
+	benchmarkConversation(b, 16, ObserverFunc(func(*Event) {}))
+}
+
+func TestRequestsAllocateNothing(t *testing.T) {
+	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {time}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
+	c.session.local = c.session.remote
+	in, out := []byte("a\nb\nc\n"), new(outbox)
+	allocs := testing.AllocsPerRun(100, func() {
+		c.read(len(in), zero)
+		c.answer(out, in, false)
+		c.wrote(out, len(out.buf), zero)
+		out.reset()
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations for three requests, want none", allocs)
+	}
+}

@@ -126,7 +126,7 @@ func (d *dialogue) flush() {
 		d.wrote(d.out, n, now)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			d.expire(nil, now)
+			d.fail(WriteTimeout, nil)
 		case err != nil:
 			d.broke(err)
 		}
@@ -277,8 +277,8 @@ func (l *streamLink) read() (int, error) {
 	return n, err
 }
 
-// write goes in pieces, since how much of a blocked Write has been taken cannot be
-// seen, and a TLS connection is of no use after a Write was cut off.
+// write goes in pieces, since how much of a blocked Write has been taken, and when,
+// cannot be seen, and a TLS connection is of no use after a Write was cut off.
 func (l *streamLink) write(p []byte, wait bool) (int, error) {
 	if !wait {
 		return 0, nil

@@ -11,6 +11,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -133,6 +135,12 @@ func (w *witness) count(kind parley.EventKind) (n int) {
 		}
 	}
 	return n
+}
+
+func (w *witness) all() []seen {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
 }
 
 // closed waits for the end of the n-th session that ended.
@@ -316,10 +324,8 @@ func TestRefusalOverTheSessionLimit(t *testing.T) {
 	if got := exchange(t, dial(), "y"); got != "y\n" {
 		t.Errorf("after one left, the next got %q", got)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last := w.events[len(w.events)-1]; last.number != 11 {
-		t.Errorf("the session after 10 is numbered %d, want 11: refusals take no number", last.number)
+	if all := w.all(); all[len(all)-1].number != 11 {
+		t.Errorf("the session after 10 is numbered %d, want 11: refusals take no number", all[len(all)-1].number)
 	}
 }
 
@@ -694,4 +700,80 @@ func TestLengthIsNotBelievedBeforeItsBytesCome(t *testing.T) {
 	if end := w.closed(t, 1); end.reason != parley.TooLong {
 		t.Errorf("closed for %v, want too_long", end.reason)
 	}
+}
+
+// An idle session on a socket holds no buffer: what it takes up is far below one.
+func TestIdleSessionsHoldNoBuffer(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			noLeaks(t)
+			srv := &parley.Server{Handler: echo}
+			dial := transports[network](t, srv)
+			const sessions = 500
+			heap := func() int {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return int(m.HeapAlloc)
+			}
+			before := heap()
+			var conns []conn
+			for range sessions {
+				c := dial()
+				io.WriteString(c, "x\n")
+				if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
+					t.Fatal(err)
+				}
+				conns = append(conns, c)
+			}
+			if each := (heap() - before) / sessions; each > 4<<10 {
+				t.Errorf("%d bytes of heap an idle session and its client, want well below 4 KiB", each)
+			}
+			for _, c := range conns {
+				c.Close()
+			}
+		})
+	}
+}
+
+// A peer that begins a long request pays for what it takes up.
+func TestMemoryGrowsWithWhatCame(t *testing.T) {
+	noLeaks(t)
+	dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Handler: echo, Framing: parley.LengthPrefixed, MaxRequest: 1 << 30}))
+	before := new(runtime.MemStats)
+	runtime.ReadMemStats(before)
+	c := dial()
+	c.Write(binary.BigEndian.AppendUint32(nil, 1<<30))
+	c.Write([]byte("x"))
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); len(got) != 0 || err != nil {
+		t.Errorf("got %d bytes, %v; want the end of file", len(got), err)
+	}
+	after := new(runtime.MemStats)
+	runtime.ReadMemStats(after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+		t.Errorf("%d bytes were allocated for 5 that came", grown)
+	}
+}
+
+func BenchmarkTCP1(b *testing.B)  { benchmarkTCP(b, 1) }
+func BenchmarkTCP16(b *testing.B) { benchmarkTCP(b, 16) }
+
+func benchmarkTCP(b *testing.B, pipelined int) {
+	c, err := net.Dial("tcp", parleytest.Start(b, &parley.Server{Handler: echo}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	text := bytes.Repeat([]byte("session 1 msg 1\n"), pipelined)
+	buf := make([]byte, len(text))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Write(text)
+		if _, err := io.ReadFull(c, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pipelined), "ns/request")
 }

@@ -1,0 +1,38 @@
+package parley_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// The README's program is the one of the package's first example: they cannot part.
+func TestReadmeProgramIsTheExample(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("example_upper_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```go\n")
+	program, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the README has no program")
+	}
+	body := func(text, from string) string {
+		_, body, _ := strings.Cut(text, from)
+		var lines []string
+		for line := range strings.Lines(body) {
+			if line = strings.TrimSpace(line); line != "" && line != "}" {
+				lines = append(lines, line)
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	got, want := body(program, "func main() {"), body(string(example), "func ExampleServer() {")
+	if got != want || got == "" {
+		t.Errorf("the README's program is\n%s\n\nthe example's\n%s", got, want)
+	}
+}

@@ -155,7 +155,7 @@ func (c *Client) frame(request []byte) error {
 }
 
 func (c *Client) write(ctx context.Context) error {
-	release := interrupt(ctx, c.conn.SetWriteDeadline)
+	release := c.interrupt(ctx, true)
 	_, err := c.conn.Write(c.out)
 	if cap(c.out) > 1<<20 {
 		c.out = nil
@@ -198,7 +198,7 @@ func (c *Client) read(ctx context.Context) error {
 		return err
 	}
 	c.room()
-	release := interrupt(ctx, c.conn.SetReadDeadline)
+	release := c.interrupt(ctx, false)
 	n, err := c.conn.Read(c.in[c.w:])
 	c.w += n
 	switch cut := release(); {
@@ -261,18 +261,25 @@ func (c *Client) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 
 // wrap adds what was being done. A *net.OpError says that already.
 func (c *Client) wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var op *net.OpError
-	if err == nil || errors.As(err, &op) {
+	if errors.As(err, &op) {
 		return err
 	}
 	return fmt.Errorf("parley: %s, server %v: %w", doing, c.conn.RemoteAddr(), err)
 }
 
-// interrupt has the end of ctx cut short what waits under this deadline. release ends
+// interrupt has the end of ctx cut short what waits to read or to write. release ends
 // that and says whether it happened.
-func interrupt(ctx context.Context, setDeadline func(time.Time) error) (release func() (cut bool)) {
+func (c *Client) interrupt(ctx context.Context, writing bool) (release func() (cut bool)) {
 	if ctx.Done() == nil {
 		return neverCut
+	}
+	setDeadline := c.conn.SetReadDeadline
+	if writing {
+		setDeadline = c.conn.SetWriteDeadline
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

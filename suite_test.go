@@ -757,6 +757,145 @@ func TestMemoryGrowsWithWhatCame(t *testing.T) {
 	}
 }
 
+// The clocks on real sockets, one short time each: that they are wired up at all. When
+// exactly is shown with fake time.
+func TestClocksOnSockets(t *testing.T) {
+	const short = 50 * time.Millisecond
+	for _, c := range []struct {
+		name string
+		srv  *parley.Server
+		say  string
+		want parley.CloseReason
+	}{
+		{"first byte", &parley.Server{FirstByteTimeout: short}, "", parley.FirstByteTimeout},
+		{"idle", &parley.Server{IdleTimeout: short}, "a\n", parley.IdleTimeout},
+		{"request", &parley.Server{RequestTimeout: short}, "a\nb", parley.RequestTimeout},
+		{"write", &parley.Server{WriteTimeout: short, Handler: large}, strings.Repeat("a\n", 20), parley.WriteTimeout},
+	} {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(c.name+" "+network, func(t *testing.T) {
+				noLeaks(t)
+				w := new(witness)
+				srv := &parley.Server{Handler: c.srv.Handler, Observer: w, FirstByteTimeout: c.srv.FirstByteTimeout,
+					IdleTimeout: c.srv.IdleTimeout, RequestTimeout: c.srv.RequestTimeout, WriteTimeout: c.srv.WriteTimeout}
+				if srv.Handler == nil {
+					srv.Handler = echo
+				}
+				conn := transports[network](t, srv)()
+				io.WriteString(conn, c.say)
+				if end := w.closed(t, 1); end.reason != c.want {
+					t.Errorf("closed for %v, want %v", end.reason, c.want)
+				}
+			})
+		}
+	}
+}
+
+// A handler that is stuck holds up its own session only.
+func TestStuckHandlerHoldsUpNobodyElse(t *testing.T) {
+	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+		release := make(chan struct{})
+		dial := serve(&parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			if string(req.Body) == "stuck" {
+				<-release
+			}
+			return append(dst, req.Body...), nil
+		})})
+		stuck := dial()
+		io.WriteString(stuck, "stuck\n")
+		for range 20 {
+			if got := say(t, dial(), "a\n"); got != "a\n" {
+				t.Errorf("another got %q", got)
+			}
+		}
+		close(release)
+		if got := exchange(t, stuck, ""); got != "stuck\n" {
+			t.Errorf("the stuck one got %q in the end", got)
+		}
+	})
+}
+
+func TestWhatServeConnReturns(t *testing.T) {
+	noLeaks(t)
+	srv := &parley.Server{Handler: echo, MaxSessions: 1}
+	held := parleytest.Pipe(t, srv)
+	exchange(t, held, "a")
+	client, server := parleytest.ConnPair()
+	refused := make(chan error)
+	go func() { refused <- srv.ServeConn(server) }()
+	if got, err := io.ReadAll(client); string(got) != "Error: server is full (1 sessions)\n" || err != nil {
+		t.Errorf("the refused one got %q, %v", got, err)
+	}
+	client.Close()
+	if err := <-refused; !errors.Is(err, parley.ErrRefused) {
+		t.Errorf("ServeConn over the limit = %v, want ErrRefused", err)
+	}
+	if err := new(parley.Server).ServeConn(server); err == nil || !strings.Contains(err.Error(), "Handler is nil") {
+		t.Errorf("ServeConn without a handler = %v", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Close()
+	if err := srv.Serve(l); err != parley.ErrServerClosed {
+		t.Errorf("Serve after Close = %v, want ErrServerClosed", err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve left its listener open: Accept = %v", err)
+	}
+}
+
+// Of those who are refused at most 64 are waited for; the others are told too.
+func TestFloodOfRefusals(t *testing.T) {
+	noLeaks(t)
+	w := new(witness)
+	dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Handler: echo, MaxSessions: 1, Observer: w}))
+	exchange(t, dial(), "the one session")
+	var refused []conn
+	for range 200 {
+		refused = append(refused, dial())
+	}
+	for i, c := range refused {
+		c.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(c); string(got) != "Error: server is full (1 sessions)\n" || err != nil {
+			t.Errorf("peer %d of 200 got %q, %v", i+1, got, err)
+		}
+	}
+	eventually(t, "all refusals were told", func() bool { return w.count(parley.Refused) == 200 })
+}
+
+// BenchmarkIdleSession reports what an idle session on a socket takes up: heap and
+// goroutine stack, its client's end of the connection included.
+func BenchmarkIdleSession(b *testing.B) {
+	addr := parleytest.Start(b, &parley.Server{Handler: echo})
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	const sessions = 2000
+	for b.Loop() {
+		before := used()
+		var conns []net.Conn
+		for range sessions {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			io.WriteString(c, "x\n")
+			io.ReadFull(c, make([]byte, 2))
+			conns = append(conns, c)
+		}
+		b.ReportMetric(float64(used()-before)/sessions, "B/session")
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+}
+
 func BenchmarkTCP1(b *testing.B)  { benchmarkTCP(b, 1) }
 func BenchmarkTCP16(b *testing.B) { benchmarkTCP(b, 16) }
 

@@ -11,8 +11,17 @@ import (
 // keep up.
 const QueueLimit = 16 << 20
 
-// piece is how much is written at once, so that room comes back bit by bit.
-const piece = 64 << 10
+const (
+	// piece is how much is written at once, so that room comes back bit by bit.
+	piece = 64 << 10
+
+	// spares is how many written pieces are kept for new lines.
+	spares = 16
+
+	// breath is the pause after a write. Nobody sees it, but a busy server makes
+	// hundreds of writes a second rather than one a line.
+	breath = 2 * time.Millisecond
+)
 
 // ErrNotAllWritten is returned by Close when the reader did not take everything in
 // time.
@@ -21,6 +30,9 @@ var ErrNotAllWritten = errors.New("the output did not take all of it")
 // A Writer writes lines to a stream that may block, in one goroutine. Whoever appends
 // never waits: past the limit whole lines are skipped and counted, and where they are
 // missing a line says so.
+//
+// A write is one of whole lines, so that two Writers of one file do not cut each
+// other's; only a line of more than 64 KiB takes several.
 type Writer struct {
 	stream  io.Writer
 	limit   int
@@ -28,22 +40,27 @@ type Writer struct {
 	onError func(error)
 
 	mu      sync.Mutex
-	queue   []byte
-	writing int   // bytes taken off the queue and not yet written
-	missing int64 // lines skipped since the last notice
+	queue   [][]byte // pieces of whole lines, the oldest first
+	spare   [][]byte // written pieces, to be filled again
+	held    int      // bytes queued or being written
+	missing int64    // lines skipped since the last notice
+	skipped int64    // lines skipped in all
+	waiting bool     // the writing goroutine is to be woken
 	closed  bool
 	err     error // of the stream: from then on nothing is kept
 
-	some chan struct{} // there may be something in the queue
-	done chan struct{}
+	some    chan struct{} // something is in the queue
+	closing chan struct{} // closed by Close: no more pauses
+	done    chan struct{}
 }
 
 // NewWriter starts to write to stream. notice makes the line that stands for n
-// skipped ones. onError, if not nil, is told the stream's first error.
+// skipped ones. onError, if not nil, is told the stream's first error, after which
+// all lines are dropped.
 func NewWriter(stream io.Writer, limit int, notice func(dst []byte, n int64) []byte, onError func(error)) *Writer {
 	w := &Writer{
 		stream: stream, limit: limit, notice: notice, onError: onError,
-		some: make(chan struct{}, 1), done: make(chan struct{}),
+		some: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.write()
 	return w
@@ -56,96 +73,166 @@ func (w *Writer) Append(line []byte) {
 	switch {
 	case w.closed || w.err != nil:
 		return
-	case len(w.queue)+w.writing+len(line) > w.limit:
+	case w.held+len(line) > w.limit:
 		w.missing++
+		w.skipped++
 		return
 	}
 	w.sayMissing()
-	w.queue = append(w.queue, line...)
-	w.wakeWriter()
+	w.put(line)
+	w.wake()
 }
 
 // sayMissing puts the notice in the place of the lines that were skipped. It may
 // pass the limit by its own length.
 func (w *Writer) sayMissing() {
 	if w.missing > 0 {
-		w.queue = w.notice(w.queue, w.missing)
+		w.put(w.notice(nil, w.missing))
 		w.missing = 0
 	}
 }
 
-func (w *Writer) wakeWriter() {
-	select {
-	case w.some <- struct{}{}:
-	default:
+// put adds a line to the last piece, or begins a new one.
+func (w *Writer) put(line []byte) {
+	last := len(w.queue) - 1
+	if last < 0 || len(w.queue[last])+len(line) > piece {
+		var fresh []byte
+		if n := len(w.spare); n > 0 {
+			fresh, w.spare = w.spare[n-1], w.spare[:n-1]
+		}
+		w.queue = append(w.queue, fresh)
+		last++
 	}
+	w.queue[last] = append(w.queue[last], line...)
+	w.held += len(line)
+}
+
+func (w *Writer) wake() {
+	if w.waiting {
+		w.waiting = false
+		w.some <- struct{}{} // has room: one token a wait
+	}
+}
+
+// Skipped is how many lines were skipped so far.
+func (w *Writer) Skipped() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.skipped
+}
+
+// Err is the stream's first error, or nil.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // Close waits until all is written, but no longer than patience: an output that is
 // blocked must not keep the process from ending. Then the writing goroutine is left
-// to the end of the process, since nothing can stop a blocked write.
+// behind in its write, since nothing can stop that, and writes nothing after it.
 func (w *Writer) Close(patience time.Duration) error {
 	w.mu.Lock()
 	if !w.closed {
-		w.sayMissing()
 		w.closed = true
+		if w.err == nil {
+			w.sayMissing()
+		}
+		close(w.closing)
+		w.wake()
 	}
 	w.mu.Unlock()
-	w.wakeWriter()
+
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-w.done:
-		return w.err
+		return w.Err()
 	case <-timer.C:
-		return ErrNotAllWritten
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil && w.held > 0 {
+		w.err, w.queue = ErrNotAllWritten, nil
+	}
+	return w.err
 }
 
 // write is the one goroutine that touches the stream.
 func (w *Writer) write() {
 	defer close(w.done)
-	var batch []byte
-	for range w.some {
-		for {
-			w.mu.Lock()
-			batch, w.queue = w.queue, batch[:0]
-			w.writing = len(batch)
-			last := w.closed
-			w.mu.Unlock()
-			if len(batch) == 0 {
-				if last {
-					return
-				}
-				break
-			}
-			if !w.writeOut(batch) {
-				return
-			}
-			if cap(batch) > 1<<20 {
-				batch = nil // a burst is over: do not keep its memory
-			}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		p, more := w.next()
+		if p == nil {
+			return
+		}
+		if !w.writeOut(p) {
+			return
+		}
+		if more {
+			continue
+		}
+		pause.Reset(breath)
+		select {
+		case <-pause.C:
+		case <-w.closing:
 		}
 	}
 }
 
-func (w *Writer) writeOut(batch []byte) bool {
-	for len(batch) > 0 {
-		n := min(len(batch), piece)
-		_, err := w.stream.Write(batch[:n])
-		w.mu.Lock()
-		w.writing -= n
-		if err != nil {
-			w.err, w.queue = err, nil
+// next waits for the oldest piece and takes it off the queue. It is nil when there
+// will be no more.
+func (w *Writer) next() (p []byte, more bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) == 0 {
+		if w.closed || w.err != nil {
+			return nil, false
 		}
+		w.waiting = true
 		w.mu.Unlock()
-		if err != nil {
-			if w.onError != nil {
-				w.onError(err)
-			}
+		<-w.some
+		w.mu.Lock()
+	}
+	p = w.queue[0]
+	copy(w.queue, w.queue[1:])
+	w.queue[len(w.queue)-1] = nil
+	w.queue = w.queue[:len(w.queue)-1]
+	return p, len(w.queue) > 0
+}
+
+// writeOut says whether the stream is still good.
+func (w *Writer) writeOut(p []byte) bool {
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), piece)
+		_, err := w.stream.Write(rest[:n])
+		rest = rest[n:]
+		if !w.wrote(n, err) {
 			return false
 		}
-		batch = batch[n:]
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cap(p) <= 2*piece && len(w.spare) < spares {
+		w.spare = append(w.spare, p[:0])
 	}
 	return true
+}
+
+// wrote gives the room of n bytes back, or ends it all with the stream's error.
+func (w *Writer) wrote(n int, err error) bool {
+	w.mu.Lock()
+	w.held -= n
+	first := w.err == nil && err != nil
+	if first {
+		w.err, w.queue, w.held = err, nil, 0
+	}
+	good := w.err == nil
+	w.mu.Unlock()
+	if first && w.onError != nil {
+		w.onError(err)
+	}
+	return good
 }

@@ -87,8 +87,8 @@ func NewClient(conn net.Conn, framing Framing) *Client {
 // too if a whole message is already there before the request is written, since that
 // cannot be its reply.
 func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	if err := c.frame(request); err != nil {
 		return nil, err
@@ -136,8 +136,8 @@ func (c *Client) inStep() error {
 // Send sends one request and does not wait for its reply. A request that the framing
 // cannot carry is an error before anything is sent.
 func (c *Client) Send(ctx context.Context, request []byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err := c.frame(request); err != nil {
 		return err
@@ -194,8 +194,8 @@ func (c *Client) Receive(ctx context.Context) ([]byte, error) {
 
 // read reads once.
 func (c *Client) read(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	c.room()
 	release := c.interrupt(ctx, false)

@@ -376,7 +376,7 @@ func TestSessionLimitPerAddress(t *testing.T) {
 func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 	noLeaks(t)
 	const runs = 1000
-	more := strings.Repeat("more\n", 2000)
+	more := strings.Repeat("more\n", 40000) // more than one read takes
 	hangUp := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 		if string(req.Body) == "bye" {
 			return append(dst, "bye"...), parley.ErrHangUp
@@ -401,9 +401,11 @@ func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 			for run := range runs {
 				conn := dial()
 				conn.SetDeadline(time.Now().Add(patience))
-				io.WriteString(conn, c.in)
+				var writer sync.WaitGroup
+				writer.Go(func() { io.WriteString(conn, c.in) })
 				got, err := io.ReadAll(conn)
 				conn.Close()
+				writer.Wait()
 				if string(got) != c.want || err != nil {
 					t.Fatalf("run %d: got %q, %v; want %q and the end of file", run+1, got, err, c.want)
 				}

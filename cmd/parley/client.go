@@ -35,7 +35,8 @@ func clientCommand() *cobra.Command {
 		Short: "Talk to a server, by hand, in a pipe or with one request",
 		Long: `Send each line typed as a request and show its reply. A blank line, or the end of the
 input, ends the conversation. Words behind the address are one request: it is sent,
-its reply shown, and that is all. Without an address: localhost:6969.`,
+its reply shown, and that is all. Without an address: localhost:6969. Behind -- words
+may look like flags.`,
 		Example: `  parley client                              localhost:6969, typed
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
@@ -58,8 +59,6 @@ its reply shown, and that is all. Without an address: localhost:6969.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	// What follows the address is the message, also where it looks like a flag.
-	flags.SetInterspersed(false)
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal")
 	flags.BoolVar(&opt.raw, "raw", false, "print replies only, exact bytes also on a terminal")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
@@ -241,9 +240,12 @@ func (t *talk) lines(ctx context.Context, in io.Reader) error {
 	typed := readLines(in)
 	for {
 		t.view.Prompt()
-		line, err := t.nextLine(ctx, typed)
+		line, left, err := t.nextLine(ctx, typed)
 		if err != nil {
 			return err
+		}
+		if left {
+			return t.serverLeft(ctx, typed)
 		}
 		t.view.Typed(line.text)
 		if line.err != nil || len(line.text) == 0 && !t.opt.keepBlank {
@@ -282,31 +284,34 @@ func readLines(in io.Reader) <-chan typedLine {
 	return typed
 }
 
-// nextLine waits for a line of the input. Meanwhile the server may speak, or go.
-func (t *talk) nextLine(ctx context.Context, typed <-chan typedLine) (typedLine, error) {
+// nextLine waits for a line of the input. Meanwhile the server may speak, or leave.
+func (t *talk) nextLine(ctx context.Context, typed <-chan typedLine) (line typedLine, left bool, err error) {
 	for {
 		select {
 		case line := <-typed:
 			if line.err != nil && line.err != io.EOF {
-				return line, usageError("cannot read the input: %w", line.err)
+				return line, false, usageError("cannot read the input: %w", line.err)
 			}
-			return line, nil
+			return line, false, nil
 		case h := <-t.heard:
-			if h.err != nil {
-				return typedLine{}, t.serverLeft(ctx, h.err, typed)
+			switch {
+			case errors.Is(h.err, io.EOF):
+				return typedLine{}, true, nil
+			case h.err != nil:
+				return typedLine{}, false, t.broken(h.err)
 			}
 			t.view.Message(h.body)
 			t.view.Prompt()
 		case <-ctx.Done():
-			return typedLine{}, ctx.Err()
+			return typedLine{}, false, ctx.Err()
 		}
 	}
 }
 
 // serverLeft ends a conversation that the server ended at the prompt. In a pipe the
 // input may have been at its end too: then nothing is lost, and all is well.
-func (t *talk) serverLeft(ctx context.Context, cause error, typed <-chan typedLine) error {
-	if errors.Is(cause, io.EOF) && !t.typing {
+func (t *talk) serverLeft(ctx context.Context, typed <-chan typedLine) error {
+	if !t.typing {
 		select {
 		case line := <-typed:
 			t.view.Typed(line.text)
@@ -320,10 +325,7 @@ func (t *talk) serverLeft(ctx context.Context, cause error, typed <-chan typedLi
 			return ctx.Err()
 		}
 	}
-	if errors.Is(cause, io.EOF) {
-		return t.lost("eof", "closed by the server", "%s closed the connection", t.target)
-	}
-	return t.broken(cause)
+	return t.lost("eof", "closed by the server", "%s closed the connection", t.target)
 }
 
 // exchange sends a request and waits for its reply.

@@ -59,6 +59,12 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "parley",
 		Short: "Request/reply over TCP: serve it, call it, see every exchange",
+		Long: `Request/reply over TCP: serve it, call it, see every exchange.
+
+An address is 6969, :6969, host:port, [v6]:port or unix:PATH. A flag that is not given
+is taken from the environment: --idle-timeout from PARLEY_IDLE_TIMEOUT. The exit code
+is 0 when done, 1 when the network said no, 2 for wrong usage or a local error, 130 or
+143 when a signal cut a client short.`,
 		Example: `  parley demo                          both ends of a conversation, side by side
   parley server                        answer everybody on port 6969
   parley client                        talk to localhost:6969

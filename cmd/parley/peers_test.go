@@ -180,6 +180,34 @@ func TestClientSurvivesBadServers(t *testing.T) {
 	}
 }
 
+// A reply of several lines, as redis gives to GET.
+func TestReplyOfSeveralLines(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		for range 2 {
+			conn.Read(make([]byte, 100))
+			io.WriteString(conn, "$3\r\nab")
+			io.WriteString(conn, "c\r\n")
+		}
+	}()
+	got := run(t, program(t, "client", "-q", "--crlf", "--lines", "2", l.Addr().String()), "GET a\nGET b\n")
+	<-served
+	if want := "$3\r\nabc\n$3\r\nabc\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // What the server says unasked, and its going away, are seen at once at the prompt.
 func TestClientShowsWhatTheServerSaysUnasked(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -71,11 +71,11 @@ answered, then the connections close; a second one stops at once.`,
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
-	flags.Var(&opt.maxRequest, "max-request", "longest request; 0 is 64KiB, with --framing length 1MiB")
+	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB, with --framing length 1MiB)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.IntVar(&opt.maxSessionsPerIP, "max-sessions-per-ip", 0, "sessions of one IPv4 address or IPv6 /64; 0 is no limit")
-	flags.DurationVar(&opt.firstByte, "first-byte-timeout", 0, "hang up if nothing ever comes; 0 is as --idle-timeout")
+	flags.DurationVar(&opt.firstByte, "first-byte-timeout", 0, "hang up if nothing ever comes (default as --idle-timeout)")
 	flags.DurationVar(&opt.request, "request-timeout", 30*time.Second, "from a request's first byte to its last; 0 is off")
 	flags.DurationVar(&opt.idle, "idle-timeout", 5*time.Minute, "hang up on a silent peer; 0 is off")
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")

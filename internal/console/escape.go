@@ -106,6 +106,11 @@ func appendJSONString[S string | []byte](dst []byte, text S) []byte {
 	p := []byte(text)
 	dst = append(dst, '"')
 	for len(p) > 0 {
+		if n := plainJSON(p); n > 0 {
+			dst = append(dst, p[:n]...)
+			p = p[n:]
+			continue
+		}
 		r, n := utf8.DecodeRune(p)
 		switch {
 		case r == '"' || r == '\\':
@@ -121,6 +126,16 @@ func appendJSONString[S string | []byte](dst []byte, text S) []byte {
 		p = p[n:]
 	}
 	return append(dst, '"')
+}
+
+// plainJSON counts the bytes at the start of p that stand for themselves in JSON.
+func plainJSON(p []byte) int {
+	for i, b := range p {
+		if b < ' ' || b > '~' || b == '"' || b == '\\' {
+			return i
+		}
+	}
+	return len(p)
 }
 
 func appendUnit(dst []byte, r rune) []byte {

@@ -1,0 +1,173 @@
+package console
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A tray hands over each write and blocks until it is taken.
+type tray chan string
+
+func (c tray) Write(p []byte) (int, error) {
+	c <- string(p)
+	return len(p), nil
+}
+
+func TestAWriteIsOfWholeLines(t *testing.T) {
+	out := make(tray)
+	w := NewWriter(out, QueueLimit, SkippedLine, nil)
+	var want strings.Builder
+	for i := range 5000 {
+		line := fmt.Sprintf("%d %s\n", i, strings.Repeat("x", i%97))
+		want.WriteString(line)
+		w.Append([]byte(line))
+	}
+	go func() { w.Close(time.Minute); close(out) }()
+	var got strings.Builder
+	for p := range out {
+		if len(p) > piece || !strings.HasSuffix(p, "\n") {
+			t.Errorf("a write of %d bytes ends in %q", len(p), p[len(p)-1:])
+		}
+		got.WriteString(p)
+	}
+	if got.String() != want.String() {
+		t.Errorf("%d bytes came out, not the %d that went in", got.Len(), want.Len())
+	}
+}
+
+// A reader that takes a long line bit by bit makes room bit by bit.
+func TestRoomComesBackWithEachPiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := make(tray)
+		w := NewWriter(out, 4*piece, SkippedLine, nil)
+		w.Append(append(bytes.Repeat([]byte("x"), 4*piece-1), '\n'))
+		synctest.Wait()
+		w.Append([]byte("a\n"))
+		<-out
+		synctest.Wait()
+		w.Append([]byte("b\n"))
+		if n := w.Skipped(); n != 1 {
+			t.Errorf("%d lines skipped, want 1", n)
+		}
+		for range 3 {
+			<-out
+		}
+		if got, want := <-out, "Server: 1 line skipped\nb\n"; got != want {
+			t.Errorf("then came %q, want %q", got, want)
+		}
+		w.Close(time.Minute)
+	})
+}
+
+// Every line is written, or counted in a notice; those of one goroutine stay in order.
+func TestManyAppendersLoseNothingUnsaid(t *testing.T) {
+	const appenders, lines = 8, 2000
+	out := make(tray)
+	w := NewWriter(out, 16<<10, SkippedLine, nil)
+	var all sync.WaitGroup
+	for a := range appenders {
+		all.Go(func() {
+			for i := range lines {
+				w.Append(fmt.Appendf(nil, "%d %d\n", a, i))
+			}
+		})
+	}
+	go func() { all.Wait(); w.Close(time.Minute); close(out) }()
+
+	written, skipped := 0, 0
+	var last [appenders]int
+	for p := range out {
+		for line := range strings.Lines(p) {
+			var a, i, n int
+			if _, err := fmt.Sscanf(line, "Server: %d line", &n); err == nil {
+				skipped += n
+			} else if _, err := fmt.Sscanf(line, "%d %d\n", &a, &i); err != nil || i < last[a] {
+				t.Fatalf("%q after line %d: %v", line, last[a], err)
+			} else {
+				last[a] = i
+				written++
+			}
+		}
+	}
+	if written+skipped != appenders*lines || int64(skipped) != w.Skipped() {
+		t.Errorf("%d written and %d skipped (%d counted), want %d in all", written, skipped, w.Skipped(), appenders*lines)
+	}
+}
+
+// What Close had no time for does not come out later, and the goroutine ends.
+func TestNothingIsWrittenAfterCloseGaveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &collector{gate: make(chan struct{})}
+		w := NewWriter(out, QueueLimit, SkippedLine, nil)
+		w.Append([]byte("in the write\n"))
+		synctest.Wait()
+		w.Append([]byte("behind it\n"))
+		if err := w.Close(0); !errors.Is(err, ErrNotAllWritten) {
+			t.Errorf("Close = %v, want ErrNotAllWritten", err)
+		}
+		close(out.gate)
+		<-w.done
+		if got, want := out.String(), "in the write\n"; got != want {
+			t.Errorf("written %q, want %q", got, want)
+		}
+		if err := w.Err(); !errors.Is(err, ErrNotAllWritten) {
+			t.Errorf("Err = %v, want ErrNotAllWritten", err)
+		}
+	})
+}
+
+// Lines in quick succession share a write; the first does not wait for company, and
+// Close does not wait for the pause to end.
+func TestABusyWriterWritesSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := make(tray, 10)
+		w := NewWriter(out, QueueLimit, SkippedLine, nil)
+		start := time.Now()
+		w.Append([]byte("a\n"))
+		synctest.Wait()
+		w.Append([]byte("b\n"))
+		synctest.Wait()
+		w.Append([]byte("c\n"))
+		if got := <-out; got != "a\n" || time.Since(start) != 0 {
+			t.Errorf("%q after %v, want the first line at once", got, time.Since(start))
+		}
+		if got := <-out; got != "b\nc\n" || time.Since(start) != breath {
+			t.Errorf("%q after %v, want both others after %v", got, time.Since(start), breath)
+		}
+		w.Append([]byte("d\n"))
+		if err := w.Close(time.Minute); err != nil || time.Since(start) != breath || <-out != "d\n" {
+			t.Errorf("Close = %v, %v after the start", err, time.Since(start))
+		}
+	})
+}
+
+func BenchmarkEvents(b *testing.B) {
+	e := &parley.Event{Kind: parley.Received, Time: time.Now(), Session: new(parley.Session), Seq: 1, Body: []byte("session 1 msg 1")}
+	for _, c := range []struct {
+		name string
+		make func(w *Writer) parley.Observer
+	}{
+		{"narrative", func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, false) }},
+		{"verbose", func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, true) }},
+		{"json", func(w *Writer) parley.Observer { return NewJSON(w) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)
+			defer w.Close(time.Minute)
+			o := c.make(w)
+			b.ReportAllocs()
+			for b.Loop() {
+				o.Observe(e)
+			}
+		})
+	}
+}

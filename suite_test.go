@@ -18,7 +18,6 @@ import (
 )
 
 // patience bounds every wait for an event; only a failing test uses it up.
-
 const patience = 30 * time.Second
 
 var echo = parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
@@ -26,7 +25,6 @@ var echo = parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, err
 })
 
 // A conn is what the suite needs of a client's end.
-
 type conn interface {
 	net.Conn
 	CloseWrite() error
@@ -35,7 +33,6 @@ type conn interface {
 // transports are what the suite runs over: each serves srv until the test ends and
 
 // returns a way to connect to it.
-
 var transports = map[string]func(t *testing.T, srv *parley.Server) (dial func() conn){
 	"memory": func(t *testing.T, srv *parley.Server) func() conn {
 		return func() conn { return parleytest.Pipe(t, srv) }
@@ -66,7 +63,6 @@ func dialer(t *testing.T, network, addr string) func() conn {
 }
 
 // overEach runs a test over every transport. A second engine joins here.
-
 func overEach(t *testing.T, test func(t *testing.T, serve func(*parley.Server) (dial func() conn))) {
 	for name, transport := range transports {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +80,6 @@ func overEach(t *testing.T, test func(t *testing.T, serve func(*parley.Server) (
 }
 
 // say writes text, half-closes and returns all that comes back.
-
 func say(t *testing.T, c conn, text string) string {
 	t.Helper()
 	var wrote sync.WaitGroup
@@ -102,7 +97,6 @@ func say(t *testing.T, c conn, text string) string {
 }
 
 // A witness is an observer that keeps what matters of each event.
-
 type witness struct {
 	mu     sync.Mutex
 	events []seen
@@ -145,7 +139,6 @@ func (w *witness) all() []seen {
 }
 
 // closed waits for the end of the n-th session that ended.
-
 func (w *witness) closed(t *testing.T, n int) seen {
 	t.Helper()
 	var last seen
@@ -257,7 +250,6 @@ func frame(t *testing.T, framing parley.Framing, body string) string {
 }
 
 // A chunk is at most the limit, by the size of the read.
-
 func exchange(t *testing.T, c net.Conn, request string) string {
 	t.Helper()
 	fmt.Fprintln(c, request)
@@ -281,7 +273,6 @@ func exchange(t *testing.T, c net.Conn, request string) string {
 // A peer that resets is noticed, told as a reset, and its reply never told as replied.
 
 // A half-close ends nothing: the handler works on and its reply is sent.
-
 func TestHalfCloseEndsNothing(t *testing.T) {
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		closed := make(chan struct{})
@@ -302,7 +293,6 @@ func TestHalfCloseEndsNothing(t *testing.T) {
 // A peer that pipelines and never reads is not read any more; the others notice
 
 // nothing, and memory is bounded.
-
 func TestSeveralListenersShareTheNumbers(t *testing.T) {
 	noLeaks(t)
 	seed, _ := parley.ParseTemplate("{conn}", nil)

@@ -85,6 +85,15 @@ func TestClocksOfAServer(t *testing.T) {
 			io.WriteString(c, "a\n\n")
 			readToEnd(t, c)
 		}, ending{parley.Blank, 1000 * time.Hour}},
+		{"a clock that ran, then all are off", &parley.Server{FirstByteTimeout: 10 * time.Second, IdleTimeout: -1, RequestTimeout: -1}, func(t *testing.T, c *parleytest.Conn) {
+			time.Sleep(5 * time.Second)
+			io.WriteString(c, "a\nb")
+			time.Sleep(time.Hour)
+			io.WriteString(c, "\n\n")
+			if got := readToEnd(t, c); got != "a\nb\n" {
+				t.Errorf("got %q, want both replies", got)
+			}
+		}, ending{parley.Blank, time.Hour + 5*time.Second}},
 		{"never reads", &parley.Server{Handler: large}, func(t *testing.T, c *parleytest.Conn) {
 			time.Sleep(time.Second)
 			io.WriteString(c, "a\n")

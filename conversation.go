@@ -109,7 +109,7 @@ func (c *conversation) read(n int, now time.Time) {
 // and reports how many bytes they took up. It stops when the outbox is full.
 func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
 	for c.phase < over {
-		if len(out.buf) >= c.maxUnsent || len(out.marks) >= maxUnsentReplies {
+		if len(out.marks) > 0 && len(out.buf) >= c.maxUnsent || len(out.marks) >= maxUnsentReplies {
 			c.phase = needsRoom
 			return used
 		}

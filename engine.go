@@ -77,7 +77,7 @@ func (d *dialogue) listen() {
 		d.in.eof = true
 		d.read(0, now)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.armed = time.Time{}
+		d.disarm()
 		d.expire(d.in.held(), now)
 	case err != nil:
 		d.broke(err)
@@ -93,6 +93,12 @@ func (d *dialogue) arm() {
 	}
 	d.armed = want
 	d.conn.SetReadDeadline(want)
+}
+
+// disarm takes off a deadline that has passed: left there, every read would fail.
+func (d *dialogue) disarm() {
+	d.armed = time.Time{}
+	d.conn.SetReadDeadline(time.Time{})
 }
 
 // wake has the dialogue look whether the server is stopping.

@@ -19,6 +19,21 @@ type address struct {
 	path    string // of a Unix socket
 }
 
+// addressOf reads the first of a command's words, and looks at the second only for a
+// better error. No word at all is port 6969.
+func addressOf(args []string) (address, error) {
+	word, next := "", ""
+	if len(args) > 0 {
+		if word = args[0]; word == "" {
+			return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
+		}
+	}
+	if len(args) > 1 {
+		next = args[1]
+	}
+	return parseAddress(word, next)
+}
+
 // parseAddress reads 6969, :6969, host:port, [v6]:port or unix:PATH. No word at all
 // is port 6969. next is the word behind it, if there is one, for a better error.
 func parseAddress(word, next string) (address, error) {

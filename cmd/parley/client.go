@@ -43,14 +43,7 @@ may look like flags.`,
   parley client --json :7000 hello           events, one JSON object a line
   parley client --crlf -q --lines 2 redis:6379 GET key`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			word, next := "", ""
-			if len(args) > 0 {
-				word = args[0]
-			}
-			if len(args) > 1 {
-				next = args[1]
-			}
-			at, err := parseAddress(word, next)
+			at, err := addressOf(args)
 			if err != nil {
 				return err
 			}

@@ -51,9 +51,12 @@ answered, then the connections close; a second one stops at once.`,
   parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := serverAddress(args)
+			at, err := addressOf(args)
 			if err != nil {
 				return err
+			}
+			if len(args) > 1 {
+				return usageError("one address is enough; %q is too much", args[1])
 			}
 			return runServer(cmd, at, opt)
 		},
@@ -83,26 +86,6 @@ answered, then the connections close; a second one stops at once.`,
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
-}
-
-// serverAddress reads the command's words; a second one is only there to be
-// explained.
-func serverAddress(args []string) (address, error) {
-	word, next := "", ""
-	if len(args) > 0 {
-		word = args[0]
-		if word == "" {
-			return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
-		}
-	}
-	if len(args) > 1 {
-		next = args[1]
-	}
-	at, err := parseAddress(word, next)
-	if err == nil && next != "" {
-		err = usageError("one address is enough; %q is too much", next)
-	}
-	return at, err
 }
 
 func runServer(cmd *cobra.Command, at address, opt serverOptions) error {

@@ -166,7 +166,9 @@ func TestDoFindsWhatCameUnasked(t *testing.T) {
 	client, server := scripted(t, nil)
 	io.WriteString(server, "welcome\n")
 	awaitReadable(t, client, server)
-	if got, err := client.Do(t.Context(), []byte("a")); err != parley.ErrOutOfStep {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if got, err := client.Do(ctx, []byte("a")); err != parley.ErrOutOfStep {
 		t.Errorf("Do = %q, %v; want ErrOutOfStep", got, err)
 	}
 	if got, err := client.Receive(t.Context()); string(got) != "welcome" || err != nil {

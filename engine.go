@@ -1,12 +1,11 @@
 package parley
 
 import (
-	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +17,89 @@ const flushAfter = time.Millisecond
 
 // longAgo is a deadline that wakes whoever waits.
 var longAgo = time.Unix(1, 0)
+
+// An Engine is what drives the conversations of a listener's connections. But for
+// speed, and for handlers that may block, they cannot be told apart.
+type Engine uint8
+
+const (
+	// Goroutines is one goroutine a session: any listener, any system, and handlers
+	// and observers may block.
+	Goroutines Engine = iota
+	// Loops is a few event loops, one a CPU that the process may use (GOMAXPROCS),
+	// each of which has its sessions to itself. It is faster and an idle session
+	// takes up about half a kilobyte, but a handler or observer that blocks holds up
+	// every session of its loop. Linux only, and only for listeners that are
+	// a *net.TCPListener or *net.UnixListener themselves.
+	Loops
+	// LoopsIfPossible is Loops where it can be, Goroutines elsewhere.
+	LoopsIfPossible
+)
+
+// For is the engine that serves l: Goroutines or Loops. It is ErrNoLoops if Loops are
+// asked for and cannot be.
+func (e Engine) For(l net.Listener) (Engine, error) {
+	switch possible := loopsCanServe(l); {
+	case e == Loops && !possible:
+		return Loops, ErrNoLoops
+	case e != Goroutines && possible:
+		return Loops, nil
+	}
+	return Goroutines, nil
+}
+
+var engineNames = [...]string{Goroutines: "goroutines", Loops: "loops", LoopsIfPossible: "loops if possible"}
+
+// String is such as "loops".
+func (e Engine) String() string { return nameOf(engineNames[:], int(e)) }
+
+// goroutineAcceptor has each connection served in a goroutine of its own.
+type goroutineAcceptor struct {
+	srv      *Server
+	l        net.Listener
+	sessions sync.WaitGroup
+}
+
+func (a *goroutineAcceptor) accept() error {
+	conn, err := a.l.Accept()
+	if err == nil {
+		a.srv.converse(conn, a.sessions.Go)
+	}
+	return err
+}
+
+func (a *goroutineAcceptor) close() { a.l.Close() }
+
+func (a *goroutineAcceptor) wait() { a.sessions.Wait() }
+
+// converse makes a session of conn and has it served through run, or refuses it.
+func (s *Server) converse(conn net.Conn, run func(serve func())) error {
+	d := newDialogue(s, conn, &Session{
+		opened: time.Now(),
+		remote: endpointOf(conn.RemoteAddr()),
+		local:  endpointOf(conn.LocalAddr()),
+	})
+	switch reason := s.enter(d); reason {
+	case 0:
+		run(func() {
+			d.converse()
+			s.leave(d)
+			if d.phase == broken || d.in.eof {
+				conn.Close()
+			} else {
+				linger(conn)
+			}
+			s.forget(d, false)
+		})
+		return nil
+	case ServerClosed:
+		conn.Close()
+		return ErrServerClosed
+	default:
+		d.refuse(reason, run)
+		return fmt.Errorf("%w: %v", ErrRefused, reason)
+	}
+}
 
 // A dialogue drives one conversation over one connection, in one goroutine. A
 // second one is at work only while a handler runs: a timer that flushes the
@@ -41,6 +123,26 @@ func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
 	d.conversation = conversation{settings: &s.settings, session: session, handler: d}
 	d.link = newLink(conn, &d.in, &s.settings)
 	return d
+}
+
+func (d *dialogue) about() *Session { return d.session }
+
+// refuse tells the peer why it is hung up on.
+func (d *dialogue) refuse(reason CloseReason, run func(serve func())) {
+	text, patient := d.srv.refuse(d, reason)
+	if !patient {
+		// A new socket has room for the text; what is not one gets no time.
+		d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		d.conn.Write(text)
+		d.conn.Close()
+		return
+	}
+	run(func() {
+		d.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		d.conn.Write(text)
+		linger(d.conn)
+		d.srv.forget(d, true)
+	})
 }
 
 // converse has the conversation from its opening to its end, but for the closing
@@ -107,20 +209,28 @@ func (d *dialogue) wake() { d.conn.SetReadDeadline(longAgo) }
 // cut closes the connection under the conversation.
 func (d *dialogue) cut(reason CloseReason) {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
-	d.session.end(errors.New("parley: session cut: " + reason.String()))
+	d.session.end(cutError(reason))
 	d.conn.Close()
 }
 
+// cutError is why the context of a session ends that is cut.
+func cutError(reason CloseReason) error { return errors.New("parley: session cut: " + reason.String()) }
+
 // broke ends the conversation for an error of the connection.
 func (d *dialogue) broke(err error) {
-	switch reason := CloseReason(d.cutFor.Load()); {
-	case reason != 0:
+	if reason := CloseReason(d.cutFor.Load()); reason != 0 {
 		d.fail(reason, nil)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		d.fail(Reset, err)
-	default:
-		d.fail(IOError, err)
+	} else {
+		d.fail(brokenBy(err), err)
 	}
+}
+
+// brokenBy is the reason that an error of a connection stands for.
+func brokenBy(err error) CloseReason {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return Reset
+	}
+	return IOError
 }
 
 // flush writes the outbox, for as long as the peer takes some of it.
@@ -235,6 +345,15 @@ func (in *inbox) drop(n int) {
 	}
 }
 
+// split takes what is held off into an inbox of its own.
+func (in *inbox) split() *inbox {
+	held := in.held()
+	rest := &inbox{buf: make([]byte, max(512, 2*len(held))), w: len(held), size: in.size}
+	copy(rest.buf, held)
+	in.drop(len(held))
+	return rest
+}
+
 func (in *inbox) move(to []byte) {
 	in.w = copy(to, in.held())
 	in.r, in.buf = 0, to
@@ -304,8 +423,4 @@ func linger(conn net.Conn) {
 	}
 	conn.SetReadDeadline(time.Now().Add(lingerTime))
 	io.Copy(io.Discard, io.LimitReader(conn, lingerBytes))
-}
-
-func sortSessions(list []*Session) {
-	slices.SortFunc(list, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
 }

@@ -23,6 +23,10 @@ var (
 	// MaxSessions or MaxSessionsPerIP. The peer has been told and hung up on.
 	ErrRefused = errors.New("parley: connection refused by a session limit")
 
+	// ErrNoLoops is returned by Serve with the engine Loops for a listener that they
+	// cannot serve; see Loops. The other engine can: LoopsIfPossible takes it then.
+	ErrNoLoops = errors.New("parley: event loops need Linux and a plain TCP or Unix listener")
+
 	// ErrOutOfStep is returned by Client.Do when replies can no longer be told
 	// apart: an earlier Do was cut off, or a message was already there before the
 	// request was written. Send and Receive still work; for Do, dial again.

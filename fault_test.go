@@ -269,7 +269,7 @@ func TestManyShortConnectionsAndAtOnceTheSamePort(t *testing.T) {
 }
 
 func TestStuckHandlerHoldsUpNobodyElse(t *testing.T) {
-	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+	overGoroutines(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		release := make(chan struct{})
 		dial := serve(&parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 			if string(req.Body) == "stuck" {

@@ -46,6 +46,38 @@ func (list observers) Observe(e *Event) {
 	}
 }
 
+func (list observers) Fork() Observer {
+	forks := make(observers, len(list))
+	for i, o := range list {
+		forks[i], _ = fork(o)
+	}
+	return forks
+}
+
+func (list observers) Flush() {
+	for _, o := range list {
+		if f, ok := o.(flusher); ok {
+			f.Flush()
+		}
+	}
+}
+
+type (
+	forker  interface{ Fork() Observer }
+	flusher interface{ Flush() }
+)
+
+// fork returns the observer for one loop and what is to be called to flush it.
+func fork(o Observer) (Observer, func()) {
+	if f, ok := o.(forker); ok {
+		o = f.Fork()
+	}
+	if f, ok := o.(flusher); ok {
+		return o, f.Flush
+	}
+	return o, func() {}
+}
+
 // An Event is something that happened to a session, or to the server. Which
 // fields are set depends on its kind.
 type Event struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ type Server struct {
 	Handler  Handler  // answers each request; required
 	Framing  Framing  // where a request ends; Lines if nil
 	Observer Observer // told of every event; nobody if nil
+	Engine   Engine   // what drives the conversations that Serve accepts; Goroutines if zero
 
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
 	// conversation.
@@ -43,12 +45,28 @@ type Server struct {
 	stop      chan struct{} // closed by Shutdown and Close
 	quiet     chan struct{} // closed when stopped and nobody is left
 	stopping  bool
-	listeners map[net.Listener]struct{}
-	sessions  map[*dialogue]struct{}
-	lingering map[net.Conn]struct{} // hung up on, but the peer's end of file is not yet there
-	refused   int                   // how many of them were refused
+	acceptors map[acceptor]struct{}
+	sessions  map[party]struct{}
+	lingering map[party]struct{} // hung up on, but the peer's end of file is not yet there
+	refused   int                // how many of them were refused
 	perIP     map[netip.Prefix]int
 	numbered  uint64
+	loops     loops
+}
+
+// An acceptor lets the connections of one listener in, to be driven by an engine.
+type acceptor interface {
+	accept() error // waits for connections, and has each served or refused
+	close()        // closes the listener, which ends accept
+	wait()         // until the last of its connections is closed
+}
+
+// A party is one connection, as the server keeps it whatever its engine is. Its
+// methods may be called from any goroutine.
+type party interface {
+	about() *Session
+	wake()                  // have it look whether the server is stopping
+	cut(reason CloseReason) // close the connection at once
 }
 
 // settings are a server's fields with the defaults filled in.
@@ -112,9 +130,9 @@ func (s *Server) init() {
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
 		s.quiet = make(chan struct{})
-		s.listeners = make(map[net.Listener]struct{})
-		s.sessions = make(map[*dialogue]struct{})
-		s.lingering = make(map[net.Conn]struct{})
+		s.acceptors = make(map[acceptor]struct{})
+		s.sessions = make(map[party]struct{})
+		s.lingering = make(map[party]struct{})
 		s.perIP = make(map[netip.Prefix]int)
 	})
 }
@@ -134,7 +152,8 @@ func DefaultMaxRequest(framing Framing) int {
 // Serve accepts connections of l and answers their requests until Shutdown or
 // Close is called, or l fails for good; it closes l. It returns ErrServerClosed or
 // the listener's error, in either case after the last of its sessions has ended. A
-// server may serve several listeners at once.
+// server may serve several listeners at once. With the engine Loops it returns
+// ErrNoLoops for a listener that they cannot serve.
 //
 // An error of Accept that may pass, such as too many open files, is told to the
 // Observer and tried again after 5 ms, doubling to 1 s.
@@ -143,20 +162,23 @@ func (s *Server) Serve(l net.Listener) error {
 		return errors.New("parley: Server.Handler is nil")
 	}
 	s.init()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	defer l.Close()
-	if !s.listen(l) {
+	a, err := s.newAcceptor(l)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	defer a.wait()
+	defer a.close()
+	if !s.listen(a) {
 		return ErrServerClosed
 	}
-	defer s.unlisten(l)
+	defer s.unlisten(a)
 	pause := time.Duration(0)
 	for {
-		conn, err := l.Accept()
+		err := a.accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.admit(conn, sessions.Go)
 			continue
 		case s.stopped():
 			return ErrServerClosed
@@ -176,6 +198,17 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
+func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
+	engine, err := s.Engine.For(l)
+	switch {
+	case err != nil:
+		return nil, err
+	case engine == Loops:
+		return newLoopAcceptor(s, l)
+	}
+	return &goroutineAcceptor{srv: s, l: l}, nil
+}
+
 // mayPass reports whether an error of Accept is about the moment, such as a lack
 // of descriptors, and not about the listener.
 func mayPass(err error) bool {
@@ -191,13 +224,14 @@ func mayPass(err error) bool {
 
 // ServeConn has one conversation over conn, which it closes, and returns when it
 // is over: nil, however it ended, which the Observer is told; ErrServerClosed or
-// ErrRefused if it was not begun.
+// ErrRefused if it was not begun. Whatever the Engine is, it is driven by the calling
+// goroutine.
 func (s *Server) ServeConn(conn net.Conn) error {
 	if s.Handler == nil {
 		return errors.New("parley: Server.Handler is nil")
 	}
 	s.init()
-	return s.admit(conn, func(serve func()) { serve() })
+	return s.converse(conn, func(serve func()) { serve() })
 }
 
 // Shutdown stops the server in good order. It closes the listeners and the idle
@@ -208,8 +242,8 @@ func (s *Server) ServeConn(conn net.Conn) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.halt()
 	s.mu.Lock()
-	for d := range s.sessions {
-		d.wake()
+	for p := range s.sessions {
+		p.wake()
 	}
 	s.mu.Unlock()
 	select {
@@ -246,8 +280,8 @@ func (s *Server) halt() {
 	}
 	s.stopping = true
 	close(s.stop)
-	for l := range s.listeners {
-		l.Close()
+	for a := range s.acceptors {
+		a.close()
 	}
 	s.tellIfQuiet()
 }
@@ -257,14 +291,14 @@ func (s *Server) cut(reason CloseReason) []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var cut []*Session
-	for d := range s.sessions {
-		d.cut(reason)
-		cut = append(cut, d.session)
+	for p := range s.sessions {
+		p.cut(reason)
+		cut = append(cut, p.about())
 	}
-	for conn := range s.lingering {
-		conn.Close()
+	for p := range s.lingering {
+		p.cut(reason)
 	}
-	sortSessions(cut)
+	slices.SortFunc(cut, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
 	return cut
 }
 
@@ -277,64 +311,44 @@ func (s *Server) stopped() bool {
 	}
 }
 
-func (s *Server) listen(l net.Listener) bool {
+func (s *Server) listen(a acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return false
 	}
-	s.listeners[l] = struct{}{}
+	s.acceptors[a] = struct{}{}
 	return true
 }
 
-func (s *Server) unlisten(l net.Listener) {
+func (s *Server) unlisten(a acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.listeners, l)
+	delete(s.acceptors, a)
 }
 
-// admit makes a session of conn and has it served through run, or refuses it.
-func (s *Server) admit(conn net.Conn, run func(serve func())) error {
-	session := &Session{
-		opened: time.Now(),
-		remote: endpointOf(conn.RemoteAddr()),
-		local:  endpointOf(conn.LocalAddr()),
-	}
+// enter makes a session of p and numbers it, unless there is a reason to refuse it:
+// Full, PerIP, or ServerClosed.
+func (s *Server) enter(p party) (refused CloseReason) {
+	session := p.about()
 	ip := prefixOf(session.remote.ip.Addr())
-
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case s.stopping:
-		s.mu.Unlock()
-		conn.Close()
-		return ErrServerClosed
+		return ServerClosed
 	case len(s.sessions) >= s.settings.maxSessions:
-		s.mu.Unlock()
-		return s.refuse(conn, session, run, Full, fmt.Sprintf(fullFmt, s.settings.maxSessions))
+		return Full
 	case s.settings.maxSessionsPerIP > 0 && s.perIP[ip] >= s.settings.maxSessionsPerIP && ip.IsValid():
-		s.mu.Unlock()
-		return s.refuse(conn, session, run, PerIP, fmt.Sprintf(perIPFmt, s.settings.maxSessionsPerIP))
+		return PerIP
 	}
 	s.numbered++
 	session.number = s.numbered
-	d := newDialogue(s, conn, session)
-	s.sessions[d] = struct{}{}
-	if ip.IsValid() {
+	s.sessions[p] = struct{}{}
+	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
 		s.perIP[ip]++
 	}
-	s.mu.Unlock()
-
-	run(func() {
-		d.converse()
-		s.leave(d, ip)
-		if d.phase == broken || d.in.eof {
-			conn.Close()
-		} else {
-			linger(conn)
-		}
-		s.forget(conn, false)
-	})
-	return nil
+	return 0
 }
 
 // prefixOf is what counts as one address: an IPv4 address or an IPv6 /64, since a
@@ -349,20 +363,24 @@ func prefixOf(ip netip.Addr) netip.Prefix {
 }
 
 // leave makes a lingering connection of a session that is over.
-func (s *Server) leave(d *dialogue, ip netip.Prefix) {
+func (s *Server) leave(p party) {
+	ip := prefixOf(p.about().remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, d)
-	if s.perIP[ip]--; s.perIP[ip] <= 0 {
+	delete(s.sessions, p)
+	if s.perIP[ip] > 1 {
+		s.perIP[ip]--
+	} else {
 		delete(s.perIP, ip)
 	}
-	s.lingering[d.conn] = struct{}{}
+	s.lingering[p] = struct{}{}
 }
 
-func (s *Server) forget(conn net.Conn, refused bool) {
+// forget takes a connection off that is closed.
+func (s *Server) forget(p party, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.lingering, conn)
+	delete(s.lingering, p)
 	if refused {
 		s.refused--
 	}
@@ -380,34 +398,24 @@ func (s *Server) tellIfQuiet() {
 	}
 }
 
-// refuse tells the peer why it is hung up on. Past 64 at once it does not wait for
-// their ends of file: a flood of refused peers must not use up the descriptors.
-func (s *Server) refuse(conn net.Conn, session *Session, run func(serve func()), reason CloseReason, text string) error {
+// refuse tells the observer, and says what to tell the peer and whether to linger for
+// its end of file. Past 64 at once nobody is waited for: a flood of refused peers must
+// not use up the descriptors.
+func (s *Server) refuse(p party, reason CloseReason) (text []byte, patient bool) {
+	session := p.about()
 	if s.Observer != nil {
 		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
 	}
-	text = string(appendMessage(nil, s.settings.framing, []byte(text)))
-
+	body := fmt.Appendf(nil, fullFmt, s.settings.maxSessions)
+	if reason == PerIP {
+		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
+	}
 	s.mu.Lock()
-	patient := s.refused < maxLingeringRefused && !s.stopping
+	defer s.mu.Unlock()
+	patient = s.refused < maxLingeringRefused && !s.stopping
 	if patient {
 		s.refused++
-		s.lingering[conn] = struct{}{}
+		s.lingering[p] = struct{}{}
 	}
-	s.mu.Unlock()
-
-	if !patient {
-		// A new socket has room for the text; what is not one gets no time.
-		conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		conn.Write([]byte(text))
-		conn.Close()
-	} else {
-		run(func() {
-			conn.SetWriteDeadline(time.Now().Add(lingerTime))
-			conn.Write([]byte(text))
-			linger(conn)
-			s.forget(conn, true)
-		})
-	}
-	return fmt.Errorf("%w: %v", ErrRefused, reason)
+	return appendMessage(nil, s.settings.framing, body), patient
 }

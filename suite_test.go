@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -40,15 +41,25 @@ var transports = map[string]func(t *testing.T, srv *parley.Server) (dial func() 
 	"tcp": func(t *testing.T, srv *parley.Server) func() conn {
 		return dialer(t, "tcp", parleytest.Start(t, srv))
 	},
-	"unix": func(t *testing.T, srv *parley.Server) func() conn {
-		path := filepath.Join(t.TempDir(), "s")
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parleytest.Serve(t, srv, l)
-		return dialer(t, "unix", path)
+	"tcp, loops": func(t *testing.T, srv *parley.Server) func() conn {
+		srv.Engine = parley.Loops
+		return dialer(t, "tcp", parleytest.Start(t, srv))
 	},
+	"unix, loops": func(t *testing.T, srv *parley.Server) func() conn {
+		srv.Engine = parley.Loops
+		return serveUnix(t, srv)
+	},
+	"unix": serveUnix,
+}
+
+func serveUnix(t *testing.T, srv *parley.Server) func() conn {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parleytest.Serve(t, srv, l)
+	return dialer(t, "unix", path)
 }
 
 func dialer(t *testing.T, network, addr string) func() conn {
@@ -62,9 +73,19 @@ func dialer(t *testing.T, network, addr string) func() conn {
 	}
 }
 
-// overEach runs a test over every transport. A second engine joins here.
+// overEach runs a test over every transport and engine.
 func overEach(t *testing.T, test func(t *testing.T, serve func(*parley.Server) (dial func() conn))) {
-	for name, transport := range transports {
+	overSome(t, slices.Sorted(maps.Keys(transports)), test)
+}
+
+// overGoroutines is overEach for tests whose handlers block for long.
+func overGoroutines(t *testing.T, test func(t *testing.T, serve func(*parley.Server) (dial func() conn))) {
+	overSome(t, []string{"memory", "tcp", "unix"}, test)
+}
+
+func overSome(t *testing.T, names []string, test func(t *testing.T, serve func(*parley.Server) (dial func() conn))) {
+	for _, name := range names {
+		transport := transports[name]
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			test(t, func(srv *parley.Server) func() conn {

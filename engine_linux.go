@@ -1,0 +1,646 @@
+//go:build !386
+
+package parley
+
+import (
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley/internal/epoll"
+)
+
+const (
+	// loopTick is how late the clocks of a loop's sessions may be.
+	loopTick = 100 * time.Millisecond
+
+	// loopShare is how long a loop works before it lets the other goroutines of its
+	// CPU have a turn: its system calls do not.
+	loopShare = time.Millisecond
+
+	// acceptBatch is how many connections are accepted before the loops are told.
+	acceptBatch = 64
+
+	// spareOutboxes is how many outboxes a loop keeps, for as many sockets as may be
+	// ready at once.
+	spareOutboxes = 256
+
+	// acceptLook is how often an acceptor looks whether its listener was closed by
+	// others, which epoll does not tell.
+	acceptLook = time.Second
+)
+
+// loops are the event loops of a server. They run while a call of Serve needs them.
+type loops struct {
+	mu      sync.Mutex
+	users   int // calls of Serve
+	all     []*loop
+	next    int // gets the next connection
+	running sync.WaitGroup
+}
+
+// hire starts the loops unless they run already.
+func (ls *loops) hire(s *Server) error {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.users == 0 {
+		for range runtime.GOMAXPROCS(0) {
+			l, err := newLoop(s)
+			if err != nil {
+				ls.stop()
+				return err
+			}
+			ls.all = append(ls.all, l)
+			ls.running.Go(l.run)
+		}
+	}
+	ls.users++
+	return nil
+}
+
+// release stops the loops when nobody needs them any more.
+func (ls *loops) release() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.users--; ls.users == 0 {
+		ls.stop()
+	}
+}
+
+func (ls *loops) stop() {
+	for _, l := range ls.all {
+		l.post(letter{about: stopLoop})
+	}
+	ls.running.Wait()
+	ls.all = nil
+}
+
+// inTurn is the loop for the next connection.
+func (ls *loops) inTurn() *loop {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.next++
+	return ls.all[ls.next%len(ls.all)]
+}
+
+// loopsCanServe: only the types themselves will do. Something that embeds one may
+// accept differently.
+func loopsCanServe(l net.Listener) bool {
+	switch l := l.(type) {
+	case *net.TCPListener:
+		return true
+	case *net.UnixListener:
+		return l.Addr().Network() == "unix" // "unixpacket" is no stream
+	}
+	return false
+}
+
+// loopAcceptor accepts for the loops, in the goroutine of Serve. The listener stays
+// Go's own: its descriptor is used within RawConn.Control only.
+type loopAcceptor struct {
+	srv   *Server
+	l     net.Listener
+	raw   syscall.RawConn
+	ready *epoll.Set
+	conns sync.WaitGroup
+	local endpoint // of a Unix listener
+	some  func(fd uintptr)
+	err   error // what ended some
+}
+
+func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
+	raw, err := l.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	ready, err := epoll.NewSet()
+	if err != nil {
+		return nil, err
+	}
+	a := &loopAcceptor{srv: s, l: l, raw: raw, ready: ready}
+	a.some = a.acceptSome
+	if _, tcp := l.(*net.TCPListener); !tcp {
+		a.local = endpointOf(l.Addr())
+	}
+	ctl := raw.Control(func(fd uintptr) {
+		if a.local.other == nil {
+			epoll.SetOptions(int(fd))
+		}
+		_, err = ready.Add(int(fd), epoll.In)
+	})
+	if err == nil {
+		err = ctl
+	}
+	if err == nil {
+		err = s.loops.hire(s)
+	}
+	if err != nil {
+		ready.Free()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *loopAcceptor) accept() error {
+	if _, err := a.ready.Wait(acceptLook); err != nil {
+		return err
+	}
+	a.err = nil
+	if err := a.raw.Control(a.some); err != nil {
+		return err
+	}
+	if a.err == syscall.EAGAIN {
+		return nil
+	}
+	return a.err
+}
+
+// acceptSome accepts until nobody is waiting, or others should have a turn.
+func (a *loopAcceptor) acceptSome(listener uintptr) {
+	for range acceptBatch {
+		fd, remote, local, err := epoll.Accept(int(listener))
+		if err != nil {
+			a.err = err
+			if err != syscall.EAGAIN {
+				a.err = &net.OpError{Op: "accept", Net: a.l.Addr().Network(), Addr: a.l.Addr(), Err: os.NewSyscallError("accept4", err)}
+			}
+			return
+		}
+		a.admit(fd, remote, local)
+	}
+}
+
+func (a *loopAcceptor) admit(fd int, remote, local epoll.Address) {
+	session := &Session{opened: time.Now(), remote: endpoint{ip: remote.IP}, local: endpoint{ip: local.IP}}
+	if !remote.IP.IsValid() {
+		session.remote, session.local = endpoint{other: &net.UnixAddr{Name: remote.Path, Net: "unix"}}, a.local
+	}
+	t := &talk{loop: a.srv.loops.inTurn(), fd: fd, conns: &a.conns}
+	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: t.loop.handler}
+	switch reason := a.srv.enter(t); reason {
+	case 0:
+	case ServerClosed:
+		epoll.CloseFD(fd)
+		return
+	default:
+		text, patient := a.srv.refuse(t, reason)
+		// A new socket has room for the text.
+		epoll.Write(fd, text)
+		if !patient || epoll.CloseWrite(fd) != nil {
+			epoll.CloseFD(fd)
+			if patient {
+				a.srv.forget(t, true)
+			}
+			return
+		}
+		t.refused, t.lingering = true, true
+	}
+	a.conns.Add(1)
+	t.loop.post(letter{t, adopt})
+}
+
+func (a *loopAcceptor) close() {
+	a.l.Close()
+	a.ready.Ring()
+}
+
+func (a *loopAcceptor) wait() {
+	a.conns.Wait()
+	a.srv.loops.release()
+	a.ready.Free()
+}
+
+// A talk is one conversation that a loop drives. Only its loop touches it.
+type talk struct {
+	conversation
+	loop  *loop
+	conns *sync.WaitGroup // of its acceptor
+	in    *inbox          // nil unless bytes of an unfinished request are held
+	out   *outbox         // nil unless there are replies to write; while there are, nothing is read
+	fd    int
+	id    uint32 // in the loop's set
+
+	eof       bool
+	adopted   bool // is in the loop's set
+	waiting   bool // for room to write
+	ended     bool // was told as closed
+	refused   bool
+	lingering bool
+	closed    bool
+	discarded int           // while lingering
+	until     time.Duration // lingers, since opened
+}
+
+func (t *talk) about() *Session { return t.session }
+
+func (t *talk) wake() { t.loop.post(letter{t, look}) }
+
+func (t *talk) cut(reason CloseReason) {
+	t.session.end(cutError(reason))
+	t.loop.post(letter{t, errand(reason)})
+}
+
+// A letter is how other goroutines reach a loop.
+type letter struct {
+	talk  *talk
+	about errand
+}
+
+// An errand is what is to be done with a talk. Those up to PerIP are to cut it for
+// that CloseReason.
+type errand uint8
+
+const (
+	adopt    errand = 255 - iota // drive it from now on
+	look                         // the server is stopping
+	stopLoop                     // all is done
+)
+
+// A loop drives many conversations in one goroutine, in rounds: read and answer
+// whatever is ready, publish the events, write the replies, close what is over.
+type loop struct {
+	settings // the server's, with an observer of the loop's own
+	srv      *Server
+	flush    func() // publishes the observer's events
+	set      *epoll.Set
+	wheel    *epoll.Wheel
+	talks    []*talk   // by their number in the set
+	arrived  inbox     // the last read; a talk keeps only what is left of it
+	spare    []*outbox // to be lent again
+
+	now     time.Time // when this round began
+	rested  time.Time // when other goroutines last had a turn
+	due     []*talk   // have replies to write
+	over    []*talk   // are to be hung up on
+	again   []*talk   // hold whole requests that the last outbox had no room for
+	stopped bool
+
+	mu   sync.Mutex
+	mail []letter
+	read []letter // mail is swapped with it
+}
+
+func newLoop(s *Server) (*loop, error) {
+	set, err := epoll.NewSet()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{settings: s.settings, srv: s, set: set, wheel: epoll.NewWheel(time.Now(), loopTick)}
+	l.observer, l.flush = fork(s.Observer)
+	l.arrived.size = l.readSize
+	return l, nil
+}
+
+// post leaves a letter. Any goroutine may.
+func (l *loop) post(m letter) {
+	l.mu.Lock()
+	l.mail = append(l.mail, m)
+	l.mu.Unlock()
+	l.set.Ring()
+}
+
+func (l *loop) run() {
+	defer l.set.Free()
+	for !l.stopped {
+		l.wait()
+		l.expire()
+		if l.set.Rung() {
+			l.readMail()
+		}
+		l.finishRound()
+	}
+}
+
+// wait waits for sockets that are ready, and has them read and answered.
+func (l *loop) wait() {
+	timeout := time.Duration(-1)
+	if len(l.again) > 0 {
+		timeout = 0
+	} else if next := l.wheel.Next(); next != epoll.Never {
+		timeout = max(0, time.Until(next))
+	}
+	n, err := l.set.Wait(timeout)
+	if err != nil {
+		panic("parley: " + err.Error()) // somebody closed what is not theirs
+	}
+	l.now = time.Now()
+	if l.now.Sub(l.rested) > loopShare {
+		runtime.Gosched()
+		l.rested = l.now
+	}
+	again := l.again
+	l.again = nil
+	for _, t := range again {
+		l.answer(t)
+	}
+	for i := range n {
+		if id, events := l.set.Event(i); events != 0 {
+			l.ready(l.talks[id])
+		}
+	}
+}
+
+// ready has a talk read or write, whatever the events are: an error shows in either.
+func (l *loop) ready(t *talk) {
+	switch {
+	case t.lingering:
+		l.discard(t)
+	case t.waiting:
+		l.due = append(l.due, t)
+	case t.out == nil && !t.ended:
+		l.receive(t)
+	}
+}
+
+// receive reads once and has it answered.
+func (l *loop) receive(t *talk) {
+	in := l.inboxOf(t)
+	n, err := epoll.Read(t.fd, in.space())
+	switch {
+	case err == syscall.EAGAIN:
+		return
+	case err != nil:
+		l.broke(t, os.NewSyscallError("read", err))
+		return
+	}
+	in.w += n
+	t.eof = n == 0
+	t.read(n, l.now)
+	l.answer(t)
+}
+
+// inboxOf is the loop's own for a talk that holds nothing.
+func (l *loop) inboxOf(t *talk) *inbox {
+	if t.in != nil {
+		return t.in
+	}
+	return &l.arrived
+}
+
+// answer has the held bytes answered, and keeps what is left of them.
+func (l *loop) answer(t *talk) {
+	if t.ended {
+		return
+	}
+	in, out := l.inboxOf(t), l.lend()
+	in.drop(t.answer(out, in.held(), t.eof))
+	switch {
+	case in == t.in && len(in.held()) == 0:
+		t.in = nil
+	case in == &l.arrived && len(in.held()) > 0:
+		t.in = in.split()
+	}
+	if out.flushed() {
+		l.takeBack(out)
+		l.settle(t)
+		return
+	}
+	t.out = out
+	l.due = append(l.due, t)
+}
+
+// settle says what a talk waits for once all its replies are written.
+func (l *loop) settle(t *talk) {
+	switch {
+	case t.phase >= over:
+		l.end(t)
+	case t.phase == needsRoom:
+		l.again = append(l.again, t)
+	default:
+		l.arm(t)
+	}
+}
+
+func (l *loop) arm(t *talk) {
+	if at := t.deadline(); !at.IsZero() {
+		l.wheel.Arm(t.id, at)
+	}
+}
+
+// finishRound lets out what the round has brought. What a peer can have seen is
+// published before.
+func (l *loop) finishRound() {
+	l.flush()
+	for _, t := range l.due {
+		l.write(t)
+	}
+	clear(l.due)
+	l.due = l.due[:0]
+	if len(l.over) > 0 {
+		l.flush()
+		for _, t := range l.over {
+			l.hangUp(t)
+		}
+		clear(l.over)
+		l.over = l.over[:0]
+	}
+	l.flush()
+}
+
+// write writes as much as there is room for.
+func (l *loop) write(t *talk) {
+	if t.ended {
+		return
+	}
+	n := 0
+	if p := t.out.unsent(); len(p) > 0 {
+		var err error
+		if n, err = epoll.Write(t.fd, p); err != nil && err != syscall.EAGAIN {
+			l.broke(t, os.NewSyscallError("write", err))
+			return
+		}
+	}
+	t.wrote(t.out, n, time.Now())
+	flushed := t.out.flushed()
+	if flushed == t.waiting {
+		t.waiting = !flushed
+		events := uint32(epoll.In)
+		if t.waiting {
+			events = epoll.Out
+		}
+		if err := l.set.Change(t.id, events); err != nil {
+			l.broke(t, err)
+			return
+		}
+	}
+	if !flushed {
+		l.arm(t)
+		return
+	}
+	l.takeBack(t.out)
+	t.out = nil
+	l.settle(t)
+}
+
+// expire acts on the deadlines that have come.
+func (l *loop) expire() {
+	l.wheel.Advance(l.now, func(id uint32) time.Time {
+		t := l.talks[id]
+		switch {
+		case t.lingering && t.since(l.now) >= t.until:
+			l.close(t)
+			return epoll.Never
+		case t.lingering:
+			return t.at(t.until)
+		}
+		if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
+			l.end(t)
+		}
+		return t.deadline()
+	})
+}
+
+func (l *loop) readMail() {
+	l.mu.Lock()
+	l.mail, l.read = l.read[:0], l.mail
+	l.mu.Unlock()
+	for _, m := range l.read {
+		switch t := m.talk; {
+		case m.about == stopLoop:
+			l.stopped = true
+		case t.closed:
+		case m.about == adopt:
+			l.adopt(t)
+		case m.about == look:
+			l.look(t)
+		default:
+			l.cut(t, CloseReason(m.about))
+		}
+	}
+	clear(l.read)
+}
+
+// adopt begins to drive a talk.
+func (l *loop) adopt(t *talk) {
+	id, err := l.set.Add(t.fd, epoll.In)
+	if err == nil {
+		t.id, t.adopted = id, true
+		for int(id) >= len(l.talks) {
+			l.talks = append(l.talks, nil)
+		}
+		l.talks[id] = t
+	}
+	switch {
+	case t.lingering && (err != nil || t.phase == broken):
+		l.close(t)
+	case t.lingering:
+		l.linger(t)
+	default:
+		t.open()
+		if err != nil {
+			t.fail(IOError, err)
+		}
+		l.settle(t)
+		l.look(t)
+	}
+}
+
+// cut closes the connection of a talk. One that is not adopted yet, since letters may
+// cross, is closed when it is.
+func (l *loop) cut(t *talk, reason CloseReason) {
+	t.fail(reason, nil)
+	switch {
+	case !t.adopted:
+	case t.lingering:
+		l.close(t)
+	default:
+		l.end(t)
+	}
+}
+
+// look ends a talk that waits for its peer while the server is stopping. It is also
+// called on adoption, since Shutdown may have come first.
+func (l *loop) look(t *talk) {
+	if !l.srv.stopped() || !t.adopted || t.lingering {
+		return
+	}
+	t.drain()
+	if t.phase >= over && t.out == nil {
+		l.end(t)
+	}
+}
+
+// broke ends a conversation for an error of its socket.
+func (l *loop) broke(t *talk, err error) {
+	t.fail(brokenBy(err), err)
+	l.end(t)
+}
+
+// end tells that a conversation is over, and has its peer hung up on once that is
+// published.
+func (l *loop) end(t *talk) {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	if t.out != nil {
+		l.takeBack(t.out)
+		t.out = nil
+	}
+	t.in = nil
+	t.conversation.close(time.Now())
+	l.over = append(l.over, t)
+}
+
+// hangUp closes the connection so that no reset eats a reply; see linger.
+func (l *loop) hangUp(t *talk) {
+	l.srv.leave(t)
+	if t.phase == broken || t.eof || epoll.CloseWrite(t.fd) != nil {
+		l.close(t)
+		return
+	}
+	t.lingering = true
+	l.linger(t)
+}
+
+func (l *loop) linger(t *talk) {
+	t.until = t.since(time.Now()) + lingerTime
+	l.wheel.Arm(t.id, t.at(t.until))
+}
+
+// discard reads what nobody waits for any more.
+func (l *loop) discard(t *talk) {
+	n, err := epoll.Read(t.fd, l.arrived.space())
+	t.discarded += n
+	if n == 0 && err != syscall.EAGAIN || t.discarded >= lingerBytes {
+		l.close(t)
+	}
+}
+
+func (l *loop) close(t *talk) {
+	t.closed = true
+	if t.adopted {
+		l.wheel.Disarm(t.id)
+		l.talks[t.id] = nil
+		l.set.Close(t.id)
+	} else {
+		epoll.CloseFD(t.fd)
+	}
+	l.srv.forget(t, t.refused)
+	t.conns.Done()
+}
+
+// lend lends an outbox.
+func (l *loop) lend() *outbox {
+	n := len(l.spare)
+	if n == 0 {
+		return outboxes.Get().(*outbox)
+	}
+	out := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return out
+}
+
+// takeBack ends a loan. What has grown large goes back to the pool, which is emptied
+// in time.
+func (l *loop) takeBack(out *outbox) {
+	if cap(out.buf) > 16<<10 || len(l.spare) == spareOutboxes {
+		out.giveBack()
+		return
+	}
+	out.reset()
+	l.spare = append(l.spare, out)
+}

@@ -1,0 +1,167 @@
+//go:build !386
+
+package epoll
+
+import (
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Events to wait for, and those that come unasked. See epoll_ctl(2).
+const (
+	In     = syscall.EPOLLIN
+	Out    = syscall.EPOLLOUT
+	Err    = syscall.EPOLLERR
+	HangUp = syscall.EPOLLHUP
+)
+
+// batch is how many sockets one Wait reports at most.
+const batch = 256
+
+// edge is EPOLLET, which package syscall has as a negative number.
+const edge = 1 << 31
+
+// A Set is a set of sockets of which one goroutine waits for the ready ones,
+// level-triggered. Only Ring may be called by others.
+type Set struct {
+	fd     int
+	bell   int // an eventfd: a Ring ends a Wait
+	rung   atomic.Bool
+	slots  []slot
+	free   []uint32
+	events [batch]syscall.EpollEvent
+}
+
+// A slot is a socket's place in a Set. Its number is given away again, so each
+// event carries the generation too, and one that was meant for the socket before is
+// known as stale.
+type slot struct {
+	fd         int32 // -1 if it is free
+	generation int32
+}
+
+const bellSlot = -1
+
+// NewSet makes an empty set.
+func NewSet() (*Set, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("eventfd2", errno)
+	}
+	s := &Set{fd: fd, bell: int(bell)}
+	// Edge-triggered, so that nobody has to read it.
+	ring := syscall.EpollEvent{Events: In | edge, Fd: bellSlot}
+	if err := s.control(syscall.EPOLL_CTL_ADD, s.bell, &ring); err != nil {
+		s.Free()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Free ends the set. Sockets that are still in it stay open.
+func (s *Set) Free() {
+	syscall.Close(s.fd)
+	syscall.Close(s.bell)
+}
+
+// Ring ends the Wait that is under way, or else the next one. Any goroutine may
+// call it.
+func (s *Set) Ring() {
+	if s.rung.Swap(true) {
+		return
+	}
+	one := uint64(1)
+	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.bell), uintptr(unsafe.Pointer(&one)), 8)
+}
+
+// Rung reports whether there was a Ring since Rung was last asked.
+func (s *Set) Rung() bool { return s.rung.Load() && s.rung.Swap(false) }
+
+// Add puts a socket into the set and gives it a number.
+func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
+	if n := len(s.free); n > 0 {
+		id, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		id = uint32(len(s.slots))
+		s.slots = append(s.slots, slot{fd: -1})
+	}
+	s.slots[id].fd = int32(fd)
+	if err := s.change(syscall.EPOLL_CTL_ADD, id, events); err != nil {
+		s.vacate(id)
+		return 0, err
+	}
+	return id, nil
+}
+
+// Change replaces the events that a socket is waited for.
+func (s *Set) Change(id uint32, events uint32) error {
+	return s.change(syscall.EPOLL_CTL_MOD, id, events)
+}
+
+// Close closes a socket, which takes it out of the set, and frees its number.
+func (s *Set) Close(id uint32) {
+	CloseFD(int(s.slots[id].fd))
+	s.vacate(id)
+}
+
+func (s *Set) vacate(id uint32) {
+	s.slots[id] = slot{fd: -1, generation: s.slots[id].generation + 1}
+	s.free = append(s.free, id)
+}
+
+func (s *Set) change(op int, id uint32, events uint32) error {
+	at := s.slots[id]
+	event := syscall.EpollEvent{Events: events, Fd: int32(id), Pad: at.generation}
+	return s.control(op, int(at.fd), &event)
+}
+
+func (s *Set) control(op, fd int, event *syscall.EpollEvent) error {
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, uintptr(s.fd), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(event)), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
+	return nil
+}
+
+// Wait waits until a socket is ready, or for as long as given, for ever if that is
+// negative, and returns how many events there are. The scheduler knows that this
+// call may block.
+func (s *Set) Wait(timeout time.Duration) (int, error) {
+	ms := -1
+	if timeout >= 0 {
+		// Rounded up: a wait that is too short would only be repeated.
+		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(s.fd),
+		uintptr(unsafe.Pointer(&s.events)), batch, uintptr(ms), 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EINTR:
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("epoll_wait", errno)
+}
+
+// Event is the i-th event of the last Wait: the socket's number and what it is ready
+// for. That is 0 for a Ring, and for a socket which is no longer in the set.
+func (s *Set) Event(i int) (id uint32, events uint32) {
+	e := &s.events[i]
+	if e.Fd == bellSlot {
+		return 0, 0
+	}
+	id = uint32(e.Fd)
+	if s.slots[id].generation != e.Pad {
+		return id, 0
+	}
+	return id, e.Events
+}

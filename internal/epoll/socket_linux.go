@@ -1,0 +1,142 @@
+//go:build !386
+
+package epoll
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"unsafe"
+)
+
+// The calls below are for non-blocking sockets. They do not tell the scheduler, which
+// would cost as much as a small read: it has nothing to gain from a call that never
+// waits. An interrupted one is made again.
+
+// Read reads what is there: 0 and no error at the end of file, syscall.EAGAIN if
+// there is nothing yet. buf must not be empty.
+func Read(fd int, buf []byte) (int, error) {
+	return transfer(syscall.SYS_READ, fd, buf)
+}
+
+// Write writes as much of p as there is room for: syscall.EAGAIN if there is none. p
+// must not be empty.
+func Write(fd int, p []byte) (int, error) {
+	return transfer(syscall.SYS_WRITE, fd, p)
+}
+
+func transfer(call uintptr, fd int, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+// CloseFD closes a socket. Unlike a blocking one's, its close does not wait.
+func CloseFD(fd int) { syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+// CloseWrite says that nothing more will come: a FIN follows what was written.
+func CloseWrite(fd int) error {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(fd), syscall.SHUT_WR, 0)
+	if errno != 0 {
+		return os.NewSyscallError("shutdown", errno)
+	}
+	return nil
+}
+
+// An Address is where a socket is, or its peer.
+type Address struct {
+	IP   netip.AddrPort // of a TCP socket, an IPv4 address unmapped
+	Path string         // of a Unix one; "@" and a name if it is abstract, "@" if it has none
+}
+
+// Accept takes a connection that is waiting at a listening socket, as a non-blocking
+// one: syscall.EAGAIN if there is none. Of a Unix socket it does not ask the local
+// address, which is the listener's.
+func Accept(listener int) (fd int, remote, local Address, err error) {
+	var sa syscall.RawSockaddrAny
+	size := uint32(syscall.SizeofSockaddrAny)
+	n, errno := uintptr(0), syscall.EINTR
+	for errno == syscall.EINTR {
+		n, _, errno = syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&sa)),
+			uintptr(unsafe.Pointer(&size)), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
+	}
+	if errno != 0 {
+		return -1, remote, local, errno
+	}
+	fd = int(n)
+	remote = addressIn(&sa, size)
+	if remote.IP.IsValid() {
+		size = syscall.SizeofSockaddrAny
+		syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+		local = addressIn(&sa, size)
+	}
+	return fd, remote, local, nil
+}
+
+func addressIn(sa *syscall.RawSockaddrAny, size uint32) Address {
+	switch sa.Addr.Family {
+	case syscall.AF_INET:
+		sa4 := (*syscall.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return Address{IP: netip.AddrPortFrom(netip.AddrFrom4(sa4.Addr), port(&sa4.Port))}
+	case syscall.AF_INET6:
+		sa6 := (*syscall.RawSockaddrInet6)(unsafe.Pointer(sa))
+		ip := netip.AddrFrom16(sa6.Addr).Unmap()
+		if sa6.Scope_id != 0 {
+			ip = ip.WithZone(zone(sa6.Scope_id))
+		}
+		return Address{IP: netip.AddrPortFrom(ip, port(&sa6.Port))}
+	}
+	// unix(7): the name ends at a NUL or at the size; one that begins with NUL is
+	// abstract, and one of no length is none at all.
+	sun := (*syscall.RawSockaddrUnix)(unsafe.Pointer(sa))
+	var name []byte
+	for i := range int(size) - int(unsafe.Offsetof(sun.Path)) {
+		if sun.Path[i] == 0 && i > 0 {
+			break
+		}
+		name = append(name, byte(sun.Path[i]))
+	}
+	if len(name) == 0 || name[0] == 0 {
+		name = append([]byte("@"), name[min(1, len(name)):]...)
+	}
+	return Address{Path: string(name)}
+}
+
+// port reads a port, which is in network byte order.
+func port(p *uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(p))
+	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+// zone is the name of a link-local address's interface, or its number if it is gone.
+func zone(index uint32) string {
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		return i.Name
+	}
+	return strconv.FormatUint(uint64(index), 10)
+}
+
+// SetOptions sets on a listening TCP socket what its connections are to inherit, as
+// package net sets it on each: no delay of small segments (TCP_NODELAY), and probes of
+// silent peers after 15 s, every 15 s, nine times (tcp(7)). One that the kernel does not
+// have is done without.
+func SetOptions(listener int) {
+	for _, o := range [...]struct{ level, name, value int }{
+		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
+		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
+	} {
+		syscall.SetsockoptInt(listener, o.level, o.name, o.value)
+	}
+}

@@ -1,0 +1,140 @@
+package epoll
+
+import "time"
+
+// Never is the deadline of what has none, and the time at which nothing is due.
+var Never = time.Time{}
+
+// spokes is how many ticks one turn of a Wheel takes: 51 s with a tick of 100 ms.
+const spokes = 512
+
+// A Wheel keeps a deadline for each of many small numbers, at constant cost a tick
+// however many there are: a hashed timing wheel (Varghese and Lauck, "Hashed and
+// Hierarchical Timing Wheels", 1987, scheme 6). A deadline fires at the first tick
+// that is not before it: never early, at most a tick late.
+type Wheel struct {
+	tick    time.Duration
+	start   time.Time
+	done    int64          // ticks that have been fired
+	wake    int64          // no entry fires before this tick; asleep if there is none
+	armed   int            // how many entries are
+	first   [spokes]uint32 // each spoke's list of entries: the first one's number + 1, or 0
+	entries []entry
+}
+
+type entry struct {
+	at         int64 // the tick at which it fires, 0 if it is not armed
+	next, prev uint32
+}
+
+const asleep = 1<<63 - 1
+
+// NewWheel starts a wheel at the given time.
+func NewWheel(start time.Time, tick time.Duration) *Wheel {
+	return &Wheel{tick: tick, start: start, wake: asleep}
+}
+
+// Arm has id fire at the deadline, or earlier if it is armed for earlier: whoever
+// moves a deadline into the future need not call, and is asked when the old one fires.
+func (w *Wheel) Arm(id uint32, deadline time.Time) {
+	for int(id) >= len(w.entries) {
+		w.entries = append(w.entries, entry{})
+	}
+	at := max(int64((deadline.Sub(w.start)+w.tick-1)/w.tick), w.done+1)
+	if e := &w.entries[id]; e.at != 0 {
+		if e.at <= at {
+			return
+		}
+		w.unlink(id)
+	}
+	w.link(id, at)
+	w.wake = min(w.wake, at)
+}
+
+// Disarm forgets the deadline of id, if it has one.
+func (w *Wheel) Disarm(id uint32) {
+	if int(id) < len(w.entries) && w.entries[id].at != 0 {
+		w.unlink(id)
+	}
+}
+
+// Next is when Advance has something to do: Never if nothing is armed.
+func (w *Wheel) Next() time.Time {
+	if w.armed == 0 {
+		return Never
+	}
+	return w.start.Add(time.Duration(w.wake) * w.tick)
+}
+
+// Advance fires what is due at now. fire returns the deadline of id as it is by then,
+// which may have moved into the future, or Never. It must not call Disarm for another.
+func (w *Wheel) Advance(now time.Time, fire func(id uint32) time.Time) {
+	last := int64(now.Sub(w.start) / w.tick)
+	if last < w.wake {
+		return
+	}
+	// After a long sleep one turn visits every spoke.
+	from := max(w.wake, last-spokes+1)
+	w.done = last
+	for t := from; t <= last; t++ {
+		w.turn(t, fire)
+	}
+	w.wake = w.earliest()
+}
+
+// turn fires the entries on the spoke of tick t that are due, and leaves those of
+// later turns.
+func (w *Wheel) turn(t int64, fire func(id uint32) time.Time) {
+	spoke := &w.first[t%spokes]
+	list := *spoke
+	*spoke = 0
+	for list != 0 {
+		id := list - 1
+		e := &w.entries[id]
+		list = e.next
+		at := e.at
+		e.at = 0
+		w.armed--
+		if at > w.done {
+			w.link(id, at)
+		} else if deadline := fire(id); deadline != Never {
+			w.Arm(id, deadline)
+		}
+	}
+}
+
+// earliest is the next tick whose spoke is not empty.
+func (w *Wheel) earliest() int64 {
+	if w.armed == 0 {
+		return asleep
+	}
+	t := w.done + 1
+	for w.first[t%spokes] == 0 {
+		t++
+	}
+	return t
+}
+
+func (w *Wheel) link(id uint32, at int64) {
+	spoke := &w.first[at%spokes]
+	if *spoke != 0 {
+		w.entries[*spoke-1].prev = id + 1
+	}
+	w.entries[id] = entry{at: at, next: *spoke}
+	*spoke = id + 1
+	w.armed++
+}
+
+func (w *Wheel) unlink(id uint32) {
+	e := &w.entries[id]
+	if e.next != 0 {
+		w.entries[e.next-1].prev = e.prev
+	}
+	if e.prev != 0 {
+		w.entries[e.prev-1].next = e.next
+	} else {
+		w.first[e.at%spokes] = e.next
+	}
+	e.at = 0
+	w.armed--
+}

@@ -17,6 +17,7 @@ const module = "github.com/parley-tcp/parley"
 // import. Imports point one way: a new arrow is a decision, made here.
 var mayImport = map[string][]string{
 	".":                {"internal/epoll"},
+	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {"."},
 	"cmd/parley":       {"*"},

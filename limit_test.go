@@ -41,6 +41,7 @@ func TestRequestLimit(t *testing.T) {
 	})
 }
 
+// A chunk is at most the limit, by the size of the read.
 func TestChunkOfTheLimit(t *testing.T) {
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		dial := serve(&parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
@@ -55,73 +56,79 @@ func TestChunkOfTheLimit(t *testing.T) {
 }
 
 func TestRefusalOverTheSessionLimit(t *testing.T) {
-	noLeaks(t)
-	w := new(witness)
-	addr := parleytest.Start(t, &parley.Server{Handler: echo, MaxSessions: 10, Observer: w})
-	dial := dialer(t, "tcp", addr)
-	var held []conn
-	for range 50 {
-		c := dial()
-		c.SetDeadline(time.Now().Add(patience))
-		held = append(held, c)
-	}
-	for i, c := range held[:10] {
-		if got := exchange(t, c, "x"); got != "x\n" {
-			t.Errorf("session %d of 10 got %q", i+1, got)
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		addr := parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, MaxSessions: 10, Observer: w})
+		dial := dialer(t, "tcp", addr)
+		var held []conn
+		for range 50 {
+			c := dial()
+			c.SetDeadline(time.Now().Add(patience))
+			held = append(held, c)
 		}
-	}
-	for i, c := range held[10:] {
-		got, err := io.ReadAll(c)
-		if string(got) != "Error: server is full (10 sessions)\n" || err != nil {
-			t.Errorf("refused peer %d got %q, %v; want the text and the end of file", i+11, got, err)
+		for i, c := range held[:10] {
+			if got := exchange(t, c, "x"); got != "x\n" {
+				t.Errorf("session %d of 10 got %q", i+1, got)
+			}
 		}
-	}
-	if n := w.count(parley.Refused); n != 40 {
-		t.Errorf("%d refusals were observed, want 40", n)
-	}
-	// A place that is free again is given to the next, and numbers go on.
-	held[0].Close()
-	w.closed(t, 1)
-	if got := exchange(t, dial(), "y"); got != "y\n" {
-		t.Errorf("after one left, the next got %q", got)
-	}
-	if all := w.all(); all[len(all)-1].number != 11 {
-		t.Errorf("the session after 10 is numbered %d, want 11: refusals take no number", all[len(all)-1].number)
-	}
+		for i, c := range held[10:] {
+			got, err := io.ReadAll(c)
+			if string(got) != "Error: server is full (10 sessions)\n" || err != nil {
+				t.Errorf("refused peer %d got %q, %v; want the text and the end of file", i+11, got, err)
+			}
+		}
+		if n := w.count(parley.Refused); n != 40 {
+			t.Errorf("%d refusals were observed, want 40", n)
+		}
+		// A place that is free again is given to the next, and numbers go on.
+		held[0].Close()
+		w.closed(t, 1)
+		if got := exchange(t, dial(), "y"); got != "y\n" {
+			t.Errorf("after one left, the next got %q", got)
+		}
+		if all := w.all(); all[len(all)-1].number != 11 {
+			t.Errorf("the session after 10 is numbered %d, want 11: refusals take no number", all[len(all)-1].number)
+		}
+	})
 }
 
 func TestSessionLimitPerAddress(t *testing.T) {
-	noLeaks(t)
-	srv := &parley.Server{Handler: echo, MaxSessionsPerIP: 2}
-	addr := parleytest.Start(t, srv)
-	from := func(ip string) conn {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-		c, err := d.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		srv := &parley.Server{Engine: engine, Handler: echo, MaxSessionsPerIP: 2}
+		addr := parleytest.Start(t, srv)
+		from := func(ip string) conn {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+			c, err := d.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			c.SetDeadline(time.Now().Add(patience))
+			return c.(conn)
 		}
-		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(patience))
-		return c.(conn)
-	}
-	for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
-		for range 2 {
-			if got := exchange(t, from(ip), "x"); got != "x\n" {
-				t.Errorf("a session within the limit got %q", got)
+		for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+			for range 2 {
+				if got := exchange(t, from(ip), "x"); got != "x\n" {
+					t.Errorf("a session within the limit got %q", got)
+				}
+			}
+			if got, err := io.ReadAll(from(ip)); string(got) != "Error: too many sessions from your address (2)\n" || err != nil {
+				t.Errorf("the third from %s got %q, %v", ip, got, err)
 			}
 		}
-		if got, err := io.ReadAll(from(ip)); string(got) != "Error: too many sessions from your address (2)\n" || err != nil {
-			t.Errorf("the third from %s got %q, %v", ip, got, err)
+		// Peers without an IP address are not counted.
+		for range 5 {
+			if got := exchange(t, parleytest.Pipe(t, srv), "x"); got != "x\n" {
+				t.Errorf("a peer without an address got %q", got)
+			}
 		}
-	}
-	// Peers without an IP address are not counted.
-	for range 5 {
-		if got := exchange(t, parleytest.Pipe(t, srv), "x"); got != "x\n" {
-			t.Errorf("a peer without an address got %q", got)
-		}
-	}
+	})
 }
 
+// A peer that pipelines and never reads is not read any more; the others notice
+// nothing, and memory is bounded.
 func TestPeerThatNeverReads(t *testing.T) {
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		w := new(witness)
@@ -156,20 +163,23 @@ func TestPeerThatNeverReads(t *testing.T) {
 }
 
 func TestLengthIsNotBelievedBeforeItsBytesCome(t *testing.T) {
-	noLeaks(t)
-	w := new(witness)
-	dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Handler: echo, Framing: parley.LengthPrefixed, Observer: w}))
-	got := say(t, dial(), string(binary.BigEndian.AppendUint32(nil, 1<<32-1)))
-	if want := frame(t, parley.LengthPrefixed, "Error: request longer than 1048576 bytes"); got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if end := w.closed(t, 1); end.reason != parley.TooLong {
-		t.Errorf("closed for %v, want too_long", end.reason)
-	}
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, Framing: parley.LengthPrefixed, Observer: w}))
+		got := say(t, dial(), string(binary.BigEndian.AppendUint32(nil, 1<<32-1)))
+		if want := frame(t, parley.LengthPrefixed, "Error: request longer than 1048576 bytes"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if end := w.closed(t, 1); end.reason != parley.TooLong {
+			t.Errorf("closed for %v, want too_long", end.reason)
+		}
+	})
 }
 
+// An idle session on a socket holds no buffer: what it takes up is far below one.
 func TestIdleSessionsHoldNoBuffer(t *testing.T) {
-	for _, network := range []string{"tcp", "unix"} {
+	for _, network := range []string{"tcp", "unix", "tcp, loops", "unix, loops"} {
 		t.Run(network, func(t *testing.T) {
 			noLeaks(t)
 			srv := &parley.Server{Handler: echo}
@@ -202,25 +212,30 @@ func TestIdleSessionsHoldNoBuffer(t *testing.T) {
 	}
 }
 
+// A peer that begins a long request pays for what it takes up.
 func TestMemoryGrowsWithWhatCame(t *testing.T) {
-	noLeaks(t)
-	dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Handler: echo, Framing: parley.LengthPrefixed, MaxRequest: 1 << 30}))
-	before := new(runtime.MemStats)
-	runtime.ReadMemStats(before)
-	c := dial()
-	c.Write(binary.BigEndian.AppendUint32(nil, 1<<30))
-	c.Write([]byte("x"))
-	c.CloseWrite()
-	if got, err := io.ReadAll(c); len(got) != 0 || err != nil {
-		t.Errorf("got %d bytes, %v; want the end of file", len(got), err)
-	}
-	after := new(runtime.MemStats)
-	runtime.ReadMemStats(after)
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
-		t.Errorf("%d bytes were allocated for 5 that came", grown)
-	}
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, Framing: parley.LengthPrefixed, MaxRequest: 1 << 30}))
+		before := new(runtime.MemStats)
+		runtime.ReadMemStats(before)
+		c := dial()
+		c.Write(binary.BigEndian.AppendUint32(nil, 1<<30))
+		c.Write([]byte("x"))
+		c.CloseWrite()
+		if got, err := io.ReadAll(c); len(got) != 0 || err != nil {
+			t.Errorf("got %d bytes, %v; want the end of file", len(got), err)
+		}
+		after := new(runtime.MemStats)
+		runtime.ReadMemStats(after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+			t.Errorf("%d bytes were allocated for 5 that came", grown)
+		}
+	})
 }
 
+// The clocks on real sockets, one short time each: that they are wired up at all. When
+// exactly is shown with fake time.
 func TestClocksOnSockets(t *testing.T) {
 	const short = 50 * time.Millisecond
 	for _, c := range []struct {
@@ -234,7 +249,7 @@ func TestClocksOnSockets(t *testing.T) {
 		{"request", &parley.Server{RequestTimeout: short}, "a\nb", parley.RequestTimeout},
 		{"write", &parley.Server{WriteTimeout: short, Handler: large}, strings.Repeat("a\n", 20), parley.WriteTimeout},
 	} {
-		for _, network := range []string{"tcp", "unix"} {
+		for _, network := range []string{"tcp", "unix", "tcp, loops", "unix, loops"} {
 			t.Run(c.name+" "+network, func(t *testing.T) {
 				noLeaks(t)
 				w := new(witness)
@@ -284,20 +299,23 @@ func TestWhatServeConnReturns(t *testing.T) {
 	}
 }
 
+// Of those who are refused at most 64 are waited for; the others are told too.
 func TestFloodOfRefusals(t *testing.T) {
-	noLeaks(t)
-	w := new(witness)
-	dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Handler: echo, MaxSessions: 1, Observer: w}))
-	exchange(t, dial(), "the one session")
-	var refused []conn
-	for range 200 {
-		refused = append(refused, dial())
-	}
-	for i, c := range refused {
-		c.SetDeadline(time.Now().Add(patience))
-		if got, err := io.ReadAll(c); string(got) != "Error: server is full (1 sessions)\n" || err != nil {
-			t.Errorf("peer %d of 200 got %q, %v", i+1, got, err)
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, MaxSessions: 1, Observer: w}))
+		exchange(t, dial(), "the one session")
+		var refused []conn
+		for range 200 {
+			refused = append(refused, dial())
 		}
-	}
-	eventually(t, "all refusals were told", func() bool { return w.count(parley.Refused) == 200 })
+		for i, c := range refused {
+			c.SetDeadline(time.Now().Add(patience))
+			if got, err := io.ReadAll(c); string(got) != "Error: server is full (1 sessions)\n" || err != nil {
+				t.Errorf("peer %d of 200 got %q, %v", i+1, got, err)
+			}
+		}
+		eventually(t, "all refusals were told", func() bool { return w.count(parley.Refused) == 200 })
+	})
 }

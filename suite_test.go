@@ -32,7 +32,6 @@ type conn interface {
 }
 
 // transports are what the suite runs over: each serves srv until the test ends and
-
 // returns a way to connect to it.
 var transports = map[string]func(t *testing.T, srv *parley.Server) (dial func() conn){
 	"memory": func(t *testing.T, srv *parley.Server) func() conn {
@@ -51,6 +50,9 @@ var transports = map[string]func(t *testing.T, srv *parley.Server) (dial func() 
 	},
 	"unix": serveUnix,
 }
+
+// engines are those of this system.
+var engines = []parley.Engine{parley.Goroutines, parley.Loops}
 
 func serveUnix(t *testing.T, srv *parley.Server) func() conn {
 	path := filepath.Join(t.TempDir(), "s")
@@ -76,6 +78,13 @@ func dialer(t *testing.T, network, addr string) func() conn {
 // overEach runs a test over every transport and engine.
 func overEach(t *testing.T, test func(t *testing.T, serve func(*parley.Server) (dial func() conn))) {
 	overSome(t, slices.Sorted(maps.Keys(transports)), test)
+}
+
+// overEngines runs a test with each engine.
+func overEngines(t *testing.T, test func(t *testing.T, engine parley.Engine)) {
+	for _, engine := range engines {
+		t.Run(engine.String(), func(t *testing.T) { test(t, engine) })
+	}
 }
 
 // overGoroutines is overEach for tests whose handlers block for long.
@@ -270,7 +279,7 @@ func frame(t *testing.T, framing parley.Framing, body string) string {
 	return string(whole)
 }
 
-// A chunk is at most the limit, by the size of the read.
+// exchange has one request answered.
 func exchange(t *testing.T, c net.Conn, request string) string {
 	t.Helper()
 	fmt.Fprintln(c, request)
@@ -280,18 +289,6 @@ func exchange(t *testing.T, c net.Conn, request string) string {
 	}
 	return reply
 }
-
-// What a peer is owed survives every kind of close, also with more of its bytes
-
-// behind: the text, then the end of file, never a reset.
-
-// A drain with load: every request that was read is answered, and its peer gets it.
-
-// A thousand connections of a thousand numbered requests, split at random: reply n
-
-// belongs to request n, none missing, doubled or crossed.
-
-// A peer that resets is noticed, told as a reset, and its reply never told as replied.
 
 // A half-close ends nothing: the handler works on and its reply is sent.
 func TestHalfCloseEndsNothing(t *testing.T) {
@@ -311,33 +308,16 @@ func TestHalfCloseEndsNothing(t *testing.T) {
 	})
 }
 
-// A peer that pipelines and never reads is not read any more; the others notice
-
-// nothing, and memory is bounded.
 func TestSeveralListenersShareTheNumbers(t *testing.T) {
-	noLeaks(t)
-	seed, _ := parley.ParseTemplate("{conn}", nil)
-	srv := &parley.Server{Handler: seed}
-	a, b := dialer(t, "tcp", parleytest.Start(t, srv)), dialer(t, "tcp", parleytest.Start(t, srv))
-	for i, dial := range []func() conn{a, b, a} {
-		if got, want := exchange(t, dial(), "x"), fmt.Sprintln(i+1); got != want {
-			t.Errorf("got number %q, want %q", got, want)
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		seed, _ := parley.ParseTemplate("{conn}", nil)
+		srv := &parley.Server{Engine: engine, Handler: seed}
+		a, b := dialer(t, "tcp", parleytest.Start(t, srv)), dialer(t, "tcp", parleytest.Start(t, srv))
+		for i, dial := range []func() conn{a, b, a} {
+			if got, want := exchange(t, dial(), "x"), fmt.Sprintln(i+1); got != want {
+				t.Errorf("got number %q, want %q", got, want)
+			}
 		}
-	}
+	})
 }
-
-// An idle session on a socket holds no buffer: what it takes up is far below one.
-
-// A peer that begins a long request pays for what it takes up.
-
-// The clocks on real sockets, one short time each: that they are wired up at all. When
-
-// exactly is shown with fake time.
-
-// A handler that is stuck holds up its own session only.
-
-// Of those who are refused at most 64 are waited for; the others are told too.
-
-// BenchmarkIdleSession reports what an idle session on a socket takes up: heap and
-
-// goroutine stack, its client's end of the connection included.

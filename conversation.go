@@ -37,6 +37,7 @@ type conversation struct {
 	err    error       // behind reason; may be nil
 
 	seq     uint64 // requests received
+	in, out uint64 // bytes read and written
 	scanned int    // bytes at the start of the input that hold no end of a request
 
 	heard    bool // a byte has come
@@ -65,10 +66,11 @@ const (
 // An outbox holds the replies a session is owed until the socket has taken them.
 // The engine lends one to a conversation while there is something in it.
 type outbox struct {
-	buf   []byte
-	sent  int    // how much of buf the socket has taken
-	marks []mark // the replies in buf
-	told  int    // how many of them the observer knows as replied
+	buf     []byte
+	sent    int    // how much of buf the socket has taken
+	replies int    // how many are in buf
+	marks   []mark // where they are, if an observer wants to be told when they are written
+	told    int    // how many it was told of
 
 	req   Request // scratch: handlers and observers get pointers
 	event Event
@@ -88,12 +90,12 @@ func (o *outbox) flushed() bool { return o.sent == len(o.buf) && o.told == len(o
 
 func (o *outbox) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
-	o.sent, o.told = 0, 0
+	o.sent, o.replies, o.told = 0, 0, 0
 	o.req, o.event = Request{}, Event{}
 }
 
 func (c *conversation) open() {
-	if c.observer != nil {
+	if c.tells(Opened) {
 		c.observer.Observe(&Event{Kind: Opened, Time: c.session.opened, Session: c.session})
 	}
 }
@@ -101,6 +103,7 @@ func (c *conversation) open() {
 // read notes that bytes, or the end of file, have come.
 func (c *conversation) read(n int, now time.Time) {
 	c.heard = c.heard || n > 0
+	c.in += uint64(n)
 	c.arrived = c.since(now)
 	c.stopped = c.arrived
 }
@@ -109,7 +112,7 @@ func (c *conversation) read(n int, now time.Time) {
 // and reports how many bytes they took up. It stops when the outbox is full.
 func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
 	for c.phase < over {
-		if len(out.marks) > 0 && len(out.buf) >= c.maxUnsent || len(out.marks) >= maxUnsentReplies {
+		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase = needsRoom
 			return used
 		}
@@ -159,7 +162,7 @@ func (c *conversation) starve(held int, eof bool) {
 func (c *conversation) reply(out *outbox, body []byte) {
 	c.seq++
 	now := c.at(c.arrived)
-	if c.observer != nil {
+	if c.tells(Received) {
 		out.event = Event{Kind: Received, Time: now, Session: c.session, Seq: c.seq, Body: body}
 		c.observer.Observe(&out.event)
 	}
@@ -183,7 +186,10 @@ func (c *conversation) reply(out *outbox, body []byte) {
 		return
 	}
 	out.buf = buf
-	out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+	out.replies++
+	if c.tells(Replied) {
+		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+	}
 	if hangUp {
 		c.finish(HangUp, nil)
 	}
@@ -224,15 +230,14 @@ func appendMessage(dst []byte, framing Framing, body []byte) []byte {
 // there: a handler may be at work behind them.
 func (c *conversation) wrote(out *outbox, n int, now time.Time) {
 	out.sent += n
+	c.out += uint64(n)
 	at := c.since(now)
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
-		if c.observer != nil {
-			out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
-				Body: out.buf[m.start:m.end], Took: at - m.arrived}
-			c.observer.Observe(&out.event)
-		}
+		out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
+			Body: out.buf[m.start:m.end], Took: at - m.arrived}
+		c.observer.Observe(&out.event)
 	}
 	if out.sent == len(out.buf) {
 		c.stalled = false
@@ -286,7 +291,7 @@ func (c *conversation) limit() (time.Duration, CloseReason) {
 }
 
 func (c *conversation) wantsHint() bool {
-	return c.begun && !c.hinted && !c.stalled && c.observer != nil
+	return c.begun && !c.hinted && !c.stalled && c.tells(Unfinished)
 }
 
 // expire acts on a deadline that has come; one that has not is left alone. The
@@ -340,9 +345,9 @@ func (c *conversation) endContext() {
 // close tells that the conversation is over, before the peer can see it.
 func (c *conversation) close(now time.Time) {
 	c.endContext()
-	if c.observer != nil {
+	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
-			Took: c.since(now), Reason: c.reason, Err: c.err})
+			Took: c.since(now), In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
 	}
 }
 

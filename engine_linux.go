@@ -264,7 +264,8 @@ const (
 type loop struct {
 	settings // the server's, with an observer of the loop's own
 	srv      *Server
-	flush    func() // publishes the observer's events
+	publish  func() // flushes the observer; nil if nothing needs to be
+	fire     func(id uint32) time.Time
 	set      *epoll.Set
 	wheel    *epoll.Wheel
 	talks    []*talk   // by their number in the set
@@ -289,8 +290,9 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{settings: s.settings, srv: s, set: set, wheel: epoll.NewWheel(time.Now(), loopTick)}
-	l.observer, l.flush = fork(s.Observer)
+	l.observer, l.publish = fork(s.Observer)
 	l.arrived.size = l.readSize
+	l.fire = l.expire
 	return l, nil
 }
 
@@ -306,7 +308,7 @@ func (l *loop) run() {
 	defer l.set.Free()
 	for !l.stopped {
 		l.wait()
-		l.expire()
+		l.wheel.Advance(l.now, l.fire)
 		if l.set.Rung() {
 			l.readMail()
 		}
@@ -399,7 +401,11 @@ func (l *loop) answer(t *talk) {
 		return
 	}
 	t.out = out
-	l.due = append(l.due, t)
+	if l.publish == nil {
+		l.write(t) // nothing has to come first, and the peer can go on
+	} else {
+		l.due = append(l.due, t)
+	}
 }
 
 // settle says what a talk waits for once all its replies are written.
@@ -429,15 +435,20 @@ func (l *loop) finishRound() {
 	}
 	clear(l.due)
 	l.due = l.due[:0]
+	l.flush()
 	if len(l.over) > 0 {
-		l.flush()
 		for _, t := range l.over {
 			l.hangUp(t)
 		}
 		clear(l.over)
 		l.over = l.over[:0]
 	}
-	l.flush()
+}
+
+func (l *loop) flush() {
+	if l.publish != nil {
+		l.publish()
+	}
 }
 
 // write writes as much as there is room for.
@@ -475,22 +486,20 @@ func (l *loop) write(t *talk) {
 	l.settle(t)
 }
 
-// expire acts on the deadlines that have come.
-func (l *loop) expire() {
-	l.wheel.Advance(l.now, func(id uint32) time.Time {
-		t := l.talks[id]
-		switch {
-		case t.lingering && t.since(l.now) >= t.until:
-			l.close(t)
-			return epoll.Never
-		case t.lingering:
-			return t.at(t.until)
-		}
-		if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
-			l.end(t)
-		}
-		return t.deadline()
-	})
+// expire acts on a deadline that has come, and returns the next one.
+func (l *loop) expire(id uint32) time.Time {
+	t := l.talks[id]
+	switch {
+	case t.lingering && t.since(l.now) >= t.until:
+		l.close(t)
+		return epoll.Never
+	case t.lingering:
+		return t.at(t.until)
+	}
+	if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
+		l.end(t)
+	}
+	return t.deadline()
 }
 
 func (l *loop) readMail() {

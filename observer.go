@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +12,15 @@ import (
 // An Observer is told of every event. The event is valid during the call only.
 // One session's events come in order, one at a time; several sessions call at the
 // same time. An observer that is slow holds back the session that calls it.
+//
+// An observer may have a method Wants(EventKind) bool, asked at the start: what it does
+// not want need not be put together. Without it, it is told of everything.
+//
+// With the engine Loops an observer may have two methods more. Fork() Observer is
+// called once a loop: what it returns is told of the loop's sessions, by one goroutine,
+// so it needs no lock. Flush() of that one is called at the end of a loop's round, before
+// the round's replies are written and before sockets are closed: what a peer can have
+// seen has been flushed before.
 type Observer interface {
 	Observe(*Event)
 }
@@ -46,6 +56,10 @@ func (list observers) Observe(e *Event) {
 	}
 }
 
+func (list observers) Wants(kind EventKind) bool {
+	return slices.ContainsFunc(list, func(o Observer) bool { return wantedBy(o)&(1<<kind) != 0 })
+}
+
 func (list observers) Fork() Observer {
 	forks := make(observers, len(list))
 	for i, o := range list {
@@ -62,12 +76,30 @@ func (list observers) Flush() {
 	}
 }
 
+// kinds is a set of EventKinds, a bit each.
+type kinds uint16
+
+// wantedBy is what an observer wants to be told of; nobody wants nothing.
+func wantedBy(o Observer) (wanted kinds) {
+	if o == nil {
+		return 0
+	}
+	chooser, chooses := o.(interface{ Wants(EventKind) bool })
+	for kind := Opened; int(kind) < len(kindNames); kind++ {
+		if !chooses || chooser.Wants(kind) {
+			wanted |= 1 << kind
+		}
+	}
+	return wanted
+}
+
 type (
 	forker  interface{ Fork() Observer }
 	flusher interface{ Flush() }
 )
 
-// fork returns the observer for one loop and what is to be called to flush it.
+// fork returns the observer for one loop and what is to be called to flush it, nil if
+// it has nothing to flush.
 func fork(o Observer) (Observer, func()) {
 	if f, ok := o.(forker); ok {
 		o = f.Fork()
@@ -75,7 +107,7 @@ func fork(o Observer) (Observer, func()) {
 	if f, ok := o.(flusher); ok {
 		return o, f.Flush
 	}
-	return o, func() {}
+	return o, nil
 }
 
 // An Event is something that happened to a session, or to the server. Which
@@ -87,6 +119,7 @@ type Event struct {
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unfinished: what is there
 	Took    time.Duration // Replied: since Received. Closed: since Opened
+	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
 	Reason  CloseReason   // of Closed and Refused
 	Err     error         // behind Reason, and of AcceptFailed; may be nil
 }

@@ -74,6 +74,7 @@ type settings struct {
 	handler          Handler
 	framing          Framing
 	observer         Observer
+	wanted           kinds // by the observer
 	keepBlank        bool
 	maxRequest       int
 	maxUnsent        int
@@ -112,6 +113,7 @@ func (s *Server) init() {
 			handler:          s.Handler,
 			framing:          framing,
 			observer:         s.Observer,
+			wanted:           wantedBy(s.Observer),
 			keepBlank:        s.KeepBlank,
 			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
@@ -136,6 +138,9 @@ func (s *Server) init() {
 		s.perIP = make(map[netip.Prefix]int)
 	})
 }
+
+// tells reports whether somebody wants to know of such events.
+func (set *settings) tells(kind EventKind) bool { return set.wanted&(1<<kind) != 0 }
 
 // DefaultMaxSessions is what MaxSessions is when left at zero: as many as the
 // process may have open files for, 10,000 at most.
@@ -183,7 +188,7 @@ func (s *Server) Serve(l net.Listener) error {
 		case s.stopped():
 			return ErrServerClosed
 		}
-		if s.Observer != nil {
+		if s.settings.tells(AcceptFailed) {
 			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
 		}
 		if !mayPass(err) {
@@ -403,7 +408,7 @@ func (s *Server) tellIfQuiet() {
 // not use up the descriptors.
 func (s *Server) refuse(p party, reason CloseReason) (text []byte, patient bool) {
 	session := p.about()
-	if s.Observer != nil {
+	if s.settings.tells(Refused) {
 		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
 	}
 	body := fmt.Appendf(nil, fullFmt, s.settings.maxSessions)

@@ -71,6 +71,29 @@ func (f *framingFlag) withCRLF() error {
 
 const framingUsage = "where a message ends: line, chunk (what one read returned), length (4 bytes before it) or delim:XX"
 
+// An engineFlag is --engine: auto, loops or goroutines.
+type engineFlag struct {
+	name   string
+	engine parley.Engine
+}
+
+// newEngineFlag: the replies of a pattern never block, so loops are right for them.
+func newEngineFlag() engineFlag { return engineFlag{"auto", parley.LoopsIfPossible} }
+
+func (f *engineFlag) String() string { return f.name }
+func (f *engineFlag) Type() string   { return "ENGINE" }
+
+func (f *engineFlag) Set(s string) error {
+	engine, known := map[string]parley.Engine{
+		"auto": parley.LoopsIfPossible, "loops": parley.Loops, "goroutines": parley.Goroutines,
+	}[s]
+	if !known {
+		return errors.New("use auto, loops or goroutines")
+	}
+	f.name, f.engine = s, engine
+	return nil
+}
+
 // A sizeFlag is a number of bytes: 65536, 64KiB, 64k, 1MiB.
 type sizeFlag int
 

@@ -26,6 +26,7 @@ type serverOptions struct {
 	echo                 bool
 	keepBlank            bool
 	addrFile             string
+	engine               engineFlag
 
 	maxRequest, maxUnsent           sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -34,7 +35,7 @@ type serverOptions struct {
 }
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag()}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",
@@ -82,6 +83,7 @@ answered, then the connections close; a second one stops at once.`,
 	flags.DurationVar(&opt.request, "request-timeout", 30*time.Second, "from a request's first byte to its last; 0 is off")
 	flags.DurationVar(&opt.idle, "idle-timeout", 5*time.Minute, "hang up on a silent peer; 0 is off")
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")
+	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
@@ -104,11 +106,15 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		return explainListen(at, err)
 	}
 	defer l.Close()
+	engine, err := opt.engine.engine.For(l)
+	if err != nil {
+		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
+	}
 
 	view := newServerView(cmd, &opt)
 	defer view.close()
 	srv.Observer = view.observer
-	view.started(l.Addr())
+	view.started(l.Addr(), engine)
 	if opt.addrFile != "" {
 		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
 			return err
@@ -163,6 +169,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		}
 	}
 	return &parley.Server{
+		Engine:           opt.engine.engine,
 		Handler:          handler,
 		Framing:          opt.framing.framing,
 		KeepBlank:        opt.keepBlank,
@@ -277,8 +284,9 @@ func (opt *serverOptions) limits() console.Limits {
 	return l
 }
 
-func (v *serverView) started(at net.Addr) {
+func (v *serverView) started(at net.Addr, engine parley.Engine) {
 	if v.opt.verbose {
+		v.notes.Printf("engine: %v", engine)
 		l := v.limits
 		v.notes.Printf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, drain %v",
 			l.MaxRequest, orOff(l.Request), l.MaxSessions, orOff(l.MaxSessionsPerIP), orOff(l.FirstByte), orOff(l.Idle), orOff(l.Write), v.opt.maxUnsent, v.opt.drain)

@@ -18,14 +18,12 @@ func (c *Counts) Observe(e *parley.Event) {
 	switch e.Kind {
 	case parley.Opened:
 		c.sessions.Add(1)
-	case parley.Received:
-		c.requests.Add(1)
-		c.in.Add(int64(len(e.Body)))
-	case parley.Replied:
-		c.out.Add(int64(len(e.Body)))
 	case parley.Refused:
 		c.refused.Add(1)
 	case parley.Closed:
+		c.requests.Add(int64(e.Seq))
+		c.in.Add(int64(e.In))
+		c.out.Add(int64(e.Out))
 		switch e.Reason {
 		case parley.NoRequest, parley.FirstByteTimeout:
 			c.probes.Add(1)
@@ -35,9 +33,14 @@ func (c *Counts) Observe(e *parley.Event) {
 	}
 }
 
+// Wants only beginnings and ends, so that counting costs nothing in between.
+func (c *Counts) Wants(kind parley.EventKind) bool {
+	return kind == parley.Opened || kind == parley.Refused || kind == parley.Closed
+}
+
 // String is such as "2 sessions, 0 probes, 4 requests, 60 bytes in, 132 bytes out".
-// Bytes are those of requests and of replies that were written, without endings. What
-// was refused or cut is named if there was any.
+// Requests and bytes are those of sessions that are over; bytes are as they were read and
+// written, endings and all. What was refused or cut is named if there was any.
 func (c *Counts) String() string {
 	text := plural(c.sessions.Load(), "session") + ", " + plural(c.probes.Load(), "probe") + ", " +
 		plural(c.requests.Load(), "request") + ", " + plural(c.in.Load(), "byte") + " in, " +

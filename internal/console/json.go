@@ -52,6 +52,10 @@ func appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Replied, parley.Closed:
 		dst = appendTook(dst, e.Took)
 	}
+	if e.Kind == parley.Closed {
+		dst = strconv.AppendUint(append(dst, `,"bytes_in":`...), e.In, 10)
+		dst = strconv.AppendUint(append(dst, `,"bytes_out":`...), e.Out, 10)
+	}
 	if e.Reason != 0 {
 		dst = append(append(append(dst, `,"reason":"`...), e.Reason.String()...), '"')
 	}

@@ -45,6 +45,11 @@ func (n *Notes) Printf(format string, args ...any) {
 	})
 }
 
+// Wants what is not part of a conversation.
+func (n *Notes) Wants(kind parley.EventKind) bool {
+	return kind != parley.Opened && kind != parley.Received && kind != parley.Replied
+}
+
 // Observe writes a line about the events that an operator should know of.
 func (n *Notes) Observe(e *parley.Event) {
 	var text string

@@ -65,11 +65,14 @@ func (n *Narrative) Started(at net.Addr) {
 	})
 }
 
+// Wants what the seed tells.
+func (n *Narrative) Wants(kind parley.EventKind) bool {
+	return kind == parley.Opened || kind == parley.Received || kind == parley.Closed
+}
+
 // Observe tells of connections, requests and endings.
 func (n *Narrative) Observe(e *parley.Event) {
-	switch e.Kind {
-	case parley.Opened, parley.Received, parley.Closed:
-	default:
+	if !n.Wants(e.Kind) {
 		return
 	}
 	appendLine(n.out, func(dst []byte) []byte { return n.appendEvent(dst, e) })

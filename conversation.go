@@ -111,6 +111,7 @@ func (c *conversation) read(n int, now time.Time) {
 // answer answers the whole requests at the start of in, which is all that is held,
 // and reports how many bytes they took up. It stops when the outbox is full.
 func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
+	out.req.Session, out.req.Time = c.session, c.at(c.arrived)
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase = needsRoom
@@ -161,12 +162,11 @@ func (c *conversation) starve(held int, eof bool) {
 // reply has one request answered into the outbox.
 func (c *conversation) reply(out *outbox, body []byte) {
 	c.seq++
-	now := c.at(c.arrived)
+	out.req.Seq, out.req.Body = c.seq, body
 	if c.tells(Received) {
-		out.event = Event{Kind: Received, Time: now, Session: c.session, Seq: c.seq, Body: body}
+		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body}
 		c.observer.Observe(&out.event)
 	}
-	out.req = Request{Session: c.session, Seq: c.seq, Body: body, Time: now}
 	before := len(out.buf)
 	buf := c.framing.Begin(out.buf)
 	start := len(buf)
@@ -174,7 +174,7 @@ func (c *conversation) reply(out *outbox, body []byte) {
 	if c.phase == broken { // found out while the handler ran
 		return
 	}
-	hangUp := errors.Is(err, ErrHangUp)
+	hangUp := err != nil && errors.Is(err, ErrHangUp)
 	if err != nil && !hangUp {
 		c.finish(HandlerError, err)
 		return

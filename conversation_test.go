@@ -24,6 +24,7 @@ func newTestConversation(set *settings) *conversation {
 	if set.maxUnsent == 0 {
 		set.maxUnsent = 256 << 10
 	}
+	set.wanted = wantedBy(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
 	return &conversation{settings: set, session: session, handler: set.handler}
 }

@@ -94,7 +94,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte("a\x1b[2J\u009b\u202e\xff\r\n\u2028é\""))
 	f.Add([]byte(`"\/`))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		line := appendEvent(nil, &parley.Event{Kind: parley.Received, Session: new(parley.Session), Seq: 1, Body: p, Err: errors.New(string(p))})
+		line := new(JSON).appendEvent(nil, &parley.Event{Kind: parley.Received, Session: new(parley.Session), Seq: 1, Body: p, Err: errors.New(string(p))})
 		if line[len(line)-1] != '\n' {
 			t.Fatal("the line has no end")
 		}
@@ -200,12 +200,12 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		{parley.Event{Kind: parley.Opened, Session: s}, `{"event":"opened",` + head + `,"remote":"unknown","local":"unknown"}`},
 		{parley.Event{Kind: parley.Received, Session: s, Seq: 2, Body: []byte("é\"\\")}, `{"event":"received",` + head + `,"seq":2,"remote":"unknown","local":"unknown","bytes":4,"payload":"é\"\\"}`},
 		{parley.Event{Kind: parley.Replied, Session: s, Seq: 2, Took: 7}, `{"event":"replied",` + head + `,"seq":2,"remote":"unknown","local":"unknown","bytes":0,"payload":"","took_ns":7}`},
-		{parley.Event{Kind: parley.Closed, Session: s, Seq: 2, Took: 9, Reason: parley.Reset, Err: errors.New("a\x9bb")}, `{"event":"closed",` + head + `,"seq":2,"remote":"unknown","local":"unknown","took_ns":9,"reason":"reset","error":"a\ufffdb"}`},
+		{parley.Event{Kind: parley.Closed, Session: s, Seq: 2, Took: 9, In: 20, Out: 30, Reason: parley.Reset, Err: errors.New("a\x9bb")}, `{"event":"closed",` + head + `,"seq":2,"remote":"unknown","local":"unknown","took_ns":9,"bytes_in":20,"bytes_out":30,"reason":"reset","error":"a\ufffdb"}`},
 		{parley.Event{Kind: parley.Refused, Session: s, Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","reason":"full"}`},
 		{parley.Event{Kind: parley.AcceptFailed, Err: errors.New("too many")}, `{"event":"accept_failed",` + head + `,"error":"too many"}`},
 	} {
 		c.event.Time = at
-		if got := string(appendEvent(nil, &c.event)); got != c.want+"\n" {
+		if got := string(new(JSON).appendEvent(nil, &c.event)); got != c.want+"\n" {
 			t.Errorf("got\n%swant\n%s", got, c.want)
 		}
 	}
@@ -314,8 +314,8 @@ func TestCounts(t *testing.T) {
 		t.Errorf("at the start: %s", got)
 	}
 	for _, e := range []parley.Event{
-		{Kind: parley.Opened}, {Kind: parley.Opened}, {Kind: parley.Received, Body: []byte("a")}, {Kind: parley.Replied, Body: []byte("ab")},
-		{Kind: parley.Closed, Reason: parley.NoRequest}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
+		{Kind: parley.Opened}, {Kind: parley.Opened},
+		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
 	} {
 		c.Observe(&e)
 	}

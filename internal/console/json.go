@@ -32,10 +32,16 @@ func (j *JSON) Started(at net.Addr) {
 
 // Observe writes any event.
 func (j *JSON) Observe(e *parley.Event) {
-	appendLine(j.out, func(dst []byte) []byte { return appendEvent(dst, e) })
+	appendLine(j.out, func(dst []byte) []byte { return j.appendEvent(dst, e) })
 }
 
-func appendEvent(dst []byte, e *parley.Event) []byte {
+// Wants everything.
+func (j *JSON) Wants(parley.EventKind) bool { return true }
+
+// Fork returns the observer for one event loop.
+func (j *JSON) Fork() parley.Observer { return &batch{format: j, out: j.out} }
+
+func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	dst = append(append(append(dst, `{"event":"`...), e.Kind.String()...), '"')
 	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)
 	if s := e.Session; s != nil {

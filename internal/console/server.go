@@ -78,6 +78,9 @@ func (n *Narrative) Observe(e *parley.Event) {
 	appendLine(n.out, func(dst []byte) []byte { return n.appendEvent(dst, e) })
 }
 
+// Fork returns the observer for one event loop.
+func (n *Narrative) Fork() parley.Observer { return &batch{format: n, out: n.out} }
+
 func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	if n.verbose {
 		dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -66,21 +67,36 @@ func NewWriter(stream io.Writer, limit int, notice func(dst []byte, n int64) []b
 	return w
 }
 
-// Append queues a line, which may be used again once it returns.
-func (w *Writer) Append(line []byte) {
+// Append queues one or more whole lines; their memory may be used again once it
+// returns.
+func (w *Writer) Append(lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.closed || w.err != nil:
-		return
-	case w.held+len(line) > w.limit:
-		w.missing++
-		w.skipped++
+	if w.closed || w.err != nil {
 		return
 	}
-	w.sayMissing()
-	w.put(line)
-	w.wake()
+	for len(lines) > 0 {
+		n := len(lines)
+		if n > piece || w.held+n > w.limit {
+			n = lineLength(lines)
+		}
+		if w.held+n > w.limit {
+			w.missing++
+			w.skipped++
+		} else {
+			w.sayMissing()
+			w.put(lines[:n])
+			w.wake()
+		}
+		lines = lines[n:]
+	}
+}
+
+func lineLength(lines []byte) int {
+	if i := bytes.IndexByte(lines, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(lines)
 }
 
 // sayMissing puts the notice in the place of the lines that were skipped. It may
@@ -92,10 +108,10 @@ func (w *Writer) sayMissing() {
 	}
 }
 
-// put adds a line to the last piece, or begins a new one.
-func (w *Writer) put(line []byte) {
+// put adds lines to the last piece, or begins a new one.
+func (w *Writer) put(lines []byte) {
 	last := len(w.queue) - 1
-	if last < 0 || len(w.queue[last])+len(line) > piece {
+	if last < 0 || len(w.queue[last])+len(lines) > piece {
 		var fresh []byte
 		if n := len(w.spare); n > 0 {
 			fresh, w.spare = w.spare[n-1], w.spare[:n-1]
@@ -103,8 +119,8 @@ func (w *Writer) put(line []byte) {
 		w.queue = append(w.queue, fresh)
 		last++
 	}
-	w.queue[last] = append(w.queue[last], line...)
-	w.held += len(line)
+	w.queue[last] = append(w.queue[last], lines...)
+	w.held += len(lines)
 }
 
 func (w *Writer) wake() {

@@ -1,0 +1,39 @@
+package console
+
+import "github.com/parley-tcp/parley"
+
+// A format makes lines of events.
+type format interface {
+	Wants(parley.EventKind) bool
+	appendEvent(dst []byte, e *parley.Event) []byte
+}
+
+// A batch is the observer of one event loop: it puts the lines of a round together in
+// memory of its own and queues them at once.
+type batch struct {
+	format
+	out   *Writer
+	lines []byte
+}
+
+// batchKept is how much memory a batch keeps for its next round.
+const batchKept = 64 << 10
+
+// Observe adds the event's line.
+func (b *batch) Observe(e *parley.Event) {
+	if b.Wants(e.Kind) {
+		b.lines = b.appendEvent(b.lines, e)
+	}
+}
+
+// Flush queues what has come together.
+func (b *batch) Flush() {
+	if len(b.lines) == 0 {
+		return
+	}
+	b.out.Append(b.lines)
+	b.lines = b.lines[:0]
+	if cap(b.lines) > batchKept {
+		b.lines = nil
+	}
+}

@@ -1,0 +1,302 @@
+//go:build linux && !386
+
+package epoll
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func newSet(t *testing.T) *Set {
+	t.Helper()
+	s, err := NewSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Free)
+	return s
+}
+
+// pair is two connected non-blocking sockets.
+func pair(t *testing.T) (a, b int) {
+	t.Helper()
+	p, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p[0], p[1]
+}
+
+// wait returns the events of one Wait by number, those of nobody left out.
+func wait(t *testing.T, s *Set, timeout time.Duration) map[uint32]uint32 {
+	t.Helper()
+	n, err := s.Wait(timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[uint32]uint32)
+	for i := range n {
+		if id, events := s.Event(i); events != 0 {
+			got[id] = events
+		}
+	}
+	return got
+}
+
+func TestReadinessIsALevel(t *testing.T) {
+	s := newSet(t)
+	ours, theirs := pair(t)
+	defer CloseFD(theirs)
+	id, err := s.Add(ours, In)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, s, 0); len(got) != 0 {
+		t.Errorf("with nothing there: %v", got)
+	}
+	syscall.Write(theirs, []byte("ab"))
+	for range 2 {
+		if got := wait(t, s, -1); got[id] != In {
+			t.Errorf("with two bytes there: %v", got)
+		}
+	}
+	buf := make([]byte, 10)
+	if n, err := Read(ours, buf); n != 2 || err != nil {
+		t.Errorf("Read = %d, %v", n, err)
+	}
+	if _, err := Read(ours, buf); err != syscall.EAGAIN {
+		t.Errorf("Read of nothing = %v, want EAGAIN", err)
+	}
+	if err := s.Change(id, Out); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, s, -1); got[id] != Out {
+		t.Errorf("with room to write: %v", got)
+	}
+	if n, err := Write(ours, []byte("c")); n != 1 || err != nil {
+		t.Errorf("Write = %d, %v", n, err)
+	}
+	s.Change(id, In)
+	CloseWrite(theirs)
+	if got := wait(t, s, -1); got[id]&In == 0 {
+		t.Errorf("at the end of file: %v", got)
+	}
+	if n, err := Read(ours, buf); n != 0 || err != nil {
+		t.Errorf("Read at the end of file = %d, %v", n, err)
+	}
+	s.Close(id)
+}
+
+// A number and a descriptor that are given away again get no event of their former
+// owner.
+func TestReusedNumberGetsNoStaleEvent(t *testing.T) {
+	s := newSet(t)
+	ours, theirs := pair(t)
+	id, err := s.Add(ours, In)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Write(theirs, []byte("a"))
+	n, err := s.Wait(-1)
+	if n != 1 || err != nil {
+		t.Fatalf("Wait = %d, %v", n, err)
+	}
+	s.Close(id) // between Wait and its events
+	CloseFD(theirs)
+	again, theirs2 := pair(t)
+	defer CloseFD(theirs2)
+	id2, err := s.Add(again, In)
+	if err != nil || id2 != id || again != ours {
+		t.Fatalf("the new one is number %d and descriptor %d, %v; want %d and %d again", id2, again, err, id, ours)
+	}
+	if id, events := s.Event(0); events != 0 {
+		t.Errorf("number %d got the events %x of its former owner", id, events)
+	}
+	s.Close(id2)
+}
+
+// A descriptor that is closed under the set is an error of the next call, not a crash.
+func TestDescriptorClosedUnderTheSet(t *testing.T) {
+	s := newSet(t)
+	ours, theirs := pair(t)
+	defer CloseFD(theirs)
+	id, err := s.Add(ours, In)
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFD(ours)
+	if err := s.Change(id, Out); err == nil {
+		t.Error("Change of a closed descriptor is no error")
+	}
+	if _, err := Read(ours, make([]byte, 1)); err != syscall.EBADF {
+		t.Errorf("Read = %v, want EBADF", err)
+	}
+	if _, err := s.Add(ours, In); err == nil {
+		t.Error("Add of a closed descriptor is no error")
+	}
+}
+
+func TestRingEndsAWait(t *testing.T) {
+	s := newSet(t)
+	for range 3 {
+		waited := make(chan error, 1)
+		go func() {
+			_, err := s.Wait(-1)
+			waited <- err
+		}()
+		s.Ring()
+		s.Ring()
+		if err := <-waited; err != nil {
+			t.Errorf("Wait = %v", err)
+		}
+		if !s.Rung() || s.Rung() {
+			t.Error("Rung is not true once")
+		}
+	}
+	if got := wait(t, s, 0); len(got) != 0 || s.Rung() {
+		t.Errorf("afterwards: %v", got)
+	}
+}
+
+func TestAcceptTellsTheAddresses(t *testing.T) {
+	for _, c := range []struct{ network, at string }{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"tcp", ":0"}} {
+		l, err := net.Listen(c.network, c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		host := "127.0.0.1"
+		if c.network == "tcp6" {
+			host = "::1"
+		}
+		peer, err := net.Dial("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		fd, remote, local := acceptOne(t, l.(*net.TCPListener))
+		if remote.IP.String() != peer.LocalAddr().String() || local.IP.String() != peer.RemoteAddr().String() {
+			t.Errorf("%s: from %v to %v, want %v to %v", c.network, remote, local, peer.LocalAddr(), peer.RemoteAddr())
+		}
+		CloseFD(fd)
+	}
+	for _, name := range []string{"", "@abstract", t.TempDir() + "/peer"} {
+		path := t.TempDir() + "/s"
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var from *net.UnixAddr
+		want := "@"
+		if name != "" {
+			from, want = &net.UnixAddr{Name: name, Net: "unix"}, name
+		}
+		peer, err := net.DialUnix("unix", from, &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		fd, remote, local := acceptOne(t, l)
+		if remote.Path != want || remote.IP.IsValid() || local != (Address{}) {
+			t.Errorf("from %q to %v, want %q", remote.Path, local, want)
+		}
+		CloseFD(fd)
+	}
+}
+
+func acceptOne(t *testing.T, l syscall.Conn) (fd int, remote, local Address) {
+	t.Helper()
+	raw, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(listener uintptr) {
+		s := newSet(t)
+		if _, err = s.Add(int(listener), In); err != nil {
+			return
+		}
+		if _, err = s.Wait(-1); err != nil {
+			return
+		}
+		fd, remote, local, err = Accept(int(listener))
+		if err == nil {
+			_, _, _, again := Accept(int(listener))
+			if again != syscall.EAGAIN {
+				t.Errorf("Accept with nobody there = %v, want EAGAIN", again)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, remote, local
+}
+
+// What is set on the listener is inherited, also by the connections of an MPTCP one,
+// which is what net.Listen makes.
+func TestConnectionsInheritTheOptions(t *testing.T) {
+	for _, mptcp := range []bool{false, true} {
+		config := net.ListenConfig{KeepAlive: -1}
+		config.SetMultipathTCP(mptcp)
+		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) { SetOptions(int(fd)) })
+		peer, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		fd, _, _ := acceptOne(t, l.(*net.TCPListener))
+		for _, o := range []struct {
+			name              string
+			level, opt, value int
+		}{
+			{"TCP_NODELAY", syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
+			{"SO_KEEPALIVE", syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+			{"TCP_KEEPIDLE", syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+			{"TCP_KEEPINTVL", syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
+			{"TCP_KEEPCNT", syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
+		} {
+			if got, err := syscall.GetsockoptInt(fd, o.level, o.opt); got != o.value {
+				t.Errorf("mptcp %v: %s = %d, %v; want %d", mptcp, o.name, got, err, o.value)
+			}
+		}
+		CloseFD(fd)
+	}
+}
+
+func TestWaitIsNotCutShort(t *testing.T) {
+	s := newSet(t)
+	begun := time.Now()
+	if _, err := s.Wait(1500 * time.Microsecond); err != nil {
+		t.Fatal(err)
+	}
+	if waited := time.Since(begun); waited < 1500*time.Microsecond {
+		t.Errorf("waited %v, want at least 1.5ms", waited)
+	}
+}
+
+func TestMain(m *testing.M) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		l.Close() // the runtime's poller opens descriptors of its own, once
+	}
+	before, _ := os.ReadDir("/proc/self/fd")
+	code := m.Run()
+	if now, _ := os.ReadDir("/proc/self/fd"); code == 0 && len(now) > len(before) {
+		println("FAIL: descriptors were left open:", len(now), "of", len(before))
+		code = 1
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/console"
+)
+
+// BenchmarkServer is the server of the command under load: silent, with its narrative and
+// with JSON, one and 16 requests in flight. `make profile` takes default.pgo from it.
+func BenchmarkServer(b *testing.B) {
+	for _, view := range []string{"silent", "narrative", "json"} {
+		for _, inFlight := range []int{1, 16} {
+			b.Run(view+"-"+map[int]string{1: "1", 16: "16"}[inFlight], func(b *testing.B) { benchmarkServer(b, view, inFlight) })
+		}
+	}
+}
+
+func benchmarkServer(b *testing.B, view string, inFlight int) {
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), reply: parley.DefaultReply, maxSessions: 100}
+	srv, err := newServer(&opt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer null.Close()
+	out := console.NewWriter(null, console.QueueLimit, console.SkippedLine, nil)
+	defer out.Close(lastWords)
+	notes, counts := console.NewNotes(out, opt.limits(), true), new(console.Counts)
+	srv.Observer = parley.Observers(map[string]parley.Observer{
+		"silent": nil, "narrative": console.NewNarrative(out, opt.limits(), false), "json": console.NewJSON(out),
+	}[view], notes, counts)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() { srv.Close(); <-served }()
+
+	const conns = 64
+	var peers sync.WaitGroup
+	for range conns {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		peers.Go(func() {
+			defer c.Close()
+			text := bytes.Repeat([]byte("session 1 msg 01\n"), inFlight)
+			reply := make([]byte, 0)
+			for done := 0; done < b.N/conns+1; done += inFlight {
+				c.Write(text)
+				if len(reply) == 0 { // the first one says how long they are
+					reply = make([]byte, 1<<10)
+					n, err := io.ReadAtLeast(c, reply, 1)
+					for err == nil && bytes.Count(reply[:n], []byte("\n")) < inFlight {
+						var more int
+						more, err = c.Read(reply[n:])
+						n += more
+					}
+					if reply = reply[:n]; err != nil {
+						b.Error(err)
+						return
+					}
+				} else if _, err := io.ReadFull(c, reply); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	peers.Wait()
+}

@@ -1,0 +1,127 @@
+//go:build !386
+
+package parley
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A descriptor that somebody closes under a loop ends its session with an error; the
+// others of that loop go on.
+func TestDescriptorClosedUnderALoop(t *testing.T) {
+	var srv *Server
+	reasons := make(chan CloseReason, 10)
+	srv = &Server{
+		Engine: Loops,
+		Observer: ObserverFunc(func(e *Event) {
+			if e.Kind == Closed {
+				reasons <- e.Reason
+			}
+		}),
+		Handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+			if string(req.Body) == "close" {
+				for _, l := range srv.loops.all {
+					for _, talk := range l.talks {
+						if talk != nil && talk.session == req.Session {
+							syscall.Close(talk.fd)
+						}
+					}
+				}
+			}
+			return append(dst, req.Body...), nil
+		}),
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop, whose tables its handlers may read
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		return c
+	}
+	other, victim := dial(), dial()
+	defer other.Close()
+	defer victim.Close()
+	say := func(c net.Conn, text string) string {
+		io.WriteString(c, text)
+		reply := make([]byte, len(text))
+		n, _ := io.ReadFull(c, reply)
+		return string(reply[:n])
+	}
+	say(other, "a\n")
+	say(victim, "b\n")
+	if got := say(victim, "close\n"); got != "" {
+		t.Errorf("over a closed descriptor came %q", got)
+	}
+	if reason := <-reasons; reason != IOError {
+		t.Errorf("closed for %v, want io_error", reason)
+	}
+	if got := say(other, "still here\n"); got != "still here\n" {
+		t.Errorf("another session of the loop got %q", got)
+	}
+	srv.Close()
+	if err := <-served; err != ErrServerClosed {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+// What a loop keeps of an idle session is small.
+func TestSizeOfATalk(t *testing.T) {
+	srv := &Server{Engine: Loops, Handler: echo, MaxSessions: 5000}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const sessions = 2000
+	var fds []int
+	connect := func(n int) {
+		for range n {
+			// A bare descriptor: the client's end costs no heap.
+			fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fds = append(fds, fd)
+			at := l.Addr().(*net.TCPAddr)
+			if err := syscall.Connect(fd, &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+				t.Fatal(err)
+			}
+			syscall.Write(fd, []byte("x\n"))
+			if n, err := syscall.Read(fd, make([]byte, 2)); n != 2 {
+				t.Fatal(n, err)
+			}
+		}
+	}
+	connect(10)
+	before := heap()
+	connect(sessions)
+	if each := (heap() - before) / sessions; each > 600 {
+		t.Errorf("%d bytes of heap an idle session, want at most 600", each)
+	}
+	for _, fd := range fds {
+		syscall.Close(fd)
+	}
+	srv.Close()
+	<-served
+}

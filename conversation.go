@@ -91,7 +91,6 @@ func (o *outbox) flushed() bool { return o.sent == len(o.buf) && o.told == len(o
 func (o *outbox) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
 	o.sent, o.replies, o.told = 0, 0, 0
-	o.req, o.event = Request{}, Event{}
 }
 
 func (c *conversation) open() {
@@ -258,14 +257,20 @@ func (c *conversation) wrote(out *outbox, n int, now time.Time) {
 
 // deadline says when expire is to be called; the zero time is never.
 func (c *conversation) deadline() time.Time {
-	at, _ := c.limit()
-	if c.wantsHint() && (at == 0 || c.clock+unfinishedAfter < at) {
-		at = c.clock + unfinishedAfter
-	}
+	at := c.due()
 	if at == 0 {
 		return time.Time{}
 	}
 	return c.at(at)
+}
+
+// due is the deadline as a duration, 0 for never.
+func (c *conversation) due() time.Duration {
+	at, _ := c.limit()
+	if c.wantsHint() && (at == 0 || c.clock+unfinishedAfter < at) {
+		at = c.clock + unfinishedAfter
+	}
+	return at
 }
 
 // limit says when the clock that is running runs out, 0 for never, and what then.

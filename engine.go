@@ -290,6 +290,7 @@ var outboxes = sync.Pool{New: func() any { return new(outbox) }}
 // giveBack ends the loan. A buffer that one large reply has blown up is dropped.
 func (o *outbox) giveBack() {
 	o.reset()
+	o.req, o.event = Request{}, Event{}
 	if cap(o.buf) > 1<<20 {
 		o.buf = nil
 	}

@@ -232,6 +232,7 @@ type talk struct {
 	closed    bool
 	discarded int           // while lingering
 	until     time.Duration // lingers, since opened
+	armed     time.Duration // for when its clocks are to be looked at, since opened; 0 is not at all
 }
 
 func (t *talk) about() *Session { return t.session }
@@ -274,6 +275,7 @@ type loop struct {
 
 	now     time.Time // when this round began
 	anchor  time.Time // of the clock
+	last    time.Time // that the clock was read
 	rested  time.Time // when other goroutines last had a turn
 	due     []*talk   // have replies to write
 	over    []*talk   // are to be hung up on
@@ -291,7 +293,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	now := time.Now()
-	l := &loop{settings: s.settings, srv: s, set: set, wheel: epoll.NewWheel(now, loopTick), anchor: now}
+	l := &loop{settings: s.settings, srv: s, set: set, wheel: epoll.NewWheel(now, loopTick), anchor: now, last: now}
 	l.observer, l.publish = fork(s.Observer)
 	l.arrived.size = l.readSize
 	l.fire = l.expire
@@ -324,7 +326,7 @@ func (l *loop) wait() {
 	if len(l.again) > 0 {
 		timeout = 0
 	} else if next := l.wheel.Next(); next != epoll.Never {
-		timeout = max(0, time.Until(next))
+		timeout = max(0, next.Sub(l.last))
 	}
 	n, err := l.set.Wait(timeout)
 	if err != nil {
@@ -350,7 +352,10 @@ func (l *loop) wait() {
 
 // clock is the time, for half the price of time.Now: the wall clock is read once a
 // millisecond and the monotonic one added.
-func (l *loop) clock() time.Time { return l.anchor.Add(time.Since(l.anchor)) }
+func (l *loop) clock() time.Time {
+	l.last = l.anchor.Add(time.Since(l.anchor))
+	return l.last
+}
 
 // ready has a talk read or write, whatever the events are: an error shows in either.
 func (l *loop) ready(t *talk) {
@@ -427,10 +432,15 @@ func (l *loop) settle(t *talk) {
 	}
 }
 
+// arm sees that the clocks of a talk are looked at in time. Mostly its deadline has
+// moved into the future, and it is still armed for the one before.
 func (l *loop) arm(t *talk) {
-	if at := t.deadline(); !at.IsZero() {
-		l.wheel.Arm(t.id, at)
+	at := t.due()
+	if at == 0 || t.armed != 0 && at >= t.armed {
+		return
 	}
+	t.armed = at
+	l.wheel.Arm(t.id, t.at(at))
 }
 
 // finishRound lets out what the round has brought. What a peer can have seen is
@@ -506,6 +516,7 @@ func (l *loop) expire(id uint32) time.Time {
 	if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
 		l.end(t)
 	}
+	t.armed = t.due()
 	return t.deadline()
 }
 

@@ -3,19 +3,21 @@
 # make cross    see that the other systems build
 # make test     install what the tests need, then run them all
 # make fuzz     every fuzz target for FUZZTIME
-# make bench    the benchmarks of the packages
+# make bench    Parley and its peers side by side, into docs/performance.md
+# make micro    the benchmarks of the packages
+# make profile  what the compiler optimises by: cmd/parley/default.pgo
 # make vuln     known vulnerabilities, where their database can be reached
 
 GO ?= go
 FUZZTIME ?= 30s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-CROSS = linux/arm64 darwin/arm64 windows/amd64
+CROSS = linux/arm64 linux/386 darwin/arm64 windows/amd64
 TOOL = $(GO) tool -modfile=tools/go.mod
 
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build cross fmt lint test fuzz bench vuln clean
+.PHONY: all build cross fmt lint test fuzz bench micro profile vuln clean
 all: fmt lint test
 
 build:
@@ -46,7 +48,14 @@ fuzz:
 	scripts/fuzz $(FUZZTIME)
 
 bench:
+	bench/install
+	cd bench && $(GO) run . -out ../docs/performance.md $(BENCHFLAGS)
+
+micro:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+profile:
+	$(GO) test -pgo=off -run '^$$' -bench Server -benchtime 3s -cpuprofile cmd/parley/default.pgo -o /dev/null ./cmd/parley
 
 vuln:
 	$(TOOL) govulncheck ./...

@@ -23,7 +23,8 @@
 // A [Server] hands each request to its [Handler] and tells its [Observer] what
 // happens. Its zero value has limits and clocks that survive hostile peers; each
 // field's comment gives the default. [Server.Shutdown] drains: what was read is
-// answered. A [Template] is a Handler made of a pattern such as
+// answered. [Server.Engine] chooses what drives the sessions: a goroutine each, or, for
+// handlers that never block, a few event loops. A [Template] is a Handler made of a pattern such as
 // `Request #{conn} - {message} ...`.
 //
 // # The client
@@ -33,8 +34,8 @@
 //
 // # How it works
 //
-// conversation.go holds one session's whole protocol and does no I/O; engine.go
-// drives it over connections. docs/protocol.md describes the wire,
+// conversation.go holds one session's whole protocol and does no I/O; engine.go drives
+// it in a goroutine, engine_linux.go in an event loop. docs/protocol.md describes the wire,
 // docs/events.md the events and docs/guarantees.md what is promised, with the
 // test that shows it.
 package parley

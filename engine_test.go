@@ -18,6 +18,7 @@ import (
 )
 
 func TestEngineForAListener(t *testing.T) {
+	needLoops(t)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +58,7 @@ func TestEngineForAListener(t *testing.T) {
 
 // ServeConn takes any connection whatever the engine is.
 func TestServeConnBesideLoops(t *testing.T) {
+	needLoops(t)
 	noLeaks(t)
 	srv := &parley.Server{Handler: echo, Engine: parley.Loops}
 	dial := dialer(t, "tcp", parleytest.Start(t, srv))
@@ -93,6 +95,7 @@ func TestListenerClosedByItsOwner(t *testing.T) {
 
 // Loops are shared by the listeners of a server: GOMAXPROCS of them at most.
 func TestAtMostOneLoopACPU(t *testing.T) {
+	needLoops(t)
 	noLeaks(t)
 	srv := &parley.Server{Handler: echo, Engine: parley.Loops}
 	for range 3 {
@@ -145,6 +148,7 @@ func (f *publisherFork) Flush() {
 // What a peer has seen is published: its request when the reply comes, its end when the
 // end of file does.
 func TestWhatAPeerHasSeenIsPublished(t *testing.T) {
+	needLoops(t)
 	noLeaks(t)
 	p := &publisher{published: make(map[string]bool)}
 	srv := &parley.Server{Handler: echo, Engine: parley.Loops, Observer: parley.Observers(p, new(witness))}
@@ -169,6 +173,7 @@ func TestWhatAPeerHasSeenIsPublished(t *testing.T) {
 
 // A peer that resets after its loop has seen bytes of it, and before it reads them.
 func TestResetBetweenReadinessAndRead(t *testing.T) {
+	needLoops(t)
 	noLeaks(t)
 	w := new(witness)
 	var conns []conn
@@ -206,5 +211,12 @@ func TestResetBetweenReadinessAndRead(t *testing.T) {
 	}
 	if got := exchange(t, conns[0], "still here"); got != "hold\n" {
 		t.Errorf("the first one got %q", got)
+	}
+}
+
+func needLoops(t *testing.T) {
+	t.Helper()
+	if !hasLoops {
+		t.Skip("there are no loops on this system")
 	}
 }

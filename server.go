@@ -20,7 +20,7 @@ type Server struct {
 	Handler  Handler  // answers each request; required
 	Framing  Framing  // where a request ends; Lines if nil
 	Observer Observer // told of every event; nobody if nil
-	Engine   Engine   // what drives the conversations that Serve accepts; Goroutines if zero
+	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
 
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
 	// conversation.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -104,7 +105,7 @@ func (f *sizeFlag) Set(s string) error {
 	number := strings.TrimRight(s, "kKmMgGiB")
 	n, err := strconv.Atoi(number)
 	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "KiB": 10, "m": 20, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[s[len(number):]]
-	if err != nil || !known || n < 1 || n > (1<<40)>>shift {
+	if err != nil || !known || n < 1 || n > math.MaxInt>>shift {
 		return errors.New("use a number of bytes, such as 65536, 64KiB or 1MiB")
 	}
 	*f = sizeFlag(n << shift)

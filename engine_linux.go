@@ -377,7 +377,7 @@ func (l *loop) receive(t *talk) {
 	case err == syscall.EAGAIN:
 		return
 	case err != nil:
-		l.broke(t, os.NewSyscallError("read", err))
+		l.broke(t, os.NewSyscallError("recv", err))
 		return
 	}
 	in.w += n
@@ -477,7 +477,7 @@ func (l *loop) write(t *talk) {
 	if p := t.out.unsent(); len(p) > 0 {
 		var err error
 		if n, err = epoll.Write(t.fd, p); err != nil && err != syscall.EAGAIN {
-			l.broke(t, os.NewSyscallError("write", err))
+			l.broke(t, os.NewSyscallError("send", err))
 			return
 		}
 	}

@@ -32,19 +32,19 @@ type conversation struct {
 	session *Session
 	handler Handler
 
-	phase  phase
-	reason CloseReason // why it is over
 	err    error       // behind reason; may be nil
-
-	seq     uint64 // requests received
-	in, out uint64 // bytes read and written
-	scanned int    // bytes at the start of the input that hold no end of a request
+	reason CloseReason // why it is over
+	phase  phase
 
 	heard    bool // a byte has come
 	begun    bool // a request has begun and is not whole
 	hinted   bool // Unfinished was told
 	draining bool // over as soon as all that was read is answered
 	stalled  bool // a write is pending
+
+	seq     uint64 // requests received
+	in, out uint64 // bytes read and written
+	scanned int    // bytes at the start of the input that hold no end of a request
 
 	arrived time.Duration // the last read
 	stopped time.Duration // since when nothing was read: the last read, or the last flush
@@ -196,12 +196,18 @@ func (c *conversation) reply(out *outbox, body []byte) {
 
 // handle calls the handler and makes an error of a panic.
 func (c *conversation) handle(dst []byte, req *Request) (answer []byte, err error) {
+	returned := false
 	defer func() {
+		if returned {
+			return
+		}
 		if v := recover(); v != nil {
 			err = &PanicError{v, debug.Stack()}
 		}
 	}()
-	return c.handler.Reply(dst, req)
+	answer, err = c.handler.Reply(dst, req)
+	returned = true
+	return answer, err
 }
 
 // extend puts answer behind buf; mostly it lies there already.
@@ -343,8 +349,19 @@ func (c *conversation) endContext() {
 	if c.err != nil {
 		c.session.end(c.err)
 	} else {
-		c.session.end(fmt.Errorf("parley: session closed: %v", c.reason))
+		c.session.end(closedErrors[c.reason])
 	}
+}
+
+// closedErrors and cutErrors are why the contexts of sessions end, by CloseReason, where
+// there is no other error. They are made once: sessions end often.
+var closedErrors, cutErrors = errorsOfReasons("parley: session closed: "), errorsOfReasons("parley: session cut: ")
+
+func errorsOfReasons(prefix string) (errs [len(reasonNames)]error) {
+	for reason := range errs {
+		errs[reason] = errors.New(prefix + CloseReason(reason).String())
+	}
+	return errs
 }
 
 // close tells that the conversation is over, before the peer can see it.

@@ -386,7 +386,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
-	c.session.local = c.session.remote
+	c.session.local = &c.session.remote
 	in, out := []byte("a\nb\nc\n"), new(outbox)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)

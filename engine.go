@@ -76,7 +76,7 @@ func (a *goroutineAcceptor) wait() { a.sessions.Wait() }
 func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 	d := newDialogue(s, conn, &Session{
 		opened: time.Now(),
-		remote: endpointOf(conn.RemoteAddr()),
+		remote: *endpointOf(conn.RemoteAddr()),
 		local:  endpointOf(conn.LocalAddr()),
 	})
 	switch reason := s.enter(d); reason {
@@ -209,12 +209,9 @@ func (d *dialogue) wake() { d.conn.SetReadDeadline(longAgo) }
 // cut closes the connection under the conversation.
 func (d *dialogue) cut(reason CloseReason) {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
-	d.session.end(cutError(reason))
+	d.session.end(cutErrors[reason])
 	d.conn.Close()
 }
-
-// cutError is why the context of a session ends that is cut.
-func cutError(reason CloseReason) error { return errors.New("parley: session cut: " + reason.String()) }
 
 // broke ends the conversation for an error of the connection.
 func (d *dialogue) broke(err error) {

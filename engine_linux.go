@@ -106,9 +106,16 @@ type loopAcceptor struct {
 	raw   syscall.RawConn
 	ready *epoll.Set
 	conns sync.WaitGroup
-	local endpoint // of a Unix listener
-	some  func(fd uintptr)
-	err   error // what ended some
+	local *endpoint // of the last connection; a Unix listener's own
+	some  func(listener uintptr)
+	batch []arrival
+	err   error // what ended the batch
+}
+
+// An arrival is a connection that was accepted.
+type arrival struct {
+	fd            int
+	remote, local epoll.Address
 }
 
 func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
@@ -122,11 +129,12 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	}
 	a := &loopAcceptor{srv: s, l: l, raw: raw, ready: ready}
 	a.some = a.acceptSome
-	if _, tcp := l.(*net.TCPListener); !tcp {
+	_, tcp := l.(*net.TCPListener)
+	if !tcp {
 		a.local = endpointOf(l.Addr())
 	}
 	ctl := raw.Control(func(fd uintptr) {
-		if a.local.other == nil {
+		if tcp {
 			epoll.SetOptions(int(fd))
 		}
 		_, err = ready.Add(int(fd), epoll.In)
@@ -148,9 +156,13 @@ func (a *loopAcceptor) accept() error {
 	if _, err := a.ready.Wait(acceptLook); err != nil {
 		return err
 	}
-	a.err = nil
+	// Nothing may wait within Control: the listener's Close waits for its end.
+	a.batch, a.err = a.batch[:0], nil
 	if err := a.raw.Control(a.some); err != nil {
 		return err
+	}
+	for _, c := range a.batch {
+		a.admit(c)
 	}
 	if a.err == syscall.EAGAIN {
 		return nil
@@ -169,16 +181,19 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 			}
 			return
 		}
-		a.admit(fd, remote, local)
+		a.batch = append(a.batch, arrival{fd, remote, local})
 	}
 }
 
-func (a *loopAcceptor) admit(fd int, remote, local epoll.Address) {
-	session := &Session{opened: time.Now(), remote: endpoint{ip: remote.IP}, local: endpoint{ip: local.IP}}
-	if !remote.IP.IsValid() {
-		session.remote, session.local = endpoint{other: &net.UnixAddr{Name: remote.Path, Net: "unix"}}, a.local
+func (a *loopAcceptor) admit(c arrival) {
+	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
+	if !c.remote.IP.IsValid() {
+		session.remote = endpoint{other: &net.UnixAddr{Name: c.remote.Path, Net: "unix"}}
+	} else if a.local == nil || a.local.ip != c.local.IP {
+		a.local = &endpoint{ip: c.local.IP}
 	}
-	t := &talk{loop: a.srv.loops.inTurn(), fd: fd, conns: &a.conns}
+	session.local = a.local
+	t := &talk{loop: a.srv.loops.inTurn(), fd: int32(fd), conns: &a.conns}
 	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: t.loop.handler}
 	switch reason := a.srv.enter(t); reason {
 	case 0:
@@ -220,7 +235,7 @@ type talk struct {
 	conns *sync.WaitGroup // of its acceptor
 	in    *inbox          // nil unless bytes of an unfinished request are held
 	out   *outbox         // nil unless there are replies to write; while there are, nothing is read
-	fd    int
+	fd    int32
 	id    uint32 // in the loop's set
 
 	eof       bool
@@ -230,8 +245,7 @@ type talk struct {
 	refused   bool
 	lingering bool
 	closed    bool
-	discarded int           // while lingering
-	until     time.Duration // lingers, since opened
+	discarded int32         // bytes, while lingering
 	armed     time.Duration // for when its clocks are to be looked at, since opened; 0 is not at all
 }
 
@@ -240,7 +254,7 @@ func (t *talk) about() *Session { return t.session }
 func (t *talk) wake() { t.loop.post(letter{t, look}) }
 
 func (t *talk) cut(reason CloseReason) {
-	t.session.end(cutError(reason))
+	t.session.end(cutErrors[reason])
 	t.loop.post(letter{t, errand(reason)})
 }
 
@@ -372,7 +386,7 @@ func (l *loop) ready(t *talk) {
 // receive reads once and has it answered.
 func (l *loop) receive(t *talk) {
 	in := l.inboxOf(t)
-	n, err := epoll.Read(t.fd, in.space())
+	n, err := epoll.Read(int(t.fd), in.space())
 	switch {
 	case err == syscall.EAGAIN:
 		return
@@ -476,7 +490,7 @@ func (l *loop) write(t *talk) {
 	n := 0
 	if p := t.out.unsent(); len(p) > 0 {
 		var err error
-		if n, err = epoll.Write(t.fd, p); err != nil && err != syscall.EAGAIN {
+		if n, err = epoll.Write(int(t.fd), p); err != nil && err != syscall.EAGAIN {
 			l.broke(t, os.NewSyscallError("send", err))
 			return
 		}
@@ -507,11 +521,11 @@ func (l *loop) write(t *talk) {
 func (l *loop) expire(id uint32) time.Time {
 	t := l.talks[id]
 	switch {
-	case t.lingering && t.since(l.now) >= t.until:
+	case t.lingering && t.since(l.now) >= t.armed:
 		l.close(t)
 		return epoll.Never
 	case t.lingering:
-		return t.at(t.until)
+		return t.at(t.armed)
 	}
 	if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
 		l.end(t)
@@ -542,7 +556,7 @@ func (l *loop) readMail() {
 
 // adopt begins to drive a talk.
 func (l *loop) adopt(t *talk) {
-	id, err := l.set.Add(t.fd, epoll.In)
+	id, err := l.set.Add(int(t.fd), epoll.In)
 	if err == nil {
 		t.id, t.adopted = id, true
 		for int(id) >= len(l.talks) {
@@ -615,7 +629,7 @@ func (l *loop) end(t *talk) {
 // hangUp closes the connection so that no reset eats a reply; see linger.
 func (l *loop) hangUp(t *talk) {
 	l.srv.leave(t)
-	if t.phase == broken || t.eof || epoll.CloseWrite(t.fd) != nil {
+	if t.phase == broken || t.eof || epoll.CloseWrite(int(t.fd)) != nil {
 		l.close(t)
 		return
 	}
@@ -624,14 +638,14 @@ func (l *loop) hangUp(t *talk) {
 }
 
 func (l *loop) linger(t *talk) {
-	t.until = t.since(time.Now()) + lingerTime
-	l.wheel.Arm(t.id, t.at(t.until))
+	t.armed = t.since(time.Now()) + lingerTime
+	l.wheel.Arm(t.id, t.at(t.armed))
 }
 
 // discard reads what nobody waits for any more.
 func (l *loop) discard(t *talk) {
-	n, err := epoll.Read(t.fd, l.arrived.space())
-	t.discarded += n
+	n, err := epoll.Read(int(t.fd), l.arrived.space())
+	t.discarded += int32(n)
 	if n == 0 && err != syscall.EAGAIN || t.discarded >= lingerBytes {
 		l.close(t)
 	}
@@ -644,7 +658,7 @@ func (l *loop) close(t *talk) {
 		l.talks[t.id] = nil
 		l.set.Close(t.id)
 	} else {
-		epoll.CloseFD(t.fd)
+		epoll.CloseFD(int(t.fd))
 	}
 	l.srv.forget(t, t.refused)
 	t.conns.Done()

@@ -28,7 +28,7 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 				for _, l := range srv.loops.all {
 					for _, talk := range l.talks {
 						if talk != nil && talk.session == req.Session {
-							syscall.Close(talk.fd)
+							syscall.Close(int(talk.fd))
 						}
 					}
 				}

@@ -20,7 +20,7 @@ func fill(t testing.TB, pattern, message string) string {
 	}
 	session := &Session{number: 7,
 		remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")},
-		local:  endpoint{ip: netip.MustParseAddrPort("[::1]:6969")}}
+		local:  &endpoint{ip: netip.MustParseAddrPort("[::1]:6969")}}
 	got, err := tm.Reply(nil, &Request{Session: session, Seq: 3, Body: []byte(message), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.FixedZone("", 3600))})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestAddressesOfASession(t *testing.T) {
 		{&net.IPAddr{IP: net.IPv4(192, 0, 2, 1)}, "192.0.2.1"},
 		{nil, "unknown"},
 	} {
-		s := &Session{remote: endpointOf(c.addr)}
+		s := &Session{remote: *endpointOf(c.addr)}
 		if got := string(s.AppendRemote(nil)); got != c.want {
 			t.Errorf("%v is shown as %s, want %s", c.addr, got, c.want)
 		}

@@ -205,14 +205,20 @@ type Session struct {
 	// Data is the handler's own; the package does not look at it.
 	Data any
 
-	number        uint64
-	opened        time.Time
-	remote, local endpoint
+	number uint64
+	opened time.Time
+	remote endpoint
+	local  *endpoint // shared by those who came to the same one
 
-	mu     sync.Mutex
-	ctx    context.Context // made at the first call of Context
+	mu    sync.Mutex
+	alive *lifetime // made at the first call of Context
+	ended error     // why the context ends, once it does
+}
+
+// A lifetime is the context of a session whose handler asked for it.
+type lifetime struct {
+	ctx    context.Context
 	cancel context.CancelCauseFunc
-	ended  error // why the context ends, once it does
 }
 
 // Number counts the sessions of a server from 1, in the order of acceptance. It is
@@ -241,13 +247,14 @@ func (s *Session) AppendLocal(dst []byte) []byte { return s.local.appendTo(dst) 
 func (s *Session) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx == nil {
-		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if s.alive == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		s.alive = &lifetime{ctx, cancel}
 		if s.ended != nil {
-			s.cancel(s.ended)
+			cancel(s.ended)
 		}
 	}
-	return s.ctx
+	return s.alive.ctx
 }
 
 // end ends the session's context for the given cause. Only the first call counts.
@@ -258,8 +265,8 @@ func (s *Session) end(cause error) {
 		return
 	}
 	s.ended = cause
-	if s.cancel != nil {
-		s.cancel(cause)
+	if s.alive != nil {
+		s.alive.cancel(cause)
 	}
 }
 
@@ -270,16 +277,19 @@ type endpoint struct {
 	other net.Addr       // any other, and nil if there is none
 }
 
-func endpointOf(a net.Addr) endpoint {
+func endpointOf(a net.Addr) *endpoint {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		ap := tcp.AddrPort()
-		return endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
+		return &endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
 	}
-	return endpoint{other: a}
+	return &endpoint{other: a}
 }
 
-func (e endpoint) addr() net.Addr {
-	if e.ip.IsValid() {
+func (e *endpoint) addr() net.Addr {
+	switch {
+	case e == nil:
+		return nil
+	case e.ip.IsValid():
 		return net.TCPAddrFromAddrPort(e.ip)
 	}
 	return e.other
@@ -287,14 +297,15 @@ func (e endpoint) addr() net.Addr {
 
 // appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
 // no path of its own and is called unix.
-func (e endpoint) appendTo(dst []byte) []byte {
+func (e *endpoint) appendTo(dst []byte) []byte {
+	if e == nil || !e.ip.IsValid() && e.other == nil {
+		return append(dst, "unknown"...)
+	}
 	if e.ip.IsValid() {
 		return e.ip.AppendTo(dst)
 	}
 	unix, ok := e.other.(*net.UnixAddr)
 	switch {
-	case e.other == nil:
-		return append(dst, "unknown"...)
 	case !ok:
 		return append(dst, e.other.String()...)
 	case unix.Name == "" || unix.Name == "@":

@@ -202,8 +202,9 @@ func (a *loopAcceptor) admit(c arrival) {
 		return
 	default:
 		text, patient := a.srv.refuse(t, reason)
-		// A new socket has room for the text.
-		epoll.Write(fd, text)
+		if len(text) > 0 { // a new socket has room for it
+			epoll.Write(fd, text)
+		}
 		if !patient || epoll.CloseWrite(fd) != nil {
 			epoll.CloseFD(fd)
 			if patient {

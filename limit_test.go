@@ -93,6 +93,26 @@ func TestRefusalOverTheSessionLimit(t *testing.T) {
 	})
 }
 
+// A framing that cannot carry the text of a refusal carries none: the peer sees the end
+// of file.
+func TestRefusalWithoutAText(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, Framing: parley.Delimited('e'), MaxSessions: 1}))
+		first := dial()
+		first.SetDeadline(time.Now().Add(patience))
+		io.WriteString(first, "one")
+		if got, err := bufio.NewReader(first).ReadString('e'); got != "one" || err != nil {
+			t.Errorf("the session got %q, %v", got, err)
+		}
+		second := dial()
+		second.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(second); len(got) != 0 || err != nil {
+			t.Errorf("the refused peer got %q, %v; want the end of file", got, err)
+		}
+	})
+}
+
 func TestSessionLimitPerAddress(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)

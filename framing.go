@@ -32,11 +32,11 @@ type Framing interface {
 var (
 	// Lines ends a request at LF and drops one CR before it; replies end with LF.
 	// A last line without its LF counts at end of file. The default.
-	Lines Framing = lines{ending: "\n"}
+	Lines Framing = &lines{ending: "\n"}
 
 	// LinesCRLF is Lines with CRLF behind each reply, as many Internet protocols
 	// ask for.
-	LinesCRLF Framing = lines{ending: "\r\n"}
+	LinesCRLF Framing = &lines{ending: "\r\n"}
 
 	// Chunks takes what one read returned as one request, less one LF or CRLF at
 	// its end; replies end with nothing. It serves peers that send no newline
@@ -54,13 +54,16 @@ func Delimited(end byte) Framing { return delimited{end} }
 
 type lines struct{ ending string }
 
-func (lines) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
+func (*lines) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
+	if i := bytes.IndexByte(buf[scanned:], '\n'); i >= 0 && scanned+i <= max { // nearly always
+		return scanned + i + 1, dropCR(buf[:scanned+i]), nil
+	}
 	return untilByte(buf, '\n', scanned, max, eof, dropCR)
 }
 
-func (lines) Begin(dst []byte) []byte { return dst }
+func (*lines) Begin(dst []byte) []byte { return dst }
 
-func (l lines) End(dst []byte, start int) ([]byte, error) {
+func (l *lines) End(dst []byte, start int) ([]byte, error) {
 	if i := bytes.IndexByte(dst[start:], '\n'); i >= 0 {
 		return dst, fmt.Errorf("a newline at byte %d would end the message early", i)
 	}

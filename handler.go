@@ -56,27 +56,30 @@ type Template struct {
 	host  string
 }
 
-// A part is literal text with an optional name to fill in behind it.
+// A part is literal text with a name to fill in behind it.
 type part struct {
 	literal string
-	fill    func(dst []byte, t *Template, req *Request) []byte
+	fill    filler
 }
 
-var fills = map[string]func(dst []byte, t *Template, req *Request) []byte{
-	"conn": func(dst []byte, _ *Template, req *Request) []byte {
-		return strconv.AppendUint(dst, req.Session.number, 10)
-	},
-	"seq":     func(dst []byte, _ *Template, req *Request) []byte { return strconv.AppendUint(dst, req.Seq, 10) },
-	"message": func(dst []byte, _ *Template, req *Request) []byte { return append(dst, req.Body...) },
-	"bytes": func(dst []byte, _ *Template, req *Request) []byte {
-		return strconv.AppendInt(dst, int64(len(req.Body)), 10)
-	},
-	"host":   func(dst []byte, t *Template, _ *Request) []byte { return append(dst, t.host...) },
-	"local":  func(dst []byte, _ *Template, req *Request) []byte { return req.Session.local.appendTo(dst) },
-	"remote": func(dst []byte, _ *Template, req *Request) []byte { return req.Session.remote.appendTo(dst) },
-	"time": func(dst []byte, _ *Template, req *Request) []byte {
-		return req.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
-	},
+// A filler is what a name stands for.
+type filler uint8
+
+const (
+	fillNothing filler = iota
+	fillConn
+	fillSeq
+	fillMessage
+	fillBytes
+	fillHost
+	fillLocal
+	fillRemote
+	fillTime
+)
+
+var fillers = map[string]filler{
+	"conn": fillConn, "seq": fillSeq, "message": fillMessage, "bytes": fillBytes,
+	"host": fillHost, "local": fillLocal, "remote": fillRemote, "time": fillTime,
 }
 
 // ParseTemplate reads a pattern. An unknown name, a brace without its partner, or
@@ -84,7 +87,7 @@ var fills = map[string]func(dst []byte, t *Template, req *Request) []byte{
 func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 	t := &Template{host: hostname()}
 	var literal, literals strings.Builder
-	flush := func(fill func([]byte, *Template, *Request) []byte) {
+	flush := func(fill filler) {
 		t.parts = append(t.parts, part{literal.String(), fill})
 		literals.WriteString(literal.String())
 		literal.Reset()
@@ -106,14 +109,14 @@ func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 		if rest[0] == '}' || !closed {
 			return nil, fmt.Errorf("reply pattern: a lone %q; write %q for the character itself", rest[:1], rest[:1]+rest[:1])
 		}
-		fill, known := fills[name]
+		fill, known := fillers[name]
 		if !known {
 			return nil, fmt.Errorf("reply pattern: no name %q; there are %s", "{"+name+"}", fillNames())
 		}
 		flush(fill)
 		rest = after
 	}
-	flush(nil)
+	flush(fillNothing)
 
 	if framing == nil {
 		framing = Lines
@@ -126,10 +129,26 @@ func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 
 // Reply fills in the pattern for one request.
 func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
-	for _, p := range t.parts {
+	for i := range t.parts {
+		p := &t.parts[i]
 		dst = append(dst, p.literal...)
-		if p.fill != nil {
-			dst = p.fill(dst, t, req)
+		switch p.fill {
+		case fillConn:
+			dst = strconv.AppendUint(dst, req.Session.number, 10)
+		case fillSeq:
+			dst = strconv.AppendUint(dst, req.Seq, 10)
+		case fillMessage:
+			dst = append(dst, req.Body...)
+		case fillBytes:
+			dst = strconv.AppendInt(dst, int64(len(req.Body)), 10)
+		case fillHost:
+			dst = append(dst, t.host...)
+		case fillLocal:
+			dst = req.Session.local.appendTo(dst)
+		case fillRemote:
+			dst = req.Session.remote.appendTo(dst)
+		case fillTime:
+			dst = req.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
 		}
 	}
 	return dst, nil
@@ -137,7 +156,7 @@ func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
 
 func fillNames() string {
 	var names []string
-	for name := range fills {
+	for name := range fillers {
 		names = append(names, "{"+name+"}")
 	}
 	slices.Sort(names)

@@ -561,7 +561,7 @@ func (l *loop) adopt(t *talk) {
 	if err == nil {
 		t.id, t.adopted = id, true
 		for int(id) >= len(l.talks) {
-			l.talks = append(l.talks, nil)
+			l.talks = append(epoll.Grown(l.talks), nil)
 		}
 		l.talks[id] = t
 	}

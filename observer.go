@@ -209,6 +209,7 @@ type Session struct {
 	opened time.Time
 	remote endpoint
 	local  *endpoint // shared by those who came to the same one
+	place  int       // in the server's roster, which guards it
 
 	mu    sync.Mutex
 	alive *lifetime // made at the first call of Context

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/epoll"
 )
 
 // A Server answers the requests of many peers at once. Its zero value with a
@@ -46,9 +48,9 @@ type Server struct {
 	quiet     chan struct{} // closed when stopped and nobody is left
 	stopping  bool
 	acceptors map[acceptor]struct{}
-	sessions  map[party]struct{}
-	lingering map[party]struct{} // hung up on, but the peer's end of file is not yet there
-	refused   int                // how many of them were refused
+	sessions  roster
+	lingering roster // hung up on, but the peer's end of file is not yet there
+	refused   int    // how many of them were refused
 	perIP     map[netip.Prefix]int
 	numbered  uint64
 	loops     loops
@@ -67,6 +69,24 @@ type party interface {
 	about() *Session
 	wake()                  // have it look whether the server is stopping
 	cut(reason CloseReason) // close the connection at once
+}
+
+// A roster is a set of parties, each of which is in one at most and keeps its place
+// there: it needs less than a map, and leaves no garbage when it grows.
+type roster []party
+
+func (r *roster) add(p party) {
+	p.about().place = len(*r)
+	*r = append(epoll.Grown(*r), p)
+}
+
+func (r *roster) remove(p party) {
+	list, last := *r, len(*r)-1
+	place := p.about().place
+	list[place] = list[last]
+	list[place].about().place = place
+	list[last] = nil
+	*r = list[:last]
 }
 
 // settings are a server's fields with the defaults filled in.
@@ -133,8 +153,6 @@ func (s *Server) init() {
 		s.stop = make(chan struct{})
 		s.quiet = make(chan struct{})
 		s.acceptors = make(map[acceptor]struct{})
-		s.sessions = make(map[party]struct{})
-		s.lingering = make(map[party]struct{})
 		s.perIP = make(map[netip.Prefix]int)
 	})
 }
@@ -247,7 +265,7 @@ func (s *Server) ServeConn(conn net.Conn) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.halt()
 	s.mu.Lock()
-	for p := range s.sessions {
+	for _, p := range s.sessions {
 		p.wake()
 	}
 	s.mu.Unlock()
@@ -296,11 +314,11 @@ func (s *Server) cut(reason CloseReason) []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var cut []*Session
-	for p := range s.sessions {
+	for _, p := range s.sessions {
 		p.cut(reason)
 		cut = append(cut, p.about())
 	}
-	for p := range s.lingering {
+	for _, p := range s.lingering {
 		p.cut(reason)
 	}
 	slices.SortFunc(cut, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
@@ -349,7 +367,7 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	}
 	s.numbered++
 	session.number = s.numbered
-	s.sessions[p] = struct{}{}
+	s.sessions.add(p)
 	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
 		s.perIP[ip]++
 	}
@@ -372,20 +390,20 @@ func (s *Server) leave(p party) {
 	ip := prefixOf(p.about().remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, p)
+	s.sessions.remove(p)
 	if s.perIP[ip] > 1 {
 		s.perIP[ip]--
 	} else {
 		delete(s.perIP, ip)
 	}
-	s.lingering[p] = struct{}{}
+	s.lingering.add(p)
 }
 
 // forget takes a connection off that is closed.
 func (s *Server) forget(p party, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.lingering, p)
+	s.lingering.remove(p)
 	if refused {
 		s.refused--
 	}
@@ -420,7 +438,7 @@ func (s *Server) refuse(p party, reason CloseReason) (text []byte, patient bool)
 	patient = s.refused < maxLingeringRefused && !s.stopping
 	if patient {
 		s.refused++
-		s.lingering[p] = struct{}{}
+		s.lingering.add(p)
 	}
 	return appendMessage(nil, s.settings.framing, body), patient
 }

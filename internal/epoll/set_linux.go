@@ -91,7 +91,7 @@ func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
 		id, s.free = s.free[n-1], s.free[:n-1]
 	} else {
 		id = uint32(len(s.slots))
-		s.slots = append(s.slots, slot{fd: -1})
+		s.slots = append(Grown(s.slots), slot{fd: -1})
 	}
 	s.slots[id].fd = int32(fd)
 	if err := s.change(syscall.EPOLL_CTL_ADD, id, events); err != nil {

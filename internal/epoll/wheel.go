@@ -38,7 +38,7 @@ func NewWheel(start time.Time, tick time.Duration) *Wheel {
 // moves a deadline into the future need not call, and is asked when the old one fires.
 func (w *Wheel) Arm(id uint32, deadline time.Time) {
 	for int(id) >= len(w.entries) {
-		w.entries = append(w.entries, entry{})
+		w.entries = append(Grown(w.entries), entry{})
 	}
 	at := max(int64((deadline.Sub(w.start)+w.tick-1)/w.tick), w.done+1)
 	if e := &w.entries[id]; e.at != 0 {

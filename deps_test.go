@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {"."},
+	"internal/load":    {"."},
 	"cmd/parley":       {"*"},
 }
 

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 const defaultPort = "6969"
@@ -101,58 +107,75 @@ func (a address) target() string {
 	if a.network == "unix" {
 		return "unix:" + a.path
 	}
-	host := a.host
-	if host == "" {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, a.port)
+	return net.JoinHostPort(a.dialled(), a.port)
 }
 
-// A dialer connects as a person expects: localhost is tried over IPv4 first.
-type dialer struct {
-	family  string // "4" or "6" for one only, "" for any
-	timeout time.Duration
+// dialled is the host to dial: this one if none was typed.
+func (a address) dialled() string { return cmp.Or(a.host, "localhost") }
+
+// dialer connects to the address within the timeout, over "4" or "6" alone or over any.
+func (a address) dialer(family string, timeout time.Duration) load.Dialer {
+	return load.Dialer{Network: a.network, Host: a.dialled(), Port: a.port, Path: a.path, Family: family, Timeout: timeout}
 }
 
-func (d dialer) dial(ctx context.Context, network, at string) (net.Conn, error) {
-	plain := net.Dialer{Timeout: d.timeout}
-	if network == "unix" {
-		return plain.DialContext(ctx, network, at)
-	}
-	host, _, err := net.SplitHostPort(at)
-	if err != nil {
-		return nil, err
-	}
-	if host != "localhost" || d.family != "" {
-		return plain.DialContext(ctx, network+d.family, at)
-	}
-	conn, err := plain.DialContext(ctx, network+"4", at)
-	if err == nil || ctx.Err() != nil {
-		return conn, err
-	}
-	conn, err6 := plain.DialContext(ctx, network+"6", at)
-	if err6 != nil {
-		// The first failure is the telling one: IPv6 may just not be there.
-		return nil, err
-	}
-	return conn, nil
-}
-
-// explainDial says in words why a connection could not be made.
-func explainDial(target string, timeout time.Duration, err error) error {
-	var dns *net.DNSError
-	var netErr net.Error
+// family is what --ipv4 and --ipv6 ask for.
+func family(only4, only6 bool) string {
 	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return networkError("cannot connect to %s: unknown host %q", target, dns.Name)
-	case errors.As(err, &dns):
-		return networkError("cannot connect to %s: the name could not be looked up: %v", target, dns.Err)
-	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return networkError("cannot connect to %s: no answer within %v", target, timeout)
+	case only4:
+		return "4"
+	case only6:
+		return "6"
 	}
+	return ""
+}
+
+// explainDial is the error of a connection that could not be made.
+func explainDial(target string, timeout time.Duration, err error) error {
+	return networkError("%s", whyNotConnected(target, timeout, err))
+}
+
+// whyNotConnected says in words why a connection could not be made.
+func whyNotConnected(target string, timeout time.Duration, err error) string {
+	why := ""
+	var dns *net.DNSError
+	var family *net.AddrError
 	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
+	switch kind := load.KindOf(err); {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		why = fmt.Sprintf("unknown host %q", dns.Name)
+	case errors.As(err, &dns):
+		why = "the name could not be looked up: " + dns.Err
+	case errors.As(err, &family):
+		why = family.Addr + " has no address of that family"
+	case kind == load.ConnectTimeout:
+		why = fmt.Sprintf("no answer within %v", timeout)
+	case errors.As(err, &op):
+		why = plainly(op.Err).Error()
+	default:
+		why = plainly(err).Error()
 	}
-	return networkError("cannot connect to %s: %v", target, plainly(err))
+	return fmt.Sprintf("cannot connect to %s: %s", target, why)
+}
+
+// whyNoReply says in words why a reply did not come.
+func whyNoReply(target string, timeout time.Duration, err error) string {
+	switch {
+	case load.KindOf(err) == load.ReplyTimeout:
+		return fmt.Sprintf("no reply from %s within %v; --timeout waits longer", target, timeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return target + " closed the connection inside its reply"
+	case errors.Is(err, io.EOF):
+		return target + " closed the connection before it replied"
+	case errors.Is(err, parley.ErrTooLong):
+		return fmt.Sprintf("the reply from %s is longer than 16 MiB; is --framing right?", target)
+	}
+	return fmt.Sprintf("the connection to %s broke: %s", target, whyBroken(err))
+}
+
+// whyBroken says in words what broke a connection.
+func whyBroken(err error) string {
+	if load.KindOf(err) == load.Reset {
+		return "connection reset by peer"
+	}
+	return plainly(err).Error()
 }

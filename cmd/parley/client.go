@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 type clientOptions struct {
@@ -25,7 +26,7 @@ type clientOptions struct {
 	crlf, keepBlank  bool
 	only4, only6     bool
 	timeout          time.Duration
-	lines            int
+	reply            replyFlags
 }
 
 func clientCommand() *cobra.Command {
@@ -41,7 +42,8 @@ may look like flags.`,
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
   parley client --json :7000 hello           events, one JSON object a line
-  parley client --crlf -q --lines 2 redis:6379 GET key`,
+  parley client --crlf -q --lines 2 redis:6379 GET key
+  parley client --crlf --until '^\d+ ' mail.internal:25`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {
@@ -61,7 +63,7 @@ may look like flags.`,
 	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
 	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
-	flags.IntVarP(&opt.lines, "lines", "n", 1, "a reply is this many lines")
+	opt.reply.add(flags)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
@@ -76,21 +78,16 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 
-	d := dialer{timeout: opt.timeout}
-	switch {
-	case opt.only4:
-		d.family = "4"
-	case opt.only6:
-		d.family = "6"
-	}
 	target := at.target()
-	client, err := (&parley.Dialer{Framing: framing, NetDial: d.dial}).Dial(ctx, target)
+	d := at.dialer(family(opt.only4, opt.only6), opt.timeout)
+	conn, _, err := d.Dial(ctx)
 	if err != nil {
 		if cause := signalled(ctx); cause != nil {
 			return cause
 		}
 		return explainDial(target, opt.timeout, err)
 	}
+	client := parley.NewClient(conn, framing)
 	t := &talk{client: client, target: target, opt: opt, view: opt.view(cmd, client), typing: isTerminal(cmd.InOrStdin())}
 	defer t.hearNoMore()
 	t.hear()
@@ -140,38 +137,10 @@ func (opt *clientOptions) messageFraming() (parley.Framing, error) {
 			return nil, err
 		}
 	}
-	switch {
-	case opt.timeout <= 0:
+	if opt.timeout <= 0 {
 		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
-	case opt.lines < 1:
-		return nil, usageError("--lines %d: a reply has at least one line", opt.lines)
-	case opt.lines > 1 && opt.framing.name != "line":
-		return nil, usageError("--lines goes with --framing line, not with %s", opt.framing.name)
-	case opt.lines > 1:
-		return replyLines{opt.framing.framing, opt.lines}, nil
 	}
-	return opt.framing.framing, nil
-}
-
-// replyLines is a framing of lines in which a message read is several of them.
-type replyLines struct {
-	parley.Framing
-	n int
-}
-
-func (r replyLines) Next(buf []byte, _, max int, eof bool) (n int, body []byte, err error) {
-	for range r.n {
-		k, line, err := r.Framing.Next(buf[n:], 0, max, eof)
-		if err != nil || k == 0 {
-			return 0, nil, err
-		}
-		body = buf[:n+len(line)]
-		n += k
-	}
-	if len(body) > max {
-		return 0, nil, parley.ErrTooLong
-	}
-	return n, body, nil
+	return opt.reply.framing(opt.framing)
 }
 
 // A talk is the client's side of one conversation.
@@ -344,7 +313,7 @@ func (t *talk) exchange(ctx context.Context, request []byte) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return t.lost("reply_timeout", "no reply within "+t.opt.timeout.String(), "no reply from %s within %v; --timeout waits longer", t.target, t.opt.timeout)
+		return t.lost("reply_timeout", "no reply within "+t.opt.timeout.String(), "%s", t.whyNoReply(context.DeadlineExceeded))
 	}
 }
 
@@ -370,7 +339,7 @@ func (t *talk) unsent(ctx, sendCtx context.Context, err error) error {
 		return ctx.Err()
 	case sendCtx.Err() != nil:
 		return t.lost("write_timeout", "the server does not read", "%s took no more of the request within %v", t.target, t.opt.timeout)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+	case load.KindOf(err) == load.Reset, errors.Is(err, io.EOF):
 		return t.broken(err)
 	}
 	t.view.Closed("not_sent", "not sent")
@@ -381,22 +350,24 @@ func (t *talk) unsent(ctx, sendCtx context.Context, err error) error {
 func (t *talk) noReply(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
-		return t.lost("no_reply", "closed by the server before it replied", "%s closed the connection before it replied", t.target)
+		return t.lost("no_reply", "closed by the server before it replied", "%s", t.whyNoReply(err))
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return t.lost("truncated", "closed by the server inside its reply", "%s closed the connection inside its reply", t.target)
+		return t.lost("truncated", "closed by the server inside its reply", "%s", t.whyNoReply(err))
 	case errors.Is(err, parley.ErrTooLong):
-		return t.lost("too_long", "reply too long", "the reply from %s is longer than 16 MiB; is --framing right?", t.target)
+		return t.lost("too_long", "reply too long", "%s", t.whyNoReply(err))
 	}
 	return t.broken(err)
 }
 
+func (t *talk) whyNoReply(err error) string { return whyNoReply(t.target, t.opt.timeout, err) }
+
 // broken explains an error of the connection.
 func (t *talk) broken(err error) error {
-	reason, text := "io_error", plainly(err).Error()
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		reason, text = "reset", "connection reset by peer"
+	reason := "io_error"
+	if load.KindOf(err) == load.Reset {
+		reason = "reset"
 	}
-	return t.lost(reason, text, "the connection to %s broke: %s", t.target, text)
+	return t.lost(reason, whyBroken(err), "the connection to %s broke: %s", t.target, whyBroken(err))
 }
 
 // lost ends the conversation as not in order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // demoSessions is what the two clients type.
@@ -95,11 +97,12 @@ func playSession(ctx context.Context, table *transcript, port int, lines []strin
 	table.say(clientColumn, "$ parley client "+target)
 
 	heard := table.lines(serverColumn)
-	dialer := parley.Dialer{NetDial: dialer{timeout: demoTimeout}.dial}
-	client, err := dialer.Dial(ctx, target)
+	dialer := load.Dialer{Network: "tcp", Host: "localhost", Port: strconv.Itoa(port), Timeout: demoTimeout}
+	conn, _, err := dialer.Dial(ctx)
 	if err != nil {
 		return err
 	}
+	client := parley.NewClient(conn, nil)
 	defer client.Close()
 	heard++
 	if err := table.await(ctx, serverColumn, heard); err != nil {

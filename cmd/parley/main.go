@@ -19,8 +19,9 @@ import (
 var version = ""
 
 const (
-	exitNetwork = 1 // the network said no
-	exitUsage   = 2 // wrong usage or a local error
+	exitNetwork  = 1 // the network said no
+	exitUsage    = 2 // wrong usage or a local error
+	exitMismatch = 3 // the reply was not the expected one
 )
 
 // An exitError is an error with the exit code it asks for.
@@ -63,12 +64,13 @@ func rootCommand() *cobra.Command {
 
 An address is 6969, :6969, host:port, [v6]:port or unix:PATH. A flag that is not given
 is taken from the environment: --idle-timeout from PARLEY_IDLE_TIMEOUT. The exit code
-is 0 when done, 1 when the network said no, 2 for wrong usage or a local error, 130 or
-143 when a signal cut a client short.`,
+is 0 when done, 1 when the network said no, 2 for wrong usage or a local error, 3 when the
+reply was not the expected one, 130 or 143 when a signal cut a client short.`,
 		Example: `  parley demo                          both ends of a conversation, side by side
   parley server                        answer everybody on port 6969
   parley client                        talk to localhost:6969
-  parley client -q db.internal:7000 PING    one request, just its reply`,
+  parley client -q db.internal:7000 PING    one request, just its reply
+  parley check db.internal:7000        is it there, and does it answer?`,
 		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -85,7 +87,7 @@ is 0 when done, 1 when the network said no, 2 for wrong usage or a local error, 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(serverCommand(), clientCommand(), demoCommand(), versionCommand())
+	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), demoCommand(), versionCommand())
 	return root
 }
 

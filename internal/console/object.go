@@ -1,0 +1,44 @@
+package console
+
+import (
+	"strconv"
+	"time"
+)
+
+// An Object is an event in JSON, on one line, put together field by field.
+type Object struct{ buf []byte }
+
+// NewObject begins with what each event has.
+func NewObject(event string, at time.Time) *Object {
+	return &Object{appendTime(append(append(append([]byte(nil), `{"event":"`...), event...), '"'), at)}
+}
+
+// Text adds a string, and nothing if it is empty.
+func (o *Object) Text(name, value string) {
+	if value != "" {
+		o.name(name)
+		o.buf = appendJSONString(o.buf, value)
+	}
+}
+
+// Number adds a number.
+func (o *Object) Number(name string, n int64) {
+	o.name(name)
+	o.buf = strconv.AppendInt(o.buf, n, 10)
+}
+
+// Truth adds true or false.
+func (o *Object) Truth(name string, so bool) {
+	o.name(name)
+	o.buf = strconv.AppendBool(o.buf, so)
+}
+
+// Payload adds a message: its length and its bytes, which survive exactly.
+func (o *Object) Payload(p []byte) { o.buf = appendPayloadField(o.buf, p) }
+
+// Line returns it all, with a newline.
+func (o *Object) Line() []byte { return append(o.buf, "}\n"...) }
+
+func (o *Object) name(name string) {
+	o.buf = append(append(append(o.buf, `,"`...), name...), `":`...)
+}

@@ -133,22 +133,26 @@ func (c *Client) inStep() error {
 	return nil
 }
 
-// Send sends one request and does not wait for its reply. A request that the framing
-// cannot carry is an error before anything is sent.
-func (c *Client) Send(ctx context.Context, request []byte) error {
+// Send sends one or more requests, in one write, and does not wait for their replies. A
+// request that the framing cannot carry is an error before anything is sent.
+func (c *Client) Send(ctx context.Context, requests ...[]byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := c.frame(request); err != nil {
+	if err := c.frame(requests...); err != nil {
 		return err
 	}
 	return c.write(ctx)
 }
 
-func (c *Client) frame(request []byte) error {
-	out, err := c.framing.End(append(c.framing.Begin(c.out[:0]), request...), 0)
-	if err != nil {
-		return fmt.Errorf("parley: this framing cannot carry the request: %w", err)
+func (c *Client) frame(requests ...[]byte) error {
+	out := c.out[:0]
+	for _, request := range requests {
+		var err error
+		start := len(out)
+		if out, err = c.framing.End(append(c.framing.Begin(out), request...), start); err != nil {
+			return fmt.Errorf("parley: this framing cannot carry the request: %w", err)
+		}
 	}
 	c.out = out
 	return nil
@@ -172,24 +176,33 @@ func (c *Client) write(ctx context.Context) error {
 // memory is spent on it.
 func (c *Client) Receive(ctx context.Context) ([]byte, error) {
 	for {
-		n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
-		switch {
-		case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r > c.maxReply+framingAllowance:
-			return nil, c.wrap("receive", ErrTooLong)
-		case n > 0:
-			c.r += n
-			c.scanned = 0
-			return body, nil
-		case c.eof && c.w > c.r:
-			return nil, c.wrap("receive", io.ErrUnexpectedEOF)
-		case c.eof:
-			return nil, io.EOF
+		if body, ok, err := c.TryReceive(); ok || err != nil {
+			return body, err
 		}
-		c.scanned = c.w - c.r
 		if err := c.read(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// TryReceive is Receive where a whole message, or the end, has been read already, with
+// others before it. Otherwise ok is false: it does not read.
+func (c *Client) TryReceive() (message []byte, ok bool, err error) {
+	n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
+	switch {
+	case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r > c.maxReply+framingAllowance:
+		return nil, false, c.wrap("receive", ErrTooLong)
+	case n > 0:
+		c.r += n
+		c.scanned = 0
+		return body, true, nil
+	case c.eof && c.w > c.r:
+		return nil, false, c.wrap("receive", io.ErrUnexpectedEOF)
+	case c.eof:
+		return nil, false, io.EOF
+	}
+	c.scanned = c.w - c.r
+	return nil, false, nil
 }
 
 // read reads once.

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {"."},
-	"internal/load":    {"."},
+	"internal/load":    {".", "github.com/HdrHistogram/hdrhistogram-go"},
 	"cmd/parley":       {"*"},
 }
 

@@ -1,0 +1,440 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/parley-tcp/parley/internal/load"
+)
+
+type benchOptions struct {
+	connections, inFlight int
+	duration, warmup      time.Duration
+	requests              uint64
+	rate                  float64
+	connectEach           bool
+	message, file         string
+	size                  int
+	framing               framingFlag
+	crlf                  bool
+	expect                string
+	timeout               time.Duration
+	only4, only6          bool
+
+	slo         string
+	compare     bool
+	rounds      int
+	maxRatio    float64
+	json, quiet bool
+}
+
+// What a run is when nothing else is asked for.
+const (
+	benchDuration = 10 * time.Second
+	benchWarmup   = time.Second
+	stepDuration  = 3 * time.Second // of a search or a comparison
+	stepWarmup    = 500 * time.Millisecond
+	benchMessage  = "message {n}"
+)
+
+func benchCommand() *cobra.Command {
+	opt := benchOptions{framing: newFramingFlag()}
+	cmd := &cobra.Command{
+		Use:   "bench [[host:]port]",
+		Short: "Measure the latency and throughput of any line service",
+		Long: `Send requests over many connections, judge every reply and report how long they took.
+Without a rate each connection sends when its reply is there: a closed loop, as fast as the
+service goes. With one the requests are due at that rate, whatever the service does, and
+are counted from when they were due: an open loop, which hides no stall. In a message {n}
+is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
+and prints what was measured.
+
+The exit code is 0 if every reply was as expected and in time, 1 if the service could not
+be reached, 2 for wrong usage, 3 if replies were mismatched, missing, late or extra, or a
+promise or a ratio was not kept.`,
+		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
+  parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
+  parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
+  parley bench --crlf -m PING --expect '^\+PONG' redis:6379
+  parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
+  parley bench --compare :6969 :7070             two services in turn, and their ratio
+  parley bench --connect-each -r 200 :6969       a connection for each request
+  parley bench --json -r 1000 :6969 | jq .response.p99`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runBench(cmd, args, opt)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVarP(&opt.connections, "connections", "c", 16, "connections at once")
+	flags.DurationVarP(&opt.duration, "duration", "d", benchDuration, "how long to measure")
+	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure, instead of a duration")
+	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second, all in all: an open loop; 0 is a closed one")
+	flags.IntVarP(&opt.inFlight, "in-flight", "p", 1, "requests sent on a connection before the first of their replies")
+	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the request")
+	flags.IntVar(&opt.size, "size", 0, "a numbered request of this many bytes")
+	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
+	flags.StringVarP(&opt.expect, "expect", "e", "",
+		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
+	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
+	flags.DurationVar(&opt.warmup, "warmup", benchWarmup, "first, and not counted (default none with --requests)")
+	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
+	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "to connect, and for a reply: one that takes longer is late, one that takes twice that is missing")
+	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
+	flags.BoolVar(&opt.compare, "compare", false, "two addresses, measured in turn; -d is one turn (default 3s)")
+	flags.IntVar(&opt.rounds, "rounds", 5, "with --compare: how often")
+	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare: exit with 3 if the second is worse by more, in replies/s or, with --rate, in p99")
+	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
+	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
+	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
+	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
+	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
+	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	cmd.MarkFlagsMutuallyExclusive("slo", "compare")
+	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
+	cmd.MarkFlagsMutuallyExclusive("slo", "requests")
+	cmd.MarkFlagsMutuallyExclusive("slo", "connect-each")
+	return cmd
+}
+
+func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
+	targets := args[:min(1, len(args))]
+	if opt.compare {
+		if len(args) != 2 {
+			return usageError("--compare wants two addresses, such as: parley bench --compare :6969 :7070")
+		}
+		targets = args
+	} else if len(args) > 1 {
+		if _, err := addressOf(args); err != nil {
+			return err
+		}
+		return usageError("one address is enough; %q is too much, but with --compare", args[1])
+	}
+	plan, err := opt.plan(cmd)
+	if err != nil {
+		return err
+	}
+	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), live: newLive(cmd.ErrOrStderr(), opt.quiet)}
+	if len(targets) == 0 {
+		targets = []string{""}
+	}
+	for _, target := range targets {
+		at, err := parseAddress(target, "")
+		if err != nil {
+			return err
+		}
+		b.targets = append(b.targets, at)
+	}
+	ctx, stop := untilSignal(cmd.Context())
+	defer stop()
+	switch {
+	case opt.slo != "":
+		return b.search(ctx)
+	case opt.compare:
+		return b.compare(ctx)
+	}
+	return b.measure(ctx)
+}
+
+// plan is the load that the flags describe, but for where it goes.
+func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
+	none := load.Plan{}
+	flags := cmd.Flags()
+	for _, limit := range []struct {
+		flag string
+		ok   bool
+		must string
+	}{
+		{"connections", opt.connections >= 1, "at least 1"},
+		{"in-flight", opt.inFlight >= 1, "at least 1"},
+		{"rate", opt.rate >= 0, "0 or more"},
+		{"size", opt.size >= 1 || !flags.Changed("size"), "at least 1"},
+		{"duration", opt.duration > 0, "more than 0"},
+		{"warmup", opt.warmup >= 0, "0 or more"},
+		{"timeout", opt.timeout > 0, "more than 0"},
+		{"rounds", opt.rounds >= 1, "at least 1"},
+		{"max-ratio", opt.maxRatio >= 0, "0 or more"},
+	} {
+		if !limit.ok {
+			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
+		}
+	}
+	switch {
+	case opt.connectEach && opt.inFlight > 1:
+		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
+	case opt.framing.name == "chunk" && opt.inFlight > 1:
+		return none, usageError("--framing chunk is lockstep: --in-flight must be 1")
+	case opt.maxRatio > 0 && !opt.compare:
+		return none, usageError("--max-ratio goes with --compare")
+	}
+	if opt.crlf {
+		if err := opt.framing.withCRLF(); err != nil {
+			return none, err
+		}
+	}
+	messages, err := opt.messages(cmd)
+	if err != nil {
+		return none, err
+	}
+	expected := opt.expect
+	if expected == "" {
+		if expected = "any"; messages.Counts() {
+			expected = "contains"
+		}
+	}
+	expect, err := load.ParseExpectation(expected)
+	if err != nil {
+		return none, usageError("--expect: %w", err)
+	}
+	opt.setLengths(flags.Changed)
+	return load.Plan{
+		Framing: opt.framing.framing, Messages: messages, Expect: expect,
+		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
+		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
+	}, nil
+}
+
+// setLengths fills in how long to measure where that was not said.
+func (opt *benchOptions) setLengths(changed func(flag string) bool) {
+	steps := opt.slo != "" || opt.compare
+	switch {
+	case !changed("duration") && opt.requests > 0:
+		opt.duration = 0
+	case !changed("duration") && steps:
+		opt.duration = stepDuration
+	}
+	switch {
+	case !changed("warmup") && opt.requests > 0:
+		opt.warmup = 0
+	case !changed("warmup") && steps:
+		opt.warmup = stepWarmup
+	}
+}
+
+// messages are the requests, each of which the framing can carry.
+func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
+	texts := [][]byte{[]byte(opt.message)}
+	switch {
+	case opt.size > 0:
+		return load.SizedMessages(opt.size), nil
+	case opt.file != "":
+		var err error
+		if texts, err = readRequests(cmd.InOrStdin(), opt.file); err != nil {
+			return nil, err
+		}
+	}
+	for i, text := range texts {
+		framing := opt.framing.framing
+		start := framing.Begin(nil)
+		_, err := framing.End(append(start, text...), 0)
+		if len(text) == 0 {
+			err = errors.New("it is empty")
+		}
+		if err != nil {
+			return nil, usageError("request %d cannot be sent: %w", i+1, err)
+		}
+	}
+	return load.ParseMessages(texts...), nil
+}
+
+// readRequests reads the lines of a file.
+func readRequests(stdin io.Reader, file string) ([][]byte, error) {
+	text, err := []byte(nil), error(nil)
+	if file == "-" {
+		text, err = io.ReadAll(stdin)
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, usageError("--file %s: %w", file, plainly(err))
+	}
+	text = bytes.TrimSuffix(text, []byte("\n"))
+	if len(text) == 0 {
+		return nil, usageError("--file %s: there is no request in it", file)
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	for i := range lines {
+		lines[i] = bytes.TrimSuffix(lines[i], []byte("\r"))
+	}
+	return lines, nil
+}
+
+// A bench is one run of the command.
+type bench struct {
+	opt     *benchOptions
+	plan    load.Plan
+	targets []address
+	out     io.Writer
+	live    *live
+}
+
+// planFor is the load on one of the targets.
+func (b *bench) planFor(target int) load.Plan {
+	plan := b.plan
+	dialer := b.targets[target].dialer(family(b.opt.only4, b.opt.only6), b.opt.timeout)
+	plan.Dial = dialer.Dial
+	b.live.begin()
+	plan.Watch = b.live.show
+	return plan
+}
+
+// measure runs the load once and reports.
+func (b *bench) measure(ctx context.Context) error {
+	report := load.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
+	var err error
+	report.Result, err = report.Plan.Run(ctx)
+	b.live.end()
+	if err != nil {
+		return b.unreachable(ctx, 0, err)
+	}
+	if err := b.print(report.WriteText, report.WriteJSON); err != nil {
+		return err
+	}
+	switch {
+	case report.Failed():
+		return &exitError{code: exitMismatch}
+	case report.Replies == 0 && len(report.Errors) > 0:
+		return &exitError{code: exitNetwork}
+	}
+	return nil
+}
+
+// search looks for the highest rate that keeps the promise.
+func (b *bench) search(ctx context.Context) error {
+	slo, err := load.ParseSLO(b.opt.slo)
+	if err != nil {
+		return usageError("--slo: %w", err)
+	}
+	out := b.out
+	if b.opt.json {
+		out = io.Discard // the steps are told on standard error all the same
+	}
+	found, err := slo.Search(ctx, b.planFor(0), func(s load.Step) {
+		b.live.end()
+		fmt.Fprintln(out, slo.Describe(s))
+		b.live.begin()
+	})
+	b.live.end()
+	if err != nil {
+		return b.unreachable(ctx, 0, err)
+	}
+	text := func(w io.Writer) error { _, err := fmt.Fprintln(w, found.Verdict(slo)); return err }
+	if err := b.print(text, func(w io.Writer) error { return json.NewEncoder(w).Encode(found) }); err != nil {
+		return err
+	}
+	if found.Rate == 0 {
+		return &exitError{code: exitMismatch}
+	}
+	return nil
+}
+
+// compare runs both targets in turn and prints their ratio.
+func (b *bench) compare(ctx context.Context) error {
+	c := load.Comparison{}
+	for i := range c.Targets {
+		c.Targets[i], c.Plans[i] = b.targets[i].target(), b.planFor(i)
+	}
+	failedAt := 0
+	err := c.Run(ctx, b.opt.rounds, func(round, target int) {
+		b.live.end()
+		b.live.say(fmt.Sprintf("round %d of %d: %s", round+1, b.opt.rounds, c.Targets[target]))
+		b.live.begin()
+		failedAt = target
+	})
+	b.live.end()
+	if err != nil {
+		return b.unreachable(ctx, failedAt, err)
+	}
+	if err := b.print(c.WriteText, c.WriteJSON); err != nil {
+		return err
+	}
+	verdict, ok := c.Verdict()
+	if c.Failed() || !ok || b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio {
+		return &exitError{code: exitMismatch}
+	}
+	return nil
+}
+
+func (b *bench) print(text, json func(io.Writer) error) error {
+	write := text
+	if b.opt.json {
+		write = json
+	}
+	if err := write(b.out); err != nil {
+		return usageError("cannot write the output: %w", plainly(err))
+	}
+	return nil
+}
+
+// unreachable is the error of a run that could not begin.
+func (b *bench) unreachable(ctx context.Context, target int, err error) error {
+	if cause := signalled(ctx); cause != nil {
+		return cause
+	}
+	return explainDial(b.targets[target].target(), b.opt.timeout, err)
+}
+
+// A live tells how a run is going: on a terminal in one line that is painted again and
+// again, elsewhere in a line a second.
+type live struct {
+	out     io.Writer // nil to say nothing
+	width   func() int
+	painted bool
+	began   time.Time
+}
+
+func newLive(out io.Writer, quiet bool) *live {
+	l := &live{out: out}
+	if quiet {
+		l.out = nil
+	} else if isTerminal(out) {
+		l.width = func() int {
+			width, _, err := term.GetSize(int(out.(*os.File).Fd()))
+			if err != nil {
+				return 80
+			}
+			return width
+		}
+	}
+	return l
+}
+
+const clearLine = "\r\x1b[K"
+
+func (l *live) begin() { l.began = time.Now() }
+
+func (l *live) show(s load.Second) {
+	switch {
+	case l.out == nil:
+	case l.width == nil:
+		fmt.Fprintln(l.out, s.Line())
+	default:
+		fmt.Fprint(l.out, clearLine, s.Bar(l.began, time.Now(), l.width()))
+		l.painted = true
+	}
+}
+
+func (l *live) say(line string) {
+	if l.out != nil {
+		fmt.Fprintln(l.out, line)
+	}
+}
+
+// end takes the painted line off.
+func (l *live) end() {
+	if l.painted {
+		fmt.Fprint(l.out, clearLine)
+		l.painted = false
+	}
+}

@@ -1,0 +1,447 @@
+package load
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A lane is one connection at a time and the requests that wait for their replies on it.
+type lane struct {
+	*run
+	id     uint64 // {conn} in a message
+	shard  *shard
+	client *parley.Client // nil while it is not connected
+	wire   meter
+	batch  [][]byte // requests to be sent in one write
+
+	room chan struct{} // in an open loop: a token for each request that may be in flight
+
+	connected time.Duration
+
+	mu      sync.Mutex
+	conn    net.Conn
+	leaving bool     // our end of file is out
+	flights []flight // a ring of InFlight places, so that bodies are used again
+	oldest  int
+	open    int // how many are in use
+}
+
+// A flight is a request that has been sent, or is about to be.
+type flight struct {
+	ticket
+	sent time.Duration
+	lag  time.Duration // how much later it was sent than it could have been
+	body []byte
+}
+
+func newLane(r *run, i int) *lane {
+	return &lane{run: r, id: uint64(i + 1), shard: r.shards[i%len(r.shards)], flights: make([]flight, r.InFlight)}
+}
+
+// work sends and receives until the run is over, on as many connections as it takes.
+func (l *lane) work() {
+	defer l.hangUp()
+	converse := l.closedLoop
+	switch {
+	case l.ConnectEach:
+		l.connectEach()
+		return
+	case l.Rate > 0:
+		converse = l.openLoop
+	}
+	for l.client != nil || l.reconnect() {
+		err := converse()
+		if err == nil {
+			return
+		}
+		l.lost(err)
+	}
+}
+
+// connect makes a connection.
+func (l *lane) connect(ctx context.Context) error {
+	conn, steps, err := l.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	l.connected = l.now()
+	l.shard.count(func(t *tally) {
+		t.connects++
+		record(t.connect, steps.Connect)
+		record(t.lookup, steps.Lookup)
+	})
+	l.mu.Lock()
+	l.conn, l.leaving = conn, false
+	l.mu.Unlock()
+	l.wire.Conn = conn
+	if l.InFlight == 1 && l.Rate == 0 {
+		l.wire.Conn = inLockstep(conn)
+	}
+	l.client = parley.NewClient(&l.wire, l.Framing)
+	return nil
+}
+
+// reconnect makes a lost connection again, with pauses that double, until the run is
+// over.
+func (l *lane) reconnect() bool {
+	for pause := minRetry; l.sending.Err() == nil; pause = min(2*pause, maxRetry) {
+		err := l.connect(l.sending)
+		if err == nil {
+			return true
+		}
+		l.failed(err)
+		l.rest(pause)
+	}
+	return false
+}
+
+// rest is a pause that ends with the run.
+func (l *lane) rest(pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-l.sending.Done():
+	}
+}
+
+// failed counts an error, unless the run caused it by its end.
+func (l *lane) failed(err error) {
+	if l.waiting.Err() == nil {
+		l.shard.count(func(t *tally) { t.errors[KindOf(err)]++ })
+	}
+}
+
+// hangUp closes the connection.
+func (l *lane) hangUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.conn, l.client = nil, nil
+}
+
+// interrupt wakes whoever waits for the connection.
+func (l *lane) interrupt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.SetDeadline(longAgo)
+	}
+}
+
+// lost ends a connection that failed: what waits for a reply gets none.
+func (l *lane) lost(err error) {
+	l.hangUp()
+	unanswered := uint64(0)
+	for f, ok := l.first(); ok; f, ok = l.first() {
+		if f.counted {
+			unanswered++
+		}
+		l.land()
+	}
+	if l.waiting.Err() != nil {
+		return // nobody waited for them
+	}
+	l.shard.count(func(t *tally) {
+		t.errors[KindOf(err)]++
+		t.requests += unanswered
+		t.missing += unanswered
+	})
+}
+
+// depart lays out the request for a ticket and notes that it is under way.
+func (l *lane) depart(t ticket, now, free time.Duration) (body []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := &l.flights[(l.oldest+l.open)%len(l.flights)]
+	f.ticket, f.sent, f.lag = t, now, now-max(t.due, free)
+	f.body = l.Messages.Append(f.body[:0], t.n, l.id)
+	l.open++
+	return f.body
+}
+
+// first is the flight whose reply comes next. It is not used again before land.
+func (l *lane) first() (*flight, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &l.flights[l.oldest], l.open > 0
+}
+
+func (l *lane) land() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.oldest = (l.oldest + 1) % len(l.flights)
+	l.open--
+	if l.room != nil {
+		l.room <- struct{}{}
+	}
+}
+
+// overdue reports whether a reply has taken so long that it is not waited for.
+func (l *lane) overdue(now time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.late(now)
+}
+
+func (l *lane) late(now time.Duration) bool {
+	return l.open > 0 && now-l.flights[l.oldest].sent >= 2*l.Timeout
+}
+
+// closedLoop sends a request for each reply that comes.
+func (l *lane) closedLoop() error {
+	for {
+		l.batch = l.batch[:0]
+		now := l.now()
+		for l.open < l.InFlight {
+			t, ok := l.take(now)
+			if !ok {
+				break
+			}
+			l.batch = append(l.batch, l.depart(t, now, now))
+		}
+		if l.open == 0 {
+			l.leave()
+			return l.receiveAll()
+		}
+		if len(l.batch) > 0 {
+			if err := l.client.Send(context.Background(), l.batch...); err != nil {
+				return err
+			}
+		}
+		if err := l.receive(); err != nil {
+			return err
+		}
+	}
+}
+
+// openLoop sends each request when it is due, whatever has been answered, as far as
+// there is room in flight. Replies are received beside it.
+func (l *lane) openLoop() error {
+	l.room = make(chan struct{}, l.InFlight)
+	for range l.InFlight {
+		l.room <- struct{}{}
+	}
+	var lost error
+	broken := make(chan struct{})
+	go func() {
+		defer close(broken)
+		lost = l.receiveAll()
+	}()
+	err := l.sendAll(broken)
+	if err != nil {
+		l.mu.Lock()
+		l.conn.Close()
+		l.mu.Unlock()
+	} else {
+		l.leave()
+	}
+	<-broken
+	return cmp.Or(err, lost)
+}
+
+// sendAll sends until there are no more tickets and all replies have come, or until the
+// connection is broken.
+func (l *lane) sendAll(broken <-chan struct{}) error {
+	for {
+		select {
+		case <-l.room:
+		case <-broken:
+			return nil
+		}
+		free := l.now()
+		select {
+		case t, ok := <-l.tickets:
+			if !ok {
+				l.awaitReplies(broken)
+				return nil
+			}
+			if err := l.client.Send(context.Background(), l.depart(t, l.now(), free)); err != nil {
+				return err
+			}
+		case <-broken:
+			return nil
+		}
+	}
+}
+
+// awaitReplies waits until nothing is in flight. One token is the caller's already.
+func (l *lane) awaitReplies(broken <-chan struct{}) {
+	for range l.InFlight - 1 {
+		select {
+		case <-l.room:
+		case <-broken:
+			return
+		}
+	}
+}
+
+// connectEach has a connection for each request.
+func (l *lane) connectEach() {
+	pause := minRetry
+	for {
+		free := l.now()
+		t, ok := l.next(free)
+		if !ok {
+			return
+		}
+		body := l.depart(t, l.now(), free)
+		err := l.connect(l.waiting)
+		if err != nil {
+			l.lost(err)
+			l.rest(pause)
+			pause = min(2*pause, maxRetry)
+			continue
+		}
+		pause = minRetry
+		if err = l.client.Send(l.waiting, body); err == nil {
+			err = l.receive()
+		}
+		if err != nil {
+			l.lost(err)
+		}
+		l.hangUp()
+	}
+}
+
+// next is the ticket for the next request.
+func (l *lane) next(now time.Duration) (ticket, bool) {
+	if l.Rate == 0 {
+		return l.take(now)
+	}
+	t, ok := <-l.tickets
+	return t, ok
+}
+
+// receiveAll receives until the connection ends. That is no error once we have left.
+func (l *lane) receiveAll() error {
+	for {
+		if err := l.receive(); err != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.leaving {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// receive waits for a reply, and takes those that have come with it.
+func (l *lane) receive() error {
+	reply, err := l.client.Receive(context.Background())
+	for errors.Is(err, os.ErrDeadlineExceeded) && l.spared() {
+		reply, err = l.client.Receive(context.Background())
+	}
+	now := l.now()
+	for ok := true; ok && err == nil; reply, ok, err = l.client.TryReceive() {
+		if ok {
+			l.judge(reply, now)
+		}
+	}
+	return err
+}
+
+// spared reports whether an interruption was meant for a reply that has come after all.
+func (l *lane) spared() bool {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaving || l.waiting.Err() != nil || l.late(now) {
+		return false
+	}
+	l.conn.SetDeadline(time.Time{})
+	return true
+}
+
+// judge counts a reply.
+func (l *lane) judge(reply []byte, now time.Duration) {
+	f, ok := l.first()
+	if !ok {
+		if now >= l.from {
+			l.shard.count(func(t *tally) { t.extra++ })
+		}
+		return
+	}
+	if f.counted {
+		l.settle(f, l.Expect.Holds(f.body, reply), now)
+	}
+	l.land()
+}
+
+func (l *lane) settle(f *flight, held bool, now time.Duration) {
+	service := now - f.sent
+	s := l.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tally
+	t.requests++
+	t.last = max(t.last, now)
+	switch {
+	case service > l.Timeout:
+		t.late++
+	case !held:
+		t.mismatched++
+	default:
+		t.replies++
+		record(t.service, service)
+		if l.Rate > 0 {
+			record(t.response, now-f.due)
+			record(t.lag, f.lag)
+		}
+		if l.ConnectEach {
+			record(t.first, now-l.connected)
+		}
+	}
+}
+
+// leave half-closes a connection that is done with. What still comes is extra, if it
+// comes before the server closes, or soon.
+func (l *lane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaving = true
+	half, ok := l.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		l.conn.SetReadDeadline(longAgo)
+		return
+	}
+	l.conn.SetReadDeadline(time.Now().Add(min(l.Timeout, farewell)))
+}
+
+// A meter counts the bytes of a connection.
+type meter struct {
+	net.Conn
+	in, out atomic.Uint64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	m.in.Add(uint64(n))
+	return n, err
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.Conn.Write(p)
+	m.out.Add(uint64(n))
+	return n, err
+}
+
+// traffic is what has gone over the wire.
+type traffic struct{ in, out uint64 }
+
+func (r *run) bytes() (t traffic) {
+	for _, l := range r.lanes {
+		t.in += l.wire.in.Load()
+		t.out += l.wire.out.Load()
+	}
+	return t
+}

@@ -1,0 +1,92 @@
+//go:build unix
+
+package load
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// A lockstep is a socket on which a request is written, its reply read, and so on. What
+// is written goes out at the next Read, which then waits at once: a read that comes too
+// early would cost a system call for each request, a tenth of what the exchange does.
+type lockstep struct {
+	net.Conn
+	raw    syscall.RawConn
+	step   func(fd uintptr) (done bool)
+	unsent []byte
+	short  bool // the socket had no room for all of it
+	buf    []byte
+	n      int
+	err    error
+}
+
+// inLockstep returns conn itself if it is no socket.
+func inLockstep(conn net.Conn) net.Conn {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return conn
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return conn
+	}
+	c := &lockstep{Conn: conn, raw: raw}
+	c.step = c.exchange
+	return c
+}
+
+// Write keeps p for the next Read.
+func (c *lockstep) Write(p []byte) (int, error) {
+	c.unsent = append(c.unsent, p...)
+	return len(p), nil
+}
+
+func (c *lockstep) Read(p []byte) (int, error) {
+	c.buf, c.n, c.err, c.short = p, 0, nil, false
+	if err := c.raw.Read(c.step); err != nil {
+		return 0, err
+	}
+	if c.short {
+		_, err := c.Conn.Write(c.unsent)
+		c.unsent = c.unsent[:0]
+		if err != nil {
+			return 0, err
+		}
+		return c.Conn.Read(p)
+	}
+	if c.err == nil && c.n == 0 {
+		return 0, io.EOF
+	}
+	return c.n, c.err
+}
+
+// exchange is called when Read begins, which has the runtime watch the socket from then
+// on, and again when something has come.
+func (c *lockstep) exchange(fd uintptr) (done bool) {
+	if len(c.unsent) > 0 {
+		n, err := syscall.Write(int(fd), c.unsent)
+		if err == syscall.EAGAIN || err == syscall.EINTR {
+			n, err = 0, nil
+		}
+		if err != nil {
+			c.err = os.NewSyscallError("write", err)
+			return true
+		}
+		c.short = n < len(c.unsent)
+		c.unsent = append(c.unsent[:0], c.unsent[n:]...)
+		return c.short
+	}
+	n, err := syscall.Read(int(fd), c.buf)
+	switch err {
+	case nil:
+		c.n = n
+	case syscall.EAGAIN, syscall.EINTR:
+		return false
+	default:
+		c.err = os.NewSyscallError("read", err)
+	}
+	return true
+}

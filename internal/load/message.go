@@ -1,0 +1,124 @@
+package load
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// Messages are the requests of a run, sent in turn. In each, {n} stands for the request's
+// number and {conn} for its connection's, both from 1; {{n}} and {{conn}} stand for
+// themselves. Any other brace is a brace: a message may well be JSON.
+type Messages struct {
+	list   [][]piece
+	counts bool
+}
+
+// A piece is literal bytes with a number behind it, if there is one.
+type piece struct {
+	literal []byte
+	number  number
+	width   int // if not 0, exactly so many digits: zeros before it, or its last ones
+}
+
+type number uint8
+
+const (
+	none number = iota
+	ofRequest
+	ofConnection
+)
+
+// tokens are what stands for something else in a message, the longer ones first.
+var tokens = []struct {
+	text    string
+	literal string
+	number  number
+}{
+	{"{{n}}", "{n}", none},
+	{"{{conn}}", "{conn}", none},
+	{"{n}", "", ofRequest},
+	{"{conn}", "", ofConnection},
+}
+
+// ParseMessages reads the texts of the requests, of which there is at least one.
+func ParseMessages(texts ...[]byte) *Messages {
+	m := new(Messages)
+	for _, text := range texts {
+		m.list = append(m.list, m.parse(text))
+	}
+	return m
+}
+
+func (m *Messages) parse(text []byte) []piece {
+	var pieces []piece
+	var literal []byte
+	for len(text) > 0 {
+		t, ok := tokenAt(text)
+		if !ok {
+			literal, text = append(literal, text[0]), text[1:]
+			continue
+		}
+		literal, text = append(literal, tokens[t].literal...), text[len(tokens[t].text):]
+		if n := tokens[t].number; n != none {
+			pieces = append(pieces, piece{literal: literal, number: n})
+			literal, m.counts = nil, true
+		}
+	}
+	return append(pieces, piece{literal: literal})
+}
+
+// tokenAt is the token that text begins with.
+func tokenAt(text []byte) (index int, ok bool) {
+	for i, t := range tokens {
+		if bytes.HasPrefix(text, []byte(t.text)) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// sizedDigits is how many digits of its number a message of a given size begins with.
+const sizedDigits = 16
+
+// SizedMessages is one message of size bytes, 1 at least: its number in 16 digits, or as
+// many as there is room for, then letters.
+func SizedMessages(size int) *Messages {
+	filler := make([]byte, max(0, size-sizedDigits))
+	for i := range filler {
+		filler[i] = 'a' + byte(i%26)
+	}
+	first := piece{number: ofRequest, width: min(size, sizedDigits)}
+	return &Messages{list: [][]piece{{first, {literal: filler}}}, counts: true}
+}
+
+// Counts reports whether the requests can be told apart.
+func (m *Messages) Counts() bool { return m.counts }
+
+// Len is how many there are before the first comes again.
+func (m *Messages) Len() int { return len(m.list) }
+
+// Append appends the n-th request of the run, on the conn-th connection.
+func (m *Messages) Append(dst []byte, n, conn uint64) []byte {
+	for _, p := range m.list[(n-1)%uint64(len(m.list))] {
+		dst = append(dst, p.literal...)
+		switch {
+		case p.number == ofConnection:
+			dst = strconv.AppendUint(dst, conn, 10)
+		case p.number == ofRequest && p.width > 0:
+			dst = appendDigits(dst, n, p.width)
+		case p.number == ofRequest:
+			dst = strconv.AppendUint(dst, n, 10)
+		}
+	}
+	return dst
+}
+
+// appendDigits appends the last digits of n.
+func appendDigits(dst []byte, n uint64, count int) []byte {
+	dst = append(dst, "0000000000000000"[:count]...)
+	for i := range count {
+		dst[len(dst)-1-i] += byte(n % 10)
+		n /= 10
+	}
+	return dst
+}

@@ -1,0 +1,77 @@
+// Package load puts a load on a request/reply service, judges every reply and measures
+// how long it took.
+//
+// A run is a closed loop or an open one. In a closed loop each connection sends its next
+// request when a reply is there: it shows how fast the service can go, but a stall
+// also keeps the requests from being sent that would have felt it. In an open loop requests
+// are due at a given rate, whatever the service does, and are counted from when they were
+// due: that is the response time, what somebody who comes by sees. The service time, from the
+// actual sending, is measured beside it.
+package load
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A Plan is a load and what is expected of the service under it.
+type Plan struct {
+	// Dial makes a connection and says what it took. It may be called by many
+	// goroutines at a time.
+	Dial func(context.Context) (net.Conn, Steps, error)
+
+	Framing  parley.Framing // of requests and replies; parley.Lines if nil
+	Messages *Messages      // the requests
+	Expect   Expectation    // of each reply; the zero value does not judge
+
+	Connections int     // at once; 1 if zero
+	InFlight    int     // requests sent on one connection before the first of their replies; 1 if zero
+	Rate        float64 // requests due a second, all in all: an open loop; 0 is a closed loop
+	ConnectEach bool    // a connection for each request
+
+	Warmup   time.Duration // first, and not counted
+	Duration time.Duration // of what is counted; no end if zero
+	Requests uint64        // to be counted; no end if zero
+
+	// A reply that takes longer than Timeout is late. When one has taken twice that,
+	// its connection is given up. 10 s if zero.
+	Timeout time.Duration
+
+	// Watch, if not nil, is told of each second of the run, by one goroutine.
+	Watch func(Second)
+
+	sleep func(time.Duration) // tests have time of their own
+}
+
+// A Second is what happened in one second of a run, or in the rest of one at its end.
+type Second struct {
+	At      time.Duration // its end, from the beginning of what is counted; up to 0 in the warm-up
+	Length  time.Duration
+	Replies uint64 // that were as expected and in time
+	Bad     uint64 // mismatched, missing, late and extra ones, and connections that failed
+	P50     time.Duration
+	P99     time.Duration // of the response time
+	Done    float64       // share of the run, warm-up included; 0 if it has no end
+
+	// Response holds the response times in ns, in a closed loop the service times. It is
+	// valid during the call of Watch.
+	Response *hdrhistogram.Histogram
+}
+
+// Run puts the load on and returns what was measured, also if ctx ends before its time:
+// then the requests that still wait for their replies are not counted. It fails only if
+// not one connection could be made.
+func (p *Plan) Run(ctx context.Context) (*Result, error) {
+	r := newRun(p)
+	if err := r.connectAll(ctx); err != nil {
+		return nil, err
+	}
+	r.start()
+	r.watch(ctx)
+	return r.result(), nil
+}

@@ -1,0 +1,278 @@
+package load
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A Report is a result and what it is the result of.
+type Report struct {
+	Target string
+	Plan   Plan
+	*Result
+}
+
+// Failed reports whether replies were not what or when they should have been.
+func (r *Result) Failed() bool { return r.Mismatched+r.Missing+r.Late+r.Extra > 0 }
+
+// Rate is the replies a second.
+func (r *Result) Rate() float64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return float64(r.Replies) / r.Elapsed.Seconds()
+}
+
+// Title says what was done, in one line.
+func (r *Report) Title() string {
+	p := &r.Plan
+	parts := []string{"closed loop"}
+	if p.Rate > 0 {
+		parts[0] = fmt.Sprintf("open loop at %s requests/s", grouped(p.Rate))
+	}
+	parts = append(parts, counted(uint64(max(1, p.Connections)), "connection"))
+	if p.ConnectEach {
+		parts[1] += " at a time, one for each request"
+	} else if p.InFlight > 1 {
+		parts = append(parts, fmt.Sprintf("up to %d in flight on each", p.InFlight))
+	}
+	length := seconds(r.Elapsed)
+	if p.Warmup > 0 {
+		length += " after " + seconds(p.Warmup) + " of warm-up"
+	}
+	if r.Interrupted {
+		length += ", interrupted"
+	}
+	return fmt.Sprintf("%s: %s", r.Target, strings.Join(append(parts, length), ", "))
+}
+
+// WriteText writes the report for a person.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(r.Title() + "\n\n")
+	r.writeCounts(&b)
+	r.writeTimes(&b)
+	if times, name := r.seen(); times.Count() > 0 {
+		fmt.Fprintf(&b, "\n%s\n", name)
+		writeBars(&b, times.Histogram())
+	}
+	if notes := r.Notes(); len(notes) > 0 {
+		b.WriteString("\n")
+		for _, note := range notes {
+			b.WriteString(note + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// seen is the time that a user of the service sees.
+func (r *Report) seen() (times Times, name string) {
+	if r.Plan.Rate > 0 {
+		return r.Response, "response time"
+	}
+	return r.Service, "service time"
+}
+
+func (r *Report) writeCounts(b *strings.Builder) {
+	var counts strings.Builder
+	t := tabwriter.NewWriter(&counts, 0, 0, 2, ' ', 0)
+	row := func(name string, n uint64, about string) {
+		fmt.Fprintf(t, "%s\t%15s\t%s\n", name, grouped(float64(n)), about)
+	}
+	row("requests", r.Requests, "")
+	expected := "as expected: " + r.Plan.Expect.String()
+	if !r.Plan.Expect.Judges() {
+		expected = "not judged"
+	}
+	row("replies", r.Replies, grouped(r.Rate())+"/s, "+expected)
+	for _, c := range r.faults() {
+		if c.n > 0 {
+			row(c.name, c.n, c.about)
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
+		row("errors", r.Errors[kind], strings.ReplaceAll(string(kind), "_", " "))
+	}
+	row("connections", r.Connects, "")
+	row("bytes sent", r.BytesSent, "")
+	row("bytes received", r.BytesReceived, "")
+	t.Flush()
+	for line := range strings.Lines(counts.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	b.WriteString("\n")
+}
+
+// A fault is one way in which replies were not as they should be.
+type fault struct {
+	name  string
+	n     uint64
+	about string
+}
+
+func (r *Report) faults() []fault {
+	return []fault{
+		{"mismatched", r.Mismatched, "replies that were other than expected"},
+		{"missing", r.Missing, "requests that got no reply"},
+		{"late", r.Late, fmt.Sprintf("replies that took longer than %v", r.Plan.Timeout)},
+		{"extra", r.Extra, "messages that no request had asked for"},
+		{"unsent", r.Unsent, "requests that were due and could not be sent"},
+	}
+}
+
+// quantiles are those that are told, in percent.
+var quantiles = []struct {
+	name    string
+	percent float64
+}{{"p50", 50}, {"p75", 75}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}}
+
+// A row is one kind of time.
+type row struct {
+	name  string
+	times Times
+}
+
+// rows are the times that were measured.
+func (r *Report) rows() []row {
+	all := []row{
+		{"service", r.Service}, {"response", r.Response}, {"lag", r.Lag},
+		{"lookup", r.Lookup}, {"connect", r.Connect}, {"first reply", r.FirstReply},
+	}
+	return slices.DeleteFunc(all, func(row row) bool {
+		switch row.name {
+		case "response", "lag":
+			return r.Plan.Rate == 0
+		case "lookup", "first reply":
+			return !r.Plan.ConnectEach
+		}
+		return row.times.Count() == 0
+	})
+}
+
+func (r *Report) writeTimes(b *strings.Builder) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	cells := []string{"time", "mean", "std dev", "min"}
+	for _, q := range quantiles {
+		cells = append(cells, q.name)
+	}
+	fmt.Fprintln(t, strings.Join(append(cells, "max"), "\t")+"\t")
+	for _, row := range r.rows() {
+		cells := []string{row.name, Short(row.times.Mean()), Short(row.times.StdDev()), Short(row.times.Min())}
+		for _, q := range quantiles {
+			cells = append(cells, Short(row.times.Quantile(q.percent)))
+		}
+		fmt.Fprintln(t, strings.Join(append(cells, Short(row.times.Max())), "\t")+"\t")
+	}
+	t.Flush()
+}
+
+// Notes are what must be known to read the figures rightly, each a sentence.
+func (r *Report) Notes() (notes []string) {
+	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if r.Plan.Rate == 0 {
+		say("Closed loop: a connection sends again only when its reply is there, so a stall also keeps away the requests that would have felt it. With a rate, --rate, they are counted.")
+	}
+	if !r.Plan.Expect.Judges() {
+		say("The replies were not judged; --expect says what they should be.")
+	}
+	if r.Unsent > 0 {
+		say("The service did not keep up: %s requests were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)))
+	}
+	const much = 0.9
+	if r.CPU > much {
+		say("This program used %.0f %% of its CPU: it may have been the limit, not the service.", 100*r.CPU)
+	}
+	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
+		say("This program was itself late in sending (99 %% of the time by %s at most), which is in the response times.", Short(lag))
+	}
+	return notes
+}
+
+const barWidth = 50
+
+// writeBars writes a histogram in characters, its steps 1, 2, 5, 10 … of a unit.
+func writeBars(b *strings.Builder, h *hdrhistogram.Histogram) {
+	edges := []int64{1}
+	for e := int64(1); e < h.Max(); {
+		for _, factor := range []int64{2, 5, 10} {
+			edges = append(edges, e*factor)
+		}
+		e *= 10
+	}
+	counts := make([]int64, len(edges))
+	for _, bar := range h.Distribution() {
+		i, _ := slices.BinarySearch(edges, bar.To)
+		counts[min(i, len(counts)-1)] += bar.Count
+	}
+	first, last := 0, len(counts)-1
+	for first < last && counts[first] == 0 {
+		first++
+	}
+	for last > first && counts[last] == 0 {
+		last--
+	}
+	most := slices.Max(counts)
+	for i := first; i <= last; i++ {
+		share := float64(counts[i]) / float64(h.TotalCount())
+		bar := strings.Repeat("█", int(math.Round(float64(barWidth*counts[i])/float64(most))))
+		if bar == "" && counts[i] > 0 {
+			bar = "▏"
+		}
+		fmt.Fprintf(b, "  up to %8s %8.3f %%  %s\n", Short(time.Duration(edges[i])), 100*share, bar)
+	}
+}
+
+// Short writes a time with three digits and its unit, such as 1.32 ms.
+func Short(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Nanosecond, "ns"}, {time.Microsecond, "µs"}, {time.Millisecond, "ms"}, {time.Second, "s"}} {
+		v := float64(d) / float64(unit.of)
+		if v >= 999.5 && unit.of < time.Second {
+			continue
+		}
+		digits := 2 - int(math.Floor(math.Log10(max(v, 1))))
+		if unit.of == time.Nanosecond {
+			digits = 0
+		}
+		return fmt.Sprintf("%.*f %s", max(0, digits), v, unit.name)
+	}
+	return d.String()
+}
+
+// seconds writes a length of time as a person would.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return Short(d)
+	}
+	return d.Round(10 * time.Millisecond).String()
+}
+
+// grouped writes a number with commas, and with a decimal only if it is small.
+func grouped(v float64) string {
+	if v != math.Trunc(v) && v < 100 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	text := fmt.Sprintf("%.0f", v)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+func counted(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return grouped(float64(n)) + " " + noun
+}

@@ -1,0 +1,275 @@
+package load
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+const (
+	dialsAtOnce = 128                    // when a run begins: below the usual backlogs
+	minRetry    = 10 * time.Millisecond  // before a lost connection is made again, doubling
+	maxRetry    = time.Second            //
+	backlogTime = time.Second            // for what is overdue when an open loop ends
+	farewell    = time.Second            // for a server to close after our end of file
+	restless    = 100 * time.Millisecond // the longest sleep without a look whether the run is over
+)
+
+// longAgo is a deadline that wakes whoever waits.
+var longAgo = time.Unix(1, 0)
+
+// A run is a Plan being carried out. Its times are durations since base.
+type run struct {
+	*Plan
+	base    time.Time
+	began   time.Duration // the first request is due
+	from    time.Duration // requests are counted from here
+	until   time.Duration // and no more are due from here; 0 is never
+	tickets chan ticket   // of an open loop
+	lanes   []*lane
+	shards  []*shard
+	ledger  ledger
+
+	taken   atomic.Uint64 // requests
+	counted atomic.Uint64 // of these
+	working sync.WaitGroup
+	idle    chan struct{} // closed when all lanes have ended
+
+	waiting context.Context // ends when replies are not waited for any more
+	cut     context.CancelFunc
+	sending context.Context // ends, with it or before, when no more requests are to be sent
+	end     context.CancelFunc
+
+	interrupted time.Duration // when, 0 if it was not
+	unsent      uint64        // requests that were due when an open loop ended; written by pace
+	usedBefore  usage         // what this process had used when counting began
+	bytesBefore traffic       // and what had gone over the wire
+}
+
+// A ticket allows one request to be sent.
+type ticket struct {
+	n       uint64        // its number, from 1
+	due     time.Duration // when
+	counted bool
+}
+
+func newRun(p *Plan) *run {
+	plan := *p
+	plan.Connections = cmp.Or(p.Connections, 1)
+	plan.InFlight = cmp.Or(p.InFlight, 1)
+	plan.Timeout = cmp.Or(p.Timeout, 10*time.Second)
+	if plan.Framing == nil {
+		plan.Framing = parley.Lines
+	}
+	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), ledger: newLedger()}
+	r.waiting, r.cut = context.WithCancel(context.Background())
+	r.sending, r.end = context.WithCancel(r.waiting)
+	for range min(plan.Connections, runtime.GOMAXPROCS(0)) {
+		r.shards = append(r.shards, newShard())
+	}
+	for i := range plan.Connections {
+		r.lanes = append(r.lanes, newLane(r, i))
+	}
+	return r
+}
+
+// now is the time since base. It reads only the monotonic clock.
+func (r *run) now() time.Duration { return time.Since(r.base) }
+
+// connectAll makes the connections, and fails if none can be made. With a connection
+// for each request it only sees whether one can.
+func (r *run) connectAll(ctx context.Context) error {
+	if r.ConnectEach {
+		conn, _, err := r.Dial(ctx)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	errs := make([]error, len(r.lanes))
+	places := make(chan struct{}, dialsAtOnce)
+	var dialling sync.WaitGroup
+	for i, l := range r.lanes {
+		places <- struct{}{}
+		dialling.Go(func() {
+			if errs[i] = l.connect(ctx); errs[i] != nil {
+				l.failed(errs[i])
+			}
+			<-places
+		})
+	}
+	dialling.Wait()
+	if ctx.Err() == nil && slices.Contains(errs, nil) {
+		return nil
+	}
+	for _, l := range r.lanes {
+		l.hangUp()
+	}
+	return cmp.Or(context.Cause(ctx), errs[0])
+}
+
+// start begins to send.
+func (r *run) start() {
+	r.began = r.now()
+	r.from = r.began + r.Warmup
+	if r.Duration > 0 {
+		r.until = r.from + r.Duration
+	}
+	if r.Warmup == 0 {
+		r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
+	}
+	if r.Rate > 0 {
+		r.tickets = make(chan ticket)
+		r.working.Go(r.pace)
+	}
+	for _, l := range r.lanes {
+		r.working.Go(l.work)
+	}
+	go func() {
+		defer close(r.idle)
+		r.working.Wait()
+	}()
+}
+
+// interrupt ends the run without waiting for replies.
+func (r *run) interrupt() {
+	r.cut()
+	for _, l := range r.lanes {
+		l.interrupt()
+	}
+}
+
+// take allows a closed loop its next request.
+func (r *run) take(now time.Duration) (ticket, bool) {
+	t := ticket{due: now, counted: now >= r.from}
+	if r.until > 0 && now >= r.until || r.sending.Err() != nil {
+		return t, false
+	}
+	return r.number(t)
+}
+
+// number gives the request its number, unless there have been enough.
+func (r *run) number(t ticket) (ticket, bool) {
+	if t.counted && r.Requests > 0 && r.counted.Add(1) > r.Requests {
+		return t, false
+	}
+	t.n = r.taken.Add(1)
+	return t, true
+}
+
+// pace hands out the tickets of an open loop, each when it is due: to whichever lane
+// has room, or as soon as one has.
+func (r *run) pace() {
+	defer close(r.tickets)
+	sleep, done := r.sleeper()
+	defer done()
+	for i := uint64(0); ; i++ {
+		t, ok := r.ticket(i)
+		if !ok {
+			return
+		}
+		for wait := t.due - r.now(); wait > 0 && r.sending.Err() == nil; wait = t.due - r.now() {
+			sleep(min(wait, restless))
+		}
+		select {
+		case r.tickets <- t:
+		case <-r.sending.Done():
+			r.leave(t, i)
+			return
+		}
+	}
+}
+
+// ticket is the i-th of an open loop.
+func (r *run) ticket(i uint64) (ticket, bool) {
+	due := r.began + time.Duration(float64(i)/r.Rate*float64(time.Second))
+	if r.until > 0 && due >= r.until {
+		return ticket{}, false
+	}
+	return r.number(ticket{due: due, counted: due >= r.from})
+}
+
+// leave counts the tickets from the i-th on that nobody had room for.
+func (r *run) leave(t ticket, i uint64) {
+	for ok := true; ok && t.due <= r.now(); t, ok = r.ticket(i) {
+		if t.counted {
+			r.unsent++
+		}
+		i++
+	}
+}
+
+// sleeper is how pace sleeps.
+func (r *run) sleeper() (sleep func(time.Duration), done func()) {
+	if r.sleep != nil {
+		return r.sleep, func() {}
+	}
+	return preciseSleep()
+}
+
+// watch tells of each second, until all lanes have ended.
+func (r *run) watch(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	late := time.NewTicker(max(r.Timeout/8, time.Millisecond))
+	defer late.Stop()
+	var counting, end <-chan time.Time
+	if r.Warmup > 0 {
+		counting = time.After(r.from - r.now())
+	}
+	if r.until > 0 {
+		end = time.After(r.until - r.now() + r.patience())
+	}
+	interrupted := ctx.Done()
+	last := r.now()
+	tell := func() {
+		now := r.now()
+		r.collect(last, now)
+		last = now
+	}
+	for {
+		select {
+		case <-second.C:
+			tell()
+		case <-late.C:
+			r.giveUp()
+		case <-counting:
+			r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
+			tell()
+			second.Reset(time.Second)
+		case <-end:
+			r.end()
+		case <-interrupted:
+			interrupted = nil
+			r.interrupted = r.now()
+			r.interrupt()
+		case <-r.idle:
+			tell()
+			return
+		}
+	}
+}
+
+// patience is how long what is overdue when an open loop ends may still be sent.
+func (r *run) patience() time.Duration {
+	if r.Rate > 0 {
+		return backlogTime
+	}
+	return 0
+}
+
+// giveUp gives up the connections whose replies have taken too long.
+func (r *run) giveUp() {
+	now := r.now()
+	for _, l := range r.lanes {
+		if l.overdue(now) {
+			l.interrupt()
+		}
+	}
+}

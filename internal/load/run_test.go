@@ -1,0 +1,419 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
+)
+
+// A stand is a service in memory, for a bubble of made-up time.
+type stand struct {
+	serve  func(conn *parleytest.Conn)
+	dials  atomic.Int64
+	refuse func(dial int64) error // nil to accept all
+	closed sync.WaitGroup
+}
+
+// answering is a stand with a parley server.
+func answering(handler parley.HandlerFunc) *stand {
+	srv := &parley.Server{Handler: handler}
+	return &stand{serve: func(conn *parleytest.Conn) { srv.ServeConn(conn) }}
+}
+
+// speaking is a stand that has a talk for each line.
+func speaking(answer func(line string, conn *parleytest.Conn) (more bool)) *stand {
+	return &stand{serve: func(conn *parleytest.Conn) {
+		defer conn.Close()
+		in := bufio.NewScanner(conn)
+		for in.Scan() {
+			if !answer(in.Text(), conn) {
+				return
+			}
+		}
+	}}
+}
+
+func (s *stand) dial(context.Context) (net.Conn, Steps, error) {
+	if n := s.dials.Add(1); s.refuse != nil {
+		if err := s.refuse(n); err != nil {
+			return nil, Steps{}, err
+		}
+	}
+	client, server := parleytest.ConnPair()
+	s.closed.Go(func() { s.serve(server) })
+	return client, Steps{Address: "memory", Lookup: time.Millisecond, Connect: 2 * time.Millisecond}, nil
+}
+
+// run runs the plan against the stand. Time is that of the bubble.
+func (s *stand) run(t *testing.T, ctx context.Context, plan Plan) *Result {
+	t.Helper()
+	plan.Dial, plan.sleep = s.dial, time.Sleep
+	if plan.Messages == nil {
+		plan.Messages = ParseMessages([]byte("{n}"))
+		plan.Expect, _ = ParseExpectation("contains")
+	}
+	result, err := plan.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.closed.Wait()
+	return result
+}
+
+func echo(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil }
+
+// within reports whether got is want, give or take.
+func within(got, want, give time.Duration) bool { return got >= want-give && got <= want+give }
+
+// A service that stalls for a second in every ten: a tenth of the requests that are due
+// fall into a stall, each waits for what is left of it, and so a hundredth of all waits for
+// 0.9 s or longer. The open loop shows that. The closed loop, and the service time, do not:
+// while the service stalls they do not ask.
+func TestOpenLoopShowsAStallAndClosedLoopHidesIt(t *testing.T) {
+	const rate = 200
+	stalling := func(usual time.Duration) *stand {
+		start := time.Now()
+		return answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+			if at := time.Since(start) % (10 * time.Second); at >= 9*time.Second {
+				time.Sleep(10*time.Second - at)
+			}
+			time.Sleep(usual)
+			return echo(dst, req)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		open := stalling(0).run(t, t.Context(), Plan{Rate: rate, Connections: 10, Duration: 60 * time.Second})
+		if open.Requests != 60*rate || open.Replies != open.Requests || open.Unsent != 0 {
+			t.Errorf("open loop: %d requests, %d replies, %d unsent; want %d, as many, 0", open.Requests, open.Replies, open.Unsent, 60*rate)
+		}
+		const give = 10 * time.Millisecond // the requests are 5 ms apart, and the last of a stall wait for those before
+		for percent, want := range map[float64]time.Duration{
+			85: 0, 95: 500 * time.Millisecond, 99: 900 * time.Millisecond, 99.9: 990 * time.Millisecond,
+		} {
+			if got := open.Response.Quantile(percent); !within(got, want, give) {
+				t.Errorf("open loop: p%v of the response time is %v, want %v", percent, got, want)
+			}
+		}
+		if got := open.Service.Quantile(99); got > give {
+			t.Errorf("open loop: p99 of the service time is %v; it should not know of requests that waited to be sent", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		closed := stalling(time.Millisecond).run(t, t.Context(), Plan{Connections: 10, Duration: 60 * time.Second})
+		if got := closed.Service.Quantile(99); got > 2*time.Millisecond {
+			t.Errorf("closed loop: p99 is %v; it should hide the stall, which is why there is an open one", got)
+		}
+		if got := closed.Service.Max(); !within(got, time.Second, 10*time.Millisecond) {
+			t.Errorf("closed loop: the longest took %v, want 1s", got)
+		}
+	})
+}
+
+// With several in flight on a connection an open loop does not wait for replies either.
+func TestOpenLoopSendsWhenDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+			time.Sleep(20 * time.Millisecond)
+			return echo(dst, req)
+		})
+		r := s.run(t, t.Context(), Plan{Rate: 100, Connections: 1, InFlight: 50, Duration: time.Second})
+		// One after the other takes 20 ms each, one is due every 10: the i-th waits 10 i.
+		if r.Requests != 100 || r.Unsent != 0 || r.Late != 0 {
+			t.Errorf("%d requests, %d unsent, %d late; want 100, 0, 0", r.Requests, r.Unsent, r.Late)
+		}
+		if got := r.Response.Max(); !within(got, 1010*time.Millisecond, 5*time.Millisecond) {
+			t.Errorf("the last took %v from when it was due, want 1.01s", got)
+		}
+		if got := r.Lag.Max(); got > time.Millisecond {
+			t.Errorf("the generator says it was late by %v, want not at all: it had to wait for room", got)
+		}
+	})
+}
+
+func TestEveryReplyIsJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := speaking(func(line string, conn *parleytest.Conn) bool {
+			reply := "re " + line + "\n"
+			switch {
+			case strings.HasSuffix(line, "2"):
+				reply = "something else\n"
+			case strings.HasSuffix(line, "4"):
+				reply += "and more\n"
+			case strings.HasSuffix(line, "6"):
+				time.Sleep(1500 * time.Millisecond)
+			case strings.HasSuffix(line, "8"):
+				return false
+			case strings.HasSuffix(line, "9"):
+				time.Sleep(10 * time.Second)
+			}
+			io.WriteString(conn, reply)
+			return true
+		})
+		r := s.run(t, t.Context(), Plan{Connections: 1, Requests: 100, Timeout: time.Second})
+		if r.Requests != 100 || r.Replies != 60 || r.Mismatched != 10 || r.Extra != 10 || r.Late != 10 || r.Missing != 20 {
+			t.Errorf("%d requests, %d replies, %d mismatched, %d extra, %d late, %d missing; want 100, 60, 10, 10, 10, 20",
+				r.Requests, r.Replies, r.Mismatched, r.Extra, r.Late, r.Missing)
+		}
+		if r.Errors[Closed] != 10 || r.Errors[ReplyTimeout] != 10 || len(r.Errors) != 2 {
+			t.Errorf("errors %v, want closed 10, reply_timeout 10", r.Errors)
+		}
+		if n := r.Service.Count(); n != 60 {
+			t.Errorf("%d times are in the figures, want those of the 60 good replies", n)
+		}
+		if got := r.Service.Max(); got > time.Second {
+			t.Errorf("the longest time in the figures is %v, over the limit", got)
+		}
+		if r.Connects < 20 {
+			t.Errorf("%d connections, want a new one for each that was lost", r.Connects)
+		}
+	})
+}
+
+// What comes after the last reply is extra too.
+func TestExtraAfterTheLastReply(t *testing.T) {
+	for _, plan := range []Plan{{Requests: 10}, {Requests: 10, Rate: 100}, {Requests: 10, InFlight: 5}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := speaking(func(line string, conn *parleytest.Conn) bool {
+				io.WriteString(conn, line+"\n")
+				if line == "10" {
+					time.Sleep(100 * time.Millisecond)
+					io.WriteString(conn, "one more\n")
+				}
+				return true
+			})
+			if r := s.run(t, t.Context(), plan); r.Replies != 10 || r.Extra != 1 || r.Elapsed > 99*time.Millisecond {
+				t.Errorf("%+v: %d replies, %d extra, in %v; want 10, 1, at once", plan, r.Replies, r.Extra, r.Elapsed)
+			}
+		})
+	}
+}
+
+// Requests that were due and could not be sent are not forgotten.
+func TestUnsentRequestsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+			time.Sleep(100 * time.Millisecond)
+			return echo(dst, req)
+		})
+		r := s.run(t, t.Context(), Plan{Rate: 100, Connections: 1, Warmup: time.Second, Duration: 5 * time.Second})
+		if r.Unsent == 0 || r.Requests+r.Unsent < 490 || r.Requests+r.Unsent > 600 {
+			t.Errorf("%d requests and %d unsent, want most of 500 unsent", r.Requests, r.Unsent)
+		}
+		// Ten a second go through; the ones that were due in the warm-up come first.
+		if r.Requests > 20 {
+			t.Errorf("%d requests counted, want few: those of the warm-up are still in the way", r.Requests)
+		}
+	})
+}
+
+func TestRunsOfANumberOfRequests(t *testing.T) {
+	for _, plan := range []Plan{
+		{Connections: 1}, {Connections: 7}, {Connections: 7, InFlight: 3}, {Connections: 2, Rate: 1000},
+		{Connections: 3, InFlight: 4, Rate: 1000}, {Connections: 3, ConnectEach: true}, {Connections: 3, ConnectEach: true, Rate: 500},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var served atomic.Int64
+			s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+				served.Add(1)
+				return echo(dst, req)
+			})
+			plan.Requests = 100
+			r := s.run(t, t.Context(), plan)
+			if served.Load() != 100 || r.Replies != 100 || r.Failed() || r.Unsent != 0 || len(r.Errors) != 0 {
+				t.Errorf("%+v: the service saw %d requests; %+v", plan, served.Load(), r)
+			}
+			if wire := uint64(9*2 + 90*3 + 4); r.BytesSent != wire || r.BytesReceived != wire {
+				t.Errorf("%d bytes sent, %d received; want %d each", r.BytesSent, r.BytesReceived, wire)
+			}
+			connections := uint64(plan.Connections)
+			if plan.ConnectEach {
+				connections = 100
+			}
+			if r.Connects != connections || r.Connect.Count() != int64(connections) || r.Connect.Quantile(50).Round(10*time.Microsecond) != 2*time.Millisecond {
+				t.Errorf("%d connections, %d times of them, p50 %v; want %d of 2ms", r.Connects, r.Connect.Count(), r.Connect.Quantile(50), connections)
+			}
+			if (r.FirstReply.Count() == 100) != plan.ConnectEach {
+				t.Errorf("connect each %v, %d times of first replies", plan.ConnectEach, r.FirstReply.Count())
+			}
+		})
+	}
+}
+
+func TestWarmupIsNotCounted(t *testing.T) {
+	for _, rate := range []float64{0, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+				if time.Since(start) < 2*time.Second {
+					time.Sleep(100 * time.Millisecond) // slow at first
+				}
+				time.Sleep(10 * time.Millisecond)
+				return echo(dst, req)
+			})
+			var told []Second
+			r := s.run(t, t.Context(), Plan{Connections: 20, Rate: rate, Warmup: 3 * time.Second, Duration: 5 * time.Second,
+				Watch: func(s Second) { told = append(told, s) }})
+			if got := r.Service.Max(); got > 11*time.Millisecond {
+				t.Errorf("rate %v: the longest took %v, but the slow ones were in the warm-up", rate, got)
+			}
+			if r.Elapsed != 5*time.Second || len(r.Seconds) < 5 || len(r.Seconds) > 6 {
+				t.Errorf("rate %v: counted for %v in %d seconds, want 5s", rate, r.Elapsed, len(r.Seconds))
+			}
+			warm := 0
+			for _, s := range told {
+				if s.At <= 0 {
+					warm++
+				}
+			}
+			if warm < 3 {
+				t.Errorf("rate %v: %d seconds of the warm-up were told, want 3", rate, warm)
+			}
+			if rate > 0 && r.Requests != 500 {
+				t.Errorf("%d requests counted, want 500", r.Requests)
+			}
+		})
+	}
+}
+
+func TestAnInterruptReportsWhatWasMeasured(t *testing.T) {
+	for _, plan := range []Plan{{Connections: 3}, {Connections: 3, Rate: 100}, {Connections: 3, InFlight: 4}, {Connections: 3, ConnectEach: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+				time.Sleep(30 * time.Millisecond)
+				return echo(dst, req)
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+			defer cancel()
+			plan.Duration = time.Hour
+			r := s.run(t, ctx, plan)
+			if !r.Interrupted || r.Failed() || len(r.Errors) != 0 || r.Replies < 200 || r.Elapsed != 2500*time.Millisecond {
+				t.Errorf("%+v: got %+v, want good replies of 2.5s", plan, r)
+			}
+		})
+	}
+}
+
+func TestALostConnectionIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := speaking(func(line string, conn *parleytest.Conn) bool {
+			io.WriteString(conn, line+"\n")
+			return !strings.HasSuffix(line, "0") // closes after every tenth
+		})
+		s.refuse = func(dial int64) error {
+			if dial%2 == 0 {
+				return &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+			}
+			return nil
+		}
+		r := s.run(t, t.Context(), Plan{Connections: 1, Requests: 100})
+		if r.Requests != 100 || r.Replies+r.Missing != 100 || r.Missing != 9 {
+			t.Errorf("%d requests, %d replies, %d missing; want 100, 91, 9", r.Requests, r.Replies, r.Missing)
+		}
+		if r.Errors[Refused] == 0 || r.Errors[Closed]+r.Errors[Reset] != 9 {
+			t.Errorf("errors %v, want some refused and 9 closed or, if the request was already on its way, reset", r.Errors)
+		}
+	})
+}
+
+func TestNoConnectionAtAllIsAnError(t *testing.T) {
+	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, ConnectEach: true}} {
+		plan.Dial = func(context.Context) (net.Conn, Steps, error) {
+			return nil, Steps{}, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		if _, err := plan.Run(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%+v: err = %v, want connection refused", plan, err)
+		}
+	}
+}
+
+// The connection of a closed loop over a real socket: large requests do not fit into
+// its buffers, and the ends are told apart.
+func TestLockstepOverSockets(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &parley.Server{Handler: parley.HandlerFunc(echo), MaxRequest: 8 << 20}
+	parleytest.Serve(t, srv, l)
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	c := parley.NewClient(inLockstep(conn), nil)
+	for _, size := range []int{1, 100, 64 << 10, 8 << 20, 5} {
+		request := bytes.Repeat([]byte("x"), size)
+		if err := c.Send(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := c.Receive(t.Context()); !bytes.Equal(reply, request) || err != nil {
+			t.Errorf("%d bytes: got %d bytes back, %v", size, len(reply), err)
+		}
+	}
+	srv.Close()
+	if err := c.Send(t.Context(), []byte("x")); err == nil {
+		_, err = c.Receive(t.Context())
+		if kind := KindOf(err); kind != Closed && kind != Reset {
+			t.Errorf("after the server's end: %v, of kind %q", err, kind)
+		}
+	}
+}
+
+// Over sockets, with both engines' reading and writing, thousands of requests come back
+// right whatever the mode.
+func TestRunsOverSockets(t *testing.T) {
+	addr := parleytest.Start(t, &parley.Server{Handler: parley.HandlerFunc(echo), Engine: parley.LoopsIfPossible})
+	host, port, _ := net.SplitHostPort(addr)
+	dialer := Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second}
+	contains, _ := ParseExpectation("exact")
+	for _, plan := range []Plan{
+		{Connections: 8}, {Connections: 8, InFlight: 16}, {Connections: 8, Rate: 20000}, {Connections: 8, InFlight: 8, Rate: 50000},
+		{Connections: 8, ConnectEach: true},
+	} {
+		plan.Dial, plan.Messages, plan.Expect, plan.Requests = dialer.Dial, ParseMessages([]byte("{n}/{conn}")), contains, 2000
+		r, err := plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Replies != 2000 || r.Failed() || len(r.Errors) > 0 {
+			t.Errorf("%d connections, %d in flight, rate %v: %d replies, %d mismatched, %d missing, %d late, %d extra, errors %v",
+				plan.Connections, plan.InFlight, plan.Rate, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Errors)
+		}
+	}
+}
+
+// Sleeping may be late on a busy machine, but is never early.
+func TestSleepIsNeverEarly(t *testing.T) {
+	sleep, done := preciseSleep()
+	defer done()
+	for _, d := range []time.Duration{time.Nanosecond, 50 * time.Microsecond, 3 * time.Millisecond} {
+		start := time.Now()
+		sleep(d)
+		if took := time.Since(start); took < d {
+			t.Errorf("a sleep of %v took %v", d, took)
+		}
+	}
+}
+
+func ExampleSecond_Line() {
+	fmt.Println(Second{At: 4 * time.Second, Length: time.Second, Replies: 12345, P50: 81200, P99: 1320 * time.Microsecond}.Line())
+	fmt.Println(Second{At: 0, Length: time.Second, Replies: 10, Bad: 1, P50: time.Second, P99: 2 * time.Second}.Line())
+	// Output:
+	// 4s: 12,345 replies/s, p50 81.2 µs, p99 1.32 ms, 0 errors
+	// warm-up: 10 replies/s, p50 1.00 s, p99 2.00 s, 1 error
+}

@@ -130,6 +130,44 @@ func TestSendAndReceiveAtTheSameTime(t *testing.T) {
 }
 
 // No wrong reply is ever handed out: after a Do that was cut off, none is.
+func TestSeveralRequestsInOneSend(t *testing.T) {
+	c, err := parley.Dial(t.Context(), parleytest.Start(t, &parley.Server{Handler: echo}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, ok, err := c.TryReceive(); ok || err != nil {
+		t.Errorf("before anything was sent: %v, %v; want no message and no error", ok, err)
+	}
+	if err := c.Send(t.Context(), []byte("one"), []byte("t\nwo"), []byte("three")); err == nil {
+		t.Error("a request that cannot be framed was sent with others")
+	}
+	if err := c.Send(t.Context(), []byte("one"), []byte("two"), []byte("three")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for len(got) < 3 {
+		reply, err := c.Receive(t.Context())
+		for ok := true; ok && err == nil; reply, ok, err = c.TryReceive() {
+			got = append(got, string(reply))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := strings.Join(got, " "); all != "one two three" {
+		t.Errorf("the replies are %q; nothing of the first try may have been sent", all)
+	}
+	// The end is told only once it has been read.
+	c.CloseWrite()
+	if _, err := c.Receive(t.Context()); err != io.EOF {
+		t.Errorf("Receive = %v, want EOF", err)
+	}
+	if _, ok, err := c.TryReceive(); ok || err != io.EOF {
+		t.Errorf("TryReceive = %v, %v; want EOF", ok, err)
+	}
+}
+
 func TestDoThatWasCutOffLeavesTheClientOutOfStep(t *testing.T) {
 	noLeaks(t)
 	client, server := scripted(t, nil)

@@ -63,7 +63,7 @@ func (c *Comparison) Ratios() []Ratio {
 		return func(r *Result) float64 { return float64(r.Response.Quantile(percent)) }
 	}
 	return []Ratio{
-		c.ratio("replies/s", grouped, (*Result).Rate, func(a, b float64) float64 { return a / b }),
+		c.ratio("replies/s", grouped, func(r *Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
 		c.ratio("p50", duration, quantile(50), func(a, b float64) float64 { return b / a }),
 		c.ratio("p99", duration, quantile(99), func(a, b float64) float64 { return b / a }),
 	}

@@ -45,7 +45,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}{
 		r.Target, r.Began.UTC(), max(1, r.Plan.Connections), max(1, r.Plan.InFlight), r.Plan.Rate, r.Plan.Expect.Judges(), r.Interrupted,
 		r.Requests, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, r.Connects,
-		rounded(r.Elapsed.Seconds()), rounded(r.Rate()), r.BytesSent, r.BytesReceived, rounded(r.CPU),
+		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
 		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.FirstReply),
 	})

@@ -150,7 +150,11 @@ func (l *lane) lost(err error) {
 	if l.waiting.Err() != nil {
 		return // nobody waited for them
 	}
+	now := l.now()
 	l.shard.count(func(t *tally) {
+		if unanswered > 0 {
+			t.last = max(t.last, now)
+		}
 		t.errors[KindOf(err)]++
 		t.requests += unanswered
 		t.missing += unanswered
@@ -371,22 +375,27 @@ func (l *lane) judge(reply []byte, now time.Duration) {
 		}
 		return
 	}
-	if f.counted {
-		l.settle(f, l.Expect.Holds(f.body, reply), now)
-	}
+	l.settle(f, l.Expect.Holds(f.body, reply), now)
 	l.land()
 }
 
+// settle counts the reply of a flight.
 func (l *lane) settle(f *flight, held bool, now time.Duration) {
 	service := now - f.sent
-	s := l.shard
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tally
+	late := service > l.Timeout
+	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	t := l.shard.tally
+	if held && !late && now >= l.from && (l.until == 0 || now <= l.until) {
+		t.within++
+	}
+	if !f.counted {
+		return
+	}
 	t.requests++
 	t.last = max(t.last, now)
 	switch {
-	case service > l.Timeout:
+	case late:
 		t.late++
 	case !held:
 		t.mismatched++

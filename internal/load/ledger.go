@@ -20,13 +20,14 @@ func newHistogram() *hdrhistogram.Histogram {
 type tally struct {
 	requests   uint64 // whose fate is known
 	replies    uint64 // as expected and in time: those of the latencies
+	within     uint64 // replies that came in the counted time, to whichever requests
 	mismatched uint64
 	missing    uint64
 	late       uint64
 	extra      uint64
 	connects   uint64
 	errors     map[Kind]uint64
-	last       time.Duration // when the last reply came
+	last       time.Duration // when the fate of the last request was known
 
 	service  *hdrhistogram.Histogram // from the sending of a request to its reply
 	response *hdrhistogram.Histogram // from when it was due
@@ -60,6 +61,7 @@ func (t *tally) bad() uint64 {
 func (t *tally) add(other *tally) {
 	t.requests += other.requests
 	t.replies += other.replies
+	t.within += other.within
 	t.mismatched += other.mismatched
 	t.missing += other.missing
 	t.late += other.late
@@ -182,14 +184,15 @@ func (r *run) done(now time.Duration) float64 {
 
 // A Result is what a run measured. Requests of the warm-up are in none of its numbers.
 type Result struct {
-	Requests   uint64 // sent, and their fate is known
-	Replies    uint64 // as expected and in time: only these are in the latencies
-	Mismatched uint64 // were other than expected
-	Missing    uint64 // never came
-	Late       uint64 // came after Timeout
-	Extra      uint64 // came with no request open
-	Unsent     uint64 // requests of an open loop that were due and could not be sent in time
-	Connects   uint64 // connections made, those before the warm-up included
+	Requests   uint64  // sent, and their fate is known
+	Replies    uint64  // as expected and in time: only these are in the latencies
+	Mismatched uint64  // were other than expected
+	Missing    uint64  // never came
+	Late       uint64  // came after Timeout
+	Extra      uint64  // came with no request open
+	Rate       float64 // replies a second, of those that came while it was counted
+	Unsent     uint64  // requests of an open loop that were due and could not be sent in time
+	Connects   uint64  // connections made, those before the warm-up included
 	Errors     map[Kind]uint64
 
 	Began         time.Time     // when counting did
@@ -219,6 +222,9 @@ func (r *run) result() *Result {
 		Connect: Times{t.connect}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
 		Seconds: r.ledger.seconds,
 		CPU:     usageNow().share(r.usedBefore),
+	}
+	if res.Elapsed > 0 {
+		res.Rate = float64(t.within) / res.Elapsed.Seconds()
 	}
 	if r.Rate == 0 {
 		res.Response = res.Service // a request is due when it is sent

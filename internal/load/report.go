@@ -23,14 +23,6 @@ type Report struct {
 // Failed reports whether replies were not what or when they should have been.
 func (r *Result) Failed() bool { return r.Mismatched+r.Missing+r.Late+r.Extra > 0 }
 
-// Rate is the replies a second.
-func (r *Result) Rate() float64 {
-	if r.Elapsed <= 0 {
-		return 0
-	}
-	return float64(r.Replies) / r.Elapsed.Seconds()
-}
-
 // Title says what was done, in one line.
 func (r *Report) Title() string {
 	p := &r.Plan
@@ -93,7 +85,7 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	if !r.Plan.Expect.Judges() {
 		expected = "not judged"
 	}
-	row("replies", r.Replies, grouped(r.Rate())+"/s, "+expected)
+	row("replies", r.Replies, grouped(r.Rate)+"/s, "+expected)
 	for _, c := range r.faults() {
 		if c.n > 0 {
 			row(c.name, c.n, c.about)
@@ -227,7 +219,7 @@ func writeBars(b *strings.Builder, h *hdrhistogram.Histogram) {
 		if bar == "" && counts[i] > 0 {
 			bar = "▏"
 		}
-		fmt.Fprintf(b, "  up to %8s %8.3f %%  %s\n", Short(time.Duration(edges[i])), 100*share, bar)
+		b.WriteString(strings.TrimRight(fmt.Sprintf("  up to %8s %8.3f %%  %s", Short(time.Duration(edges[i])), 100*share, bar), " ") + "\n")
 	}
 }
 

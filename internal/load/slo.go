@@ -83,7 +83,7 @@ func (s SLO) Search(ctx context.Context, plan Plan, told func(Step)) (found Foun
 	if err != nil {
 		return Found{}, err
 	}
-	low, high := 0.0, first.Result.Rate()*(1+searchPrecision)
+	low, high := 0.0, first.Result.Rate*(1+searchPrecision)
 	for ctx.Err() == nil && high > searchFloor {
 		if high-low > searchPrecision*high {
 			step, err := try((low + high) / 2)
@@ -120,7 +120,7 @@ func (s SLO) Search(ctx context.Context, plan Plan, told func(Step)) (found Foun
 // Describe tells of a step in a line.
 func (s SLO) Describe(step Step) string {
 	if step.Rate == 0 {
-		return fmt.Sprintf("closed loop: %s replies/s, the most there is to find", grouped(step.Result.Rate()))
+		return fmt.Sprintf("closed loop: %s replies/s, the most there is to find", grouped(step.Result.Rate))
 	}
 	verdict := "held"
 	if !step.Held {

@@ -35,7 +35,7 @@ type Dialer struct {
 // Steps are what it took to connect.
 type Steps struct {
 	Address string        // the one that answered, else the first that was tried; host:port or unix:PATH
-	Lookup  time.Duration // finding the name's addresses
+	Lookup  time.Duration // finding the name's addresses; 0 for an address
 	Connect time.Duration // connecting to Address alone
 }
 
@@ -61,6 +61,9 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, Steps, error) {
 func (d *Dialer) Addresses(ctx context.Context) ([]string, time.Duration, error) {
 	if d.Network == "unix" {
 		return []string{d.Path}, 0, nil
+	}
+	if ip, err := netip.ParseAddr(d.Host); err == nil && (d.Family == "" || (d.Family == "4") == ip.Unmap().Is4()) {
+		return []string{net.JoinHostPort(ip.Unmap().String(), d.Port)}, 0, nil
 	}
 	ctx, cancel := d.limit(ctx)
 	defer cancel()

@@ -65,8 +65,9 @@ func TestBadExpectationsAreToldInOneLine(t *testing.T) {
 
 func TestJudgingDoesNotAllocate(t *testing.T) {
 	request, reply := []byte("hi"), []byte("Request #1 - hi ...")
-	re, _ := ParseExpectation(`#\d+ - hi`)
-	for _, e := range []Expectation{{}, {kind: containsRequest}, {kind: isRequest}, re, ExpectText("hi")} {
+	// Patterns are left out: package regexp pools its machines, and under -race a pool
+	// drops some of what it is given.
+	for _, e := range []Expectation{{}, {kind: containsRequest}, {kind: isRequest}, ExpectText("hi")} {
 		if n := testing.AllocsPerRun(100, func() { e.Holds(request, reply) }); n >= 1 {
 			t.Errorf("%v: %v allocations", e, n)
 		}

@@ -146,7 +146,9 @@ func (c *check) run(ctx context.Context) error {
 	case c.opt.count > 0:
 		load.Repeat(ctx, c.opt.count, c.opt.interval, func() { c.tell(c.probe.Run(ctx)) })
 	case c.opt.wait > 0:
-		c.tell(c.await(ctx))
+		if found := c.await(ctx); ctx.Err() == nil {
+			c.tell(found)
+		}
 	default:
 		c.tell(c.probe.Run(ctx))
 	}

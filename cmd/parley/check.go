@@ -184,7 +184,7 @@ func (c *check) await(ctx context.Context) (found []load.Finding) {
 		if i < 0 {
 			return true
 		}
-		if f := &found[i]; f.Kind != said {
+		if f := &found[i]; f.Kind != said && !c.opt.quiet {
 			said = f.Kind
 			fmt.Fprintf(c.notes, "parley: waiting: %s\n", console.AppendEscaped(nil, []byte(c.why(f))))
 		}

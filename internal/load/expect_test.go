@@ -33,6 +33,7 @@ func TestExpectationsJudge(t *testing.T) {
 		{parse(`\xff`), "a match of `\\xff`", "", "\u00ff", true},
 		{ExpectText("any"), `the text "any"`, "", "any", true},
 		{ExpectText("any"), `the text "any"`, "any", "anything", false},
+		{ExpectText("any"), `the text "any"`, "", "Any", false},
 		{ExpectText(""), `the text ""`, "a", "", true},
 		{ExpectText(""), `the text ""`, "a", "a", false},
 	} {

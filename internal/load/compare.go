@@ -101,7 +101,7 @@ func (c *Comparison) Failed() bool {
 // WriteText writes the ratios for a person.
 func (c *Comparison) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "A is %s, B is %s; %s in turn\n\n", c.Targets[0], c.Targets[1], counted(uint64(len(c.Rounds)), "round"))
+	fmt.Fprintf(&b, "A is %s, B is %s; %s in turn\n\n", c.Targets[0], c.Targets[1], plural(uint64(len(c.Rounds)), "round"))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "median\tA\tB\tB is worse by\tleast\tmost\t")
 	for _, r := range c.Ratios() {

@@ -22,7 +22,7 @@ func (s Second) figures() string {
 	if s.Length > 0 {
 		rate = float64(s.Replies) / s.Length.Seconds()
 	}
-	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(rate), Short(s.P50), Short(s.P99), counted(s.Bad, "error"))
+	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(rate), Short(s.P50), Short(s.P99), plural(s.Bad, "error"))
 }
 
 const progressWidth = 20

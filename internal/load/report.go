@@ -30,7 +30,7 @@ func (r *Report) Title() string {
 	if p.Rate > 0 {
 		parts[0] = fmt.Sprintf("open loop at %s requests/s", grouped(p.Rate))
 	}
-	parts = append(parts, counted(uint64(max(1, p.Connections)), "connection"))
+	parts = append(parts, plural(uint64(max(1, p.Connections)), "connection"))
 	if p.ConnectEach {
 		parts[1] += " at a time, one for each request"
 	} else if p.InFlight > 1 {
@@ -262,7 +262,7 @@ func grouped(v float64) string {
 	return text
 }
 
-func counted(n uint64, noun string) string {
+func plural(n uint64, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}

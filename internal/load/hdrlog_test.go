@@ -1,4 +1,4 @@
-package load_test
+package load
 
 import (
 	"bytes"
@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/parley-tcp/parley/internal/load"
 )
 
-// times are a histogram as a run keeps it.
-func times(t *testing.T, list ...time.Duration) *hdrhistogram.Histogram {
+// histogramOf is times as a run keeps it.
+func histogramOf(t *testing.T, list ...time.Duration) *hdrhistogram.Histogram {
 	t.Helper()
 	h := hdrhistogram.New(1, int64(10*time.Minute), 3)
 	for _, d := range list {
@@ -27,11 +25,11 @@ func times(t *testing.T, list ...time.Duration) *hdrhistogram.Histogram {
 
 func TestHDRLogIsReadBack(t *testing.T) {
 	var file bytes.Buffer
-	log := load.NewHDRLog(&file)
-	second := times(t, 50*time.Microsecond, 60*time.Microsecond, 70*time.Microsecond, 1500*time.Millisecond, 10*time.Minute)
-	log.Add(load.Second{At: 400 * time.Millisecond, Length: time.Second, Response: times(t, time.Millisecond)})
-	log.Add(load.Second{At: 1400 * time.Millisecond, Length: time.Second, Response: times(t)})
-	log.Add(load.Second{At: 2400 * time.Millisecond, Length: time.Second, Response: second})
+	log := NewHDRLog(&file)
+	second := histogramOf(t, 50*time.Microsecond, 60*time.Microsecond, 70*time.Microsecond, 1500*time.Millisecond, 10*time.Minute)
+	log.Add(Second{At: 400 * time.Millisecond, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
+	log.Add(Second{At: 1400 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
+	log.Add(Second{At: 2400 * time.Millisecond, Length: time.Second, Response: second})
 	if err := log.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +39,8 @@ func TestHDRLogIsReadBack(t *testing.T) {
 		start, end int64 // ms
 		times      *hdrhistogram.Histogram
 	}{
-		{0, 400, times(t, time.Millisecond)},
-		{400, 1400, times(t)},
+		{0, 400, histogramOf(t, time.Millisecond)},
+		{400, 1400, histogramOf(t)},
 		{1400, 2400, second},
 	} {
 		got, err := reader.NextIntervalHistogram()
@@ -69,15 +67,15 @@ func TestHDRLogIsReadBack(t *testing.T) {
 
 func TestHDRLogHasItsHeaderOnceAndNoWarmup(t *testing.T) {
 	var file bytes.Buffer
-	log := load.NewHDRLog(&file)
-	log.Add(load.Second{At: -time.Second, Length: time.Second, Response: times(t, time.Hour/6)})
-	log.Add(load.Second{At: 0, Length: time.Second, Response: times(t, time.Hour/6)})
+	log := NewHDRLog(&file)
+	log.Add(Second{At: -time.Second, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
+	log.Add(Second{At: 0, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
 	if file.Len() > 0 {
 		t.Fatalf("the warm-up wrote %q, want nothing", file.String())
 	}
 	before := time.Now().Add(-1500 * time.Millisecond)
-	log.Add(load.Second{At: 1500 * time.Millisecond, Length: time.Second, Response: times(t, 2500*time.Microsecond)})
-	log.Add(load.Second{At: 2500 * time.Millisecond, Length: time.Second, Response: times(t)})
+	log.Add(Second{At: 1500 * time.Millisecond, Length: time.Second, Response: histogramOf(t, 2500*time.Microsecond)})
+	log.Add(Second{At: 2500 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
 
 	want := []string{
 		`^#\[Histogram log format version 1\.3\]$`,
@@ -108,9 +106,9 @@ func TestHDRLogHasItsHeaderOnceAndNoWarmup(t *testing.T) {
 func TestHDRLogStopsAtTheFirstError(t *testing.T) {
 	for lines := range 5 {
 		full := &fullDisk{room: lines}
-		log := load.NewHDRLog(full)
+		log := NewHDRLog(full)
 		for i := range 3 {
-			log.Add(load.Second{At: time.Duration(i+1) * time.Second, Length: time.Second, Response: times(t, time.Millisecond)})
+			log.Add(Second{At: time.Duration(i+1) * time.Second, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
 		}
 		if log.Err() != errFull || full.writes != lines+1 {
 			t.Errorf("room for %d lines: error %v after %d writes, want %v after %d", lines, log.Err(), full.writes, errFull, lines+1)

@@ -44,7 +44,8 @@ type page struct {
 	Rows           []row
 	Glossary       []string // what the columns are
 	Counts         []count
-	Seconds        []row
+	Parts          []row
+	SecondsAPart   int
 }
 
 type row struct {
@@ -67,6 +68,8 @@ func newPage(about *About, res *Result) *page {
 		Elapsed: res.Elapsed.Round(time.Millisecond).String(),
 		Tiles:   tiles(about, res),
 		Counts:  counts(about, res),
+
+		SecondsAPart: secondsAPart(res),
 	}
 	for i, c := range charts(about, res) {
 		height := 240.0
@@ -76,8 +79,8 @@ func newPage(about *About, res *Result) *page {
 		p.Pictures = append(p.Pictures, picture{inline(c, 928, height), inline(c, 328, 260)})
 	}
 	p.timesTable(about, res)
-	for _, s := range shownSeconds(res) {
-		p.Seconds = append(p.Seconds, secondRow(s))
+	for _, s := range parts(res) {
+		p.Parts = append(p.Parts, partRow(s))
 	}
 	return p
 }
@@ -217,7 +220,7 @@ func counts(about *About, res *Result) []count {
 	return list
 }
 
-func secondRow(s Second) row {
+func partRow(s Second) row {
 	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{group(perSecond(s.Replies, s.counted())), group(s.Bad), "–", "–"}}
 	if s.Replies > 0 {
 		r.Cells[2], r.Cells[3] = showTime(s.P50), showTime(s.P99)

@@ -151,15 +151,46 @@ func (c *chart) timesUp() axis {
 // end of a run may be a few µs in which one reply came.
 const shortestShown = 100 * time.Millisecond
 
-func shownSeconds(res *Result) []Second {
-	return slices.DeleteFunc(slices.Clone(res.Seconds), func(s Second) bool { return s.counted() < shortestShown })
+// maxParts is in how many parts a run is shown over time: a day has more seconds than a
+// picture has room for.
+const maxParts = 1000
+
+// secondsAPart is how many seconds are shown as one.
+func secondsAPart(res *Result) int { return (len(res.Seconds) + maxParts - 1) / maxParts }
+
+// parts are what is shown of a run over time.
+func parts(res *Result) []Second {
+	if len(res.Seconds) == 0 {
+		return nil
+	}
+	var shown []Second
+	for seconds := range slices.Chunk(res.Seconds, secondsAPart(res)) {
+		if s := together(seconds); s.counted() >= shortestShown {
+			shown = append(shown, s)
+		}
+	}
+	return shown
+}
+
+// together makes one of several seconds. Percentiles cannot be put together: those of the
+// worst second stand for all.
+func together(seconds []Second) Second {
+	all := seconds[0]
+	for _, s := range seconds[1:] {
+		all.Length = all.counted() + s.Length
+		all.At = s.At
+		all.Replies += s.Replies
+		all.Bad += s.Bad
+		all.P50, all.P99 = max(all.P50, s.P50), max(all.P99, s.P99)
+	}
+	return all
 }
 
 func rateChart(about *About, res *Result) *chart {
 	c := &chart{title: "Replies a second"}
 	var good, bad []point
 	most, failures := about.Rate, uint64(0)
-	for _, s := range shownSeconds(res) {
+	for _, s := range parts(res) {
 		g, b := float64(s.Replies)/s.counted().Seconds(), float64(s.Bad)/s.counted().Seconds()
 		good, bad = s.level(good, g), s.level(bad, b)
 		most, failures = max(most, g, b), failures+s.Bad
@@ -180,13 +211,16 @@ func rateChart(about *About, res *Result) *chart {
 }
 
 func secondsChart(about *About, res *Result) *chart {
-	c := &chart{title: "Service time, p99 of each second"}
-	name := "service"
+	name, title, which := "service", "Service time", "p99 of each second"
 	if about.Rate > 0 {
-		c.title, name = "Response time, p99 of each second", "response"
+		name, title = "response", "Response time"
 	}
+	if n := secondsAPart(res); n > 1 {
+		which = fmt.Sprintf("worst p99 of each %d s", n)
+	}
+	c := &chart{title: title + ", " + which}
 	strokes := make([][]point, 1)
-	for _, s := range shownSeconds(res) {
+	for _, s := range parts(res) {
 		last := len(strokes) - 1
 		switch {
 		case s.P99 > 0:
@@ -209,8 +243,8 @@ func (s Second) level(line []point, v float64) []point {
 // secondsAcross is an axis for the time since counting began, in s whatever its label.
 func secondsAcross(res *Result) axis {
 	end := 1.0
-	if seconds := shownSeconds(res); len(seconds) > 0 {
-		end = seconds[len(seconds)-1].At.Seconds()
+	if shown := parts(res); len(shown) > 0 {
+		end = shown[len(shown)-1].At.Seconds()
 	}
 	name, unit := "s from when counting began", 1.0
 	switch {

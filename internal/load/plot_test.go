@@ -186,6 +186,34 @@ func TestRateIsThatOfTheCountedTime(t *testing.T) {
 	}
 }
 
+func TestLongRunIsShownInParts(t *testing.T) {
+	for seconds, want := range map[int]struct{ parts, each int }{0: {0, 0}, 1: {1, 1}, 999: {999, 1}, 1000: {1000, 1}, 1001: {501, 2}, 86_400: {994, 87}} {
+		res := &Result{}
+		for i := range seconds {
+			res.Seconds = append(res.Seconds, Second{
+				At: time.Duration(i)*time.Second + 300*time.Millisecond, Length: time.Second,
+				Replies: 3, Bad: 2, P50: time.Duration(i + 1), P99: time.Duration(2*i + 2),
+			})
+		}
+		shown := parts(res)
+		if len(shown) != want.parts || secondsAPart(res) != want.each {
+			t.Errorf("%d seconds in %d parts of %d s, want %+v", seconds, len(shown), secondsAPart(res), want)
+		}
+		var all Second
+		for i, s := range shown {
+			if begin := s.At - s.counted(); begin != all.At {
+				t.Errorf("%d seconds: part %d begins at %v, want %v", seconds, i, begin, all.At)
+			}
+			all.At, all.Replies, all.Bad = s.At, all.Replies+s.Replies, all.Bad+s.Bad
+			all.P50, all.P99 = max(all.P50, s.P50), max(all.P99, s.P99)
+		}
+		n := uint64(seconds)
+		if all.Replies != 3*n || all.Bad != 2*n || all.P50 != time.Duration(n) || all.P99 != time.Duration(2*n) {
+			t.Errorf("%d seconds: together %+v", seconds, all)
+		}
+	}
+}
+
 func TestNoTimeIsDrawnWhereNoReplyCame(t *testing.T) {
 	at := func(s int, p99 time.Duration) Second {
 		return Second{At: time.Duration(s) * time.Second, Length: time.Second, P99: p99}

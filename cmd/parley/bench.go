@@ -35,6 +35,8 @@ type benchOptions struct {
 	rounds      int
 	maxRatio    float64
 	json, quiet bool
+
+	hdr, plot, html string
 }
 
 // What a run is when nothing else is asked for.
@@ -96,12 +98,17 @@ promise or a ratio was not kept.`,
 	flags.IntVar(&opt.rounds, "rounds", 5, "with --compare: how often")
 	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare: exit with 3 if the second is worse by more, in replies/s or, with --rate, in p99")
 	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
+	flags.StringVar(&opt.hdr, "hdr", "", "write the times of each second to `FILE`, as an HdrHistogram log")
+	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
+	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
 	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
 	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
 	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
-	cmd.MarkFlagsMutuallyExclusive("slo", "compare")
+	for _, file := range []string{"hdr", "plot", "html"} {
+		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
+	}
 	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
 	cmd.MarkFlagsMutuallyExclusive("slo", "requests")
 	cmd.MarkFlagsMutuallyExclusive("slo", "connect-each")
@@ -292,13 +299,18 @@ func (b *bench) planFor(target int) load.Plan {
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
 	report := load.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
-	var err error
+	files, err := openBenchFiles(b.opt)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	report.Plan.Watch = files.watch(report.Plan.Watch)
 	report.Result, err = report.Plan.Run(ctx)
 	b.live.end()
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := b.print(report.WriteText, report.WriteJSON); err != nil {
+	if err := errors.Join(b.print(report.WriteText, report.WriteJSON), files.write(&report)); err != nil {
 		return err
 	}
 	switch {
@@ -383,6 +395,73 @@ func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 		return cause
 	}
 	return explainDial(b.targets[target].target(), b.opt.timeout, err)
+}
+
+// benchFiles are those that a run leaves behind. They are made before it begins: that
+// they cannot be is not to be learnt after an hour.
+type benchFiles struct {
+	opt             *benchOptions
+	hdr, plot, html *os.File // nil if not asked for
+	log             *load.HDRLog
+}
+
+func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
+	f := &benchFiles{opt: opt}
+	for _, file := range []struct {
+		flag, name string
+		file       **os.File
+	}{{"hdr", opt.hdr, &f.hdr}, {"plot", opt.plot, &f.plot}, {"html", opt.html, &f.html}} {
+		if file.name == "" {
+			continue
+		}
+		var err error
+		if *file.file, err = os.Create(file.name); err != nil {
+			f.close()
+			return nil, usageError("--%s %s: %w", file.flag, file.name, plainly(err))
+		}
+	}
+	if f.hdr != nil {
+		f.log = load.NewHDRLog(f.hdr)
+	}
+	return f, nil
+}
+
+func (f *benchFiles) close() {
+	for _, file := range []*os.File{f.hdr, f.plot, f.html} {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// watch has the log told of each second too.
+func (f *benchFiles) watch(show func(load.Second)) func(load.Second) {
+	if f.log == nil {
+		return show
+	}
+	return func(s load.Second) {
+		f.log.Add(s)
+		show(s)
+	}
+}
+
+// write writes the files.
+func (f *benchFiles) write(report *load.Report) error {
+	if f.log != nil && f.log.Err() != nil {
+		return usageError("--hdr %s: %w", f.opt.hdr, plainly(f.log.Err()))
+	}
+	about := report.About(append([]string{"parley"}, os.Args[1:]...))
+	if f.plot != nil {
+		if err := load.WritePlot(f.plot, about, report.Result); err != nil {
+			return usageError("--plot %s: %w", f.opt.plot, plainly(err))
+		}
+	}
+	if f.html != nil {
+		if err := load.WritePage(f.html, about, report.Result); err != nil {
+			return usageError("--html %s: %w", f.opt.html, plainly(err))
+		}
+	}
+	return nil
 }
 
 // A live tells how a run is going: on a terminal in one line that is painted again and

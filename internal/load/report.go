@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -127,26 +128,26 @@ var quantiles = []struct {
 	percent float64
 }{{"p50", 50}, {"p75", 75}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}}
 
-// A row is one kind of time.
-type row struct {
+// A measure is one kind of time.
+type measure struct {
 	name  string
 	times Times
 }
 
-// rows are the times that were measured.
-func (r *Report) rows() []row {
-	all := []row{
+// measures are the times that were measured.
+func (r *Report) measures() []measure {
+	all := []measure{
 		{"service", r.Service}, {"response", r.Response}, {"lag", r.Lag},
 		{"lookup", r.Lookup}, {"connect", r.Connect}, {"first reply", r.FirstReply},
 	}
-	return slices.DeleteFunc(all, func(row row) bool {
-		switch row.name {
+	return slices.DeleteFunc(all, func(m measure) bool {
+		switch m.name {
 		case "response", "lag":
 			return r.Plan.Rate == 0
 		case "lookup", "first reply":
 			return !r.Plan.ConnectEach
 		}
-		return row.times.Count() == 0
+		return m.times.Count() == 0
 	})
 }
 
@@ -157,12 +158,12 @@ func (r *Report) writeTimes(b *strings.Builder) {
 		cells = append(cells, q.name)
 	}
 	fmt.Fprintln(t, strings.Join(append(cells, "max"), "\t")+"\t")
-	for _, row := range r.rows() {
-		cells := []string{row.name, Short(row.times.Mean()), Short(row.times.StdDev()), Short(row.times.Min())}
+	for _, m := range r.measures() {
+		cells := []string{m.name, Short(m.times.Mean()), Short(m.times.StdDev()), Short(m.times.Min())}
 		for _, q := range quantiles {
-			cells = append(cells, Short(row.times.Quantile(q.percent)))
+			cells = append(cells, Short(m.times.Quantile(q.percent)))
 		}
-		fmt.Fprintln(t, strings.Join(append(cells, Short(row.times.Max())), "\t")+"\t")
+		fmt.Fprintln(t, strings.Join(append(cells, Short(m.times.Max())), "\t")+"\t")
 	}
 	t.Flush()
 }
@@ -267,4 +268,40 @@ func plural(n uint64, noun string) string {
 		noun += "s"
 	}
 	return grouped(float64(n)) + " " + noun
+}
+
+// About is what pictures and pages say of the run, command being what was typed.
+func (r *Report) About(command []string) *About {
+	p := &r.Plan
+	settings := []Setting{{"connections", grouped(float64(max(1, p.Connections)))}}
+	add := func(name, value string) { settings = append(settings, Setting{name, value}) }
+	if p.ConnectEach {
+		add("a connection for", "each request")
+	} else {
+		add("in flight", grouped(float64(max(1, p.InFlight))))
+	}
+	if p.Rate > 0 {
+		add("rate", grouped(p.Rate)+"/s")
+	} else {
+		add("rate", "none: a closed loop")
+	}
+	add("first request", printable(p.Messages.Append(nil, 1, 1)))
+	add("expected", printable([]byte(p.Expect.String())))
+	add("warm-up", seconds(p.Warmup))
+	add("counted", seconds(r.Elapsed))
+	add("timeout", seconds(p.Timeout))
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = printable([]byte(word))
+		if words[i] == "" || strings.ContainsAny(words[i], " \t'\"\\$&|;<>()*?[]{}") {
+			words[i] = "'" + strings.ReplaceAll(words[i], "'", `'\''`) + "'"
+		}
+	}
+	return &About{Title: r.Title(), Command: strings.Join(words, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Notes: r.Notes()}
+}
+
+// printable shows bytes as Go would, without the quotes.
+func printable(text []byte) string {
+	quoted := strconv.Quote(string(text))
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }

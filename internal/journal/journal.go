@@ -1,0 +1,57 @@
+// Package journal keeps every session and every exchange of a server in an SQLite file,
+// and reads them back.
+package journal
+
+import "time"
+
+// A Session is one conversation as the journal keeps it.
+type Session struct {
+	ID          int64     // the journal's own number, by which exchanges name their session
+	Number      uint64    // as the server counted it, from 1 at each start
+	Remote      string    // the two addresses, as the server sees them
+	Local       string    //
+	Opened      time.Time // when the connection was accepted
+	Closed      time.Time // zero while it is open, and for ever if the server had no time to say
+	Reason      string    // why it ended, as docs/events.md names it; empty while Closed is zero
+	Requests    uint64    // how many there were; known once it is closed
+	RepliedUpTo uint64    // the last reply that was written whole; known once it is closed
+	BytesIn     uint64    // read from the peer in all, endings included; known once it is closed
+	BytesOut    uint64    // written to it
+}
+
+// An Exchange is one request and its reply, bytes exactly as they were without their framing.
+type Exchange struct {
+	ID       int64         // in the order of recording
+	Session  int64         // its Session.ID
+	Seq      uint64        // the request's number in its session, from 1
+	Received time.Time     // when the read that completed the request returned
+	Took     time.Duration // from then until the reply was made
+	Request  []byte        // nil if there was none: a message that came unasked, seen by a tap
+	Reply    []byte        // nil if there was none: a request that nobody answered, seen by a tap
+}
+
+// schema is the file's, version 1. Times are ns since 1970 in UTC.
+const schema = `
+CREATE TABLE sessions (
+	id           INTEGER PRIMARY KEY,
+	number       INTEGER NOT NULL,           -- as the server counted it, from 1 at each start
+	remote       TEXT    NOT NULL,
+	local        TEXT    NOT NULL,
+	opened_ns    INTEGER NOT NULL,
+	closed_ns    INTEGER,                    -- NULL while it is open, and if the server had no time to say
+	reason       TEXT,
+	requests     INTEGER NOT NULL DEFAULT 0,
+	replied_upto INTEGER NOT NULL DEFAULT 0, -- the last reply that was written whole
+	bytes_in     INTEGER NOT NULL DEFAULT 0,
+	bytes_out    INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE exchanges (
+	id          INTEGER PRIMARY KEY,         -- in the order of recording
+	session     INTEGER NOT NULL,            -- sessions.id
+	seq         INTEGER NOT NULL,
+	received_ns INTEGER NOT NULL,
+	took_ns     INTEGER NOT NULL,
+	request     BLOB,                        -- NULL if there was none (a tap)
+	reply       BLOB
+);
+`

@@ -22,6 +22,7 @@ const (
 //	open    once
 //	read    when bytes or the end of file have come, with the time
 //	answer  with all bytes held; again after a flush while it needs room
+//	ask     before the replies are written and the bytes let go, if there is a gate
 //	wrote   after each write, with what the socket took and the time
 //	expire  when its deadline has come
 //	close   once it is over and what it owes is written
@@ -68,10 +69,11 @@ const (
 // The engine lends one to a conversation while there is something in it.
 type outbox struct {
 	buf     []byte
-	sent    int    // how much of buf the socket has taken
-	replies int    // how many are in buf
-	marks   []mark // where they are, if an observer wants to be told when they are written
-	told    int    // how many it was told of
+	sent    int        // how much of buf the socket has taken
+	replies int        // how many are in buf
+	marks   []mark     // where they are, if an observer wants to be told when they are written
+	told    int        // how many it was told of
+	batch   []Exchange // those that a gate is to be asked about
 
 	req   Request // scratch: handlers and observers get pointers
 	event Event
@@ -193,6 +195,9 @@ func (c *conversation) reply(out *outbox, body []byte) {
 	out.replies++
 	if c.tells(Replied) {
 		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+	}
+	if c.gate != nil {
+		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: body, Reply: buf[start:end]})
 	}
 	if hangUp {
 		c.finish(HangUp, nil)

@@ -114,6 +114,8 @@ type dialogue struct {
 	armed  time.Time     // the read deadline that is set
 	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
 
+	released chan struct{} // the gate has called Release; nil if there is none
+
 	late     *time.Timer   // flushes behind a slow handler
 	lateDone chan struct{} // it has
 }
@@ -122,6 +124,9 @@ func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
 	d := &dialogue{srv: s, conn: conn}
 	d.conversation = conversation{settings: &s.settings, session: session, handler: d}
 	d.link = newLink(conn, &d.in, &s.settings)
+	if s.Gate != nil {
+		d.released = make(chan struct{}, 1)
+	}
 	return d
 }
 
@@ -155,8 +160,9 @@ func (d *dialogue) converse() {
 		}
 		d.out = outboxes.Get().(*outbox)
 		used := d.answer(d.out, d.in.held(), d.in.eof)
+		held := d.held()
 		d.in.drop(used)
-		d.flush()
+		d.flush(held)
 		d.out.giveBack()
 	}
 	d.close(time.Now())
@@ -206,6 +212,13 @@ func (d *dialogue) disarm() {
 // wake has the dialogue look whether the server is stopping.
 func (d *dialogue) wake() { d.conn.SetReadDeadline(longAgo) }
 
+func (d *dialogue) release() {
+	select {
+	case d.released <- struct{}{}:
+	default: // it has not seen the one before, and will look
+	}
+}
+
 // cut closes the connection under the conversation.
 func (d *dialogue) cut(reason CloseReason) {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
@@ -230,8 +243,28 @@ func brokenBy(err error) CloseReason {
 	return IOError
 }
 
-// flush writes the outbox, for as long as the peer takes some of it.
-func (d *dialogue) flush() {
+// held asks the gate, if there is one.
+func (d *dialogue) held() bool { return d.gate != nil && d.ask(d.out, time.Now()) }
+
+// awaitRelease waits until the gate lets the session go on, or it is cut.
+func (d *dialogue) awaitRelease() {
+	cut := d.session.Context().Done()
+	for !d.session.released() {
+		select {
+		case <-d.released:
+		case <-cut:
+			d.broke(net.ErrClosed)
+			return
+		}
+	}
+}
+
+// flush writes the outbox once the gate does not hold it, for as long as the peer takes
+// some of it.
+func (d *dialogue) flush(held bool) {
+	if held {
+		d.awaitRelease()
+	}
 	waited := false
 	for d.phase != broken && !d.out.flushed() {
 		n, err := d.link.write(d.out.unsent(), waited)
@@ -270,7 +303,7 @@ func (d *dialogue) flushLate() {
 	}
 	d.lateDone = make(chan struct{})
 	d.late = time.AfterFunc(flushAfter, func() {
-		d.flush()
+		d.flush(d.held())
 		d.lateDone <- struct{}{}
 	})
 }

@@ -242,6 +242,8 @@ type talk struct {
 	eof       bool
 	adopted   bool // is in the loop's set
 	waiting   bool // for room to write
+	held      bool // by the gate
+	deaf      bool // no events are wanted while it is
 	ended     bool // was told as closed
 	refused   bool
 	lingering bool
@@ -253,6 +255,8 @@ type talk struct {
 func (t *talk) about() *Session { return t.session }
 
 func (t *talk) wake() { t.loop.post(letter{t, look}) }
+
+func (t *talk) release() { t.loop.post(letter{t, goOn}) }
 
 func (t *talk) cut(reason CloseReason) {
 	t.session.end(cutErrors[reason])
@@ -272,6 +276,7 @@ type errand uint8
 const (
 	adopt    errand = 255 - iota // drive it from now on
 	look                         // the server is stopping
+	goOn                         // the gate has released it
 	stopLoop                     // all is done
 )
 
@@ -377,6 +382,8 @@ func (l *loop) ready(t *talk) {
 	switch {
 	case t.lingering:
 		l.discard(t)
+	case t.held:
+		l.deafen(t)
 	case t.waiting:
 		l.due = append(l.due, t)
 	case t.out == nil && !t.ended:
@@ -415,23 +422,55 @@ func (l *loop) answer(t *talk) {
 		return
 	}
 	in, out := l.inboxOf(t), l.lend()
-	in.drop(t.answer(out, in.held(), t.eof))
+	used := t.answer(out, in.held(), t.eof)
+	t.held = l.gate != nil && t.ask(out, l.clock())
+	in.drop(used)
 	switch {
 	case in == t.in && len(in.held()) == 0:
 		t.in = nil
 	case in == &l.arrived && len(in.held()) > 0:
 		t.in = in.split()
 	}
-	if out.flushed() {
+	if out.flushed() && !t.held {
 		l.takeBack(out)
 		l.settle(t)
 		return
 	}
 	t.out = out
-	if l.publish == nil {
+	switch {
+	case t.held:
+	case l.publish == nil:
 		l.write(t) // nothing has to come first, and the peer can go on
-	} else {
+	default:
 		l.due = append(l.due, t)
+	}
+}
+
+// deafen has events of a held talk come no more: its input waits, and would be told of
+// again and again. An error is told of once, and shows when the talk is released.
+func (l *loop) deafen(t *talk) {
+	if t.deaf {
+		return
+	}
+	t.deaf = true
+	if err := l.set.Change(t.id, epoll.Edge); err != nil {
+		l.broke(t, err)
+	}
+}
+
+// goOn has a talk written that the gate held, if it has released it.
+func (l *loop) goOn(t *talk) {
+	if t.ended || !t.held || !t.session.released() {
+		return
+	}
+	t.held = false
+	l.due = append(l.due, t)
+	if !t.deaf {
+		return
+	}
+	t.deaf = false
+	if err := l.set.Change(t.id, epoll.In); err != nil {
+		l.broke(t, err)
 	}
 }
 
@@ -527,6 +566,9 @@ func (l *loop) expire(id uint32) time.Time {
 		return epoll.Never
 	case t.lingering:
 		return t.at(t.armed)
+	case t.held:
+		t.armed = 0 // until it is released its clocks stand still
+		return epoll.Never
 	}
 	if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
 		l.end(t)
@@ -548,6 +590,8 @@ func (l *loop) readMail() {
 			l.adopt(t)
 		case m.about == look:
 			l.look(t)
+		case m.about == goOn:
+			l.goOn(t)
 		default:
 			l.cut(t, CloseReason(m.about))
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -211,9 +212,12 @@ type Session struct {
 	local  *endpoint // shared by those who came to the same one
 	place  int       // in the server's roster, which guards it
 
+	gate atomic.Uint32 // passed, asked or released
+
 	mu    sync.Mutex
 	alive *lifetime // made at the first call of Context
 	ended error     // why the context ends, once it does
+	party party     // what drives it, until its connection is closed
 }
 
 // A lifetime is the context of a session whose handler asked for it.
@@ -256,6 +260,13 @@ func (s *Session) Context() context.Context {
 		}
 	}
 	return s.alive.ctx
+}
+
+// close is called when its connection is closed: what drove it may be gone from now on.
+func (s *Session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.party = nil
 }
 
 // end ends the session's context for the given cause. Only the first call counts.

@@ -22,6 +22,7 @@ type Server struct {
 	Handler  Handler  // answers each request; required
 	Framing  Framing  // where a request ends; Lines if nil
 	Observer Observer // told of every event; nobody if nil
+	Gate     Gate     // asked before replies are written; open if nil
 	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
 
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
@@ -68,6 +69,7 @@ type acceptor interface {
 type party interface {
 	about() *Session
 	wake()                  // have it look whether the server is stopping
+	release()               // have it look whether the gate still holds it
 	cut(reason CloseReason) // close the connection at once
 }
 
@@ -95,6 +97,7 @@ type settings struct {
 	framing          Framing
 	observer         Observer
 	wanted           kinds // by the observer
+	gate             Gate  // nil if it is open
 	keepBlank        bool
 	maxRequest       int
 	maxUnsent        int
@@ -134,6 +137,7 @@ func (s *Server) init() {
 			framing:          framing,
 			observer:         s.Observer,
 			wanted:           wantedBy(s.Observer),
+			gate:             s.Gate,
 			keepBlank:        s.KeepBlank,
 			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
@@ -367,6 +371,7 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	}
 	s.numbered++
 	session.number = s.numbered
+	session.party = p
 	s.sessions.add(p)
 	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
 		s.perIP[ip]++
@@ -401,6 +406,7 @@ func (s *Server) leave(p party) {
 
 // forget takes a connection off that is closed.
 func (s *Server) forget(p party, refused bool) {
+	p.about().close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lingering.remove(p)

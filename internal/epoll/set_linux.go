@@ -16,13 +16,11 @@ const (
 	Out    = syscall.EPOLLOUT
 	Err    = syscall.EPOLLERR
 	HangUp = syscall.EPOLLHUP
+	Edge   = 1 << 31 // EPOLLET, which package syscall has as a negative number
 )
 
 // batch is how many sockets one Wait reports at most.
 const batch = 256
-
-// edge is EPOLLET, which package syscall has as a negative number.
-const edge = 1 << 31
 
 // A Set is a set of sockets of which one goroutine waits for the ready ones,
 // level-triggered. Only Ring may be called by others.
@@ -58,7 +56,7 @@ func NewSet() (*Set, error) {
 	}
 	s := &Set{fd: fd, bell: int(bell)}
 	// Edge-triggered, so that nobody has to read it.
-	ring := syscall.EpollEvent{Events: In | edge, Fd: bellSlot}
+	ring := syscall.EpollEvent{Events: In | Edge, Fd: bellSlot}
 	if err := s.control(syscall.EPOLL_CTL_ADD, s.bell, &ring); err != nil {
 		s.Free()
 		return nil, err

@@ -45,6 +45,7 @@ type conversation struct {
 	stalled  bool // a write is pending
 
 	seq     uint64 // requests received
+	replied uint64 // the last one whose reply is written; known with marks
 	in, out uint64 // bytes read and written
 	scanned int    // bytes at the start of the input that hold no end of a request
 
@@ -71,8 +72,8 @@ type outbox struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
-	marks   []mark     // where they are, if an observer wants to be told when they are written
-	told    int        // how many it was told of
+	marks   []mark     // where they are, if somebody wants to know when they are written
+	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
 
 	req   Request // scratch: handlers and observers get pointers
@@ -193,7 +194,7 @@ func (c *conversation) reply(out *outbox, body []byte) {
 	}
 	out.buf = buf
 	out.replies++
-	if c.tells(Replied) {
+	if c.tells(Replied) || c.gate != nil {
 		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
 	}
 	if c.gate != nil {
@@ -245,9 +246,12 @@ func (c *conversation) wrote(out *outbox, n int, now time.Time) {
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
-		out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
-			Body: out.buf[m.start:m.end], Took: at - m.arrived}
-		c.observer.Observe(&out.event)
+		c.replied = m.seq
+		if c.tells(Replied) {
+			out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
+				Body: out.buf[m.start:m.end], Took: at - m.arrived}
+			c.observer.Observe(&out.event)
+		}
 	}
 	if out.sent == len(out.buf) {
 		c.stalled = false
@@ -374,7 +378,7 @@ func (c *conversation) close(now time.Time) {
 	c.endContext()
 	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
-			Took: c.since(now), In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
+			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
 	}
 }
 

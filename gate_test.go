@@ -435,6 +435,50 @@ func TestCloseWhileHeld(t *testing.T) {
 	})
 }
 
+// The event Closed says which replies got out whole: those of a peer that reads some of
+// them, and none that a gate held to the end.
+func TestClosedSaysHowFarRepliesGot(t *testing.T) {
+	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+		ends := make(chan parley.Event, 2)
+		gate := &porter{pass: func(_ *parley.Session, batch []parley.Exchange) bool { return string(batch[0].Request) != "hold" }}
+		srv := &parley.Server{Gate: gate, Observer: endings(ends), Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			if string(req.Body) == "large" {
+				return append(dst, make([]byte, 32<<20)...), nil
+			}
+			return append(dst, req.Body...), nil
+		})}
+		dial := serve(srv)
+		held, slow := dial(), dial()
+		for i := range 3 {
+			exchange(t, held, fmt.Sprint(i))
+		}
+		io.WriteString(held, "hold\n")
+		io.WriteString(slow, "a\nb\nlarge\n")
+		gate.awaitHeld(t, 1)
+		if _, err := io.ReadFull(slow, make([]byte, 10)); err != nil {
+			t.Error(err)
+		}
+		srv.Close()
+		for range 2 {
+			want := parley.Event{Seq: 4, Replied: 3}
+			e := <-ends
+			if e.Session.Number() == 2 {
+				want = parley.Event{Seq: 3, Replied: 2}
+			}
+			if e.Seq != want.Seq || e.Replied != want.Replied {
+				t.Errorf("session %d: of %d requests %d are replied, want %d of %d", e.Session.Number(), e.Seq, e.Replied, want.Replied, want.Seq)
+			}
+		}
+	})
+}
+
+// endings observe nothing but the ends of sessions.
+type endings chan parley.Event
+
+func (c endings) Wants(kind parley.EventKind) bool { return kind == parley.Closed }
+
+func (c endings) Observe(e *parley.Event) { c <- *e }
+
 // In made-up time too, a held session ends with its server.
 func TestCloseWhileHeldInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -120,6 +120,7 @@ type Event struct {
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unfinished: what is there
 	Took    time.Duration // Replied: since Received. Closed: since Opened
+	Replied uint64        // Closed: the last request whose reply was written whole; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
 	Reason  CloseReason   // of Closed and Refused
 	Err     error         // behind Reason, and of AcceptFailed; may be nil

@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"parleytest":       {"."},
 	"internal/console": {"."},
 	"internal/load":    {".", "github.com/HdrHistogram/hdrhistogram-go"},
-	"internal/journal": {},
+	"internal/journal": {".", "modernc.org/sqlite"},
 	"cmd/parley":       {"*"},
 }
 

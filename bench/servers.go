@@ -47,6 +47,8 @@ var servers = []server{
 		only: []string{"64x1", "accepts"}, echo: true, forks: true},
 	{name: "parley", build: buildParley, run: runParley + "loops -q"},
 	{name: "parley-narrative", build: buildParley, run: runParley + "loops", log: true},
+	{name: "parley-journal", build: buildParley, run: runParley + "loops -q --journal DIR/journal"},
+	{name: "parley-journal-sync", build: buildParley, run: runParley + "loops -q --journal DIR/journal --journal-sync"},
 	{name: "parley-json", build: buildParley, run: runParley + "loops --json", log: true},
 	{name: "parley-goroutines", build: buildParley, run: runParley + "goroutines -q"},
 	{name: "parley-goroutines-narrative", build: buildParley, run: runParley + "goroutines", log: true},

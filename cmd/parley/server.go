@@ -27,6 +27,7 @@ type serverOptions struct {
 	keepBlank            bool
 	addrFile             string
 	engine               engineFlag
+	journal              journalOptions
 
 	maxRequest, maxUnsent           sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -49,7 +50,8 @@ answered, then the connections close; a second one stops at once.`,
   parley server -q --echo                        say nothing, send back what comes
   parley server --framing chunk                  for peers that send no newline
   parley server --reply '{host} {local}: {message}'   prove which host answered
-  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
+  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
+  parley server --journal parley.journal         keep every exchange in a file`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
@@ -85,6 +87,7 @@ answered, then the connections close; a second one stops at once.`,
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")
 	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
+	opt.journal.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -114,6 +117,14 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	view := newServerView(cmd, &opt)
 	defer view.close()
 	srv.Observer = view.observer
+	kept, err := opt.journal.open(view.notes)
+	if err != nil {
+		return err
+	}
+	if kept != nil {
+		defer kept.Close()
+		srv.Gate, srv.Observer = kept, parley.Observers(kept, view.observer)
+	}
 	view.started(l.Addr(), engine)
 	if opt.addrFile != "" {
 		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
@@ -138,7 +149,8 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		srv.Close()
 		err = errStoppedAtOnce
 	}
-	return view.ended(err, opt.drain)
+	unkept := opt.journal.close(kept, view.notes)
+	return cmp.Or(view.ended(err, opt.drain), unkept)
 }
 
 var errStoppedAtOnce = errors.New("stopped at once by a second signal")

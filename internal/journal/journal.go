@@ -54,4 +54,24 @@ CREATE TABLE exchanges (
 	request     BLOB,                        -- NULL if there was none (a tap)
 	reply       BLOB
 );
+-- Whether a reply was written whole. Of a session that nobody saw end it is not known.
+CREATE VIEW replies AS
+	SELECT e.session, e.seq, CASE
+		WHEN e.seq <= s.replied_upto THEN 'yes'
+		WHEN s.closed_ns IS NULL     THEN 'unknown'
+		ELSE 'no' END AS replied
+	FROM exchanges e JOIN sessions s ON s.id = e.session;
+-- When the journal could not be written, and how many exchanges are missing for it.
+CREATE TABLE gaps (
+	from_ns   INTEGER NOT NULL,
+	to_ns     INTEGER NOT NULL,
+	exchanges INTEGER NOT NULL,              -- 0 if all peers were kept waiting
+	sessions  INTEGER NOT NULL,              -- openings and ends
+	reason    TEXT    NOT NULL
+);
+-- The server that writes it, or did last.
+CREATE TABLE writer (
+	pid      INTEGER NOT NULL,
+	since_ns INTEGER NOT NULL
+);
 `

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// A journalOptions is where every exchange is to be kept, nowhere if file is empty.
+type journalOptions struct {
+	file    string
+	sync    bool
+	onError string
+	keep    keepFlag
+}
+
+func (opt *journalOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&opt.file, "journal", "", "keep every session and every exchange in `FILE` (SQLite)")
+	flags.BoolVar(&opt.sync, "journal-sync", false, "let a reply out only after its record is on disk")
+	flags.StringVar(&opt.onError, "journal-on-error", "stop", "while the journal cannot be written: `stop` answering, or serve without records")
+	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest of what is more: 7d, 12h, 10GiB")
+}
+
+// open opens the journal; it is nil if there is to be none.
+func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
+	switch {
+	case opt.file == "" && (opt.sync || opt.onError != "stop" || opt.keep.text != ""):
+		return nil, usageError("--journal FILE is missing; the other --journal flags go with it")
+	case opt.file == "":
+		return nil, nil
+	case opt.onError != "stop" && opt.onError != "serve":
+		return nil, usageError("--journal-on-error %s: use stop or serve", opt.onError)
+	}
+	w, err := journal.Create(opt.file, journal.Options{
+		Sync:         opt.sync,
+		ServeOnError: opt.onError == "serve",
+		Keep:         opt.keep.Keep,
+		Warn: func(text string) {
+			notes.Printf("journal %s %s", console.AppendEscaped(nil, []byte(opt.file)), text)
+		},
+	})
+	if err != nil {
+		return nil, usageError("--journal %s: %w", console.AppendEscaped(nil, []byte(opt.file)), err)
+	}
+	return w, nil
+}
+
+// close lets the journal take what is queued, and returns the exit code's error if it
+// does not.
+func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error {
+	if w == nil {
+		return nil
+	}
+	if err := w.Close(); err != nil {
+		notes.Printf("journal %s: %v", console.AppendEscaped(nil, []byte(opt.file)), err)
+		return &exitError{code: exitUsage}
+	}
+	return nil
+}
+
+// A keepFlag is --journal-keep: an age or a size.
+type keepFlag struct {
+	text string
+	journal.Keep
+}
+
+func (f *keepFlag) String() string { return f.text }
+func (f *keepFlag) Type() string   { return "AGE|SIZE" }
+
+func (f *keepFlag) Set(s string) error {
+	f.text = s
+	var size sizeFlag
+	if size.Set(s) == nil && strings.ContainsAny(s, "kKMGB") {
+		f.Keep = journal.Keep{Bytes: int64(size)}
+		return nil
+	}
+	age, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		age = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || age <= 0 {
+		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB")
+	}
+	f.Keep = journal.Keep{Age: age}
+	return nil
+}

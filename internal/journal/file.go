@@ -1,0 +1,436 @@
+package journal
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+const (
+	schemaVersion = 1          // PRAGMA user_version
+	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
+
+	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
+	// could damage a file.
+	minSQLite = "3.51.3"
+
+	// rowsAtOnce is how many exchanges one statement inserts: a row costs half of what it
+	// does alone.
+	rowsAtOnce = 50
+
+	// checkpointBytes is how much is written to the -wal file before it is copied into the
+	// journal. SQLite would do that by itself, and say nothing of errors.
+	checkpointBytes = 16 << 20
+
+	pruneRows = 2000 // deleted at once: the queue waits for that long
+
+	codeFsync    = 1034 // SQLITE_IOERR_FSYNC
+	codeDirFsync = 1290 // SQLITE_IOERR_DIR_FSYNC
+	codeNotADB   = 26   // SQLITE_NOTADB
+)
+
+// A file is the SQLite file of a journal, open for writing by one goroutine.
+type file struct {
+	name string
+	lock *os.File // the same file, locked for as long as it is open
+	conn conn
+
+	begin, commit, rollback stmt
+	opened, closed, gap     stmt
+	one, many               stmt // of exchanges
+	args                    []driver.NamedValue
+	lastSession             int64 // the id of the last session that was there
+	info, wal               fs.FileInfo
+	sinceCheckpoint         int
+	broken                  error // for good: what was written may not be there
+}
+
+// What the driver offers, and database/sql would add a third to the cost of.
+type (
+	conn interface {
+		driver.Conn
+		driver.ExecerContext
+		driver.QueryerContext
+	}
+	stmt interface {
+		driver.Stmt
+		driver.StmtExecContext
+	}
+)
+
+var background = context.Background() // nothing here is ever cut off
+
+// openFile opens the file, or makes it.
+func openFile(name string, sync bool) (_ *file, err error) {
+	f := &file{name: name}
+	if f.lock, err = lockFile(name); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if f.conn, err = connect(name); err != nil {
+		return nil, err
+	}
+	if err = f.setUp(sync); err != nil {
+		return nil, plain(err)
+	}
+	return f, nil
+}
+
+// lockFile opens the file by itself and locks it: the kernel takes the lock off however
+// the process ends. SQLite's own locks are of another kind, and are held only while it
+// reads or writes.
+func lockFile(name string) (*os.File, error) {
+	// What is no regular file may wait for somebody when it is opened.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	if err := tryLock(f); err != nil {
+		f.Close()
+		if errors.Is(err, errLocked) {
+			return nil, fmt.Errorf("in use by %s", holder(name))
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+var errLocked = errors.New("locked")
+
+// holder is who writes the file.
+func holder(name string) string {
+	var pid, since int64
+	c, err := connect(name)
+	if err == nil {
+		defer c.Close()
+		err = queryRow(c, "SELECT pid, since_ns FROM writer", &pid, &since)
+	}
+	if err != nil {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d since %s", pid, time.Unix(0, since).UTC().Format(time.RFC3339))
+}
+
+func connect(name string) (conn, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	path := "/" + strings.TrimPrefix(filepath.ToSlash(abs), "/")
+	c, err := new(sqlite.Driver).Open("file://" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(1000)")
+	if err != nil {
+		return nil, plain(err)
+	}
+	return c.(conn), nil
+}
+
+// plain is an error in words that help.
+func plain(err error) error {
+	if codeOfError(err) == codeNotADB {
+		return errors.New("not a journal of parley")
+	}
+	return err
+}
+
+func codeOfError(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return 0
+}
+
+// setUp makes the tables of a new file, or sees that it is a journal.
+func (f *file) setUp(sync bool) error {
+	var application, version, tables int64
+	err := queryRow(f.conn, "SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), count(*) FROM sqlite_schema",
+		&application, &version, &tables)
+	switch {
+	case err != nil:
+		return err
+	case tables == 0 && application == 0 && version == 0:
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, fileID, schemaVersion))
+	case application != fileID:
+		err = errors.New("not a journal of parley")
+	case version > schemaVersion:
+		err = fmt.Errorf("a newer parley has written it (version %d of the journal; this one writes %d)", version, schemaVersion)
+	}
+	if err != nil {
+		return err
+	}
+	var old int64
+	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil || old != 0 {
+		return fmt.Errorf("SQLite is older than %s: %w", minSQLite, err)
+	}
+	synchronous := "NORMAL" // the journal itself is synced, when it is written to
+	if sync {
+		synchronous = "FULL"
+	}
+	err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
+		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d); COMMIT", synchronous, os.Getpid(), time.Now().UnixNano()))
+	if err != nil {
+		return err
+	}
+	if err := queryRow(f.conn, "SELECT coalesce(max(id), 0) FROM sessions", &f.lastSession); err != nil {
+		return err
+	}
+	if f.info, err = f.lock.Stat(); err != nil {
+		return err
+	}
+	if f.wal, err = os.Stat(f.name + "-wal"); err != nil {
+		return err
+	}
+	return f.prepare()
+}
+
+func (f *file) prepare() error {
+	const values = "(?,?,?,?,?,?)"
+	const exchanges = "INSERT INTO exchanges (session, seq, received_ns, took_ns, request, reply) VALUES " + values
+	for _, s := range []struct {
+		stmt *stmt
+		text string
+	}{
+		{&f.begin, "BEGIN IMMEDIATE"},
+		{&f.commit, "COMMIT"},
+		{&f.rollback, "ROLLBACK"},
+		{&f.one, exchanges},
+		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
+		{&f.opened, "INSERT INTO sessions (id, number, remote, local, opened_ns) VALUES (?,?,?,?,?)"},
+		// The whole row, since its opening may not be recorded.
+		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
+	} {
+		prepared, err := f.conn.Prepare(s.text)
+		if err != nil {
+			return err
+		}
+		*s.stmt = prepared.(stmt)
+	}
+	f.args = make([]driver.NamedValue, 6*rowsAtOnce)
+	for i := range f.args {
+		f.args[i].Ordinal = i + 1
+	}
+	return nil
+}
+
+func (f *file) close() error {
+	var err error
+	if f.conn != nil {
+		for _, s := range []stmt{f.begin, f.commit, f.rollback, f.opened, f.closed, f.gap, f.one, f.many} {
+			if s != nil {
+				s.Close()
+			}
+		}
+		err = f.conn.Close()
+	}
+	return errors.Join(err, f.lock.Close())
+}
+
+// write records a batch, whole or not at all. Once the disk has failed to sync nothing is
+// recorded any more: the kernel may have dropped what was written, and would say that the
+// next sync went well (see "fsyncgate", 2018).
+func (f *file) write(b *batch) error {
+	if f.broken != nil {
+		return f.broken
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	err := f.transaction(b)
+	if err != nil {
+		f.rollback.ExecContext(background, nil)
+		return f.judged(err)
+	}
+	f.sinceCheckpoint += len(b.bytes) + 64*len(b.exchanges) + 256*(len(b.opened)+len(b.closed))
+	if f.sinceCheckpoint >= checkpointBytes {
+		f.sinceCheckpoint = 0
+		// The records are safe where they are, if it was not the sync that failed.
+		f.judged(f.exec("PRAGMA wal_checkpoint(PASSIVE)"))
+	}
+	return nil
+}
+
+// judged is an error which says so if nothing can be relied on any more.
+func (f *file) judged(err error) error {
+	if code := codeOfError(err); code != codeFsync && code != codeDirFsync {
+		return err
+	}
+	f.broken = fmt.Errorf("the disk has failed to sync, so nothing is recorded until the server is started again: %w", err)
+	return f.broken
+}
+
+// check sees that the files are those that were opened: SQLite would go on writing to one
+// that was removed.
+func (f *file) check() error {
+	info, err := os.Stat(f.name)
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	wal, err := os.Stat(f.name + "-wal")
+	switch {
+	case !os.SameFile(info, f.info):
+		return errors.New("the file was replaced by another")
+	case info.Size() < f.info.Size():
+		return errors.New("the file was cut short")
+	case err != nil || !os.SameFile(wal, f.wal):
+		return errors.New("its -wal file was removed or replaced")
+	}
+	f.info = info
+	return nil
+}
+
+func (f *file) transaction(b *batch) error {
+	if _, err := f.begin.ExecContext(background, nil); err != nil {
+		return err
+	}
+	for i := range b.opened {
+		s := &b.opened[i]
+		if err := f.run(f.opened, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano()); err != nil {
+			return err
+		}
+	}
+	if err := f.insert(b); err != nil {
+		return err
+	}
+	for i := range b.closed {
+		s := &b.closed[i]
+		err := f.run(f.closed, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(), s.Closed.UnixNano(), s.Reason,
+			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut))
+		if err != nil {
+			return err
+		}
+	}
+	if g := b.gap; !g.from.IsZero() {
+		if err := f.run(f.gap, g.from.UnixNano(), g.to.UnixNano(), g.exchanges, g.sessions, g.reason); err != nil {
+			return err
+		}
+	}
+	_, err := f.commit.ExecContext(background, nil)
+	return err
+}
+
+// insert inserts the exchanges, as many at once as there are.
+func (f *file) insert(b *batch) error {
+	rest, bytes := b.exchanges, b.bytes
+	for len(rest) > 0 {
+		insert, n := f.one, 1
+		if len(rest) >= rowsAtOnce {
+			insert, n = f.many, rowsAtOnce
+		}
+		for i, e := range rest[:n] {
+			a := f.args[6*i : 6*i+6]
+			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
+			a[4].Value, bytes = bytes[:e.request:e.request], bytes[e.request:]
+			a[5].Value, bytes = bytes[:e.reply:e.reply], bytes[e.reply:]
+		}
+		if _, err := insert.ExecContext(background, f.args[:6*n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+func (f *file) run(s stmt, values ...driver.Value) error {
+	_, err := s.ExecContext(background, named(values))
+	return err
+}
+
+func (f *file) exec(text string, values ...driver.Value) error {
+	_, err := f.conn.ExecContext(background, text, named(values))
+	return err
+}
+
+func named(values []driver.Value) []driver.NamedValue {
+	args := make([]driver.NamedValue, len(values))
+	for i, v := range values {
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return args
+}
+
+// queryRow reads a row of numbers. io.EOF says that there is none.
+func queryRow(c conn, text string, numbers ...*int64) error {
+	rows, err := c.QueryContext(background, text, nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	row := make([]driver.Value, len(numbers))
+	if err := rows.Next(row); err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		*n, _ = row[i].(int64)
+	}
+	if err := rows.Next(row); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// A Keep says what is kept: all of it if it is zero.
+type Keep struct {
+	Age   time.Duration // what is older is deleted, if this is not zero
+	Bytes int64         // the oldest is deleted while there is more, if this is not zero
+}
+
+// prune deletes the oldest exchanges that are too old or too much, some at a time, and
+// reports whether there may be more. The last one stays: the next one's id follows it.
+func (f *file) prune(keep Keep) (more bool, err error) {
+	if keep == (Keep{}) || f.broken != nil {
+		return false, nil
+	}
+	var oldest, newest, received, size int64
+	err = queryRow(f.conn, "SELECT id, received_ns, (SELECT max(id) FROM exchanges), ("+
+		"(SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)) * (SELECT * FROM pragma_page_size) "+
+		"FROM exchanges ORDER BY id LIMIT 1", &oldest, &received, &newest, &size)
+	switch before := keep.before(); {
+	case err == io.EOF:
+		return false, nil
+	case err != nil || oldest == newest:
+		return false, err
+	case keep.Bytes > 0 && size > keep.Bytes:
+		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ?", min(oldest+pruneRows, newest)))
+	case received < before:
+		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?", min(oldest+pruneRows, newest), before))
+	}
+	return false, nil
+}
+
+func (k Keep) before() int64 {
+	if k.Age == 0 {
+		return 0
+	}
+	return time.Now().Add(-k.Age).UnixNano()
+}
+
+// pruneSessions deletes sessions that were closed before the oldest exchange that is left.
+// Those that a server before this one left open ended before it was started.
+func (f *file) pruneSessions(keep Keep) error {
+	if keep == (Keep{}) || f.broken != nil {
+		return nil
+	}
+	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions "+
+		"WHERE coalesce(closed_ns, CASE WHEN id <= ? THEN (SELECT since_ns FROM writer) END) < "+
+		"max(?, coalesce((SELECT received_ns FROM exchanges ORDER BY id LIMIT 1), 0)) "+
+		"AND id < (SELECT max(id) FROM sessions) ORDER BY id LIMIT ?)", f.lastSession, keep.before(), int64(pruneRows)))
+}

@@ -1,0 +1,402 @@
+package journal
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+const (
+	batchRows  = 1000                  // at which a batch is full
+	batchBytes = 1 << 20               // the same
+	batchWait  = 20 * time.Millisecond // how long a record waits for others to share its batch
+	queueBound = 64                    // batches queued, from which on sessions wait for their records
+
+	// sessionsBound is from when on openings and ends of sessions are only counted: nobody
+	// can be made to wait for them.
+	sessionsBound = 4 * queueBound
+
+	retryEvery = time.Second // after an error
+	lookEvery  = time.Second // whether the file is there, and what has to be deleted
+)
+
+// Options say how a journal is kept. The zero value works.
+type Options struct {
+	Sync         bool         // a reply leaves only after its record is on disk
+	ServeOnError bool         // while nothing can be written, serve without records; if not, sessions are held
+	Keep         Keep         // what is deleted in time
+	Warn         func(string) // told when the journal cannot be written, at most once a second, and when it can again
+}
+
+// A Writer records every session and every exchange of a server: it is to be both its
+// Gate and one of its Observers. It belongs to one server, since it knows sessions by
+// their numbers.
+//
+// Records are queued, and one goroutine writes them in batches, each a transaction. No
+// exchange is skipped: while 64 batches (of 1,000 exchanges or 1 MiB) are queued, a
+// session that adds one is held until that is written, as all are with Options.Sync.
+type Writer struct {
+	file *file
+	opt  Options
+	base int64 // the id of a session is this and its number
+
+	mu      sync.Mutex
+	queue   []*batch // the last one is being filled
+	free    []*batch // to be used again
+	gap     gap      // what is not recorded, since the last gap that is
+	failing bool     // nothing can be written at present
+	closed  bool
+
+	wake    chan struct{} // there is something to write, or more reason to
+	closing chan struct{}
+	done    chan struct{}
+
+	// Of the goroutine that writes.
+	timer  *time.Timer
+	warned time.Time
+	unkept int64 // exchanges that are not recorded at the end
+	err    error // why
+}
+
+// A batch is what is written in one transaction.
+type batch struct {
+	opened, closed []Session
+	exchanges      []record
+	bytes          []byte            // their requests and replies
+	waiting        []*parley.Session // to be released once it is written
+	gap            gap
+}
+
+// A record is an exchange; its bytes are the next ones of its batch.
+type record struct {
+	session        int64
+	seq            uint64
+	received       int64 // ns since 1970
+	took           time.Duration
+	request, reply int // lengths
+}
+
+func (b *batch) full() bool {
+	return len(b.opened)+len(b.closed)+len(b.exchanges) >= batchRows || len(b.bytes) >= batchBytes
+}
+
+func (b *batch) forgetExchanges() { b.exchanges, b.bytes = b.exchanges[:0], b.bytes[:0] }
+
+// A gap is a time in which something was not recorded.
+type gap struct {
+	from, to            time.Time // from is zero if there is no gap
+	exchanges, sessions int64     // not recorded; of sessions each opening and each end
+	reason              string
+}
+
+func (g *gap) add(from time.Time, exchanges, sessions int64) {
+	if g.from.IsZero() {
+		g.from = from
+	}
+	g.exchanges += exchanges
+	g.sessions += sessions
+}
+
+// Create opens a journal for writing, or makes a new one. Errors do not name the file.
+func Create(name string, opt Options) (*Writer, error) {
+	f, err := openFile(name, opt.Sync)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{
+		file: f, opt: opt, base: f.lastSession, timer: time.NewTimer(0),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	go w.run()
+	return w, nil
+}
+
+// Pass takes exchanges down; see parley.Gate.
+func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failing && w.opt.ServeOnError || w.closed {
+		w.gap.add(exchanges[0].Received, int64(len(exchanges)), 0)
+		return w.opt.ServeOnError
+	}
+	var b *batch
+	for i := range exchanges {
+		e := &exchanges[i]
+		b = w.last()
+		b.exchanges = append(b.exchanges, record{w.id(s), e.Seq, e.Received.UnixNano(), e.Took, len(e.Request), len(e.Reply)})
+		b.bytes = append(append(b.bytes, e.Request...), e.Reply...)
+	}
+	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound {
+		return true
+	}
+	b.waiting = append(b.waiting, s)
+	w.ring()
+	return false
+}
+
+func (w *Writer) id(s *parley.Session) int64 { return w.base + int64(s.Number()) }
+
+// Wants the openings and the ends of sessions.
+func (w *Writer) Wants(kind parley.EventKind) bool {
+	return kind == parley.Opened || kind == parley.Closed
+}
+
+// Observe takes down the opening or the end of a session.
+func (w *Writer) Observe(e *parley.Event) {
+	if !w.Wants(e.Kind) {
+		return
+	}
+	s := Session{
+		ID:     w.id(e.Session),
+		Number: e.Session.Number(),
+		Remote: string(e.Session.AppendRemote(nil)),
+		Local:  string(e.Session.AppendLocal(nil)),
+		Opened: e.Session.Opened(),
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed || len(w.queue) > sessionsBound:
+		w.gap.add(e.Time, 0, 1)
+	case e.Kind == parley.Opened:
+		b := w.last()
+		b.opened = append(b.opened, s)
+	default:
+		s.Closed, s.Reason = e.Time, e.Reason.String()
+		s.Requests, s.RepliedUpTo, s.BytesIn, s.BytesOut = e.Seq, e.Replied, e.In, e.Out
+		b := w.last()
+		b.closed = append(b.closed, s)
+	}
+}
+
+// last is the batch that is being filled.
+func (w *Writer) last() *batch {
+	if n := len(w.queue); n > 0 && !w.queue[n-1].full() {
+		return w.queue[n-1]
+	}
+	b := w.empty()
+	w.queue = append(w.queue, b)
+	w.ring()
+	return b
+}
+
+func (w *Writer) empty() *batch {
+	n := len(w.free)
+	if n == 0 {
+		return new(batch)
+	}
+	b := w.free[n-1]
+	w.free = w.free[:n-1]
+	return b
+}
+
+func (w *Writer) ring() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close writes what is queued and closes the file. It is called once the server has
+// ended; the error says what is not recorded.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	again := w.closed
+	w.closed = true
+	w.mu.Unlock()
+	if again {
+		return nil
+	}
+	close(w.closing)
+	<-w.done
+	err := w.file.close()
+	switch {
+	case w.unkept > 0:
+		return fmt.Errorf("%d exchanges are not recorded: %w", w.unkept, w.err)
+	case w.err != nil:
+		return w.err
+	}
+	return err
+}
+
+// run writes until Close, and then what is left.
+func (w *Writer) run() {
+	defer close(w.done)
+	for looked := time.Now(); ; {
+		queued, ready, closed := w.state()
+		switch {
+		case !queued && closed:
+			return
+		case !queued:
+			w.pause(lookEvery, w.wake)
+		case !ready:
+			w.pause(batchWait, w.wake)
+			fallthrough
+		default:
+			if !w.record(w.take()) {
+				return
+			}
+		}
+		if time.Since(looked) < lookEvery {
+			continue
+		}
+		looked = time.Now()
+		if !w.look() {
+			return
+		}
+	}
+}
+
+// state says whether there is something to write, and whether it should wait for others
+// no longer.
+func (w *Writer) state() (queued, ready, closed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.queue)
+	return n > 0 || !w.gap.from.IsZero(), w.closed || n != 1 || len(w.queue[0].waiting) > 0, w.closed
+}
+
+// pause waits for so long, or until it is woken or closed, and reports the latter.
+func (w *Writer) pause(d time.Duration, wake <-chan struct{}) (closed bool) {
+	w.timer.Reset(d)
+	select {
+	case <-w.closing:
+		return true
+	case <-wake:
+	case <-w.timer.C:
+	}
+	return false
+}
+
+// take takes the first batch off the queue, and the gap before it.
+func (w *Writer) take() *batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b *batch
+	if len(w.queue) == 0 {
+		b = w.empty()
+	} else {
+		b = w.queue[0]
+		w.queue = append(w.queue[:0], w.queue[1:]...)
+	}
+	w.takeGap(b)
+	return b
+}
+
+// takeGap has what was not recorded by now become part of the batch's gap.
+func (w *Writer) takeGap(b *batch) {
+	if !w.gap.from.IsZero() {
+		b.gap.add(w.gap.from, w.gap.exchanges, w.gap.sessions)
+		w.gap = gap{}
+	}
+	b.gap.to = time.Now()
+}
+
+// record writes a batch, however long that takes. It is false if the writer was closed and
+// it still cannot be done.
+func (w *Writer) record(b *batch) bool {
+	if err := w.file.write(b); err != nil && !w.insist(b, err) {
+		return false
+	}
+	w.file.prune(w.opt.Keep) // an error shows when the next batch is written, or in look
+	for _, s := range b.waiting {
+		s.Release()
+	}
+	clear(b.waiting)
+	*b = batch{b.opened[:0], b.closed[:0], b.exchanges[:0], b.bytes[:0], b.waiting[:0], gap{}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.free) < queueBound && cap(b.bytes) <= 2*batchBytes {
+		w.free = append(w.free, b)
+	}
+	return true
+}
+
+// insist tries to write a batch until it works, which it reports, or the writer is closed.
+func (w *Writer) insist(b *batch, err error) bool {
+	for since := time.Now(); err != nil; {
+		w.fail(b, since, err)
+		closed := w.pause(retryEvery, nil)
+		w.mu.Lock()
+		w.takeGap(b)
+		w.mu.Unlock()
+		if err = w.file.write(b); err != nil && closed {
+			w.giveUp(b, err)
+			return false
+		}
+	}
+	w.mu.Lock()
+	w.failing = false
+	w.mu.Unlock()
+	w.warn(fmt.Sprintf("can be written again; %d exchanges are missing", b.gap.exchanges))
+	return true
+}
+
+// fail goes by the policy for errors.
+func (w *Writer) fail(b *batch, since time.Time, err error) {
+	var release []*parley.Session
+	waiting := 0
+	w.mu.Lock()
+	w.failing = true
+	b.gap.add(since, 0, 0)
+	b.gap.reason = err.Error()
+	for _, q := range append(w.queue, b) {
+		if w.opt.ServeOnError {
+			b.gap.exchanges += int64(len(q.exchanges))
+			q.forgetExchanges()
+			release = append(release, q.waiting...)
+			q.waiting = nil
+		}
+		waiting += len(q.waiting)
+	}
+	w.mu.Unlock()
+	for _, s := range release {
+		s.Release()
+	}
+	switch {
+	case time.Since(w.warned) < retryEvery:
+		return
+	case w.opt.ServeOnError:
+		w.warn(fmt.Sprintf("cannot be written: %v; serving goes on, and %d exchanges are not recorded", err, b.gap.exchanges))
+	default:
+		w.warn(fmt.Sprintf("cannot be written: %v; %d sessions wait, and nobody is answered before it can be", err, waiting))
+	}
+	w.warned = time.Now()
+}
+
+// giveUp counts what is not recorded.
+func (w *Writer) giveUp(b *batch, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+	w.unkept = b.gap.exchanges + w.gap.exchanges
+	for _, q := range append(w.queue, b) {
+		w.unkept += int64(len(q.exchanges))
+	}
+}
+
+// look sees whether the file is still there, and deletes what is too old or too much.
+func (w *Writer) look() bool {
+	if w.file.check() != nil {
+		return w.record(w.take()) // and does not before it is there again
+	}
+	more, err := true, error(nil)
+	for queued := false; more && !queued && err == nil; queued, _, _ = w.state() {
+		more, err = w.file.prune(w.opt.Keep)
+	}
+	if err == nil && !more {
+		err = w.file.pruneSessions(w.opt.Keep)
+	}
+	if err != nil {
+		w.warn(fmt.Sprintf("cannot be pruned: %v", err))
+	}
+	return true
+}
+
+func (w *Writer) warn(text string) {
+	if w.opt.Warn != nil {
+		w.opt.Warn(text)
+	}
+}

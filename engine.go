@@ -74,11 +74,7 @@ func (a *goroutineAcceptor) wait() { a.sessions.Wait() }
 
 // converse makes a session of conn and has it served through run, or refuses it.
 func (s *Server) converse(conn net.Conn, run func(serve func())) error {
-	d := newDialogue(s, conn, &Session{
-		opened: time.Now(),
-		remote: *endpointOf(conn.RemoteAddr()),
-		local:  endpointOf(conn.LocalAddr()),
-	})
+	d := newDialogue(s, conn, NewSession(0, conn.RemoteAddr(), conn.LocalAddr(), time.Now()))
 	switch reason := s.enter(d); reason {
 	case 0:
 		run(func() {

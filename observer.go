@@ -118,7 +118,8 @@ type Event struct {
 	Time    time.Time
 	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
 	Seq     uint64        // the request's number; when Closed, how many requests there were
-	Body    []byte        // Received: the request. Replied: the reply. Unfinished: what is there
+	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there
+	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
 	Took    time.Duration // Replied: since Received. Closed: since Opened
 	Replied uint64        // Closed: the last request whose reply was written whole; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
@@ -147,11 +148,15 @@ const (
 	Unfinished
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
+	// Unasked: a server said something and owed no reply. A proxy that looks on tells
+	// of it; a Server never speaks unasked.
+	Unasked
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
+	Unasked: "message",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".
@@ -177,6 +182,8 @@ const (
 	DrainCut                                // Shutdown ran out of time
 	ServerClosed                            // Close was called
 	IOError                                 // any other error of the connection
+	Unreachable                             // a proxy could not connect to the server behind it
+	UpstreamReset                           // the server behind a proxy reset the connection
 
 	Full  // refused: MaxSessions
 	PerIP // refused: MaxSessionsPerIP
@@ -188,6 +195,7 @@ var reasonNames = [...]string{
 	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long",
 	HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
 	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
+	Unreachable: "unreachable", UpstreamReset: "upstream_reset",
 	Full: "full", PerIP: "per_ip",
 }
 
@@ -225,6 +233,13 @@ type Session struct {
 type lifetime struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+}
+
+// NewSession makes the session of a conversation that no Server has, for who tells an
+// Observer of it, such as a proxy. number counts from 1; remote is the peer's address and
+// local the one that it dialled, nil where there is none. Its Context never ends.
+func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
+	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: endpointOf(local)}
 }
 
 // Number counts the sessions of a server from 1, in the order of acceptance. It is

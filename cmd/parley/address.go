@@ -118,6 +118,16 @@ func (a address) dialer(family string, timeout time.Duration) load.Dialer {
 	return load.Dialer{Network: a.network, Host: a.dialled(), Port: a.port, Path: a.path, Family: family, Timeout: timeout}
 }
 
+// dial connects to the address; its error says so in words.
+func (a address) dial(ctx context.Context, timeout time.Duration) (net.Conn, error) {
+	dialer := a.dialer("", timeout)
+	conn, _, err := dialer.Dial(ctx)
+	if err != nil {
+		return nil, explainDial(a.target(), timeout, err)
+	}
+	return conn, nil
+}
+
 // family is what --ipv4 and --ipv6 ask for.
 func family(only4, only6 bool) string {
 	switch {

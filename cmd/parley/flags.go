@@ -70,6 +70,23 @@ func (f *framingFlag) withCRLF() error {
 	return nil
 }
 
+// onlooker is the framing for who looks on and does not talk: a chunk is then what a
+// read returned to the byte, since nobody can say that a newline at its end was no part
+// of it.
+func (f *framingFlag) onlooker() parley.Framing {
+	if f.name == "chunk" {
+		return wholeReads{parley.Chunks}
+	}
+	return f.framing
+}
+
+// wholeReads is parley.Chunks that takes nothing off.
+type wholeReads struct{ parley.Framing }
+
+func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
+	return len(buf), buf, nil
+}
+
 const framingUsage = "where a message ends: line, chunk (what one read returned), length (4 bytes before it) or delim:XX"
 
 // An engineFlag is --engine: auto, loops or goroutines.

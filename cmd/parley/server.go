@@ -98,11 +98,8 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return err
 	}
-	// A reader of ours that goes away must not take the server with it.
-	signal.Ignore(syscall.SIGPIPE)
-	stop := make(chan os.Signal, 2)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(stop)
+	stop, ignore := stopSignals()
+	defer ignore()
 
 	l, err := at.listen(cmd.Context())
 	if err != nil {
@@ -132,25 +129,51 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		}
 	}
 
+	err, drained := serveUntil(stop, srv, l, opt.drain)
+	if !drained {
+		return usageError("the server cannot go on: %w", err)
+	}
+	unkept := opt.journal.close(kept, view.notes)
+	return cmp.Or(view.ended(err, opt.drain), unkept)
+}
+
+// stopSignals are those that ask for an end, until ignore is called.
+func stopSignals() (stop chan os.Signal, ignore func()) {
+	// A reader of ours that goes away must not take the server with it.
+	signal.Ignore(syscall.SIGPIPE)
+	stop = make(chan os.Signal, 2)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	return stop, func() { signal.Stop(stop) }
+}
+
+// A service is what serves until it is stopped: a *parley.Server or a *tap.Tap.
+type service interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// serveUntil serves l until a signal, then drains; a second signal stops at once. If it
+// has to end before the first, drained is false and err says why.
+func serveUntil(stop <-chan os.Signal, srv service, l net.Listener, patience time.Duration) (err error, drained bool) {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	select {
 	case err := <-served:
-		return usageError("the server cannot go on: %w", err)
+		return err, false
 	case <-stop:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), opt.drain)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	drained := make(chan error, 1)
-	go func() { drained <- srv.Shutdown(ctx) }()
+	done := make(chan error, 1)
+	go func() { done <- srv.Shutdown(ctx) }()
 	select {
-	case err = <-drained:
+	case err := <-done:
+		return err, true
 	case <-stop:
 		srv.Close()
-		err = errStoppedAtOnce
+		return errStoppedAtOnce, true
 	}
-	unkept := opt.journal.close(kept, view.notes)
-	return cmp.Or(view.ended(err, opt.drain), unkept)
 }
 
 var errStoppedAtOnce = errors.New("stopped at once by a second signal")

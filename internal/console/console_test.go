@@ -94,7 +94,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte("a\x1b[2J\u009b\u202e\xff\r\n\u2028é\""))
 	f.Add([]byte(`"\/`))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		line := new(JSON).appendEvent(nil, &parley.Event{Kind: parley.Received, Session: new(parley.Session), Seq: 1, Body: p, Err: errors.New(string(p))})
+		line := NewJSON(nil).appendEvent(nil, &parley.Event{Kind: parley.Received, Session: new(parley.Session), Seq: 1, Body: p, Err: errors.New(string(p))})
 		if line[len(line)-1] != '\n' {
 			t.Fatal("the line has no end")
 		}
@@ -182,6 +182,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.TooLong: " (request longer than 65536 bytes)", parley.HandlerError: ` (handler error: a\nb)`,
 			parley.HangUp: " (hung up by the handler)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
+			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)",
 		}[reason]
 		if got := out.String(); got != "Server: Connection closed!"+want+"\n" {
 			t.Errorf("%v is told as %q, want %q", reason, got, want)
@@ -205,7 +206,7 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		{parley.Event{Kind: parley.AcceptFailed, Err: errors.New("too many")}, `{"event":"accept_failed",` + head + `,"error":"too many"}`},
 	} {
 		c.event.Time = at
-		if got := string(new(JSON).appendEvent(nil, &c.event)); got != c.want+"\n" {
+		if got := string(NewJSON(nil).appendEvent(nil, &c.event)); got != c.want+"\n" {
 			t.Errorf("got\n%swant\n%s", got, c.want)
 		}
 	}

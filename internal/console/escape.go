@@ -46,16 +46,19 @@ func AppendEscaped(dst, p []byte) []byte {
 }
 
 // AppendPayload appends p escaped and, past 4 KiB, cut: …(65536 bytes).
-func AppendPayload(dst, p []byte) []byte {
-	if len(p) <= maxShown {
+func AppendPayload(dst, p []byte) []byte { return appendShown(dst, p, uint64(len(p))) }
+
+// appendShown is AppendPayload for the beginning of a message that is whole bytes long.
+func appendShown(dst, p []byte, whole uint64) []byte {
+	if whole <= maxShown && whole == uint64(len(p)) {
 		return AppendEscaped(dst, p)
 	}
-	cut := maxShown
-	for cut > maxShown-utf8.UTFMax && !utf8.RuneStart(p[cut]) {
+	cut := min(maxShown, len(p))
+	for cut < len(p) && cut > maxShown-utf8.UTFMax && !utf8.RuneStart(p[cut]) {
 		cut--
 	}
 	dst = append(AppendEscaped(dst, p[:cut]), "…("...)
-	dst = strconv.AppendInt(dst, int64(len(p)), 10)
+	dst = strconv.AppendUint(dst, whole, 10)
 	return append(dst, " bytes)"...)
 }
 
@@ -146,9 +149,15 @@ func appendUnit(dst []byte, r rune) []byte {
 func appendPayloadField(dst, p []byte) []byte {
 	dst = append(dst, `,"bytes":`...)
 	dst = strconv.AppendInt(dst, int64(len(p)), 10)
+	return appendBytes(dst, "payload", p)
+}
+
+// appendBytes appends bytes that survive exactly: as text if they are printable UTF-8.
+func appendBytes(dst []byte, name string, p []byte) []byte {
+	dst = append(append(dst, `,"`...), name...)
 	if allPrintable(p) {
-		return appendJSONString(append(dst, `,"payload":`...), p)
+		return appendJSONString(append(dst, `":`...), p)
 	}
-	dst = append(dst, `,"payload_base64":"`...)
+	dst = append(dst, `_base64":"`...)
 	return append(base64.StdEncoding.AppendEncode(dst, p), '"')
 }

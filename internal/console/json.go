@@ -8,24 +8,43 @@ import (
 	"github.com/parley-tcp/parley"
 )
 
-// A JSON is the observer that writes a server's events, one object a line.
-type JSON struct{ out *Writer }
-
-// NewJSON writes to out.
-func NewJSON(out *Writer) *JSON { return &JSON{out} }
-
-// SkippedJSON is the notice of the Writer of a JSON.
-func SkippedJSON(dst []byte, n int64) []byte {
-	dst = strconv.AppendInt(append(dst, `{"event":"skipped","count":`...), n, 10)
-	dst = appendTime(dst, time.Now())
-	return append(dst, `,"side":"server"}`+"\n"...)
+// A JSON is the observer that writes a server's or a tap's events, one object a line.
+type JSON struct {
+	out    *Writer
+	side   string // server or tap
+	target string // of a tap
 }
 
-// Started tells that the server listens.
+// NewJSON writes a server's events to out.
+func NewJSON(out *Writer) *JSON { return &JSON{out: out, side: "server"} }
+
+// NewTapJSON writes the events of a tap before the server at target to out.
+func NewTapJSON(out *Writer, target string) *JSON { return &JSON{out, "tap", target} }
+
+// SkippedJSON is the notice of the Writer of a server's JSON.
+func SkippedJSON(dst []byte, n int64) []byte { return appendSkippedJSON(dst, "server", n) }
+
+// SkippedTapJSON is the notice of the Writer of a tap's JSON.
+func SkippedTapJSON(dst []byte, n int64) []byte { return appendSkippedJSON(dst, "tap", n) }
+
+func appendSkippedJSON(dst []byte, side string, n int64) []byte {
+	dst = strconv.AppendInt(append(dst, `{"event":"skipped","count":`...), n, 10)
+	dst = appendSide(appendTime(dst, time.Now()), side)
+	return append(dst, "}\n"...)
+}
+
+func appendSide(dst []byte, side string) []byte {
+	return append(append(append(dst, `,"side":"`...), side...), '"')
+}
+
+// Started tells that it listens.
 func (j *JSON) Started(at net.Addr) {
 	appendLine(j.out, func(dst []byte) []byte {
-		dst = appendTime(append(dst, `{"event":"started"`...), time.Now())
-		dst = appendJSONString(append(dst, `,"side":"server","local":`...), at.String())
+		dst = appendSide(appendTime(append(dst, `{"event":"started"`...), time.Now()), j.side)
+		dst = appendJSONString(append(dst, `,"local":`...), at.String())
+		if j.target != "" {
+			dst = appendJSONString(append(dst, `,"upstream":`...), j.target)
+		}
 		return append(dst, "}\n"...)
 	})
 }
@@ -43,7 +62,7 @@ func (j *JSON) Fork() parley.Observer { return &batch{format: j, out: j.out} }
 
 func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	dst = append(append(append(dst, `{"event":"`...), e.Kind.String()...), '"')
-	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)
+	dst = appendSide(appendTime(dst, e.Time), j.side)
 	if s := e.Session; s != nil {
 		dst = appendCount(dst, "session", s.Number())
 		dst = appendCount(dst, "seq", e.Seq)
@@ -51,8 +70,9 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = quoteFrom(s.AppendLocal(append(dst, `,"local":`...)), len(dst)+len(`,"local":`))
 	}
 	switch e.Kind {
-	case parley.Received, parley.Replied, parley.Unfinished:
-		dst = appendPayloadField(dst, e.Body)
+	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
+		dst = strconv.AppendUint(append(dst, `,"bytes":`...), uint64(len(e.Body))+e.Cut, 10)
+		dst = appendCount(appendBytes(dst, "payload", e.Body), "cut", e.Cut)
 	}
 	switch e.Kind {
 	case parley.Replied, parley.Closed:

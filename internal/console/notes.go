@@ -35,7 +35,7 @@ func NewNotes(out *Writer, limits Limits, hint bool) *Notes {
 
 // SkippedNotes is the notice of the Writer of Notes.
 func SkippedNotes(dst []byte, n int64) []byte {
-	return append(append(append(dst, "parley: "...), plural(n, "line")...), " skipped\n"...)
+	return appendSkipped(dst, "parley: ", n)
 }
 
 // Printf writes a diagnostic of the command's own, with "parley: " before it.
@@ -47,7 +47,7 @@ func (n *Notes) Printf(format string, args ...any) {
 
 // Wants what is not part of a conversation.
 func (n *Notes) Wants(kind parley.EventKind) bool {
-	return kind != parley.Opened && kind != parley.Received && kind != parley.Replied
+	return kind == parley.Closed || kind == parley.Refused || kind == parley.Unfinished || kind == parley.AcceptFailed
 }
 
 // Observe writes a line about the events that an operator should know of.
@@ -62,7 +62,9 @@ func (n *Notes) Observe(e *parley.Event) {
 	case e.Kind == parley.AcceptFailed:
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:
-		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body)), "byte"))
+		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body))+int64(e.Cut), "byte"))
+	case e.Kind == parley.Closed && e.Reason == parley.Unreachable:
+		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):
 		text = fmt.Sprintf("session %d: %s: %s", e.Session.Number(), escapedError(e.Err), AppendEscaped(nil, panicked.Stack))
 	default:

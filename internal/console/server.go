@@ -43,26 +43,25 @@ func NewNarrative(out *Writer, limits Limits, verbose bool) *Narrative {
 }
 
 // SkippedLine is the notice of the narrative's Writer.
-func SkippedLine(dst []byte, n int64) []byte {
-	dst = append(dst, "Server: "...)
-	dst = strconv.AppendInt(dst, n, 10)
-	if n == 1 {
-		return append(dst, " line skipped\n"...)
-	}
-	return append(dst, " lines skipped\n"...)
+func SkippedLine(dst []byte, n int64) []byte { return appendSkipped(dst, "Server: ", n) }
+
+func appendSkipped(dst []byte, who string, n int64) []byte {
+	return append(append(append(dst, who...), plural(n, "line")...), " skipped\n"...)
 }
 
 // Started tells that the server listens.
 func (n *Narrative) Started(at net.Addr) {
-	appendLine(n.out, func(dst []byte) []byte {
-		dst = append(dst, "Server: started on "...)
-		if tcp, ok := at.(*net.TCPAddr); ok {
-			dst = strconv.AppendInt(append(dst, "port "...), int64(tcp.Port), 10)
-		} else {
-			dst = AppendEscaped(append(dst, at.Network()+":"...), []byte(at.String()))
-		}
-		return append(dst, '\n')
-	})
+	appendLine(n.out, func(dst []byte) []byte { return appendStarted(dst, "Server: ", at) })
+}
+
+func appendStarted(dst []byte, who string, at net.Addr) []byte {
+	dst = append(append(dst, who...), "started on "...)
+	if tcp, ok := at.(*net.TCPAddr); ok {
+		dst = strconv.AppendInt(append(dst, "port "...), int64(tcp.Port), 10)
+	} else {
+		dst = AppendEscaped(append(dst, at.Network()+":"...), []byte(at.String()))
+	}
+	return append(dst, '\n')
 }
 
 // Wants what the seed tells.
@@ -83,9 +82,7 @@ func (n *Narrative) Fork() parley.Observer { return &batch{format: n, out: n.out
 
 func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	if n.verbose {
-		dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
-		dst = strconv.AppendUint(append(dst, " #"...), e.Session.Number(), 10)
-		dst = append(appendRemote(append(dst, ' '), e.Session), ' ')
+		dst = appendStamp(dst, e)
 	}
 	switch e.Kind {
 	case parley.Opened:
@@ -100,6 +97,13 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 		}
 	}
 	return append(dst, '\n')
+}
+
+// appendStamp appends what -v puts before a line: when, which session, who.
+func appendStamp(dst []byte, e *parley.Event) []byte {
+	dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	dst = strconv.AppendUint(append(dst, " #"...), e.Session.Number(), 10)
+	return append(appendRemote(append(dst, ' '), e.Session), ' ')
 }
 
 func appendRemote(dst []byte, s *parley.Session) []byte {
@@ -137,8 +141,10 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 		return "cut by the shutdown"
 	case parley.ServerClosed:
 		return "server stopped"
-	case parley.IOError:
+	case parley.IOError, parley.Unreachable:
 		return escapedError(err)
+	case parley.UpstreamReset:
+		return "connection reset by server"
 	}
 	return reason.String()
 }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/tap"
+)
+
+type tapOptions struct {
+	verbose, quiet, json bool
+	framing              framingFlag
+	addrFile             string
+	maxMessage           sizeFlag
+	maxSessions          int
+	connect, drain       time.Duration
+}
+
+func tapCommand() *cobra.Command {
+	opt := tapOptions{framing: newFramingFlag()}
+	cmd := &cobra.Command{
+		Use:   "tap LISTEN UPSTREAM",
+		Short: "Stand between clients and a server, and show what both say",
+		Long: `Listen on one address, connect each client to the server at the other, pass the bytes
+of both on as they come, ends of file and resets too, and show what is said. Nothing is
+changed, added or held back: --framing says only how it is shown, and with chunk each
+read is shown as it came. An interrupt lets nobody in any more and waits for the
+connections to end; a second one stops at once.`,
+		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
+  parley tap :8080 localhost:80 --framing chunk  what a browser and a web server say
+  parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
+  parley tap --json 7001 7000 > before.jsonl     a recording for parley replay`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")
+			}
+			at, err := parseAddress(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			upstream, err := parseAddress(args[1], "")
+			if err != nil {
+				return err
+			}
+			return runTap(cmd, at, upstream, opt)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "put time, session and address before each line")
+	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
+	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
+	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
+	flags.Var(&opt.maxMessage, "max-message", "longest message told whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
+	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
+	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
+	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
+	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
+	return cmd
+}
+
+func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
+	t, err := newTap(upstream, &opt)
+	if err != nil {
+		return err
+	}
+	stop, ignore := stopSignals()
+	defer ignore()
+
+	l, err := at.listen(cmd.Context())
+	if err != nil {
+		return explainListen(at, err)
+	}
+	defer l.Close()
+
+	view := newTapView(cmd, &opt, upstream.target())
+	defer view.close()
+	t.Observer = view.observer
+	if view.starter != nil {
+		view.starter.Started(l.Addr())
+	}
+	if opt.addrFile != "" {
+		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+			return err
+		}
+	}
+	err, drained := serveUntil(stop, drainingTap{t, view.notes, opt.drain}, l, opt.drain)
+	if !drained {
+		return usageError("the tap cannot go on: %w", err)
+	}
+	return view.ended(err, opt.drain)
+}
+
+// newTap makes the tap that the flags describe.
+func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
+	switch {
+	case opt.maxSessions < 1:
+		return nil, usageError("--max-sessions: the number is too small")
+	case opt.connect <= 0:
+		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
+	case opt.drain < 0:
+		return nil, usageError("--drain-timeout %v: a time cannot be negative", opt.drain)
+	}
+	return &tap.Tap{
+		Dial:        func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
+		Framing:     opt.framing.onlooker(),
+		MaxMessage:  int(opt.maxMessage),
+		MaxSessions: opt.maxSessions,
+	}, nil
+}
+
+// newTapView is what a running tap says.
+func newTapView(cmd *cobra.Command, opt *tapOptions, target string) *serverView {
+	v := &serverView{limits: console.Limits{MaxSessions: opt.maxSessions}, counts: new(console.Counts)}
+	v.err = console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
+	v.notes = console.NewNotes(v.err, v.limits, opt.framing.name == "line")
+	lost := func(err error) {
+		v.notes.Printf("standard output is gone (%v); passing goes on without it", plainly(err))
+	}
+	var narrator parley.Observer
+	switch {
+	case opt.json:
+		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapJSON, lost)
+		j := console.NewTapJSON(v.out, target)
+		narrator, v.starter = j, j
+	case !opt.quiet:
+		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapLine, lost)
+		n := console.NewTapNarrative(v.out, target, opt.verbose)
+		narrator, v.starter = n, n
+	}
+	v.observer = parley.Observers(narrator, v.notes, v.counts)
+	return v
+}
+
+// A drainingTap says what its drain waits for: connections that are open and idle end
+// only when one of their ends wants it.
+type drainingTap struct {
+	*tap.Tap
+	notes    *console.Notes
+	patience time.Duration
+}
+
+func (t drainingTap) Shutdown(ctx context.Context) error {
+	if n := t.Open(); n > 0 {
+		t.notes.Printf("waiting up to %v for open connections to end (%d); a second signal cuts them", t.patience, n)
+	}
+	return t.Tap.Shutdown(ctx)
+}

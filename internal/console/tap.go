@@ -1,0 +1,90 @@
+package console
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A TapNarrative is the observer that tells what passes between clients and the server
+// behind a tap.
+type TapNarrative struct {
+	out     *Writer
+	target  string
+	verbose bool
+}
+
+// NewTapNarrative writes to out about a tap before the server at target. With verbose
+// each line begins with the time, the session and the client.
+func NewTapNarrative(out *Writer, target string, verbose bool) *TapNarrative {
+	return &TapNarrative{out, target, verbose}
+}
+
+// SkippedTapLine is the notice of the Writer of a TapNarrative.
+func SkippedTapLine(dst []byte, n int64) []byte { return appendSkipped(dst, "Tap: ", n) }
+
+// Started tells that the tap listens.
+func (n *TapNarrative) Started(at net.Addr) {
+	appendLine(n.out, func(dst []byte) []byte { return appendStarted(dst, "Tap: ", at) })
+}
+
+// Wants all that passes.
+func (n *TapNarrative) Wants(kind parley.EventKind) bool {
+	switch kind {
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed:
+		return true
+	}
+	return false
+}
+
+// Observe tells of connections, messages and endings.
+func (n *TapNarrative) Observe(e *parley.Event) {
+	if n.Wants(e.Kind) {
+		appendLine(n.out, func(dst []byte) []byte { return n.appendEvent(dst, e) })
+	}
+}
+
+func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
+	if n.verbose {
+		dst = appendStamp(dst, e)
+	}
+	switch e.Kind {
+	case parley.Opened:
+		dst = appendRemote(append(dst, "Tap: connection from "...), e.Session)
+		dst = AppendEscaped(append(dst, " to "...), []byte(n.target))
+	case parley.Received:
+		dst = appendMessage(append(dst, "Tap: client ["...), e)
+	case parley.Replied, parley.Unasked:
+		dst = appendMessage(append(dst, "Tap: server ["...), e)
+	case parley.Closed:
+		dst = append(dst, "Tap: Connection closed!"...)
+		if why := explainTap(e); why != "" {
+			dst = append(append(append(dst, " ("...), why...), ')')
+		}
+	}
+	return append(dst, '\n')
+}
+
+// appendMessage appends a message's length, in brackets of which the first is there, and
+// its bytes.
+func appendMessage(dst []byte, e *parley.Event) []byte {
+	whole := uint64(len(e.Body)) + e.Cut
+	dst = append(strconv.AppendUint(dst, whole, 10), "]: "...)
+	return appendShown(dst, e.Body, whole)
+}
+
+// explainTap says in words why a session ended; "" is an orderly close.
+func explainTap(e *parley.Event) string {
+	switch e.Reason {
+	case parley.NoRequest:
+		return "nothing was said"
+	case parley.Truncated:
+		return "end of file inside a message"
+	case parley.Reset:
+		return "connection reset by client"
+	case parley.ServerClosed:
+		return "tap stopped"
+	}
+	return new(Limits).explain(e.Reason, e.Err)
+}

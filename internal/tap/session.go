@@ -1,0 +1,321 @@
+package tap
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+const (
+	readSize        = 32 << 10        // of one read; two buffers a session
+	unfinishedAfter = 2 * time.Second // how long a begun message of the client waits before Unfinished is told
+	lastWordsTime   = time.Second     // for what a peer said before its connection broke to reach the other
+	maxWaiting      = 1024            // groups of requests without a reply that are kept apart
+)
+
+// A session is one client's connection and its connection to the server.
+type session struct {
+	tap    *Tap
+	about  *parley.Session
+	client net.Conn
+	dialed context.CancelFunc
+
+	mu       sync.Mutex // one event at a time
+	server   net.Conn   // nil while it is dialled
+	over     bool       // Closed was told: nothing is from now on
+	open     int        // directions that have not ended
+	broken   fault      // the first thing that was not in order
+	requests scanner
+	replies  scanner
+	now      time.Time // of the read that is looked at
+	seq      uint64    // requests so far
+	replied  uint64
+	waiting  []group // requests without a reply
+	in, out  uint64
+	hint     *time.Timer // tells Unfinished
+	hinted   bool
+}
+
+// A group is requests that arrived together, each of which waits for its reply. Past
+// maxWaiting groups what comes is counted with the last, so that a client which is never
+// answered takes up no memory; only Took suffers.
+type group struct {
+	n       uint64
+	arrived time.Time
+}
+
+// A fault is why a session ends other than by two ends of file.
+type fault struct {
+	reason parley.CloseReason
+	err    error
+}
+
+func newSession(t *Tap, client net.Conn) *session {
+	s := &session{tap: t, client: client, open: 2}
+	s.requests = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellRequest}
+	s.replies = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellReply}
+	return s
+}
+
+// run passes both directions until both have ended.
+func (s *session) run() {
+	defer s.close()
+	s.tap.tell(&parley.Event{Kind: parley.Opened, Time: s.about.Opened(), Session: s.about})
+	if !s.connect() {
+		return
+	}
+	var up sync.WaitGroup
+	up.Go(func() { s.pass(s.server, s.client, &s.requests) })
+	s.pass(s.client, s.server, &s.replies)
+	up.Wait()
+}
+
+// connect dials the server. A client must see that there is none, and not take it for
+// one that has nothing to say: it is reset.
+func (s *session) connect() bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.mu.Lock()
+	s.dialed = cancel
+	over := s.over
+	s.mu.Unlock()
+	if over {
+		return false
+	}
+	server, err := s.tap.Dial(ctx)
+	if err != nil {
+		s.abort(parley.Unreachable, err)
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = server
+	return !s.over
+}
+
+// pass passes one direction on. Its bytes are looked at before they are passed on, so
+// that a request is told of before its reply can be.
+func (s *session) pass(to, from net.Conn, look *scanner) {
+	buf := make([]byte, readSize)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			s.look(look, buf[:n])
+			if _, err := to.Write(buf[:n]); err != nil {
+				s.cannotWrite(to, err)
+				return
+			}
+		}
+		switch {
+		case err == io.EOF:
+			s.ended(to, look)
+			return
+		case err != nil:
+			s.abort(s.faultOf(from, err))
+			return
+		}
+	}
+}
+
+// look tells the messages that p completes.
+func (s *session) look(look *scanner, p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.now = time.Now()
+	if look == &s.requests {
+		s.in += uint64(len(p))
+	} else {
+		s.out += uint64(len(p))
+	}
+	look.feed(p, false)
+	if look == &s.requests {
+		s.awaitRest()
+	}
+}
+
+// ended passes an end of file on. The second one ends the session, which is told before
+// anybody can see it.
+func (s *session) ended(to net.Conn, look *scanner) {
+	s.mu.Lock()
+	s.now = time.Now()
+	if !s.over {
+		look.feed(nil, true)
+	}
+	s.open--
+	broken, last := s.broken, s.open == 0
+	s.mu.Unlock()
+	switch {
+	case last && broken.reason != 0:
+		s.abort(broken.reason, broken.err)
+		return
+	case last:
+		s.finish(s.orderly(), nil)
+	}
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// orderly is the reason of a session that ended with two ends of file.
+func (s *session) orderly() parley.CloseReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.in == 0 && s.out == 0:
+		return parley.NoRequest
+	case s.requests.begun():
+		return parley.Truncated
+	}
+	return parley.EndOfFile
+}
+
+// cannotWrite ends one direction: nobody is there to read it. What that peer said before
+// may still be on its way to the other; then the other is to see that it broke.
+func (s *session) cannotWrite(to net.Conn, err error) {
+	reason, err := s.faultOf(to, err)
+	s.mu.Lock()
+	if s.broken.reason == 0 {
+		s.broken = fault{reason, err}
+	}
+	s.open--
+	last := s.open == 0
+	s.mu.Unlock()
+	if last {
+		s.abort(reason, err)
+		return
+	}
+	deadline := time.Now().Add(lastWordsTime)
+	s.client.SetDeadline(deadline)
+	s.server.SetDeadline(deadline)
+}
+
+// faultOf says what an error of one of the two connections means.
+func (s *session) faultOf(conn net.Conn, err error) (parley.CloseReason, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch isReset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE); {
+	case s.broken.reason != 0:
+		return s.broken.reason, s.broken.err
+	case isReset && conn == s.client:
+		return parley.Reset, err
+	case isReset:
+		return parley.UpstreamReset, err
+	}
+	return parley.IOError, err
+}
+
+// abort ends the session other than by two ends of file, and says whether it had not
+// ended before. Both peers are reset: an end of file would be a lie.
+func (s *session) abort(reason parley.CloseReason, err error) bool {
+	if !s.finish(reason, err) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dialed != nil {
+		s.dialed()
+	}
+	reset(s.client)
+	if s.server != nil {
+		reset(s.server)
+	}
+	return true
+}
+
+// finish tells that the session is over, unless that was told, and what there was of
+// messages that nobody will finish.
+func (s *session) finish(reason parley.CloseReason, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.now = time.Now()
+	s.requests.feed(nil, true)
+	s.replies.feed(nil, true)
+	s.over = true
+	if s.hint != nil {
+		s.hint.Stop()
+	}
+	s.tap.tell(&parley.Event{Kind: parley.Closed, Time: s.now, Session: s.about, Seq: s.seq, Took: s.now.Sub(s.about.Opened()),
+		In: s.in, Out: s.out, Reason: reason, Err: err})
+	return true
+}
+
+func (s *session) close() {
+	s.client.Close()
+	if s.server != nil {
+		s.server.Close()
+	}
+}
+
+// reset closes a connection so that its peer sees a reset, where its kind can.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// tellRequest is told of a client's message.
+func (s *session) tellRequest(body []byte, cut uint64) {
+	s.seq++
+	last := len(s.waiting) - 1
+	if last >= 0 && (s.waiting[last].arrived.Equal(s.now) || last+1 == maxWaiting) {
+		s.waiting[last].n++
+	} else {
+		s.waiting = append(s.waiting, group{1, s.now})
+	}
+	s.tap.tell(&parley.Event{Kind: parley.Received, Time: s.now, Session: s.about, Seq: s.seq, Body: body, Cut: cut})
+}
+
+// tellReply is told of a server's message: it answers the oldest request that waits.
+func (s *session) tellReply(body []byte, cut uint64) {
+	e := parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.about, Body: body, Cut: cut}
+	if len(s.waiting) > 0 {
+		first := &s.waiting[0]
+		s.replied++
+		e.Kind, e.Seq, e.Took = parley.Replied, s.replied, s.now.Sub(first.arrived)
+		if first.n--; first.n == 0 {
+			s.waiting = append(s.waiting[:0], s.waiting[1:]...)
+		}
+	}
+	s.tap.tell(&e)
+}
+
+// awaitRest has Unfinished told, once a session, if a message of the client waits for its
+// rest.
+func (s *session) awaitRest() {
+	switch {
+	case s.hinted:
+	case !s.requests.begun():
+		if s.hint != nil {
+			s.hint.Stop()
+			s.hint = nil
+		}
+	case s.hint == nil:
+		var hint *time.Timer
+		hint = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(hint) })
+		s.hint = hint
+	}
+}
+
+func (s *session) tellUnfinished(hint *time.Timer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.hint != hint {
+		return
+	}
+	s.hinted = true
+	body, cut := s.requests.unfinished()
+	s.tap.tell(&parley.Event{Kind: parley.Unfinished, Time: time.Now(), Session: s.about, Seq: s.seq + 1, Body: body, Cut: cut})
+}

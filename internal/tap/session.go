@@ -38,8 +38,9 @@ type session struct {
 	replied  uint64
 	waiting  []group // requests without a reply
 	in, out  uint64
-	hint     *time.Timer // tells Unfinished
-	hinted   bool
+	begun    time.Time   // since when a request waits for its rest
+	hint     *time.Timer // tells Unfinished; nil while none does
+	hinted   bool        // it was told
 }
 
 // A group is requests that arrived together, each of which waits for its reply. Past
@@ -295,27 +296,26 @@ func (s *session) tellReply(body []byte, cut uint64) {
 // awaitRest has Unfinished told, once a session, if a message of the client waits for its
 // rest.
 func (s *session) awaitRest() {
-	switch {
+	switch begun := s.requests.begun(); {
 	case s.hinted:
-	case !s.requests.begun():
-		if s.hint != nil {
-			s.hint.Stop()
-			s.hint = nil
-		}
-	case s.hint == nil:
-		var hint *time.Timer
-		hint = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(hint) })
-		s.hint = hint
+	case begun && s.hint == nil:
+		s.begun = s.now
+		s.hint = time.AfterFunc(unfinishedAfter, s.tellUnfinished)
+	case !begun && s.hint != nil:
+		s.hint.Stop()
+		s.hint = nil
 	}
 }
 
-func (s *session) tellUnfinished(hint *time.Timer) {
+func (s *session) tellUnfinished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || s.hint != hint {
+	now := time.Now()
+	// The timer may have fired for a message that was finished just then.
+	if s.over || s.hint == nil || now.Sub(s.begun) < unfinishedAfter {
 		return
 	}
 	s.hinted = true
 	body, cut := s.requests.unfinished()
-	s.tap.tell(&parley.Event{Kind: parley.Unfinished, Time: time.Now(), Session: s.about, Seq: s.seq + 1, Body: body, Cut: cut})
+	s.tap.tell(&parley.Event{Kind: parley.Unfinished, Time: now, Session: s.about, Seq: s.seq + 1, Body: body, Cut: cut})
 }

@@ -1,0 +1,668 @@
+package tap
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
+)
+
+// patience bounds every wait for an event; only a failing test uses it up.
+const patience = 30 * time.Second
+
+// A record is an observer that keeps what it is told, a line an event.
+type record struct {
+	mu     sync.Mutex
+	lines  []string
+	closed chan struct{} // receives once a session
+}
+
+func newRecord() *record { return &record{closed: make(chan struct{}, 1000)} }
+
+func (r *record) Observe(e *parley.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line := fmt.Sprintf("%d %v", e.Session.Number(), e.Kind)
+	switch e.Kind {
+	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
+		line += fmt.Sprintf(" %d %q", e.Seq, e.Body)
+		if e.Cut > 0 {
+			line += fmt.Sprintf(" and %d more", e.Cut)
+		}
+	case parley.Closed:
+		line += fmt.Sprintf(" %d %v", e.Seq, e.Reason)
+	case parley.Refused:
+		line += fmt.Sprintf(" %v", e.Reason)
+	}
+	r.lines = append(r.lines, line)
+	if e.Kind == parley.Closed {
+		r.closed <- struct{}{}
+	}
+}
+
+// awaitClosed waits for the end of n sessions.
+func (r *record) awaitClosed(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-r.closed:
+		case <-time.After(patience):
+			t.Fatalf("a session has not ended; told:\n%s", r)
+		}
+	}
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.lines, "\n")
+}
+
+func (r *record) check(t *testing.T, want ...string) {
+	t.Helper()
+	if got := r.String(); got != strings.Join(want, "\n") {
+		t.Errorf("told\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// startServer has serve called for each connection of a server, until the test ends.
+func startServer(t *testing.T, serve func(conn *net.TCPConn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				serve(conn.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		serving.Wait()
+	})
+	return l.Addr().String()
+}
+
+// start starts a tap before the server at upstream until the test ends.
+func start(t *testing.T, tap *Tap, upstream string) (addr string) {
+	t.Helper()
+	tap.Dial = func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", upstream)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, tap, l)
+	return l.Addr().String()
+}
+
+func serve(t *testing.T, tap *Tap, l net.Listener) {
+	served := make(chan error, 1)
+	go func() { served <- tap.Serve(l) }()
+	t.Cleanup(func() {
+		tap.Close()
+		if err := <-served; err != parley.ErrServerClosed {
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
+		}
+	})
+}
+
+func dial(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	return conn.(*net.TCPConn)
+}
+
+// random is n bytes, the same for the same seed.
+func random(seed byte, n int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{seed}), n)
+}
+
+// bytewise reads one byte at a time.
+type bytewise struct{ io.Reader }
+
+func (b bytewise) Read(p []byte) (int, error) { return b.Reader.Read(p[:1]) }
+
+// send writes what r has, as r hands it out, and half-closes.
+func send(conn *net.TCPConn, r io.Reader) error {
+	// Hidden behind an interface, so that Copy writes what one read returned.
+	_, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{r})
+	return errors.Join(err, conn.CloseWrite())
+}
+
+func hashOf(t *testing.T, r io.Reader) [32]byte {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		t.Errorf("read: %v", err)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// Both directions at once arrive to the byte, whatever they are taken for.
+func TestBytesPassUntouched(t *testing.T) {
+	framings := map[string]parley.Framing{"line": parley.Lines, "chunk": parley.Chunks, "length": parley.LengthPrefixed, "delim": parley.Delimited(0)}
+	for _, c := range []struct {
+		name     string
+		up, down int64
+		split    bool
+	}{
+		{"1-byte splits", 20000, 20000, true},
+		{"nothing up", 0, 1 << 20, false},
+		{"nothing down", 1 << 20, 0, false},
+		{"1 MiB", 1 << 20, 1<<20 - 1, false},
+		{"100 MiB", 100 << 20, 100 << 20, false},
+	} {
+		for name, framing := range framings {
+			if c.up > 10<<20 && name != "line" {
+				continue
+			}
+			t.Run(c.name+" as "+name, func(t *testing.T) {
+				body := func(seed byte, n int64) io.Reader {
+					if c.split {
+						return bytewise{random(seed, n)}
+					}
+					return random(seed, n)
+				}
+				received := make(chan [32]byte, 1)
+				upstream := startServer(t, func(conn *net.TCPConn) {
+					var sending sync.WaitGroup
+					sending.Go(func() {
+						if err := send(conn, body(2, c.down)); err != nil {
+							t.Errorf("the server sends: %v", err)
+						}
+					})
+					received <- hashOf(t, conn)
+					sending.Wait()
+				})
+				told := newRecord()
+				quiet := parley.ObserverFunc(func(e *parley.Event) {
+					if e.Kind == parley.Closed { // a record of 100 MiB of noise helps nobody
+						told.Observe(&parley.Event{Kind: e.Kind, Session: e.Session, Reason: e.Reason})
+						if e.In != uint64(c.up) || e.Out != uint64(c.down) {
+							t.Errorf("told of %d bytes in and %d out, want %d and %d", e.In, e.Out, c.up, c.down)
+						}
+					}
+				})
+				client := dial(t, start(t, &Tap{Framing: framing, Observer: quiet}, upstream))
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					if err := send(client, body(1, c.up)); err != nil {
+						t.Errorf("the client sends: %v", err)
+					}
+				})
+				if got, want := hashOf(t, client), hashOf(t, random(2, c.down)); got != want {
+					t.Errorf("the client received other bytes than the server sent")
+				}
+				sending.Wait()
+				if got, want := <-received, hashOf(t, random(1, c.up)); got != want {
+					t.Errorf("the server received other bytes than the client sent")
+				}
+				told.awaitClosed(t, 1)
+			})
+		}
+	}
+}
+
+// Each direction ends by itself: whoever half-closes still gets all the other says.
+func TestHalfCloseIsPassedOnInBothOrders(t *testing.T) {
+	t.Run("client first", func(t *testing.T) {
+		upstream := startServer(t, func(conn *net.TCPConn) {
+			all, _ := io.ReadAll(conn)
+			fmt.Fprintf(conn, "%d bytes\n", len(all))
+		})
+		told := newRecord()
+		client := dial(t, start(t, &Tap{Observer: told}, upstream))
+		io.WriteString(client, "a\nb")
+		client.CloseWrite()
+		if got, err := io.ReadAll(client); string(got) != "3 bytes\n" || err != nil {
+			t.Errorf("got %q, %v, want the count and the end of file", got, err)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "3 bytes"`, "1 closed 2 eof")
+	})
+	t.Run("server first", func(t *testing.T) {
+		rest := make(chan string, 1)
+		upstream := startServer(t, func(conn *net.TCPConn) {
+			io.WriteString(conn, "go on")
+			conn.CloseWrite()
+			all, _ := io.ReadAll(conn)
+			rest <- string(all)
+		})
+		told := newRecord()
+		client := dial(t, start(t, &Tap{Observer: told}, upstream))
+		if got, err := io.ReadAll(client); string(got) != "go on" || err != nil {
+			t.Errorf("got %q, %v, want the greeting and the end of file", got, err)
+		}
+		io.WriteString(client, "thanks")
+		client.CloseWrite()
+		if got := <-rest; got != "thanks" {
+			t.Errorf("the server got %q behind its end of file, want thanks", got)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", `1 message 0 "go on"`, `1 received 1 "thanks"`, "1 closed 1 eof")
+	})
+}
+
+// A reset of one side is a reset for the other, behind the bytes that came before it.
+func TestResetIsPassedOn(t *testing.T) {
+	t.Run("by the client", func(t *testing.T) {
+		seen := make(chan error, 1)
+		upstream := startServer(t, func(conn *net.TCPConn) {
+			line := make([]byte, 2)
+			io.ReadFull(conn, line)
+			conn.Write(line)
+			_, err := conn.Read(line)
+			seen <- err
+		})
+		told := newRecord()
+		client := dial(t, start(t, &Tap{Observer: told}, upstream))
+		io.WriteString(client, "a\n")
+		io.ReadFull(client, make([]byte, 2))
+		client.SetLinger(0)
+		client.Close()
+		if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the server read %v, want a reset", err)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", `1 received 1 "a"`, `1 replied 1 "a"`, "1 closed 1 reset")
+	})
+	t.Run("by the server", func(t *testing.T) {
+		upstream := startServer(t, func(conn *net.TCPConn) {
+			conn.Read(make([]byte, 2))
+			conn.SetLinger(0)
+		})
+		told := newRecord()
+		client := dial(t, start(t, &Tap{Observer: told}, upstream))
+		io.WriteString(client, "a\n")
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client read %v, want a reset", err)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", `1 received 1 "a"`, "1 closed 1 upstream_reset")
+	})
+}
+
+// A server that answers too early and closes with a request unread has its answer
+// delivered, then the reset.
+func TestLastWordsBeforeAResetArrive(t *testing.T) {
+	upstream := startServer(t, func(conn *net.TCPConn) {
+		conn.Read(make([]byte, 1000))
+		io.WriteString(conn, "413 too large\n")
+		// Closed with bytes unread, this end sends a reset.
+	})
+	told := newRecord()
+	client := dial(t, start(t, &Tap{Observer: told}, upstream))
+	broke := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(client, random(1, 1<<30))
+		broke <- err
+	}()
+	got, err := io.ReadAll(client)
+	if string(got) != "413 too large\n" {
+		t.Errorf("got %q, %v, want the answer", got, err)
+	}
+	if err := <-broke; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the client wrote to its end: %v, want a reset", err)
+	}
+	told.awaitClosed(t, 1)
+	if got := told.String(); !strings.HasSuffix(got, "upstream_reset") || !strings.Contains(got, "413 too large") {
+		t.Errorf("told %.300q", got[max(0, len(got)-300):])
+	}
+}
+
+// A client that goes away in the middle of a transfer takes the server's connection
+// with it.
+func TestClientGoneMidTransfer(t *testing.T) {
+	broke := make(chan error, 1)
+	upstream := startServer(t, func(conn *net.TCPConn) {
+		_, err := io.Copy(conn, rand.NewChaCha8([32]byte{}))
+		broke <- err
+	})
+	told := newRecord()
+	closed := parley.ObserverFunc(func(e *parley.Event) {
+		if e.Kind == parley.Closed {
+			told.Observe(e)
+		}
+	})
+	client := dial(t, start(t, &Tap{Observer: closed}, upstream))
+	io.CopyN(io.Discard, client, 1<<20)
+	client.Close()
+	if err := <-broke; err == nil {
+		t.Error("the server could go on")
+	}
+	told.awaitClosed(t, 1)
+	told.check(t, "1 closed 0 reset")
+}
+
+// Where there is no server the client is reset, and the reason is told.
+func TestUnreachableServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	told := newRecord()
+	client, err := net.Dial("tcp", start(t, &Tap{Observer: told}, l.Addr().String()))
+	if err == nil {
+		defer client.Close()
+		_, err = client.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client met %v, want a reset", err)
+	}
+	told.awaitClosed(t, 1)
+	told.check(t, "1 opened", "1 closed 0 unreachable")
+}
+
+// What is said is paired by order; what answers nothing is told as unasked.
+func TestMessagesArePairedByOrder(t *testing.T) {
+	step := make(chan struct{})
+	upstream := startServer(t, func(conn *net.TCPConn) {
+		io.WriteString(conn, "hello\n")
+		io.ReadFull(conn, make([]byte, len("a\nb\n")))
+		io.WriteString(conn, "A\nB\nand more\n")
+		<-step
+	})
+	told := newRecord()
+	client := dial(t, start(t, &Tap{Observer: told}, upstream))
+	io.ReadFull(client, make([]byte, len("hello\n")))
+	io.WriteString(client, "a\nb\n")
+	io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
+	io.WriteString(client, "c\n")
+	client.CloseWrite()
+	close(step)
+	io.Copy(io.Discard, client)
+	told.awaitClosed(t, 1)
+	got := slices.DeleteFunc(strings.Split(told.String(), "\n"), func(s string) bool {
+		return s == `1 received 3 "c"` || strings.HasPrefix(s, "1 closed") // may meet the server's end
+	})
+	want := []string{"1 opened", `1 message 0 "hello"`, `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "and more"`}
+	if !slices.Equal(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestManyConnectionsAtOnce(t *testing.T) {
+	upstream := parleytest.Start(t, &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		return append(dst, req.Body...), nil
+	})})
+	told := newRecord()
+	addr := start(t, &Tap{Observer: told}, upstream)
+	const clients, requests = 200, 20
+	var all sync.WaitGroup
+	for i := range clients {
+		client := dial(t, addr)
+		all.Go(func() {
+			defer client.Close()
+			c := parley.NewClient(client, nil)
+			for j := range requests {
+				want := fmt.Sprintf("%d-%d", i, j)
+				if got, err := c.Do(context.Background(), []byte(want)); string(got) != want || err != nil {
+					t.Errorf("got %q, %v, want %q", got, err, want)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	told.awaitClosed(t, clients)
+	if n := strings.Count(told.String(), " replied "); n != clients*requests {
+		t.Errorf("told of %d replies, want %d", n, clients*requests)
+	}
+	if n := strings.Count(told.String(), " eof"); n != clients {
+		t.Errorf("told of %d orderly ends, want %d", n, clients)
+	}
+}
+
+// The limit is exact: one more is reset, and there is room again once somebody leaves.
+func TestMaxSessions(t *testing.T) {
+	upstream := startServer(t, func(conn *net.TCPConn) { io.Copy(conn, conn) })
+	told := newRecord()
+	tap := &Tap{Observer: told, MaxSessions: 2}
+	addr := start(t, tap, upstream)
+	talk := func(c *net.TCPConn) error {
+		if _, err := io.WriteString(c, "x\n"); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, make([]byte, 2))
+		return err
+	}
+	first, second := dial(t, addr), dial(t, addr)
+	for _, c := range []*net.TCPConn{first, second} {
+		if err := talk(c); err != nil {
+			t.Errorf("within the limit: %v", err)
+		}
+	}
+	if err := talk(dial(t, addr)); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("over the limit: %v, want a reset", err)
+	}
+	first.Close()
+	told.awaitClosed(t, 1)
+	for deadline := time.Now().Add(patience); tap.Open() == 2 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	if err := talk(dial(t, addr)); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if n := strings.Count(told.String(), "0 refused full"); n != 1 {
+		t.Errorf("told of %d refused, want 1:\n%s", n, told)
+	}
+}
+
+// Shutdown lets nobody in, and waits for the open sessions to end.
+func TestShutdownWaits(t *testing.T) {
+	upstream := startServer(t, func(conn *net.TCPConn) { io.Copy(conn, conn) })
+	told := newRecord()
+	tap := &Tap{Observer: told}
+	addr := start(t, tap, upstream)
+	client := dial(t, addr)
+	io.WriteString(client, "a\n")
+	io.ReadFull(client, make([]byte, 2))
+	down := make(chan error, 1)
+	go func() { down <- tap.Shutdown(context.Background()) }()
+	for { // until the listener is closed
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	io.WriteString(client, "b\n")
+	if _, err := io.ReadFull(client, make([]byte, 2)); err != nil {
+		t.Errorf("during the drain: %v", err)
+	}
+	client.CloseWrite()
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if !strings.Contains(told.String(), "1 closed 2 eof") {
+		t.Errorf("told\n%s", told)
+	}
+}
+
+// A Shutdown that runs out of time cuts who is left, also one whose server is only dialled.
+func TestShutdownCuts(t *testing.T) {
+	told := newRecord()
+	dialling := make(chan struct{})
+	tap := &Tap{Observer: told}
+	tap.Dial = func(ctx context.Context) (net.Conn, error) {
+		close(dialling)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, tap, l)
+	client := dial(t, l.Addr().String())
+	<-dialling
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var drain *parley.DrainError
+	if err := tap.Shutdown(ctx); !errors.As(err, &drain) || len(drain.Cut) != 1 || drain.Cut[0].Number() != 1 {
+		t.Errorf("Shutdown = %v, want session 1 cut", err)
+	}
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client read %v, want a reset", err)
+	}
+	told.check(t, "1 opened", "1 closed 0 drain_cut")
+	if err := tap.Serve(l); err != parley.ErrServerClosed {
+		t.Errorf("Serve after Shutdown = %v, want ErrServerClosed", err)
+	}
+}
+
+// A pipe is a listener of connections in memory.
+type pipe chan net.Conn
+
+func (p pipe) Accept() (net.Conn, error) {
+	if c, open := <-p; open {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipe) Close() error   { defer func() { recover() }(); close(p); return nil }
+func (p pipe) Addr() net.Addr { return parleytest.Addr("pipe") }
+
+// A message of the client that waits for its newline is told of after two seconds, once.
+func TestUnfinishedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := newRecord()
+		server, behind := parleytest.ConnPair()
+		l := make(pipe)
+		tap := &Tap{Observer: told, Dial: func(context.Context) (net.Conn, error) { return server, nil }}
+		served := make(chan error, 1)
+		go func() { served <- tap.Serve(l) }()
+		client, accepted := parleytest.ConnPair()
+		l <- accepted
+		io.WriteString(client, "a\nbc")
+		time.Sleep(unfinishedAfter - 1)
+		synctest.Wait()
+		told.check(t, "1 opened", `1 received 1 "a"`)
+		time.Sleep(2)
+		synctest.Wait()
+		told.check(t, "1 opened", `1 received 1 "a"`, `1 unfinished 2 "bc"`)
+		io.WriteString(client, "\nd")
+		time.Sleep(time.Hour)
+		client.Close()
+		behind.Close()
+		synctest.Wait()
+		told.check(t, "1 opened", `1 received 1 "a"`, `1 unfinished 2 "bc"`, `1 received 2 "bc"`, `1 received 3 "d"`, "1 closed 3 eof")
+		tap.Close()
+		<-served
+	})
+}
+
+// Took is since the request that a reply answers, though many wait.
+func TestTookIsSinceTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var took []time.Duration
+		s := newSession(&Tap{Observer: parley.ObserverFunc(func(e *parley.Event) {
+			if e.Kind == parley.Replied {
+				took = append(took, e.Took)
+			}
+		})}, nil)
+		s.about = parley.NewSession(1, nil, nil, time.Now())
+		for range maxWaiting + 1 {
+			s.look(&s.requests, []byte("a\n"))
+			time.Sleep(1)
+		}
+		if len(s.waiting) != maxWaiting {
+			t.Errorf("%d groups wait, want %d at most", len(s.waiting), maxWaiting)
+		}
+		for range maxWaiting + 1 {
+			s.look(&s.replies, []byte("A\n"))
+		}
+		want := slices.Repeat([]time.Duration{maxWaiting + 1}, maxWaiting)
+		for i := range want {
+			want[i] -= time.Duration(i)
+		}
+		want = append(want, want[maxWaiting-1]) // past the limit it counts with the last
+		if !slices.Equal(took, want) {
+			t.Errorf("took %v", took[len(took)-3:])
+		}
+	})
+}
+
+// scan feeds all in pieces of n bytes and returns the messages.
+func scan(framing parley.Framing, max, n int, all []byte) (found []string) {
+	s := scanner{framing: framing, max: max, tell: func(body []byte, cut uint64) {
+		found = append(found, fmt.Sprintf("%s+%d", body, cut))
+	}}
+	for piece := range slices.Chunk(all, n) {
+		s.feed(bytes.Clone(piece), false)
+	}
+	s.feed(nil, true)
+	return found
+}
+
+func TestLongMessagesAreCutAndTheirSizesExact(t *testing.T) {
+	const max = 8
+	for _, c := range []struct {
+		name    string
+		framing parley.Framing
+		wrap    func(body string) string
+	}{
+		{"line", parley.Lines, func(body string) string { return body + "\r\n" }},
+		{"delim", parley.Delimited(';'), func(body string) string { return body + ";" }},
+		{"length", parley.LengthPrefixed, func(body string) string { return "\x00\x00" + string([]byte{byte(len(body) >> 8), byte(len(body))}) + body }},
+	} {
+		for _, size := range []int{0, max - 1, max, max + 1, 2 * max, 1000} {
+			for n := 1; n < 40; n++ {
+				long := strings.Repeat("x", size)
+				got := scan(c.framing, max, n, []byte(c.wrap("a")+c.wrap(long)+c.wrap("b")))
+				want := []string{"a+0", fmt.Sprintf("%.*s+%d", max, long, len(long)-min(len(long), max)), "b+0"}
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s of %d bytes in pieces of %d: %q, want %q", c.name, size, n, got, want)
+				}
+			}
+		}
+	}
+	// What may be an ending and is none.
+	if got := scan(parley.Lines, 4, 1, []byte("abcdef\rgh\r\r\ni\r")); !slices.Equal(got, []string{"abcd+6", "i\r+0"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// However the bytes are split, the messages are those of the whole.
+func FuzzScanner(f *testing.F) {
+	f.Add([]byte("a\r\nbb\n\nlonger than eight\r\rx\nrest\r"), uint8(3), uint8(0))
+	f.Add([]byte("\x00\x00\x00\x02ab\x00\x00\x00\x0aabcdefghij\x00"), uint8(1), uint8(1))
+	f.Add([]byte("a;b;;ccccccccccc;"), uint8(2), uint8(2))
+	f.Fuzz(func(t *testing.T, all []byte, n, which uint8) {
+		framing := []parley.Framing{parley.Lines, parley.LengthPrefixed, parley.Delimited(';')}[which%3]
+		whole := scan(framing, 8, max(1, len(all)), all)
+		if got := scan(framing, 8, max(1, int(n)), all); !slices.Equal(got, whole) {
+			t.Errorf("in pieces of %d: %q, want %q", n, got, whole)
+		}
+	})
+}

@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"internal/console": {"."},
 	"internal/load":    {".", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
+	"internal/replay":  {"."},
 	"internal/tap":     {"."},
 	"cmd/parley":       {"*"},
 }

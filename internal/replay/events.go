@@ -1,0 +1,183 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"time"
+)
+
+// A Recording is what was read of a file of events.
+type Recording struct {
+	Sessions []Session // by opening
+	Skipped  int64     // lines that the recording itself says are missing
+	Torn     bool      // the last line is not whole: it was being written
+}
+
+// All returns the sessions one by one.
+func (r *Recording) All() iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		for _, s := range r.Sessions {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// maxLine is the longest line that is read: more than any that a server or a tap writes.
+const maxLine = 256 << 20
+
+// An event is a line of docs/events.md, as far as it matters here.
+type event struct {
+	Event   string
+	Time    time.Time
+	Side    string
+	Session uint64
+	Seq     uint64
+	Bytes   *uint64
+	Text    *string `json:"payload"`
+	Binary  []byte  `json:"payload_base64"`
+	Cut     uint64
+	Count   int64
+}
+
+// ReadEvents reads the events that a server or a tap wrote with --json. Several runs may
+// stand behind each other in one file. An error names the line.
+func ReadEvents(in io.Reader) (*Recording, error) {
+	b := builder{open: make(map[uint64]*building)}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxLine)
+	lines.Split(wholeLines)
+	for number := 1; lines.Scan(); number++ {
+		line := lines.Bytes()
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var e event
+		err := json.Unmarshal(line, &e)
+		if err != nil && line[len(line)-1] != '\n' {
+			b.Torn = true
+			break
+		}
+		if err == nil {
+			err = b.add(&e)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	return b.recording(), nil
+}
+
+// wholeLines is bufio.ScanLines that leaves the newline there.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// A builder puts sessions together of their events.
+type builder struct {
+	Recording
+	all  []*building
+	open map[uint64]*building // by number
+}
+
+// A building is a session of which more may come.
+type building struct {
+	Session
+	place map[uint64]int // of a request that has no reply, by its number
+}
+
+func (b *builder) add(e *event) error {
+	if e.Side != "server" && e.Side != "tap" {
+		return fmt.Errorf("an event of side %q; only what a server or a tap recorded can be replayed", e.Side)
+	}
+	switch e.Event {
+	case "opened":
+		b.begin(e)
+	case "closed":
+		b.session(e).Closed = e.Time
+		delete(b.open, e.Session)
+	case "received", "replied", "message":
+		return b.message(e)
+	case "skipped":
+		b.Skipped += e.Count
+	}
+	return nil
+}
+
+func (b *builder) begin(e *event) *building {
+	s := &building{Session{Number: e.Session, Opened: e.Time}, make(map[uint64]int)}
+	b.all = append(b.all, s)
+	b.open[e.Session] = s
+	return s
+}
+
+// session is the one that the event is of. If the recording does not have its beginning
+// it begins here.
+func (b *builder) session(e *event) *building {
+	if s := b.open[e.Session]; s != nil {
+		return s
+	}
+	return b.begin(e)
+}
+
+func (b *builder) message(e *event) error {
+	body, err := e.body()
+	if err != nil {
+		return err
+	}
+	s := b.session(e)
+	i, waits := s.place[e.Seq]
+	switch {
+	case e.Event == "received":
+		s.place[e.Seq] = len(s.Exchanges)
+		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: e.Cut})
+	case e.Event == "replied" && waits:
+		x := &s.Exchanges[i]
+		x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), body, e.Cut
+		delete(s.place, e.Seq)
+	default:
+		s.Exchanges = append(s.Exchanges, Exchange{Received: e.Time, Reply: body, ReplyCut: e.Cut})
+	}
+	return nil
+}
+
+// body is the message. It is never nil: nil is no message.
+func (e *event) body() ([]byte, error) {
+	body := e.Binary
+	switch {
+	case e.Text != nil && e.Binary != nil:
+		return nil, errors.New("a message with both payload and payload_base64")
+	case e.Text != nil:
+		body = []byte(*e.Text)
+	case e.Binary == nil:
+		return nil, errors.New("a message without payload or payload_base64")
+	}
+	if e.Bytes != nil && *e.Bytes != uint64(len(body))+e.Cut {
+		return nil, fmt.Errorf("bytes is %d for a message of %d", *e.Bytes, uint64(len(body))+e.Cut)
+	}
+	return body, nil
+}
+
+func (b *builder) recording() *Recording {
+	slices.SortStableFunc(b.all, func(x, y *building) int { return x.Opened.Compare(y.Opened) })
+	for _, s := range b.all {
+		b.Sessions = append(b.Sessions, s.Session)
+	}
+	return &b.Recording
+}

@@ -1,0 +1,185 @@
+// Package replay plays recorded sessions against another server, as concurrently as they
+// were, and compares what it says with what was recorded.
+package replay
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"iter"
+	"net"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A Session is one recorded conversation.
+type Session struct {
+	Number    uint64     // as it was counted; reports name it
+	Opened    time.Time  //
+	Closed    time.Time  // zero if the recording does not have its end
+	Exchanges []Exchange // by number; a message that came unasked stands anywhere
+}
+
+// An Exchange is one request and its reply, without their framing.
+type Exchange struct {
+	Seq        uint64        // the request's number; 0 for a message that came unasked
+	Received   time.Time     // when the request came, or the message
+	Took       time.Duration // from then to the reply
+	Request    []byte        // nil for a message that came unasked
+	Reply      []byte        // nil if there was none
+	RequestCut uint64        // how many bytes at its end the recording does not have
+	ReplyCut   uint64        //
+}
+
+// A Replay says against whom, how fast and how strictly.
+type Replay struct {
+	Dial    func(ctx context.Context) (net.Conn, error) // connects to the server, once a session; required
+	Framing parley.Framing                              // of requests and replies; Lines if nil
+	Speed   float64                                     // times the recorded pace; 1 if zero, math.Inf(1) does not wait
+	Timeout time.Duration                               // for each reply, and for a request to be taken; 10 s if zero
+	Ignore  []*regexp.Regexp                            // what matches is blanked on both sides before they are compared
+
+	// Stream compares what the server says between two requests as one run of bytes, for
+	// a framing that cannot tell where a reply ends.
+	Stream bool
+
+	// Differs is told of each difference, one at a time; required.
+	Differs func(Difference)
+}
+
+// A Difference is a reply that is not the recorded one.
+type Difference struct {
+	Session, Seq uint64 // Seq is 0 for a message that came unasked
+	Want         []byte // nil if nothing was recorded
+	Got          []byte // nil if nothing came
+	Lost         string // why nothing came, or no more
+}
+
+// A Summary says what was played and found.
+type Summary struct {
+	Sessions    int   // played
+	Requests    int   // sent
+	Replies     int   // compared, messages that came unasked included
+	Unasked     int   // those of them that came unasked in the recording
+	Unanswered  int   // requests sent that had no reply in the recording
+	Differences int   //
+	Broken      int   // sessions that a lost reply ended early
+	Cut         int   // sessions played only up to a request that the recording does not have whole
+	Unreachable int   // sessions for which there was no connection
+	Err         error // why there was none the first time
+}
+
+// lastWords is how long a server has for what it says behind the recorded end.
+const lastWords = time.Second
+
+// Run plays the sessions, which come in the order of opening, until ctx ends. A session
+// begins when it did in the recording, counted from the first one at the given speed, and
+// not before those have ended that had ended before it; so with no waiting at all the
+// order in which sessions followed each other is kept. In a session each request is sent
+// when it was and not before all is there that the server had said before it.
+//
+// The error is that of sessions, of ctx, or of a request that the framing cannot carry.
+func (r *Replay) Run(ctx context.Context, sessions iter.Seq2[Session, error]) (Summary, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	run := &run{Replay: r, ctx: ctx, cancel: cancel}
+	run.all(sessions)
+	run.playing.Wait()
+	return run.sum, context.Cause(ctx)
+}
+
+// A run is one Run.
+type run struct {
+	*Replay
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	playing sync.WaitGroup
+	earlier []*play // those that may still be at it
+
+	mu  sync.Mutex
+	sum Summary
+}
+
+func (r *run) all(sessions iter.Seq2[Session, error]) {
+	begin, first := time.Now(), time.Time{}
+	for session, err := range sessions {
+		if err != nil {
+			r.cancel(err)
+			return
+		}
+		if first.IsZero() {
+			first = session.Opened
+		}
+		r.awaitEarlier(session.Opened)
+		if !r.sleepUntil(begin.Add(r.scaled(session.Opened.Sub(first)))) {
+			return
+		}
+		p := &play{run: r, session: session, done: make(chan struct{})}
+		r.earlier = append(r.earlier, p)
+		r.playing.Go(func() {
+			defer close(p.done)
+			p.play()
+		})
+	}
+}
+
+// awaitEarlier waits for those that had ended by then.
+func (r *run) awaitEarlier(then time.Time) {
+	r.earlier = slices.DeleteFunc(r.earlier, func(p *play) bool {
+		if closed := p.session.Closed; closed.IsZero() || closed.After(then) {
+			return false
+		}
+		<-p.done
+		return true
+	})
+}
+
+func (r *run) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / cmp.Or(r.Speed, 1))
+}
+
+// sleepUntil reports whether it came to that.
+func (r *run) sleepUntil(t time.Time) bool {
+	wait := time.NewTimer(time.Until(t))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return r.ctx.Err() == nil
+	case <-r.ctx.Done():
+		return false
+	}
+}
+
+func (r *run) count(add func(sum *Summary)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	add(&r.sum)
+}
+
+func (r *run) differs(d Difference) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.Differences++
+	r.Differs(d)
+}
+
+// blank stands for what is ignored. That something is there still counts.
+var blank = []byte{0}
+
+// same compares a reply with the recorded one, of which cut bytes are not there.
+func (r *Replay) same(want []byte, cut uint64, got []byte) bool {
+	if cut > 0 {
+		if len(r.Ignore) == 0 && uint64(len(got)) != uint64(len(want))+cut {
+			return false
+		}
+		got = got[:min(len(got), len(want))]
+	}
+	for _, ignored := range r.Ignore {
+		want, got = ignored.ReplaceAll(want, blank), ignored.ReplaceAll(got, blank)
+	}
+	return bytes.Equal(want, got)
+}

@@ -150,7 +150,7 @@ func readRecording(stdin io.Reader, file string) (*replay.Recording, error) {
 	r := bufio.NewReader(in)
 	const sqlite = "SQLite format 3\x00"
 	if head, _ := r.Peek(len(sqlite)); bytes.Equal(head, []byte(sqlite)) {
-		return nil, usageError("%s is a journal; write it out as JSON lines first", file)
+		return nil, usageError("%s is a journal, which replay does not read; record with --json", file)
 	}
 	recording, err := replay.ReadEvents(r)
 	switch {

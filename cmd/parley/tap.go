@@ -48,6 +48,9 @@ connections to end; a second one stops at once.`,
 			if err != nil {
 				return err
 			}
+			if upstream.target() == at.target() {
+				return usageError("%s is the tap itself; the server has to be at another address", args[1])
+			}
 			return runTap(cmd, at, upstream, opt)
 		},
 	}

@@ -24,12 +24,13 @@ func TestReadEvents(t *testing.T) {
 		line("received", 7, 1, `,"seq":2,"bytes":9,"payload_base64":"AP8=","cut":7`) +
 		"\n" +
 		line("replied", 9, 1, `,"seq":1,"bytes":0,"payload":""`) +
-		line("replied", 9, 1, `,"seq":9,"bytes":1,"payload":"x"`) +
+		line("replied", 9, 1, `,"seq":1,"bytes":1,"payload":"x"`) + // a second one answers nothing
 		line("closed", 9, 1, `,"reason":"eof"`) +
 		`{"event":"skipped","count":3,"time":"2026-01-02T03:04:05Z","side":"tap"}` + "\n" +
 		`{"event":"skipped","count":4,"time":"2026-01-02T03:04:05Z","side":"tap"}` + "\n" +
 		line("opened", 8, 1, "") + // another run
-		line("received", 9, 3, `,"seq":8,"payload":"late"`) + // begun before the recording
+		line("closed", 8, 1, "") +
+		line("received", 9, 1, `,"seq":8,"payload":"late"`) + // its beginning is not there
 		`{"event":"received","time":"20`
 	got, err := ReadEvents(strings.NewReader(text))
 	if err != nil {
@@ -43,8 +44,8 @@ func TestReadEvents(t *testing.T) {
 			{Received: at(4), Reply: []byte("x")},
 		}},
 		{Number: 2, Opened: at(1)},
-		{Number: 1, Opened: at(3)},
-		{Number: 3, Opened: at(4), Exchanges: []Exchange{{Seq: 8, Received: at(4), Request: []byte("late")}}},
+		{Number: 1, Opened: at(3), Closed: at(3)},
+		{Number: 1, Opened: at(4), Exchanges: []Exchange{{Seq: 8, Received: at(4), Request: []byte("late")}}},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

@@ -221,6 +221,7 @@ func TestDifferences(t *testing.T) {
 		{"ignored is not absent", says("took  ms\n"), Replay{Ignore: []*regexp.Regexp{regexp.MustCompile(`\d+`)}}, []Exchange{one}, []string{`1.1 want "took 12 ms" got "took  ms"`}, Summary{}},
 		{"one too many", says("took 12 ms\nand more\n"), Replay{}, []Exchange{one}, []string{`1.0 want "" got "and more"`}, Summary{}},
 		{"none", says(""), Replay{}, []Exchange{one}, []string{`1.1 want "took 12 ms" got "": closed by the server`}, Summary{Broken: 1}},
+		{"none, so the rest is not played", says(""), Replay{}, []Exchange{one, exchange(2, 1, "b", "B")}, []string{`1.1 want "took 12 ms" got "": closed by the server`}, Summary{Broken: 1}},
 		{"a reset", func(conn *parleytest.Conn) { conn.Read(make([]byte, 100)); conn.Reset() }, Replay{}, []Exchange{one},
 			[]string{`1.1 want "took 12 ms" got "": connection reset by the server`}, Summary{Broken: 1}},
 		{"silence", silent, Replay{Timeout: time.Minute}, []Exchange{one}, []string{`1.1 want "took 12 ms" got "": nothing more within 1m0s`}, Summary{Broken: 1}},
@@ -247,6 +248,22 @@ func TestDifferences(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that keeps the connection open has a second for its last words.
+func TestServerThatDoesNotClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tg := echoing()
+		tg.serve = func(conn *parleytest.Conn) {
+			io.Copy(io.Discard, conn)
+			time.Sleep(lastWords - 1)
+			io.WriteString(conn, "in time\n")
+			time.Sleep(2)
+			io.WriteString(conn, "too late\n")
+		}
+		_, differences := playAll(t, &Replay{}, tg, Session{Number: 1, Opened: at(0)})
+		checkSame(t, differences, `1.0 want "" got "in time"`)
+	})
 }
 
 func TestUnreachableTarget(t *testing.T) {

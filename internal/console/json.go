@@ -79,8 +79,7 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendTook(dst, e.Took)
 	}
 	if e.Kind == parley.Closed {
-		dst = strconv.AppendUint(append(dst, `,"bytes_in":`...), e.In, 10)
-		dst = strconv.AppendUint(append(dst, `,"bytes_out":`...), e.Out, 10)
+		dst = appendBytesInOut(dst, e.In, e.Out)
 	}
 	if e.Reason != 0 {
 		dst = append(append(append(dst, `,"reason":"`...), e.Reason.String()...), '"')
@@ -104,6 +103,11 @@ func appendCount(dst []byte, name string, n uint64) []byte {
 	}
 	dst = append(append(append(dst, `,"`...), name...), `":`...)
 	return strconv.AppendUint(dst, n, 10)
+}
+
+func appendBytesInOut(dst []byte, in, out uint64) []byte {
+	dst = strconv.AppendUint(append(dst, `,"bytes_in":`...), in, 10)
+	return strconv.AppendUint(append(dst, `,"bytes_out":`...), out, 10)
 }
 
 func appendTime(dst []byte, t time.Time) []byte {

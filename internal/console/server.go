@@ -86,24 +86,44 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	}
 	switch e.Kind {
 	case parley.Opened:
-		dst = appendRemote(append(dst, "Server: connection from "...), e.Session)
+		dst = appendRemote(append(dst, opened...), e.Session)
 	case parley.Received:
-		dst = strconv.AppendInt(append(dst, "Server: incoming data ["...), int64(len(e.Body)), 10)
-		dst = AppendPayload(append(dst, "]: "...), e.Body)
+		dst = appendReceived(dst, e.Body)
 	case parley.Closed:
-		dst = append(dst, "Server: Connection closed!"...)
-		if why := n.limits.explain(e.Reason, e.Err); why != "" {
-			dst = append(append(append(dst, " ("...), why...), ')')
-		}
+		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
 	return append(dst, '\n')
 }
 
 // appendStamp appends what -v puts before a line: when, which session, who.
 func appendStamp(dst []byte, e *parley.Event) []byte {
-	dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
-	dst = strconv.AppendUint(append(dst, " #"...), e.Session.Number(), 10)
-	return append(appendRemote(append(dst, ' '), e.Session), ' ')
+	dst = append(appendTimeAndNumber(dst, e.Time, e.Session.Number()), ' ')
+	return append(appendRemote(dst, e.Session), ' ')
+}
+
+const opened = "Server: connection from "
+
+func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {
+	dst = t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	return strconv.AppendUint(append(dst, " #"...), number, 10)
+}
+
+func appendReceived(dst, body []byte) []byte {
+	return appendMeasured(append(dst, "Server: incoming data ["...), body)
+}
+
+// appendMeasured appends the length in the bracket that is open, and the payload.
+func appendMeasured(dst, body []byte) []byte {
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	return AppendPayload(append(dst, "]: "...), body)
+}
+
+func appendClosed(dst []byte, why string) []byte {
+	dst = append(dst, "Server: Connection closed!"...)
+	if why != "" {
+		dst = append(append(append(dst, " ("...), why...), ')')
+	}
+	return dst
 }
 
 func appendRemote(dst []byte, s *parley.Session) []byte {

@@ -133,7 +133,7 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := r.db.QueryContext(ctx, "SELECT id, received_ns, request, reply FROM exchanges WHERE id > ? ORDER BY id LIMIT ?", last, indexBatch)
+	rows, err := r.db.QueryContext(ctx, "SELECT id, received_ns, request, reply FROM exchanges WHERE id > ? ORDER BY id LIMIT ?", last, r.batch)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -43,6 +43,7 @@ type Reader struct {
 	db    *sql.DB
 	alone bool // no writer was there at the start
 
+	batch    int // indexBatch; tests lower it
 	indexing sync.Mutex
 	index    atomic.Pointer[textIndex] // nil until Index has brought it up to date
 }
@@ -58,7 +59,7 @@ func Open(file string) (*Reader, error) {
 	case !info.Mode().IsRegular():
 		return nil, ErrNotAJournal
 	}
-	r := &Reader{file: file, alone: !isFile(file + "-wal")}
+	r := &Reader{file: file, alone: !isFile(file + "-wal"), batch: indexBatch}
 	err = r.open("mode=ro")
 	if codeOf(err) == codeCannotOpen && r.alone {
 		// In a directory that cannot be written there is no place to meet a writer in, and

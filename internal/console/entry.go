@@ -1,0 +1,100 @@
+package console
+
+import (
+	"strings"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// An Entry is an event that was kept and is told later: what is left of a parley.Event and
+// its session.
+type Entry struct {
+	Kind          parley.EventKind // Opened, Received, Replied or Closed
+	Time          time.Time
+	Number        uint64 // the session's
+	Seq           uint64
+	Remote, Local string
+	Body          []byte
+	Took          time.Duration
+	Unsent        string // of Replied: "no" if the reply was made and did not get out, "unknown" if nobody knows
+	In, Out       uint64
+	Reason        string // as docs/events.md names it
+}
+
+// AppendEntry appends the line of the narrative, with the time, the session and the peer
+// before it if it is verbose. Unlike a server's own it has a line for each reply.
+func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
+	if verbose {
+		dst = append(appendTimeAndNumber(dst, e.Time, e.Number), ' ')
+		dst = append(AppendEscaped(dst, []byte(e.Remote)), ' ')
+	}
+	switch e.Kind {
+	case parley.Opened:
+		dst = AppendEscaped(append(dst, opened...), []byte(e.Remote))
+	case parley.Received:
+		dst = appendReceived(dst, e.Body)
+	case parley.Replied:
+		dst = appendMeasured(append(dst, replyWords(e.Unsent)...), e.Body)
+	case parley.Closed:
+		dst = appendClosed(dst, e.why())
+	}
+	return append(dst, '\n')
+}
+
+func replyWords(unsent string) string {
+	switch unsent {
+	case "":
+		return "Server: reply ["
+	case "no":
+		return "Server: reply not sent ["
+	}
+	return "Server: reply sent or not, nobody knows ["
+}
+
+// why is the reason in words. What a limit was, or an error, is not kept.
+func (e *Entry) why() string {
+	for reason := parley.EndOfFile; reason <= parley.IOError; reason++ {
+		if reason.String() != e.Reason {
+			continue
+		}
+		switch reason {
+		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Truncated, parley.Reset, parley.HangUp,
+			parley.Draining, parley.DrainCut, parley.ServerClosed:
+			return (&Limits{}).explain(reason, nil)
+		}
+	}
+	return string(AppendEscaped(nil, []byte(strings.ReplaceAll(e.Reason, "_", " "))))
+}
+
+// AppendEntryJSON appends the line of JSON, as the server writes it. A reply that did not
+// get out, or may not have, is the event unreplied.
+func AppendEntryJSON(dst []byte, e *Entry) []byte {
+	name := e.Kind.String()
+	if e.Unsent != "" {
+		name = "unreplied"
+	}
+	dst = append(append(append(dst, `{"event":"`...), name...), '"')
+	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)
+	dst = appendCount(dst, "session", e.Number)
+	dst = appendCount(dst, "seq", e.Seq)
+	dst = appendJSONString(append(dst, `,"remote":`...), e.Remote)
+	dst = appendJSONString(append(dst, `,"local":`...), e.Local)
+	switch e.Kind {
+	case parley.Received:
+		dst = appendPayloadField(dst, e.Body)
+	case parley.Replied:
+		dst = appendTook(appendPayloadField(dst, e.Body), e.Took)
+		if e.Unsent != "" {
+			dst = appendJSONString(append(dst, `,"replied":`...), e.Unsent)
+		}
+	case parley.Closed:
+		dst = appendBytesInOut(appendTook(dst, e.Took), e.In, e.Out)
+		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
+	}
+	return append(dst, "}\n"...)
+}
+
+// Printable says whether p is valid UTF-8 that may reach a terminal as it is. What is not is
+// escaped by the narrative and in base64 in JSON.
+func Printable(p []byte) bool { return allPrintable(p) }

@@ -49,7 +49,7 @@ func replyWords(unsent string) string {
 	case "no":
 		return "Server: reply not sent ["
 	}
-	return "Server: reply sent or not, nobody knows ["
+	return "Server: reply unconfirmed ["
 }
 
 // why is the reason in words. What a limit was, or an error, is not kept.
@@ -68,11 +68,11 @@ func (e *Entry) why() string {
 }
 
 // AppendEntryJSON appends the line of JSON, as the server writes it. A reply that did not
-// get out, or may not have, is the event unreplied.
+// get out, or may not have, is the event reply_made.
 func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	name := e.Kind.String()
 	if e.Unsent != "" {
-		name = "unreplied"
+		name = "reply_made"
 	}
 	dst = append(append(append(dst, `{"event":"`...), name...), '"')
 	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)

@@ -39,7 +39,7 @@ in the order of time.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
 			defer cancel()
-			table := newTranscript("Server Terminal (server.js)", "Client Terminal (client.js)")
+			table := newTranscript(terminals...)
 			if err := playDemo(ctx, table, reply); err != nil {
 				return err
 			}
@@ -50,7 +50,10 @@ in the order of time.`,
 	return cmd
 }
 
-// The columns of the demo's table.
+// terminals are the titles of the seed's table.
+var terminals = []string{"Server Terminal (server.js)", "Client Terminal (client.js)"}
+
+// The columns of that table.
 const (
 	serverColumn = iota
 	clientColumn
@@ -224,15 +227,10 @@ func (t *transcript) await(ctx context.Context, column, n int) error {
 
 // print writes the table in Markdown.
 func (t *transcript) print(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.titles, " | "), strings.Repeat("---|", len(t.titles)))
+	text := console.AppendMarkdownHead(nil, t.titles...)
 	for _, r := range t.rows {
-		cells := make([]string, len(t.titles))
-		if text := strings.TrimRight(r.text, " "); text != "" {
-			cells[r.column] = " " + strings.ReplaceAll(text, "|", `\|`)
-		}
-		fmt.Fprintf(&b, "|%s |\n", strings.Join(cells, " |"))
+		text = console.AppendMarkdownRow(text, len(t.titles), r.column, r.text)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := w.Write(text)
 	return err
 }

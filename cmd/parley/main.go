@@ -87,7 +87,7 @@ reply was not the expected one, 130 or 143 when a signal cut a client short.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), demoCommand(), versionCommand())
+	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), logCommand(), replayCommand(), demoCommand(), versionCommand())
 	return root
 }
 

@@ -62,6 +62,16 @@ func appendShown(dst, p []byte, whole uint64) []byte {
 	return append(dst, " bytes)"...)
 }
 
+// AppendBrief appends p escaped and, past width characters, cut.
+func AppendBrief(dst, p []byte, width int) []byte {
+	most := width * utf8.UTFMax
+	escaped := []rune(string(AppendEscaped(nil, p[:min(len(p), most)])))
+	if len(escaped) <= width && len(p) <= most {
+		return append(dst, string(escaped)...)
+	}
+	return append(append(dst, string(escaped[:min(len(escaped), width-1)])...), "…"...)
+}
+
 // escapeFrom escapes what stands at dst[from:]. An address is plain text as a rule,
 // but a Unix socket's path is for its owner to choose.
 func escapeFrom(dst []byte, from int) []byte {

@@ -10,8 +10,12 @@ import (
 	"unicode/utf8"
 )
 
+// MinIndexed is how many bytes a text must have to be found by the index. A shorter one is
+// looked for in every exchange.
+const MinIndexed = gram
+
 const (
-	gram       = 3     // bytes; a shorter text is not searched in the index
+	gram       = 3     // bytes in a row
 	maxGrams   = 32    // of a text that is searched; what they find is compared with the text anyway
 	indexBatch = 10000 // exchanges that enter the index in one transaction
 	candidates = 256   // exchanges that are looked at together

@@ -20,12 +20,15 @@ func pageOf(t *testing.T, about *About, res *Result) string {
 
 func TestPageLoadsNothingAndRunsNothing(t *testing.T) {
 	for name, run := range results(t) {
-		page := pageOf(t, run.about, run.res)
-		if found := regexp.MustCompile(`(?i)<(script|link|img|iframe|object|embed|base|form)\b|[\s"'](src|href|on\w+)\s*=|url\(|@import|https?:`).FindString(page); found != "" {
-			t.Errorf("%s: the page has %q", name, found)
-		}
-		if strings.Contains(page, "ZgotmplZ") {
-			t.Errorf("%s: the template took something for unsafe", name)
+		page := strings.ToLower(pageOf(t, run.about, run.res))
+		for _, loads := range []string{
+			"<script", "<link", "<img", "<iframe", "<object", "<embed", "<base", "<form",
+			"src=", "href=", "url(", "@import", "http:", "https:", "onload", "onclick", "onerror", "javascript",
+			"zgotmplz", // what the template took for unsafe
+		} {
+			if strings.Contains(page, loads) {
+				t.Errorf("%s: the page has %q", name, loads)
+			}
 		}
 	}
 }

@@ -177,7 +177,7 @@ func parts(res *Result) []Second {
 func together(seconds []Second) Second {
 	all := seconds[0]
 	for _, s := range seconds[1:] {
-		all.Length = all.counted() + s.Length
+		all.Length += s.Length
 		all.At = s.At
 		all.Replies += s.Replies
 		all.Bad += s.Bad

@@ -192,7 +192,7 @@ func TestLongRunIsShownInParts(t *testing.T) {
 		for i := range seconds {
 			res.Seconds = append(res.Seconds, Second{
 				At: time.Duration(i)*time.Second + 300*time.Millisecond, Length: time.Second,
-				Replies: 3, Bad: 2, P50: time.Duration(i + 1), P99: time.Duration(2*i + 2),
+				Replies: 3, Bad: 2, P50: time.Duration(i + 1), P99: time.Duration(2 * (seconds - i)),
 			})
 		}
 		shown := parts(res)

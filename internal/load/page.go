@@ -80,7 +80,7 @@ func newPage(about *About, res *Result) *page {
 	}
 	p.timesTable(about, res)
 	for _, s := range parts(res) {
-		p.Parts = append(p.Parts, partRow(s))
+		p.Parts = append(p.Parts, partRow(s, res))
 	}
 	return p
 }
@@ -220,8 +220,11 @@ func counts(about *About, res *Result) []count {
 	return list
 }
 
-func partRow(s Second) row {
-	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{group(perSecond(s.Replies, s.counted())), group(s.Bad), "–", "–"}}
+func partRow(s Second, res *Result) row {
+	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{"–", group(s.Bad), "–", "–"}}
+	if s.sending(res) {
+		r.Cells[0] = group(perSecond(s.Replies, s.counted()))
+	}
 	if s.Replies > 0 {
 		r.Cells[2], r.Cells[3] = showTime(s.P50), showTime(s.P99)
 	}

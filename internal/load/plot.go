@@ -191,6 +191,9 @@ func rateChart(about *About, res *Result) *chart {
 	var good, bad []point
 	most, failures := about.Rate, uint64(0)
 	for _, s := range parts(res) {
+		if !s.sending(res) {
+			break
+		}
 		g, b := float64(s.Replies)/s.counted().Seconds(), float64(s.Bad)/s.counted().Seconds()
 		good, bad = s.level(good, g), s.level(bad, b)
 		most, failures = max(most, g, b), failures+s.Bad
@@ -209,6 +212,10 @@ func rateChart(about *About, res *Result) *chart {
 	c.y = linearAxis("1/s", cmp.Or(most, 1), 5, axisCount)
 	return c
 }
+
+// sending is false for what comes after the counted time: the last replies are waited for,
+// and how many come in a second says nothing of the service.
+func (s Second) sending(res *Result) bool { return s.At-s.counted()/2 <= res.Elapsed }
 
 func secondsChart(about *About, res *Result) *chart {
 	name, title, which := "service", "Service time", "p99 of each second"

@@ -164,12 +164,14 @@ func TestPercentilesOfNines(t *testing.T) {
 	}
 }
 
-// A second in which counting began has replies from then on only.
+// A second in which counting began has replies from then on only, and after the end there
+// are only those that were still awaited.
 func TestRateIsThatOfTheCountedTime(t *testing.T) {
-	res := &Result{Seconds: []Second{
+	res := &Result{Elapsed: 1500 * time.Millisecond, Seconds: []Second{
 		{At: 500 * time.Millisecond, Length: time.Second, Replies: 400},
 		{At: 1500 * time.Millisecond, Length: time.Second, Replies: 900},
 		{At: 1501 * time.Millisecond, Length: time.Millisecond, Replies: 900},
+		{At: 2501 * time.Millisecond, Length: time.Second, Replies: 16},
 	}}
 	c := rateChart(&About{}, res)
 	if len(c.lines) != 1 {

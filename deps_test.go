@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {"."},
 	"internal/tap":     {"."},
+	"internal/web":     {".", "internal/journal"},
 	"cmd/parley":       {"*"},
 }
 

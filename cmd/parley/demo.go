@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,16 +30,29 @@ const demoTimeout = 10 * time.Second
 
 func demoCommand() *cobra.Command {
 	var reply string
+	var page webOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Play both ends of two conversations, side by side",
 		Long: `Start a server on a free port of this host, let two clients talk to it over real
 sockets, one after the other, and print what each terminal shows as a Markdown table
-in the order of time.`,
+in the order of time. With --web they talk again and again, a line a second, and a
+live page shows it, until an interrupt.`,
 		Example: `  parley demo
-  parley demo --reply '{host} says: {message}'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  parley demo --reply '{host} says: {message}'
+  parley demo --web                    open the page that it names
+  parley demo --web 8080               at http://127.0.0.1:8080/`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 0 && page.at != anyPort: // no page, or its address came with =
+				return usageError("demo takes no address; %q is too much", args[0])
+			case len(args) > 0:
+				page.at = args[0]
+			}
+			if page.at != "" {
+				return playWatched(cmd, page, reply)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
 			defer cancel()
 			table := newTranscript(terminals...)
@@ -47,13 +63,84 @@ in the order of time.`,
 		},
 	}
 	cmd.Flags().StringVarP(&reply, "reply", "r", parley.DefaultReply, "the reply's `PATTERN`, as for parley server")
+	page.addFlags(cmd)
+	cmd.Flags().Lookup("web").NoOptDefVal = anyPort
 	return cmd
 }
 
 // terminals are the titles of the seed's table.
 var terminals = []string{"Server Terminal (server.js)", "Client Terminal (client.js)"}
 
-// The columns of that table.
+const (
+	anyPort  = "127.0.0.1:0" // where the page of a demo is if --web does not say
+	demoPace = time.Second   // between two lines of a demo that is watched
+)
+
+// playWatched has the conversations again and again, for a live page, until it is
+// interrupted, which is how it is meant to end.
+func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
+	handler, err := parley.ParseTemplate(reply, nil)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return usageError("demo: %w", err)
+	}
+	defer l.Close()
+	page, err := openPage(cmd.Context(), opt, l.Addr())
+	if err != nil {
+		return err
+	}
+	defer page.close()
+	srv := &parley.Server{Handler: handler, Observer: page}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() { srv.Close(); <-served }()
+	fmt.Fprintf(cmd.ErrOrStderr(), "parley: live page at %s\nparley: an interrupt (Ctrl-C) ends the demo\n", page.url)
+	for {
+		for _, lines := range demoSessions {
+			err := playSlowly(ctx, l.Addr().String(), lines)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
+				return networkError("demo: %w", err)
+			}
+		}
+	}
+}
+
+// playSlowly is one client's conversation, at a pace that can be followed.
+func playSlowly(ctx context.Context, addr string, lines []string) error {
+	client, err := parley.Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for _, line := range lines {
+		if err := pause(ctx, demoPace); err != nil {
+			return err
+		}
+		if _, err := client.Do(ctx, []byte(line)); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, demoPace)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The columns of the demo's table.
 const (
 	serverColumn = iota
 	clientColumn

@@ -28,6 +28,7 @@ type serverOptions struct {
 	addrFile             string
 	engine               engineFlag
 	journal              journalOptions
+	web                  webOptions
 
 	maxRequest, maxUnsent           sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -50,8 +51,9 @@ answered, then the connections close; a second one stops at once.`,
   parley server -q --echo                        say nothing, send back what comes
   parley server --framing chunk                  for peers that send no newline
   parley server --reply '{host} {local}: {message}'   prove which host answered
-  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
-  parley server --journal parley.journal         keep every exchange in a file`,
+  parley server --web 8080                       and a live page at http://127.0.0.1:8080/
+  parley server --journal parley.journal         keep every exchange in a file
+  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
@@ -88,6 +90,7 @@ answered, then the connections close; a second one stops at once.`,
 	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
 	opt.journal.addFlags(cmd)
+	opt.web.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -121,6 +124,15 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if kept != nil {
 		defer kept.Close()
 		srv.Gate, srv.Observer = kept, parley.Observers(kept, view.observer)
+	}
+	page, err := openPage(cmd.Context(), opt.web, l.Addr())
+	if err != nil {
+		return err
+	}
+	if page != nil {
+		defer page.close()
+		srv.Observer = parley.Observers(srv.Observer, page)
+		view.notes.Printf("live page at %s", page.url)
 	}
 	view.started(l.Addr(), engine)
 	if opt.addrFile != "" {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley/internal/web"
+)
+
+// A webOptions is where the live page is to be, nowhere if at is empty.
+type webOptions struct {
+	at, token string
+}
+
+func (opt *webOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&opt.at, "web", "", "show a live page at `[HOST:]PORT`; of this host only unless another address is named")
+	flags.StringVar(&opt.token, "web-token", "", "what a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags)")
+}
+
+const minToken = 16 // characters: guessing is hopeless without any counting of failures
+
+// A livePage is the page of a command, while it runs.
+type livePage struct {
+	*web.Page
+	url    string
+	cancel context.CancelFunc
+	served chan error
+}
+
+// openPage has a live page at the address that opt names; it is nil if that is none.
+// watched is the server that it shows.
+func openPage(ctx context.Context, opt webOptions, watched net.Addr) (*livePage, error) {
+	if opt.at == "" {
+		return nil, nil
+	}
+	at, err := parseAddress(opt.at, "")
+	switch {
+	case err != nil:
+		return nil, usageError("--web: %w", err)
+	case at.network == "unix":
+		return nil, usageError("--web %s: a browser cannot open a Unix socket; use a port", opt.at)
+	case opt.token != "" && len(opt.token) < minToken:
+		return nil, usageError("--web-token: too short to be safe; use %d characters or more", minToken)
+	case at.host == "":
+		at.host = "127.0.0.1"
+	}
+	l, err := at.listen(ctx)
+	if err != nil {
+		return nil, usageError("--web: %w", explainListen(at, err))
+	}
+	bound := l.Addr().(*net.TCPAddr)
+	if !bound.IP.IsLoopback() && opt.token == "" {
+		l.Close()
+		return nil, usageError("--web %s: others could read all that is said; set PARLEY_WEB_TOKEN, or use 127.0.0.1:%s and a tunnel", opt.at, at.port)
+	}
+	page := &livePage{
+		Page:   web.New(web.Options{Server: watched.String(), Hosts: namesOf(at.host), Token: opt.token}),
+		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),
+		served: make(chan error, 1),
+	}
+	ctx, page.cancel = context.WithCancel(ctx)
+	go func() { page.served <- page.Serve(ctx, l) }()
+	return page, nil
+}
+
+// namesOf is by which names the page goes: the one that was typed, if it was one.
+func namesOf(host string) []string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	return []string{host}
+}
+
+// hostOf is what a browser on this host is to ask for.
+func hostOf(at address, bound *net.TCPAddr) string {
+	if bound.IP.IsUnspecified() {
+		return "localhost"
+	}
+	return at.host
+}
+
+// close ends the page, once its browsers have been told the last.
+func (p *livePage) close() {
+	p.cancel()
+	<-p.served
+}

@@ -45,17 +45,21 @@ func TestBlockedStdoutDelaysNoReply(t *testing.T) {
 			t.Fatalf("reply %d = %.20q, %v", i, got, err)
 		}
 	}
-	// Once it is read again the rest flows.
-	lines := make(chan string, 1)
-	go func() {
-		text, _ := io.ReadAll(r)
-		lines <- string(text)
-	}()
+	// Once it is read again the rest flows, to the end of the conversation.
 	conn.Close()
+	var told strings.Builder
+	r.SetReadDeadline(time.Now().Add(patience))
+	for out := bufio.NewReader(r); !strings.HasSuffix(told.String(), "Server: Connection closed!\n"); {
+		part, err := out.ReadString('\n')
+		told.WriteString(part)
+		if err != nil {
+			t.Fatalf("%v after %d bytes", err, told.Len())
+		}
+	}
 	if code := s.stop(t, syscall.SIGINT); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	text := <-lines
+	text := told.String()
 	shown := strings.Count(text, "Server: incoming data [")
 	skipped := 0
 	for _, m := range regexp.MustCompile(`(?m)^Server: (\d+) lines? skipped$`).FindAllStringSubmatch(text, -1) {

@@ -135,6 +135,7 @@ func TestServerGoesAwayAtThePrompt(t *testing.T) {
 	s := startServer(t)
 	term := openClient(t, s.addr)
 	term.typeAt(t, "Enter data: ", "half a line")
+	s.stdout.await(t, "Server: connection from ") // what was never accepted is reset
 	s.stop(t, syscall.SIGINT)
 	if code := term.exit(t); code != 1 {
 		t.Errorf("exit code %d, want 1", code)

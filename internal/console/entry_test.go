@@ -17,7 +17,7 @@ func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 	var narrative, asJSON, entries, entriesJSON []byte
 	told := make(chan struct{})
 	observe := func(e *parley.Event) {
-		narrator, j := &Narrative{verbose: true}, new(JSON)
+		narrator, j := &Narrative{verbose: true}, NewJSON(nil)
 		if narrator.Wants(e.Kind) {
 			narrative = narrator.appendEvent(narrative, e)
 		}

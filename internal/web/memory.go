@@ -102,6 +102,7 @@ type memory struct {
 	points  []point     // the newest last
 	fresh   []*exchange // since the last tick
 	leftOut uint64      // before the last tick
+	told    uint64      // requests before the last tick
 	moved   bool        // sessions came or went since then
 }
 

@@ -46,7 +46,8 @@ type History interface {
 type Page struct {
 	opt     Options
 	started time.Time
-	room    atomic.Int64 // exchanges that may be kept before the next refill
+	room    atomic.Int64  // exchanges that may be kept before the next refill
+	stride  atomic.Uint64 // of so many requests one is kept, so that it lasts
 
 	single   sync.Mutex // of the recorder
 	recorder recorder   // of the sessions that no loop has, and of those that are refused
@@ -63,6 +64,7 @@ func New(opt Options) *Page {
 	p := &Page{opt: opt, started: time.Now(), memory: newMemory(), streams: make(map[*stream]struct{}), ending: make(chan struct{})}
 	p.recorder.page = p
 	p.room.Store(burst)
+	p.stride.Store(1)
 	return p
 }
 
@@ -93,6 +95,7 @@ type recorder struct {
 	took          []uint16    // buckets of the histogram
 	whole         []*exchange // of those that are kept
 	leftOut       uint64
+	passed        uint64 // requests since the last that was kept
 
 	half    map[*parley.Session][]*exchange // kept requests that wait for their reply, in order
 	waiting int                             // how many
@@ -141,13 +144,15 @@ func (r *recorder) tally(e *parley.Event) *tally {
 	return t
 }
 
-// begin keeps a request until it is answered, if there is room.
+// begin keeps a request until it is answered, if it is its turn and there is room.
 func (r *recorder) begin(e *parley.Event) {
 	// Look first: once the room is used up nobody need write to what all loops share.
-	if r.waiting >= maxHalf || r.page.room.Load() <= 0 || r.page.room.Add(-1) < 0 {
+	r.passed++
+	if r.passed < r.page.stride.Load() || r.waiting >= maxHalf || r.page.room.Load() <= 0 || r.page.room.Add(-1) < 0 {
 		r.leftOut++
 		return
 	}
+	r.passed = 0
 	if r.half == nil {
 		r.half = make(map[*parley.Session][]*exchange)
 	}
@@ -222,15 +227,21 @@ func emptied[T any](list []T) []T {
 }
 
 // story returns a session and its exchanges: from the history, or from memory where there
-// is none or it does not know the session yet.
+// is none or it does not know the session yet. What memory counts is exact in either case.
 func (p *Page) story(ctx context.Context, number uint64) (story, error) {
-	if p.opt.History != nil {
-		s, exchanges, err := p.opt.History.Session(ctx, number, toldStory)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return storyOf(s, exchanges), err
-		}
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.memory.story(number)
+	remembered, unknown := p.memory.story(number)
+	p.mu.Unlock()
+	if p.opt.History == nil {
+		return remembered, unknown
+	}
+	s, exchanges, err := p.opt.History.Session(ctx, number, toldStory)
+	if errors.Is(err, fs.ErrNotExist) {
+		return remembered, unknown
+	}
+	told := storyOf(s, exchanges)
+	if unknown == nil {
+		told.Session = remembered.Session
+	}
+	return told, err
 }

@@ -149,6 +149,25 @@ func TestOnlySoMuchIsKept(t *testing.T) {
 	}
 }
 
+// What is kept of a flood is not only its first sessions' words.
+func TestASampleIsOfAllSessions(t *testing.T) {
+	const sessions, requests = 20, 100
+	onEachEngine(t, echo, func(t *testing.T, p *Page, addr string) {
+		say(t, addr, strings.Repeat("ping\n", refill*requests))
+		p.tick(time.Now(), false) // from now on one of 100
+		for range sessions {
+			say(t, addr, strings.Repeat("ping\n", requests))
+		}
+		kept := make(map[uint64]int)
+		for _, x := range look(p, func(m *memory) []*exchange { return m.exchanges[burst:] }) {
+			kept[x.Session]++
+		}
+		if len(kept) != sessions {
+			t.Errorf("exchanges of %d sessions are kept, want of %d: %v", len(kept), sessions, kept)
+		}
+	})
+}
+
 func TestRoomComesBackWithTime(t *testing.T) {
 	p := New(Options{})
 	p.room.Store(-3)
@@ -294,6 +313,16 @@ func TestAHistoryRemembersMoreThanMemory(t *testing.T) {
 	x := got.Exchanges
 	if len(x) != 2 || x[0].Session != 1 || x[0].At != 1000 || x[0].Took != 5 || x[0].Reply.Bytes != maxStoryBody+1 || len(x[0].Reply.Start) != maxStoryBody || x[1].Reply != nil {
 		t.Errorf("the exchanges are %+v", x)
+	}
+}
+
+// A history may know an open session's beginning only: how many requests there were, memory
+// knows.
+func TestMemoryCountsForAHistory(t *testing.T) {
+	p := New(Options{History: fakeHistory{}})
+	say(t, parleytest.Start(t, &parley.Server{Handler: echo, Observer: p}), strings.Repeat("a\n", 7))
+	if got, err := p.story(t.Context(), 1); err != nil || got.Session.Requests != 7 || len(got.Exchanges) != 2 {
+		t.Errorf("the story is %+v, %v", got, err)
 	}
 }
 

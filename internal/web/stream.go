@@ -14,6 +14,7 @@ const (
 	streamQueue = 16               // messages that wait for a browser: four seconds
 	writeWithin = 10 * time.Second // else the browser is hung up on; it comes again
 	farewell    = time.Second      // for browsers to take what is under way at the end
+	comeAgain   = "retry: 1000\n"  // ms after which a browser that lost the server looks for it
 )
 
 // A hello is what a browser is told first.
@@ -50,7 +51,7 @@ type message struct {
 // Serve answers browsers on l, which it closes, until ctx ends. No browser keeps it from
 // returning. The error is the listener's; nil if it was ctx.
 func (p *Page) Serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{Handler: p, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	srv := &http.Server{Handler: p, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: writeWithin, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	ticker := time.NewTicker(tick)
@@ -79,6 +80,7 @@ func (p *Page) Serve(ctx context.Context, l net.Listener) error {
 func (p *Page) tick(now time.Time, second bool) {
 	p.room.Store(min(burst, max(0, p.room.Load())+refill))
 	p.mu.Lock()
+	p.stride.Store(max(1, (p.memory.totals.Requests-p.memory.told)/refill))
 	n, some := p.memory.news(now, second)
 	var listeners []*stream
 	for s := range p.streams {
@@ -114,7 +116,7 @@ func (m *memory) news(now time.Time, second bool) (n news, some bool) {
 		n.Sessions = m.lastSessions()
 	}
 	some = second || m.moved || len(n.Exchanges) > 0 || n.LeftOut > 0
-	m.fresh, m.leftOut, m.moved = nil, m.totals.LeftOut, false
+	m.fresh, m.leftOut, m.told, m.moved = nil, m.totals.LeftOut, m.totals.Requests, false
 	return n, some
 }
 
@@ -161,7 +163,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer p.endStream(s)
 	w.Header().Set("Content-Type", "text/event-stream")
 	text, _ := json.Marshal(first)
-	if r.Method == http.MethodHead || write(w, appendEvent(nil, "hello", text)) != nil {
+	if r.Method == http.MethodHead || write(w, appendEvent([]byte(comeAgain), "hello", text)) != nil {
 		return
 	}
 	for {

@@ -148,6 +148,7 @@ function hear(news) {
   if (story && (told.some(x => x.session === story.number) || news.point)) refreshStory()
 }
 
+// hold keeps what came for when it goes on.
 function hold(told) {
   waiting = told.concat(waiting).slice(0, keptExchanges)
 }
@@ -282,6 +283,8 @@ function renderRows() {
     else rows.insertBefore(row, at)
   }
   renderEmpty(wanted.length, f)
+  const missed = waiting.filter(x => !x.gap).length
+  $('pause').textContent = !paused ? 'Pause' : missed ? `Resume (${count(missed)} new)` : 'Resume'
 }
 
 function renderEmpty(shown, f) {
@@ -330,7 +333,6 @@ function pause(on) {
     waiting = []
   }
   paused = on
-  $('pause').textContent = on ? 'Resume' : 'Pause'
   $('pause').setAttribute('aria-pressed', String(on))
   render()
 }
@@ -350,11 +352,11 @@ function renderSessions() {
     let row = sessionRows.get(s.number)
     if (!row) {
       const state = make('span', { className: 'state' }), requests = make('span', { className: 'count' })
-      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, spellString(s.remote)), requests, state), state, requests }
+      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, spellString(s.remote)), state, requests), state, requests }
       sessionRows.set(s.number, row)
     }
     row.requests.textContent = count(s.requests) + (s.requests === 1 ? ' request' : ' requests')
-    row.state.textContent = s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : `open since ${clock(s.opened).slice(0, 8)}`
+    row.state.textContent = s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : `since ${clock(s.opened).slice(0, 8)}`
     row.state.classList.toggle('is-open', !s.closed)
     return row.li
   })
@@ -502,7 +504,7 @@ function endOf({ closed, reason }) {
 function since(step) {
   if (step.from === 'connect') return clock(step.at)
   if (step.since < 1 && step.body) return step.toServer ? 'with the same read' : 'with the same write'
-  return '+' + duration(step.since * 1e3)
+  return step.since < 1 ? '' : '+' + duration(step.since * 1e3)
 }
 
 function drawDiagram(session, steps, view) {

@@ -42,13 +42,12 @@ live page shows it, until an interrupt.`,
   parley demo --reply '{host} says: {message}'
   parley demo --web                    open the page that it names
   parley demo --web 8080               at http://127.0.0.1:8080/`,
-		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) > 0 && page.at != anyPort: // no page, or its address came with =
+			if len(args) > 0 && page.at == anyPort { // --web ADDR: only --web=ADDR comes with the flag
+				page.at, args = args[0], args[1:]
+			}
+			if len(args) > 0 {
 				return usageError("demo takes no address; %q is too much", args[0])
-			case len(args) > 0:
-				page.at = args[0]
 			}
 			if page.at != "" {
 				return playWatched(cmd, page, reply)

@@ -1,0 +1,699 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"image/png"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+var pictures = flag.Duration("pictures", 0, "renew docs/seeing-*.png after so much load, 45s at most")
+
+// startBrowser starts a browser without a window, for all tabs of a test. It is gone with
+// all it wrote when the test ends.
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	program := peer(t, "chromium").Path
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Env("HOME="+t.TempDir(), "TZ=UTC"), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("force-color-profile", "srgb"), chromedp.WSURLReadTimeout(patience))...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Errorf("the browser did not close: %v", err)
+		}
+		cancel()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start %s: %v", program, err)
+	}
+	return ctx
+}
+
+// A tab shows one page, and remembers what it asked for and complained about.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu    sync.Mutex
+	asked []string
+	woes  []string
+}
+
+func openTab(t *testing.T, browser context.Context, width, height int64, url string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 2*patience+*pictures)
+	t.Cleanup(cancel)
+	b := &tab{t: t, ctx: ctx}
+	if err := chromedp.Listen(ctx, b.note); err != nil {
+		t.Fatal(err)
+	}
+	call(b, network.Enable, network.EnableParams{})
+	call(b, log.Enable, cdp.Empty{})
+	b.prefer("light")
+	b.do(chromedp.EmulateViewport(width, height), chromedp.Navigate(url))
+	return b
+}
+
+// call has the browser do something that chromedp has no words for.
+func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// prefer sets the colour scheme of the system: light or dark.
+func (b *tab) prefer(scheme string) {
+	b.t.Helper()
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+}
+
+func (b *tab) note(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.asked = append(b.asked, e.Request.URL)
+	case *log.EventEntryAdded:
+		b.woes = append(b.woes, e.Entry.Text+" "+e.Entry.URL)
+	case *runtime.EventExceptionThrown:
+		b.woes = append(b.woes, e.ExceptionDetails.Text)
+	case *page.EventJavascriptDialogOpening:
+		b.woes = append(b.woes, "dialog: "+e.Message)
+	}
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// eval is the value of a JavaScript expression in the page.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// until waits until an expression is true in the page.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !eval[bool](b, expression); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("it is not so that %s; the page says\n%.2000s", expression, b.text("body"))
+		}
+	}
+}
+
+// text is what a person reads there.
+func (b *tab) text(selector string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf("document.querySelector(%q).innerText", selector))
+}
+
+// texts is the text of every such element.
+func (b *tab) texts(selector string) []string {
+	b.t.Helper()
+	return eval[[]string](b, fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.textContent)", selector))
+}
+
+func (b *tab) press(key string) {
+	b.t.Helper()
+	b.do(chromedp.KeyEvent(key))
+}
+
+// picture keeps what the window shows in docs.
+func (b *tab) picture(name, scheme string) {
+	b.t.Helper()
+	b.prefer(scheme)
+	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	pixels, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, pixels); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("..", "..", "docs", "seeing-"+name+".png"), small.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// startWatched starts a server with a live page, and returns where that is.
+func startWatched(t *testing.T, args ...string) (s *server, url string) {
+	t.Helper()
+	s = startServer(t, append([]string{"--web", "0"}, args...)...)
+	return s, awaitPage(t, s.process)
+}
+
+func awaitPage(t *testing.T, p *process) string {
+	t.Helper()
+	const before = "parley: live page at "
+	p.stderr.await(t, "/\n")
+	_, rest, _ := strings.Cut(p.stderr.String(), before)
+	url, _, _ := strings.Cut(rest, "\n")
+	return url
+}
+
+// lines talks to a server a line at a time.
+type lines struct {
+	t       *testing.T
+	conn    *net.TCPConn
+	replies *bufio.Reader
+}
+
+func talkTo(t *testing.T, addr string) *lines {
+	conn := dial(t, addr)
+	return &lines{t, conn, bufio.NewReader(conn)}
+}
+
+func (l *lines) say(text string) {
+	l.t.Helper()
+	fmt.Fprintln(l.conn, text)
+	if _, err := l.replies.ReadString('\n'); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// end half-closes and reads the end of file.
+func (l *lines) end() {
+	l.t.Helper()
+	l.conn.CloseWrite()
+	if _, err := l.replies.ReadByte(); err != io.EOF {
+		l.t.Fatalf("at the end there is %v", err)
+	}
+	l.conn.Close()
+}
+
+const (
+	isLive = `document.querySelector('#connection').dataset.state === 'live'`
+	rows   = `document.querySelectorAll('#rows > li').length`
+)
+
+func TestLivePage(t *testing.T) {
+	browser := startBrowser(t)
+	for name, test := range map[string]func(t *testing.T, browser context.Context){
+		"the seed's conversation appears row by row": testRowByRow,
+		"a session is a sequence diagram":            testDiagram,
+		"ends are told with their reasons":           testEnds,
+		"payloads stay text":                         testPayloadsStayText,
+		"filters":                                    testFilters,
+		"pause":                                      testPause,
+		"comes back after a restart":                 testRestart,
+		"a token is asked for":                       testToken,
+		"keys, names and landmarks":                  testHandsAndEars,
+		"fits a telephone":                           testNarrow,
+		"a flood":                                    testFlood,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, browser) })
+	}
+}
+
+func testRowByRow(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	b.until(isLive)
+	if got, want := b.text("#rows-empty"), "Nothing was said yet. Say something: parley client "+s.addr; got != want {
+		t.Errorf("an empty page says %q, want %q", got, want)
+	}
+	l := talkTo(t, s.addr)
+	for n := 1; n <= 2; n++ {
+		l.say(fmt.Sprintf("session 1 msg %d", n))
+		b.until(fmt.Sprintf("%s === %d", rows, n))
+		got := b.texts("#rows > li:first-child > *")
+		if len(got) != 5 {
+			t.Fatalf("the row has %q", got)
+		}
+		want := []string{"#1", fmt.Sprintf("[15] session 1 msg %d", n), fmt.Sprintf("[32] Request #1 - session 1 msg %d ...", n)}
+		if !slices.Equal(got[1:4], want) || !regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}$`).MatchString(got[0]) || !regexp.MustCompile(`^[\d.,]+ (ns|µs|ms|s)$`).MatchString(got[4]) {
+			t.Errorf("row %d is %q, want a time, %q and how long it took", n, got, want)
+		}
+	}
+	b.until(`document.querySelector('#sessions').innerText.includes('since ')`)
+	l.end()
+	b.until(`document.querySelector('#sessions').innerText.includes('eof, after')`)
+	b.until(`document.querySelector('#now-requests').textContent === '2' && document.querySelector('#now-open').textContent === '0'`)
+	if got := b.texts("#sessions > li > *"); len(got) != 4 || got[0] != "#1" || !strings.HasPrefix(got[1], "127.0.0.1:") || got[3] != "2 requests" {
+		t.Errorf("the session is %q", got)
+	}
+	if got := b.text("#server"); got != s.addr {
+		t.Errorf("the server is at %q, want %q", got, s.addr)
+	}
+	b.until(`document.querySelector('#rate-chart').ariaLabel.startsWith('Requests a second over five minutes') && document.querySelector('#latency-chart').ariaLabel.includes('half within')`)
+	b.fine(url)
+}
+
+// fine checks that the page had nothing to complain about and asked nobody else.
+func (b *tab) fine(url string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.woes) > 0 {
+		b.t.Errorf("the browser complains: %q", b.woes)
+	}
+	for _, asked := range b.asked {
+		if !strings.HasPrefix(asked, url) {
+			b.t.Errorf("the page asked %s", asked)
+		}
+	}
+}
+
+// step is what a row of the diagram's table says but for its times.
+func (b *tab) steps() []string {
+	b.t.Helper()
+	return eval[[]string](b, `[...document.querySelectorAll('#steps-rows tr')].map(tr => [...tr.cells].slice(-3).map(td => td.textContent).join(' | '))`)
+}
+
+func testDiagram(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	l := talkTo(t, s.addr)
+	l.say("session 1 msg 1")
+	b.until(rows + ` === 1`)
+	eval[any](b, `document.querySelector('#rows button').click()`)
+	b.until(`document.querySelector('#diagram').textContent.includes('still open')`)
+	l.say("session 1 msg 2") // appears while it is looked at
+	b.until(`document.querySelector('#diagram').textContent.includes('msg 2 ...')`)
+	l.end()
+	b.until(`document.querySelector('#diagram').textContent.includes('closed: eof')`)
+
+	want := []string{
+		"client | connect → accept | connection",
+		"client | write → read | [15] session 1 msg 1",
+		"server | write → read | [32] Request #1 - session 1 msg 1 ...",
+		"client | write → read | [15] session 1 msg 2",
+		"server | write → read | [32] Request #1 - session 1 msg 2 ...",
+		"client | close → end of file | the client closed",
+		"server | close → end of file | ",
+	}
+	if got := b.steps(); !slices.Equal(got, want) {
+		t.Errorf("the table says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	labels := b.texts("#diagram text")
+	for _, label := range []string{"Client", l.conn.LocalAddr().String(), "Server", s.addr, "socket", "bind", "listen", "connect", "accept", "write", "read",
+		"[15] session 1 msg 1", "[32] Request #1 - session 1 msg 2 ...", "close", "end of file", "closed: eof"} {
+		if !slices.Contains(labels, label) {
+			t.Errorf("the diagram lacks %q; it has %q", label, labels)
+		}
+	}
+	if got := b.text("#session-state"); got != "closed (eof): the client closed" {
+		t.Errorf("its state is %q", got)
+	}
+	const isPicture = `(svg => svg.getAttribute('role') === 'img' && svg.ariaLabel.startsWith('Sequence diagram of session 1: 4 messages') && document.getElementById(svg.getAttribute('aria-describedby')).rows.length === 8)(document.querySelector('#diagram'))`
+	if !eval[bool](b, isPicture) {
+		t.Error("the diagram does not tell a screen reader where its table is")
+	}
+
+	// Requests sent ahead come before the replies that they did not wait for.
+	converse(t, s.addr, "a\nb\n")
+	eval[any](b, `location.hash = 'session/2'`)
+	b.until(`document.querySelector('#diagram').ariaLabel.startsWith('Sequence diagram of session 2')`)
+	if got := b.steps()[1:5]; !strings.HasPrefix(got[0], "client | write") || !strings.HasPrefix(got[1], "client | write") || !strings.HasPrefix(got[2], "server | write") {
+		t.Errorf("the steps are %q", got)
+	}
+	eval[any](b, `location.hash = 'session/99'`)
+	b.until(`document.querySelector('#session-state').textContent === 'nothing is remembered of this session'`)
+	b.press(kb.Escape)
+	b.until(`document.querySelector('#session').hidden && !document.querySelector('#overview').hidden`)
+}
+
+func testEnds(t *testing.T, browser context.Context) {
+	s, url := startWatched(t, "--max-request", "10", "--idle-timeout", "300ms")
+	b := openTab(t, browser, 1280, 800, url)
+	converse(t, s.addr, "")
+	converse(t, s.addr, "\n")
+	converse(t, s.addr, "this is too long\n")
+	reset := talkTo(t, s.addr)
+	reset.say("a")
+	reset.conn.SetLinger(0)
+	reset.conn.Close()
+	idle := talkTo(t, s.addr)
+	idle.say("a")
+	if _, err := idle.replies.ReadByte(); err != io.EOF {
+		t.Errorf("the idle one reads %v", err)
+	}
+	for i, c := range []struct{ reason, last string }{
+		{"no_request", "server | close → end of file | "},
+		{"blank", "server | close → end of file | "},
+		{"too_long", "server | close → end of file | a request was too long"},
+		{"reset", "client | reset | the connection was reset"},
+		{"idle_timeout", "server | close → end of file | nothing came for too long"},
+	} {
+		eval[any](b, fmt.Sprintf(`location.hash = 'session/%d'`, i+1))
+		b.until(fmt.Sprintf(`document.querySelector('#session-title').textContent === 'Session %d' && document.querySelector('#diagram').textContent.includes('closed: %s')`, i+1, c.reason))
+		if steps := b.steps(); steps[len(steps)-1] != c.last {
+			t.Errorf("%s: the last step is %q, want %q", c.reason, steps[len(steps)-1], c.last)
+		}
+	}
+}
+
+func testPayloadsStayText(t *testing.T, browser context.Context) {
+	s, url := startWatched(t, "--echo")
+	b := openTab(t, browser, 1280, 800, url)
+	payloads := []struct{ sent, shown string }{
+		{`<img src=x onerror=alert(1)>`, `<img src=x onerror=alert(1)>`},
+		{`</script><script>alert(1)</script>`, `</script><script>alert(1)</script>`},
+		{`&lt;b&gt; &amp; "'`, `&lt;b&gt; &amp; "'`},
+		{"a\u2028b", `a\xe2\x80\xa8b`},
+		{"left\u202eright", `left\xe2\x80\xaeright`},
+		{"\x1b[31m\a\x7f\u009b", `\x1b[31m\x07\x7f\xc2\x9b`},
+		{"\xff\xfe\xc3(\xe2\x82 \xf0\x9f", `\xff\xfe\xc3(\xe2\x82 \xf0\x9f`},
+		{"tab\tcr\rend", `tab\tcr\rend`},
+		{"grüß 日本 🙂", "grüß 日本 🙂"},
+		{`data: x event: y`, `data: x event: y`},
+	}
+	l := talkTo(t, s.addr)
+	for _, p := range payloads {
+		l.say(p.sent)
+	}
+	b.until(fmt.Sprintf("%s === %d", rows, len(payloads)))
+	got := b.texts("#rows .message.reply")
+	slices.Reverse(got)
+	for i, p := range payloads {
+		if want := fmt.Sprintf("[%d] %s", len(p.sent), p.shown); got[i] != want {
+			t.Errorf("%q is shown as %q, want %q", p.sent, got[i], want)
+		}
+	}
+	eval[any](b, `location.hash = 'session/1'`)
+	b.until(`document.querySelector('#diagram').textContent.includes('still open')`)
+	labels, steps := b.texts("#diagram text"), b.steps()
+	for i, p := range payloads {
+		if want := fmt.Sprintf("[%d] %s", len(p.sent), p.shown); !slices.Contains(labels, want) || steps[1+2*i] != "client | write → read | "+want {
+			t.Errorf("%q is in the diagram not as %q", p.sent, want)
+		}
+	}
+	if n := eval[int](b, `document.querySelectorAll('img, script:not([src="/page.js"]), b').length`); n > 0 {
+		t.Errorf("%d elements were made of payloads", n)
+	}
+	for view, want := range map[string]string{"hex": "[9] 74 61 62 09 63 72 0d 65 6e 64", "both": `tab\tcr\rend74 61 62 09 63 72 0d 65 6e 64`, "text": `tab\tcr\rend`} {
+		eval[any](b, `location.hash = ''`)
+		eval[any](b, fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('change')) })(document.querySelector('#payload'))`, view))
+		want = strings.TrimPrefix(want, "[9] ")
+		b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].some(e => e.textContent === %q)`, "[10] "+want))
+	}
+	b.fine(url)
+}
+
+func testFilters(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	for range 2 {
+		l := talkTo(t, s.addr)
+		l.say("apple")
+		l.say("<Pear>")
+		l.end()
+	}
+	b.until(rows + ` === 4`)
+	for _, c := range []struct {
+		text, session, slower string
+		want                  int
+	}{
+		{"", "", "", 4}, {"pear", "", "", 2}, {"<PEAR", "", "", 2}, {"request #2", "", "", 2}, {"", "1", "", 2}, {"", "#2", "", 2}, {"apple", "2", "", 1},
+		{"plum", "", "", 0}, {"", "3", "", 0}, {"", "", "0", 4}, {"", "", "0.000001", 4}, {"", "", "60000", 0}, {"", "", "nonsense", 4},
+	} {
+		eval[any](b, fmt.Sprintf(`(['text', 'session', 'slower'].forEach((name, i) => { document.querySelector('#filter-' + name).value = %s[i] }), document.querySelector('#filter').dispatchEvent(new Event('input')))`,
+			fmt.Sprintf(`[%q, %q, %q]`, c.text, c.session, c.slower)))
+		b.until(fmt.Sprintf("%s === %d", rows, c.want))
+		if empty := b.text("#rows-empty"); c.want == 0 && empty != "Nothing here passes the filter." {
+			t.Errorf("an empty list says %q", empty)
+		}
+	}
+}
+
+func testPause(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	l := talkTo(t, s.addr)
+	l.say("one")
+	b.until(rows + ` === 1`)
+	b.press("p")
+	b.until(`document.querySelector('#pause').ariaPressed === 'true'`)
+	l.say("two")
+	b.until(`document.querySelector('#now-requests').textContent === '2' && document.querySelector('#pause').textContent === 'Resume (1 new)'`)
+	if n := eval[int](b, rows); n != 1 {
+		t.Errorf("%d rows while it is paused, want 1", n)
+	}
+	b.press("p")
+	b.until(rows + ` === 2 && document.querySelector('#pause').textContent === 'Pause'`)
+}
+
+func testRestart(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	talkTo(t, s.addr).say("before")
+	b.until(rows + ` === 1`)
+	s.stop(t, os.Interrupt)
+	b.until(`document.querySelector('#connection').dataset.state === 'reconnecting'`)
+	port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
+	s = startServer(t, "--web", port)
+	b.until(isLive)
+	talkTo(t, s.addr).say("after")
+	b.until(rows + ` === 1 && document.querySelector('#rows').textContent.includes('after') && document.querySelector('#now-requests').textContent === '1'`)
+}
+
+func testToken(t *testing.T, browser context.Context) {
+	const token = "correct-horse-battery"
+	s, url := startWatched(t, "--web-token", token)
+	b := openTab(t, browser, 1280, 800, url)
+	if got := b.text("body"); !strings.Contains(got, "a token is needed") {
+		t.Errorf("without the token the page says %q", got)
+	}
+	b.do(chromedp.Navigate(url + "?token=" + token))
+	b.until(isLive)
+	if got := eval[string](b, `location.href + document.cookie`); got != url {
+		t.Errorf("the address bar and the cookies that scripts see are %q, want %q", got, url)
+	}
+	talkTo(t, s.addr).say("hello")
+	b.until(rows + ` === 1`)
+	b.do(chromedp.Reload())
+	b.until(isLive)
+	s.stop(t, os.Interrupt)
+	if said := s.stderr.String() + s.stdout.String(); strings.Contains(said, token) {
+		t.Errorf("the token is told:\n%s", said)
+	}
+}
+
+func testHandsAndEars(t *testing.T, browser context.Context) {
+	_, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	b.until(isLive)
+	// Not with press, which types the character even where the page took the key for itself.
+	call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "/", Text: "/"})
+	b.press("p/v")
+	if got := eval[string](b, `document.activeElement.id + ' ' + document.activeElement.value`); got != "filter-text p/v" {
+		t.Errorf("after / and typing the focus is in %q, want the filter with what was typed", got)
+	}
+	b.press(kb.Escape)
+	b.press("v")
+	if got := eval[string](b, `document.activeElement.tagName + ' ' + document.querySelector('#payload').value`); got != "BODY hex" {
+		t.Errorf("after Escape and v the focus and the payload are %q", got)
+	}
+	b.press(kb.Tab)
+	if got := eval[string](b, `document.activeElement.className || document.activeElement.id`); got == "" {
+		t.Error("Tab leads nowhere")
+	}
+	for _, what := range []string{`[...document.querySelectorAll('header, main, footer, h1')].length === 4`, `document.documentElement.lang === 'en'`,
+		`[...document.querySelectorAll('input, select')].every(e => e.labels.length === 1)`,
+		`[...document.querySelectorAll('section')].every(e => e.ariaLabel || document.getElementById(e.getAttribute('aria-labelledby')))`,
+		`[...document.querySelectorAll('svg')].every(e => e.getAttribute('role') === 'img')`,
+		`[...document.querySelectorAll('h1, h2')].map(e => e.tagName).join() === 'H1,H2,H2,H2'`} {
+		if !eval[bool](b, what) {
+			t.Errorf("it is not so that %s", what)
+		}
+	}
+}
+
+// At 360 px nothing has to be scrolled sideways, however long what was said is.
+func testNarrow(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 360, 740, url)
+	l := talkTo(t, s.addr)
+	l.say("session 1 msg 1")
+	l.say(strings.Repeat("x", 3000))
+	b.until(rows + ` === 2`)
+	for _, hash := range []string{"", "session/1"} {
+		eval[any](b, fmt.Sprintf(`location.hash = %q`, hash))
+		b.until(fmt.Sprintf(`document.querySelector('#session').hidden === %v`, hash == ""))
+		if hash != "" {
+			b.until(`document.querySelector('#diagram').textContent.includes('still open')`)
+		}
+		if wide := eval[int](b, `document.documentElement.scrollWidth`); wide > 360 {
+			t.Errorf("at #%s the page is %d px wide, want 360 at most", hash, wide)
+		}
+	}
+	const outside = `[...document.querySelectorAll('#diagram text')].map(e => [e.getBBox(), e.textContent]).filter(([box]) => box.x < 0 || box.x + box.width > document.querySelector('#diagram').clientWidth).map(([, text]) => text)`
+	if cut := eval[[]string](b, outside); len(cut) > 0 {
+		t.Errorf("the diagram's edges cut %q", cut)
+	}
+}
+
+// Tens of thousands of exchanges leave the page quick and its counts exact.
+func testFlood(t *testing.T, browser context.Context) {
+	const peers, requests = 10, 3000
+	s, url := startWatched(t, "-q")
+	b := openTab(t, browser, 1280, 800, url)
+	b.until(isLive)
+	var talking sync.WaitGroup
+	for range peers {
+		talking.Go(func() { converse(t, s.addr, strings.Repeat("ping\n", requests)) })
+	}
+	talking.Wait()
+	b.until(`document.querySelector('#now-requests').textContent === '30,000' && document.querySelector('#now-open').textContent === '0'`)
+	shown := eval[int](b, `document.querySelectorAll('#rows > li:not(.gap)').length`)
+	if shown == 0 || shown > 200 {
+		t.Errorf("%d exchanges are shown, want some and no more than 200", shown)
+	}
+	b.until(`/^[\d,]+ of 30,000 left out$/.test(document.querySelector('#left-out').textContent)`)
+	if got := b.texts("#sessions .count"); len(got) != peers || slices.ContainsFunc(got, func(text string) bool { return text != "3,000 requests" }) {
+		t.Errorf("the sessions have %q", got)
+	}
+	b.fine(url)
+}
+
+// A newcomer sees the page alive in one command.
+func TestDemoIsWatched(t *testing.T) {
+	p := start(t, program(t, "demo", "--web"))
+	url := awaitPage(t, p)
+	answer, err := http.Get(url + "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	said := base64.StdEncoding.EncodeToString([]byte("session 1 msg 2"))
+	for events := bufio.NewScanner(answer.Body); !strings.Contains(events.Text(), said); {
+		if !events.Scan() {
+			t.Fatalf("the stream ended before it said %q: %v", "session 1 msg 2", events.Err())
+		}
+	}
+	if code := p.stop(t, os.Interrupt); code != 0 {
+		t.Errorf("exit code %d, want 0; %s", code, p.stderr)
+	}
+	if out := p.stdout.String(); out != "" {
+		t.Errorf("stdout %q, want nothing", out)
+	}
+}
+
+// TestPictures renews the pictures in docs, which are to be looked at: after a while of up
+// to 10,000 requests a second, which it counts.
+//
+//	go test -run TestPictures -pictures 45s -v ./cmd/parley
+func TestPictures(t *testing.T) {
+	if *pictures == 0 {
+		t.Skip("asked for with -pictures")
+	}
+	browser := startBrowser(t)
+	s, url := startWatched(t, "-q")
+	wide, narrow := openTab(t, browser, 1280, 800, url), openTab(t, browser, 360, 740, url)
+	wide.until(isLive)
+	wide.picture("empty", "light")
+	for n := 1; n <= 2; n++ {
+		l := talkTo(t, s.addr)
+		l.say(fmt.Sprintf("session %d msg 1", n))
+		l.say(fmt.Sprintf("session %d msg 2", n))
+		l.end()
+	}
+	wide.until(rows + ` === 4`)
+	wide.picture("quiet", "light")
+	eval[any](wide, `location.hash = 'session/1'`)
+	eval[any](narrow, `location.hash = 'session/1'`)
+	for _, b := range []*tab{wide, narrow} {
+		b.until(`document.querySelector('#diagram').textContent.includes('closed: eof')`)
+		eval[any](b, `document.querySelector('#session').scrollIntoView()`)
+	}
+	wide.picture("session", "light")
+	narrow.picture("session-phone", "dark")
+	for _, b := range []*tab{wide, narrow} {
+		eval[any](b, `location.hash = ''`)
+		eval[any](b, `scrollTo(0, 0)`)
+	}
+
+	sent := load(t, s.addr, *pictures, func() {
+		wide.do(chromedp.EmulateViewport(1280, 600))
+		wide.picture("busy", "light")
+		wide.picture("busy-dark", "dark")
+		narrow.picture("phone", "light")
+	}) + 4
+	wide.until(fmt.Sprintf(`document.querySelector('#now-requests').textContent === new Intl.NumberFormat('en').format(%d)`, sent))
+	t.Logf("%d requests; the page says %s, and %s", sent, wide.text("#now-requests"), wide.text("#left-out"))
+	s.stop(t, os.Interrupt)
+	t.Logf("the server used %v", s.ProcessState.UserTime()+s.ProcessState.SystemTime())
+}
+
+// load sends up to 10,000 requests a second in waves, calls look near its end, and returns
+// how many it sent.
+func load(t *testing.T, addr string, d time.Duration, look func()) (sent int) {
+	const peers = 20
+	var talks [peers]*lines
+	for i := range talks {
+		talks[i] = talkTo(t, addr)
+		talks[i].conn.SetDeadline(time.Now().Add(2 * d))
+	}
+	beats := time.NewTicker(20 * time.Millisecond)
+	defer beats.Stop()
+	for start := time.Now(); time.Since(start) < d && !t.Failed(); <-beats.C {
+		part := time.Since(start).Seconds() / d.Seconds()
+		atOnce := 1 + int(9*math.Abs(math.Sin(5*part))*min(1, 3*part))
+		var talking sync.WaitGroup
+		for i, l := range talks {
+			talking.Go(func() {
+				for n := range atOnce {
+					fmt.Fprintf(l.conn, "GET /item/%d/%d\n", i, sent+n)
+				}
+				for range atOnce {
+					if _, err := l.replies.ReadString('\n'); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		talking.Wait()
+		sent += peers * atOnce
+		if part > 0.9 && look != nil {
+			look()
+			look = nil
+		}
+	}
+	return sent
+}

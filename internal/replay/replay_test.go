@@ -258,7 +258,7 @@ func TestServerThatDoesNotClose(t *testing.T) {
 			io.Copy(io.Discard, conn)
 			time.Sleep(lastWords - 1)
 			io.WriteString(conn, "in time\n")
-			time.Sleep(2)
+			time.Sleep(2 * time.Nanosecond)
 			io.WriteString(conn, "too late\n")
 		}
 		_, differences := playAll(t, &Replay{}, tg, Session{Number: 1, Opened: at(0)})

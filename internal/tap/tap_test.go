@@ -586,7 +586,7 @@ func TestUnfinishedIsTold(t *testing.T) {
 		time.Sleep(unfinishedAfter - 1)
 		synctest.Wait()
 		told.check(t, "1 opened", `1 received 1 "a"`)
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		told.check(t, "1 opened", `1 received 1 "a"`, `1 unfinished 2 "bc"`)
 		io.WriteString(client, "\nd")
@@ -616,7 +616,7 @@ func TestClientGoneBeforeAServerThatDoesNotRead(t *testing.T) {
 		time.Sleep(lastWordsTime - 1)
 		synctest.Wait()
 		told.check(t, "")
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		told.check(t, "1 closed 1 reset")
 	})
@@ -634,7 +634,7 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 		s.about = parley.NewSession(1, nil, nil, time.Now())
 		for range maxWaiting + 1 {
 			s.look(&s.requests, []byte("a\n"))
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 		}
 		if len(s.waiting) != maxWaiting {
 			t.Errorf("%d groups wait, want %d at most", len(s.waiting), maxWaiting)

@@ -28,6 +28,7 @@ type session struct {
 
 	mu       sync.Mutex // one event at a time
 	server   net.Conn   // nil while it is dialled
+	told     bool       // Opened was
 	over     bool       // Closed was told: nothing is from now on
 	open     int        // directions that have not ended
 	broken   fault      // the first thing that was not in order
@@ -67,7 +68,7 @@ func newSession(t *Tap, client net.Conn) *session {
 // run passes both directions until both have ended.
 func (s *session) run() {
 	defer s.close()
-	s.tap.tell(&parley.Event{Kind: parley.Opened, Time: s.about.Opened(), Session: s.about})
+	s.begin()
 	if !s.connect() {
 		return
 	}
@@ -75,6 +76,13 @@ func (s *session) run() {
 	up.Go(func() { s.pass(s.server, s.client, &s.requests) })
 	s.pass(s.client, s.server, &s.replies)
 	up.Wait()
+}
+
+// begin tells that there is a session.
+func (s *session) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tellOpened()
 }
 
 // connect dials the server. A client must see that there is none, and not take it for
@@ -137,7 +145,11 @@ func (s *session) look(look *scanner, p []byte) {
 	} else {
 		s.out += uint64(len(p))
 	}
-	look.feed(p, false)
+	s.feed(look, p, false)
+}
+
+func (s *session) feed(look *scanner, p []byte, eof bool) {
+	look.feed(p, eof)
 	if look == &s.requests {
 		s.awaitRest()
 	}
@@ -149,7 +161,7 @@ func (s *session) ended(to net.Conn, look *scanner) {
 	s.mu.Lock()
 	s.now = time.Now()
 	if !s.over {
-		look.feed(nil, true)
+		s.feed(look, nil, true)
 	}
 	s.open--
 	broken, last := s.broken, s.open == 0
@@ -240,6 +252,7 @@ func (s *session) finish(reason parley.CloseReason, err error) bool {
 	if s.over {
 		return false
 	}
+	s.tellOpened() // a drain can be quicker than run
 	s.now = time.Now()
 	s.requests.feed(nil, true)
 	s.replies.feed(nil, true)
@@ -265,6 +278,13 @@ func reset(conn net.Conn) {
 		tcp.SetLinger(0)
 	}
 	conn.Close()
+}
+
+func (s *session) tellOpened() {
+	if !s.told {
+		s.told = true
+		s.tap.tell(&parley.Event{Kind: parley.Opened, Time: s.about.Opened(), Session: s.about})
+	}
 }
 
 // tellRequest is told of a client's message.

@@ -598,6 +598,33 @@ func TestUnfinishedIsTold(t *testing.T) {
 	})
 }
 
+// What an end of file finishes waits for nothing.
+func TestLastMessageWithoutNewlineIsNotUnfinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := newRecord()
+		client, server := startInMemory(t, &Tap{Observer: told})
+		io.WriteString(client, "a")
+		client.CloseWrite()
+		time.Sleep(time.Hour)
+		server.Close()
+		synctest.Wait()
+		told.check(t, "1 opened", `1 received 1 "a"`, "1 closed 1 eof")
+	})
+}
+
+// A cut that comes before the session has begun is told behind its beginning.
+func TestCutAtTheVeryBeginning(t *testing.T) {
+	told := newRecord()
+	tap := &Tap{Observer: told}
+	tap.init()
+	client, _ := parleytest.ConnPair()
+	s := newSession(tap, client)
+	tap.enter(s)
+	tap.Close()
+	s.run()
+	told.check(t, "1 opened", "1 closed 0 closed")
+}
+
 // A client that is gone is not waited for by a server that reads nothing: what it had
 // said has a second to get there.
 func TestClientGoneBeforeAServerThatDoesNotRead(t *testing.T) {

@@ -361,8 +361,8 @@ func TestFollowTellsWhatIsRecorded(t *testing.T) {
 		f    Filter
 		want string
 	}{
-		"all":     {Filter{}, "+1 +2 1.1? 1.1! 1.2? 1.2! 2.1? 2.1! 1.3? 1.3! -1 +3 -3 | +4 4.1? 4.1! | 2.2? 2.2! -2 | -4"},
-		"limited": {Filter{Limit: 1}, "+1 1.3? 1.3! -1 | +4 4.1? 4.1! | +2 2.2? 2.2! -2 | -4"},
+		"all":     {Filter{}, "+1 +2 1.1? 1.1! 1.2? 1.2! 2.1? 2.1! 1.3? 1.3! -1 +3 -3 | +4 4.1? 4.1! | 2.2? 2.2! 2.3? 2.3! -2 | -4"},
+		"limited": {Filter{Limit: 1}, "+1 1.3? 1.3! -1 | +4 4.1? 4.1! | +2 2.2? 2.2! 2.3? 2.3! -2 | -4"},
 		"text":    {Filter{Text: []byte("late")}, "| | +2 2.2? 2.2! -2 |"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -374,6 +374,7 @@ func TestFollowTellsWhatIsRecorded(t *testing.T) {
 				},
 				func() {
 					w.exchange(Exchange{6, 2, 2, at(202), 0, []byte("late"), []byte("y")})
+					w.exchange(Exchange{7, 2, 3, at(202).Add(1), 0, []byte("x"), []byte("y")})
 					w.exec("UPDATE sessions SET closed_ns = ?, reason = 'eof' WHERE id = 2", at(203).UnixNano())
 				},
 				func() { w.exec("UPDATE sessions SET closed_ns = ?, reason = 'eof' WHERE id = 4", at(204).UnixNano()) },

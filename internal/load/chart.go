@@ -69,8 +69,9 @@ const plotStyle = `
 `
 
 // The room around a chart's frame, in px: for the title and the legend, the labels of the
-// axes, and the half of a label that hangs over.
+// axes, and the half of a label that hangs over; and where its title begins.
 const (
+	margin     = 8
 	roomAbove  = 48
 	roomBelow  = 40
 	roomBefore = 60
@@ -91,12 +92,12 @@ func (f frame) at(p point) (x, y float64) {
 // draw appends the chart, width and height px large, for an svg element of class plot.
 func (c *chart) draw(b *bytes.Buffer, width, height float64) {
 	f := frame{roomBefore, roomAbove, width - roomAfter, height - roomBelow, c}
-	writeText(b, "title", "start", 8, 18, c.title)
+	writeText(b, "title", "start", margin, 18, c.title)
 	if len(c.lines) == 0 {
 		writeText(b, "dim", "middle", width/2, height/2, "no replies to show")
 		return
 	}
-	writeText(b, "dim", "start", 8, 38, c.y.name)
+	writeText(b, "dim", "start", margin, 38, c.y.name)
 	writeText(b, "dim", "middle", (f.left+f.right)/2, height-6, c.x.name)
 	f.legend(b)
 	f.axes(b)

@@ -138,10 +138,10 @@ func group(n uint64) string {
 	return b.String()
 }
 
-// inline is a chart as an element of a page.
+// inline is a chart as an element of a page, whose margin does for both.
 func inline(c *chart, width, height float64) template.HTML {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg class="plot" role="img" aria-label="%s" viewBox="0 0 %s %s">`+"\n", template.HTMLEscapeString(c.title), px(width), px(height))
+	fmt.Fprintf(&b, `<svg class="plot" role="img" aria-label="%s" viewBox="%d 0 %s %s">`+"\n", template.HTMLEscapeString(c.title), margin, px(width-margin), px(height))
 	c.draw(&b, width, height)
 	b.WriteString("</svg>")
 	return template.HTML(b.String()) // each of its texts was escaped

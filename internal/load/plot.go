@@ -30,12 +30,12 @@ type Setting struct{ Name, Value string }
 // second and p99 second by second.
 func WritePlot(w io.Writer, about *About, res *Result) error {
 	const width, height = 960, 260
-	heading := wrapSettings(about.Settings, (width-16)/6)
+	heading := wrapSettings(about.Settings, (width-2*margin)/6)
 	var body bytes.Buffer
-	writeText(&body, "head", "start", 8, 30, cut(about.Title, width/10))
+	writeText(&body, "head", "start", margin, 30, cut(about.Title, width/10))
 	y := 50
 	for _, text := range heading {
-		writeText(&body, "dim", "start", 8, float64(y), text)
+		writeText(&body, "dim", "start", margin, float64(y), text)
 		y += 16
 	}
 	for i, c := range charts(about, res) {
@@ -48,7 +48,7 @@ func WritePlot(w io.Writer, about *About, res *Result) error {
 		body.WriteString("</g>\n")
 		y += h
 	}
-	y += 8
+	y += margin
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d">`, width, y)
 	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n%s</svg>\n", plotStyle, width, y, body.Bytes())

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package journal_test
+
+import "testing"
+
+func mountTmpfs(*testing.T, string, string) {}

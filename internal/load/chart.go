@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
@@ -228,20 +227,6 @@ func timeAxis(name string, least, most float64) axis {
 func axisTime(ns float64) string {
 	v, unit := inUnit(ns)
 	return strconv.FormatFloat(v, 'g', 3, 64) + " " + unit
-}
-
-// showTime is a time to three digits: 52.3 µs.
-func showTime(d time.Duration) string {
-	v, unit := inUnit(float64(d))
-	decimals := 0
-	switch {
-	case unit == "ns":
-	case v < 10:
-		decimals = 2
-	case v < 100:
-		decimals = 1
-	}
-	return strconv.FormatFloat(v, 'f', decimals, 64) + " " + unit
 }
 
 // inUnit is a time in the unit that people would take for it.

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"runtime"
 	"time"
 
@@ -48,4 +49,12 @@ func (t Times) Max() time.Duration { return time.Duration(t.histogram.Max()) }
 // Quantile is the time that percent of all are not longer than.
 func (t Times) Quantile(percent float64) time.Duration {
 	return time.Duration(t.histogram.ValueAtQuantile(percent))
+}
+
+// perSecond is a rate, to a whole number.
+func perSecond(n uint64, in time.Duration) float64 {
+	if in <= 0 {
+		return 0
+	}
+	return math.Round(float64(n) / in.Seconds())
 }

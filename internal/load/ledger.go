@@ -209,6 +209,15 @@ type Result struct {
 	CPU     float64  // the share of its cores that this process used, 0 if unknown
 }
 
+// bad counts whatever was other than a reply as expected and in time.
+func (r *Result) bad() uint64 {
+	n := r.Mismatched + r.Missing + r.Late + r.Extra + r.Unsent
+	for _, k := range r.Errors {
+		n += k
+	}
+	return n
+}
+
 func (r *run) result() *Result {
 	t := r.ledger.total
 	wire := r.bytes()

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -87,33 +88,17 @@ func newPage(about *About, res *Result) *page {
 
 // tiles are the figures to be seen first.
 func tiles(about *About, res *Result) []count {
-	kind, bad := "service", failures(res)
+	kind, bad := "service", res.bad()
 	if about.Rate > 0 {
 		kind = "response"
 	}
 	return []count{
-		{Name: "replies a second", Value: group(perSecond(res.Replies, res.Elapsed))},
+		{Name: "replies a second", Value: grouped(math.Round(res.Rate))},
 		{Name: "median " + kind, Value: timeOf(res.Response, 50)},
 		{Name: "p99 " + kind, Value: timeOf(res.Response, 99)},
 		{Name: "longest " + kind, Value: timeOf(res.Response, 100)},
-		{Name: "failures", Value: group(bad), Bad: bad > 0},
+		{Name: "failures", Value: grouped(float64(bad)), Bad: bad > 0},
 	}
-}
-
-// failures counts what was other than a reply as expected and in time.
-func failures(res *Result) uint64 {
-	n := res.Mismatched + res.Missing + res.Late + res.Extra + res.Unsent
-	for _, k := range res.Errors {
-		n += k
-	}
-	return n
-}
-
-func perSecond(n uint64, elapsed time.Duration) uint64 {
-	if elapsed <= 0 {
-		return 0
-	}
-	return uint64(float64(n)/elapsed.Seconds() + 0.5)
 }
 
 // timeOf is a percentile, or a dash where there are too few times for it to be another
@@ -122,20 +107,7 @@ func timeOf(t Times, percent float64) string {
 	if t.Count() == 0 || percent < 100 && float64(t.Count())*(100-percent) < 100*(1-1e-9) {
 		return "–"
 	}
-	return showTime(t.Quantile(percent))
-}
-
-// group is a number with a space after each third digit, which is narrow and does not break.
-func group(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteRune('\u202f')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
+	return Short(t.Quantile(percent))
 }
 
 // inline is a chart as an element of a page, whose margin does for both.
@@ -180,24 +152,24 @@ func (p *page) timesTable(about *About, res *Result) {
 			p.Rows = append(p.Rows, r)
 		}
 	}
-	add("shortest", func(t Times) string { return showTime(t.Min()) })
+	add("shortest", func(t Times) string { return Short(t.Min()) })
 	for _, percent := range []float64{50, 75, 90, 95, 99, 99.9, 99.99, 99.999, 99.9999} {
 		add(strconv.FormatFloat(percent, 'f', -1, 64)+" %", func(t Times) string { return timeOf(t, percent) })
 	}
-	add("longest", func(t Times) string { return showTime(t.Max()) })
-	add("mean", func(t Times) string { return showTime(t.Mean()) })
-	add("std. deviation", func(t Times) string { return showTime(t.StdDev()) })
-	add("how many", func(t Times) string { return group(uint64(t.Count())) })
+	add("longest", func(t Times) string { return Short(t.Max()) })
+	add("mean", func(t Times) string { return Short(t.Mean()) })
+	add("std. deviation", func(t Times) string { return Short(t.StdDev()) })
+	add("how many", func(t Times) string { return grouped(float64(t.Count())) })
 }
 
 // counts are all that was counted, each with what it means.
 func counts(about *About, res *Result) []count {
 	list := []count{
-		{Name: "requests", Value: group(res.Requests), Meaning: "sent, and their fate is known"},
-		{Name: "replies", Value: group(res.Replies), Meaning: "as expected and in time; only these are in the times"},
+		{Name: "requests", Value: grouped(float64(res.Requests)), Meaning: "sent, and their fate is known"},
+		{Name: "replies", Value: grouped(float64(res.Replies)), Meaning: "as expected and in time; only these are in the times"},
 	}
 	failed := func(name string, n uint64, meaning string) {
-		list = append(list, count{name, group(n), meaning, n > 0})
+		list = append(list, count{name, grouped(float64(n)), meaning, n > 0})
 	}
 	failed("mismatched", res.Mismatched, "replies that were other than expected")
 	failed("missing", res.Missing, "replies that never came")
@@ -210,9 +182,9 @@ func counts(about *About, res *Result) []count {
 		failed("error: "+strings.ReplaceAll(string(kind), "_", " "), res.Errors[kind], "connections that failed so")
 	}
 	list = append(list,
-		count{Name: "connections", Value: group(res.Connects), Meaning: "made, those before the warm-up included"},
-		count{Name: "bytes sent", Value: group(res.BytesSent), Meaning: group(perSecond(res.BytesSent, res.Elapsed)) + " a second, endings included"},
-		count{Name: "bytes received", Value: group(res.BytesReceived), Meaning: group(perSecond(res.BytesReceived, res.Elapsed)) + " a second, endings included"},
+		count{Name: "connections", Value: grouped(float64(res.Connects)), Meaning: "made, those before the warm-up included"},
+		count{Name: "bytes sent", Value: grouped(float64(res.BytesSent)), Meaning: grouped(perSecond(res.BytesSent, res.Elapsed)) + " a second, endings included"},
+		count{Name: "bytes received", Value: grouped(float64(res.BytesReceived)), Meaning: grouped(perSecond(res.BytesReceived, res.Elapsed)) + " a second, endings included"},
 	)
 	if res.CPU > 0 {
 		list = append(list, count{Name: "own CPU", Value: fmt.Sprintf("%.0f %%", 100*res.CPU), Meaning: "of its cores that the load program used"})
@@ -221,12 +193,12 @@ func counts(about *About, res *Result) []count {
 }
 
 func partRow(s Second, res *Result) row {
-	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{"–", group(s.Bad), "–", "–"}}
+	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{"–", grouped(float64(s.Bad)), "–", "–"}}
 	if s.sending(res) {
-		r.Cells[0] = group(perSecond(s.Replies, s.counted()))
+		r.Cells[0] = grouped(perSecond(s.Replies, s.counted()))
 	}
 	if s.Replies > 0 {
-		r.Cells[2], r.Cells[3] = showTime(s.P50), showTime(s.P99)
+		r.Cells[2], r.Cells[3] = Short(s.P50), Short(s.P99)
 	}
 	return r
 }

@@ -58,16 +58,16 @@ func TestPageHasEveryFigure(t *testing.T) {
 	about := *run.about
 	about.Command, about.Notes = "parley bench -r 1000 :6969", []string{"The load program was busy."}
 	about.Machine = []Setting{{"CPU", "a slow one"}}
-	text := regexp.MustCompile(`\s*<[^>]*>\s*`).ReplaceAllString(strings.ReplaceAll(pageOf(t, &about, &res), "\u202f", " "), "|")
+	text := regexp.MustCompile(`\s*<[^>]*>\s*`).ReplaceAllString(pageOf(t, &about, &res), "|")
 	text = regexp.MustCompile(`\|+`).ReplaceAllString(text, "|")
 	for _, want := range []string{
 		"then interrupted.", "|parley bench -r 1000 :6969|", "|The load program was busy.|",
-		"|failures|77 030|", "|p99 response|990 ms|",
-		"|mismatched|11 001|", "|missing|11 002|", "|late|11 003|", "|extra|11 004|", "|unsent|11 005|", "|connections|11 006|",
-		"|error: connect timeout|11 007|", "|error: refused|11 008|",
-		"|bytes sent|12 000 001|6 000 001 a second", "|bytes received|12 000 002|6 000 001 a second", "|own CPU|43 %|",
+		"|failures|77,030|", "|p99 response|990 ms|",
+		"|mismatched|11,001|", "|missing|11,002|", "|late|11,003|", "|extra|11,004|", "|unsent|11,005|", "|connections|11,006|",
+		"|error: connect timeout|11,007|", "|error: refused|11,008|",
+		"|bytes sent|12,000,001|6,000,001 a second", "|bytes received|12,000,002|6,000,001 a second", "|own CPU|43 %|",
 		"|percentile|response|service|connect|",
-		"|50 %|500 ms|500 µs|–|", "|99.9 %|999 ms|999 µs|–|", "|longest|1.00 s|1.00 ms|300 µs|", "|how many|1 000|1 000|1|",
+		"|50 %|500 ms|500 µs|–|", "|99.9 %|999 ms|999 µs|–|", "|longest|1.00 s|1.00 ms|300 µs|", "|how many|1,000|1,000|1|",
 		"|connections|16|", "|CPU|a slow one|",
 		"|1.0 s|500|0|1.00 ms|20.0 ms|", "|2.0 s|0|40|–|–|",
 	} {

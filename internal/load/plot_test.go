@@ -260,20 +260,6 @@ func TestAxesHoldTheirValues(t *testing.T) {
 	}
 }
 
-func TestTimesAreShownInTheirUnit(t *testing.T) {
-	for _, c := range []struct {
-		d    time.Duration
-		want string
-	}{
-		{0, "0 ns"}, {999, "999 ns"}, {1000, "1.00 µs"}, {52_345, "52.3 µs"}, {523_456, "523 µs"},
-		{1_000_000, "1.00 ms"}, {999 * time.Millisecond, "999 ms"}, {1046 * time.Millisecond, "1.05 s"}, {10 * time.Minute, "600 s"},
-	} {
-		if got := showTime(c.d); got != c.want {
-			t.Errorf("showTime(%d) = %q, want %q", c.d, got, c.want)
-		}
-	}
-}
-
 func TestPlotSaysThatItCouldNotBeWritten(t *testing.T) {
 	run := results(t)["open"]
 	if err := WritePlot(&fullDisk{}, run.about, run.res); err != errFull {

@@ -18,11 +18,7 @@ func (s Second) Line() string {
 }
 
 func (s Second) figures() string {
-	rate := 0.0
-	if s.Length > 0 {
-		rate = float64(s.Replies) / s.Length.Seconds()
-	}
-	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(rate), Short(s.P50), Short(s.P99), plural(s.Bad, "error"))
+	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(perSecond(s.Replies, s.Length)), Short(s.P50), Short(s.P99), plural(s.Bad, "error"))
 }
 
 const progressWidth = 20

@@ -16,13 +16,22 @@ type batch struct {
 	lines []byte
 }
 
-// batchKept is how much memory a batch keeps for its next round.
-const batchKept = 64 << 10
+const (
+	// batchSize is what a batch brings together before it queues it within a round: a round
+	// may have thousands of lines, and memory for all of them would be made anew each time.
+	batchSize = 32 << 10
+
+	// batchKept is how much memory a batch keeps for its next round: a line can be long.
+	batchKept = 64 << 10
+)
 
 // Observe adds the event's line.
 func (b *batch) Observe(e *parley.Event) {
-	if b.Wants(e.Kind) {
-		b.lines = b.appendEvent(b.lines, e)
+	if !b.Wants(e.Kind) {
+		return
+	}
+	if b.lines = b.appendEvent(b.lines, e); len(b.lines) > batchSize {
+		b.Flush()
 	}
 }
 

@@ -3,6 +3,7 @@
 package parley
 
 import (
+	"cmp"
 	"net"
 	"os"
 	"runtime"
@@ -98,13 +99,18 @@ func loopsCanServe(l net.Listener) bool {
 	return false
 }
 
-// loopAcceptor accepts for the loops, in the goroutine of Serve. The listener stays
-// Go's own: its descriptor is used within RawConn.Control only.
+// loopAcceptor accepts for the loops, in the goroutine of Serve. One of them waits at the
+// listener beside its sockets, and knocks: a thread that waits there alone would take
+// turns with the loop's own for every connection. The listener stays Go's own: its
+// descriptor is used within RawConn.Control only.
 type loopAcceptor struct {
 	srv   *Server
 	l     net.Listener
 	raw   syscall.RawConn
-	ready *epoll.Set
+	door  *loop        // waits at the listener
+	knock chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
+	look  *time.Ticker // whether the listener was closed by others, which epoll does not tell
+	more  bool         // others may be waiting too
 	conns sync.WaitGroup
 	local *endpoint // of the last connection; a Unix listener's own
 	some  func(listener uintptr)
@@ -123,39 +129,36 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	ready, err := epoll.NewSet()
-	if err != nil {
-		return nil, err
-	}
-	a := &loopAcceptor{srv: s, l: l, raw: raw, ready: ready}
+	a := &loopAcceptor{srv: s, l: l, raw: raw, knock: make(chan error, 1)}
 	a.some = a.acceptSome
-	_, tcp := l.(*net.TCPListener)
-	if !tcp {
+	if _, tcp := l.(*net.TCPListener); tcp {
+		err = raw.Control(func(fd uintptr) { epoll.SetOptions(int(fd)) })
+	} else {
 		a.local = endpointOf(l.Addr())
-	}
-	ctl := raw.Control(func(fd uintptr) {
-		if tcp {
-			epoll.SetOptions(int(fd))
-		}
-		_, err = ready.Add(int(fd), epoll.In)
-	})
-	if err == nil {
-		err = ctl
 	}
 	if err == nil {
 		err = s.loops.hire(s)
 	}
 	if err != nil {
-		ready.Free()
 		return nil, err
 	}
+	a.look = time.NewTicker(acceptLook)
+	a.door = s.loops.inTurn()
+	a.door.post(letter{door: a, about: watch})
 	return a, nil
 }
 
 func (a *loopAcceptor) accept() error {
-	if _, err := a.ready.Wait(acceptLook); err != nil {
-		return err
+	if !a.more {
+		select {
+		case err := <-a.knock:
+			if err != nil {
+				return err
+			}
+		case <-a.look.C:
+		}
 	}
+	a.more = true // until it is seen that nobody is: an edge is told of once
 	// Nothing may wait within Control: the listener's Close waits for its end.
 	a.batch, a.err = a.batch[:0], nil
 	if err := a.raw.Control(a.some); err != nil {
@@ -165,9 +168,18 @@ func (a *loopAcceptor) accept() error {
 		a.admit(c)
 	}
 	if a.err == syscall.EAGAIN {
+		a.more = false
 		return nil
 	}
 	return a.err
+}
+
+// knocks has accept look, unless it is about to.
+func (a *loopAcceptor) knocks(err error) {
+	select {
+	case a.knock <- err:
+	default:
+	}
 }
 
 // acceptSome accepts until nobody is waiting, or others should have a turn.
@@ -215,18 +227,20 @@ func (a *loopAcceptor) admit(c arrival) {
 		t.refused, t.lingering = true, true
 	}
 	a.conns.Add(1)
-	t.loop.post(letter{t, adopt})
+	t.loop.post(letter{talk: t, about: adopt})
 }
 
 func (a *loopAcceptor) close() {
+	a.raw.Control(func(fd uintptr) { a.door.set.Leave(int(fd)) }) // somebody may have a copy of it
 	a.l.Close()
-	a.ready.Ring()
+	a.knocks(nil)
 }
 
 func (a *loopAcceptor) wait() {
 	a.conns.Wait()
+	a.look.Stop()
+	a.door.post(letter{door: a, about: unwatch})
 	a.srv.loops.release()
-	a.ready.Free()
 }
 
 // A talk is one conversation that a loop drives. Only its loop touches it.
@@ -254,19 +268,20 @@ type talk struct {
 
 func (t *talk) about() *Session { return t.session }
 
-func (t *talk) wake() { t.loop.post(letter{t, look}) }
+func (t *talk) wake() { t.loop.post(letter{talk: t, about: look}) }
 
-func (t *talk) release() { t.loop.post(letter{t, goOn}) }
+func (t *talk) release() { t.loop.post(letter{talk: t, about: goOn}) }
 
 func (t *talk) cut(reason CloseReason) {
 	t.session.end(cutErrors[reason])
-	t.loop.post(letter{t, errand(reason)})
+	t.loop.post(letter{talk: t, about: errand(reason)})
 }
 
 // A letter is how other goroutines reach a loop.
 type letter struct {
 	talk  *talk
 	about errand
+	door  *loopAcceptor // of watch and unwatch
 }
 
 // An errand is what is to be done with a talk. Those up to PerIP are to cut it for
@@ -277,6 +292,8 @@ const (
 	adopt    errand = 255 - iota // drive it from now on
 	look                         // the server is stopping
 	goOn                         // the gate has released it
+	watch                        // wait at the listener of an acceptor
+	unwatch                      // it is closed
 	stopLoop                     // all is done
 )
 
@@ -289,7 +306,8 @@ type loop struct {
 	fire     func(id uint32) time.Time
 	set      *epoll.Set
 	wheel    *epoll.Wheel
-	talks    []*talk   // by their number in the set
+	talks    []*talk // by their number in the set
+	doors    map[uint32]*loopAcceptor
 	arrived  inbox     // the last read; a talk keeps only what is left of it
 	spare    []*outbox // to be lent again
 
@@ -363,9 +381,44 @@ func (l *loop) wait() {
 	for _, t := range again {
 		l.answer(t)
 	}
+	knocked := false
 	for i := range n {
-		if id, events := l.set.Event(i); events != 0 {
+		id, events := l.set.Event(i)
+		switch {
+		case events == 0:
+		case int(id) < len(l.talks) && l.talks[id] != nil:
 			l.ready(l.talks[id])
+		default:
+			l.doors[id].knocks(nil)
+			knocked = true
+		}
+	}
+	if knocked {
+		runtime.Gosched() // the acceptor has its turn, and we its letters in this round
+	}
+}
+
+// watch waits at the listener of an acceptor.
+func (l *loop) watch(a *loopAcceptor) {
+	var id uint32
+	var err error
+	ctl := a.raw.Control(func(fd uintptr) { id, err = l.set.Add(int(fd), epoll.In|epoll.Edge) })
+	if err = cmp.Or(ctl, err); err != nil {
+		a.knocks(err)
+		return
+	}
+	if l.doors == nil {
+		l.doors = make(map[uint32]*loopAcceptor)
+	}
+	l.doors[id] = a
+}
+
+// unwatch forgets a listener that is closed.
+func (l *loop) unwatch(a *loopAcceptor) {
+	for id, door := range l.doors {
+		if door == a {
+			delete(l.doors, id)
+			l.set.Forget(id)
 		}
 	}
 }
@@ -585,6 +638,10 @@ func (l *loop) readMail() {
 		switch t := m.talk; {
 		case m.about == stopLoop:
 			l.stopped = true
+		case m.about == watch:
+			l.watch(m.door)
+		case m.about == unwatch:
+			l.unwatch(m.door)
 		case t.closed:
 		case m.about == adopt:
 			l.adopt(t)

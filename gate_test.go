@@ -448,10 +448,11 @@ func TestClosedSaysHowFarRepliesGot(t *testing.T) {
 			return append(dst, req.Body...), nil
 		})}
 		dial := serve(srv)
-		held, slow := dial(), dial()
+		held := dial()
 		for i := range 3 {
 			exchange(t, held, fmt.Sprint(i))
 		}
+		slow := dial() // the second session, now that the first is there
 		io.WriteString(held, "hold\n")
 		io.WriteString(slow, "a\nb\nlarge\n")
 		gate.awaitHeld(t, 1)

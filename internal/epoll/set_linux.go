@@ -110,6 +110,15 @@ func (s *Set) Close(id uint32) {
 	s.vacate(id)
 }
 
+// Leave takes a socket out of the set by its descriptor; its number stays taken until
+// Forget. Any goroutine may call it.
+func (s *Set) Leave(fd int) {
+	s.control(syscall.EPOLL_CTL_DEL, fd, new(syscall.EpollEvent)) // it may have left already
+}
+
+// Forget frees the number of a socket that has left the set, or was closed by others.
+func (s *Set) Forget(id uint32) { s.vacate(id) }
+
 func (s *Set) vacate(id uint32) {
 	s.slots[id] = slot{fd: -1, generation: s.slots[id].generation + 1}
 	s.free = append(s.free, id)

@@ -204,7 +204,7 @@ func TestBlockedStdoutDelaysNoByte(t *testing.T) {
 	tap := startTapTo(t, w, s.addr)
 	w.Close()
 	line := strings.Repeat("x", 4000) + "\n"
-	text := strings.Repeat(line, 6000) // 48 MB of narrative for a queue of 16 MiB
+	text := strings.Repeat(line, 3000) // 24 MB of narrative for a queue of 16 MiB
 	conn := dial(t, tap.addr)
 	go func() {
 		io.WriteString(conn, text)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"container/list"
 	"fmt"
 	"io/fs"
@@ -193,6 +194,8 @@ func (m *memory) lastSessions() []session {
 	for at := m.open.Back(); at != nil && len(told) < toldOpen; at = at.Prev() {
 		told = append(told, *at.Value.(*session))
 	}
+	// Loops tell of their sessions in turn: that is only nearly the order of their numbers.
+	slices.SortFunc(told, func(a, b session) int { return cmp.Compare(b.Number, a.Number) })
 	for _, s := range slices.Backward(m.over[max(0, len(m.over)-toldOver):]) {
 		told = append(told, *s)
 	}

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {"."},
-	"internal/load":    {".", "github.com/HdrHistogram/hdrhistogram-go"},
+	"internal/load":    {".", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {"."},
 	"internal/tap":     {"."},

@@ -6,6 +6,7 @@
 //	go run . -workloads 64x1,idle               some workloads
 //	go run . -out ../docs/performance.md        put the tables into a page as well
 //	go run . -scaling                           against size, connections and cores
+//	go run . -generators                        parley bench beside other load programs
 package main
 
 import (
@@ -26,6 +27,7 @@ type options struct {
 	seconds, warmup    float64
 	out                string
 	scaling            bool
+	generators         bool
 }
 
 func main() {
@@ -37,6 +39,7 @@ func main() {
 	flag.Float64Var(&opt.warmup, "warmup", 0.15, "seconds of load before it")
 	flag.StringVar(&opt.out, "out", "", "also write between the markers in this file")
 	flag.BoolVar(&opt.scaling, "scaling", false, "measure "+scalingServers+" against message size, connections and cores")
+	flag.BoolVar(&opt.generators, "generators", false, "measure parley bench beside other load programs")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,6 +55,9 @@ func run(ctx context.Context, opt options) error {
 	marker := "bench"
 	if opt.scaling {
 		marker, opt.servers = "scaling", scalingServers
+	}
+	if opt.generators {
+		marker, opt.servers = "generators", reference
 	}
 	chosen, err := selectServers(opt.servers)
 	if err != nil {
@@ -88,9 +94,12 @@ func run(ctx context.Context, opt options) error {
 	}
 	var body string
 	var failed bool
-	if opt.scaling {
+	switch {
+	case opt.scaling:
 		body, failed, err = b.scaling(ctx, chosen, opt.rounds, broken)
-	} else {
+	case opt.generators:
+		body, err = b.compareGenerators(ctx, opt.rounds)
+	default:
 		body, failed, err = b.standard(ctx, chosen, workloads, opt.rounds, broken)
 	}
 	if err != nil {

@@ -123,26 +123,36 @@ func (b *bench) measureBusy(ctx context.Context, p *running, l *loader) (sample,
 	if err != nil {
 		return sample{}, err
 	}
-	var found struct {
-		Requests, Seconds float64
-		P50               float64 `json:"p50_ns"`
-		P99               float64 `json:"p99_ns"`
-		P999              float64 `json:"p999_ns"`
+	found, err := parseFigures(figures)
+	if err != nil {
+		return sample{}, err
 	}
-	if err := json.Unmarshal([]byte(figures), &found); err != nil {
-		return sample{}, fmt.Errorf("load: %w", err)
+	busy := found.sample()
+	busy.cpu, busy.memory = float64(server)/found.Requests, memory/(1<<20)
+	return busy, nil
+}
+
+// figures are what load prints.
+type figures struct {
+	Requests, Seconds float64
+	P50               float64 `json:"p50_ns"`
+	P99               float64 `json:"p99_ns"`
+	P999              float64 `json:"p999_ns"`
+}
+
+func parseFigures(text string) (figures, error) {
+	var f figures
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		return f, fmt.Errorf("load: %w", err)
 	}
-	if found.Requests == 0 {
-		return sample{}, errors.New("no request was done in the window")
+	if f.Requests == 0 {
+		return f, errors.New("no request was done in the window")
 	}
-	return sample{
-		cpu:    float64(server) / found.Requests,
-		rate:   found.Requests / found.Seconds,
-		p50:    found.P50 / 1e3,
-		p99:    found.P99 / 1e3,
-		p999:   found.P999 / 1e3,
-		memory: memory / (1 << 20),
-	}, nil
+	return f, nil
+}
+
+func (f *figures) sample() sample {
+	return sample{rate: f.Requests / f.Seconds, p50: f.P50 / 1e3, p99: f.P99 / 1e3, p999: f.P999 / 1e3}
 }
 
 // clocks are read while all connections are at rest.
@@ -187,6 +197,7 @@ type running struct {
 	cmd          *exec.Cmd
 	port         int
 	files        []*os.File
+	journal      string  // what it keeps, if it does
 	memoryBefore float64 // after one exchange
 	exited       chan struct{}
 	err          error // how it ended, once exited is closed
@@ -199,7 +210,8 @@ func (b *bench) start(ctx context.Context, s server) (*running, error) {
 		return nil, err
 	}
 	argv := append([]string{"-c", b.cores.server}, b.command(s.run, port)...)
-	p := &running{server: s, port: port, cmd: exec.Command("taskset", argv...), exited: make(chan struct{})}
+	p := &running{server: s, port: port, cmd: exec.Command("taskset", argv...), exited: make(chan struct{}),
+		journal: filepath.Join(b.dir, fmt.Sprintf("journal-%d", port))}
 	p.cmd.Env = plainEnvironment()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.cmd.Stderr, err = p.output(b.dir, "stderr"); err != nil {
@@ -334,6 +346,10 @@ func (p *running) stop() {
 	for _, f := range p.files {
 		f.Close()
 		os.Remove(f.Name())
+	}
+	journals, _ := filepath.Glob(p.journal + "*")
+	for _, f := range journals {
+		os.Remove(f)
 	}
 }
 

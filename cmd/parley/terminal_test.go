@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 )
@@ -175,5 +176,32 @@ func TestRepliesAreEscapedOnATerminal(t *testing.T) {
 	// Not on a terminal -q gives the exact bytes too.
 	if got := run(t, program(t, "client", "-q", s.addr, "\x1b[2Jred\t"), ""); got != "\x1b[2Jred\t\n" {
 		t.Errorf("-q to a pipe gave %q, want the exact bytes", got)
+	}
+}
+
+// On a terminal one line is painted again and again, and taken off at the end.
+func TestBenchPaintsOneLineOnATerminal(t *testing.T) {
+	srv := startServer(t, "-q")
+	cmd := program(t, "bench", "-d", "2100ms", "--warmup", "0s", "-c", "2", srv.addr)
+	var p *process
+	term := openTerminal(t, func() *process { p = start(t, cmd); return p }, func(tty *os.File) {
+		pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 60})
+		cmd.Stdout, cmd.Stderr = tty, tty
+	})
+	term.screen.await(t, "Closed loop: ")
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	live, report, _ := strings.Cut(term.text(), srv.addr)
+	if lines := strings.Split(live, "\r\x1b[K"); len(lines) < 3 || !strings.HasPrefix(lines[1], "[####") {
+		t.Errorf("the live line was %q", lines)
+	}
+	for _, line := range strings.Split(live, "\r\x1b[K") {
+		if utf8.RuneCountInString(line) >= 60 || strings.Contains(line, "\n") {
+			t.Errorf("%q is not one line of the terminal", line)
+		}
+	}
+	if strings.Contains(report, "\x1b") || !strings.Contains(report, "replies") {
+		t.Errorf("the report behind it is %q", report)
 	}
 }

@@ -648,7 +648,7 @@ func TestPictures(t *testing.T) {
 		eval[any](b, `scrollTo(0, 0)`)
 	}
 
-	sent := load(t, s.addr, *pictures, func() {
+	sent := inWaves(t, s.addr, *pictures, func() {
 		wide.do(chromedp.EmulateViewport(1280, 600))
 		wide.picture("busy", "light")
 		wide.picture("busy-dark", "dark")
@@ -660,9 +660,9 @@ func TestPictures(t *testing.T) {
 	t.Logf("the server used %v", s.ProcessState.UserTime()+s.ProcessState.SystemTime())
 }
 
-// load sends up to 10,000 requests a second in waves, calls look near its end, and returns
+// inWaves sends up to 10,000 requests a second in waves, calls look near its end, and returns
 // how many it sent.
-func load(t *testing.T, addr string, d time.Duration, look func()) (sent int) {
+func inWaves(t *testing.T, addr string, d time.Duration, look func()) (sent int) {
 	const peers = 20
 	var talks [peers]*lines
 	for i := range talks {

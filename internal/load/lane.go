@@ -202,9 +202,9 @@ func (l *lane) late(now time.Duration) bool {
 
 // closedLoop sends a request for each reply that comes.
 func (l *lane) closedLoop() error {
+	now := l.now()
 	for {
 		l.batch = l.batch[:0]
-		now := l.now()
 		for l.open < l.InFlight {
 			t, ok := l.take(now)
 			if !ok {
@@ -221,7 +221,8 @@ func (l *lane) closedLoop() error {
 				return err
 			}
 		}
-		if err := l.receive(); err != nil {
+		var err error
+		if now, err = l.receive(); err != nil {
 			return err
 		}
 	}
@@ -307,7 +308,7 @@ func (l *lane) connectEach() {
 		}
 		pause = minRetry
 		if err = l.client.Send(l.waiting, body); err == nil {
-			err = l.receive()
+			_, err = l.receive()
 		}
 		if err != nil {
 			l.lost(err)
@@ -328,7 +329,7 @@ func (l *lane) next(now time.Duration) (ticket, bool) {
 // receiveAll receives until the connection ends. That is no error once we have left.
 func (l *lane) receiveAll() error {
 	for {
-		if err := l.receive(); err != nil {
+		if _, err := l.receive(); err != nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if l.leaving {
@@ -339,8 +340,9 @@ func (l *lane) receiveAll() error {
 	}
 }
 
-// receive waits for a reply, and takes those that have come with it.
-func (l *lane) receive() error {
+// receive waits for a reply, and takes those that have come with it. It returns when
+// that was.
+func (l *lane) receive() (time.Duration, error) {
 	reply, err := l.client.Receive(context.Background())
 	for errors.Is(err, os.ErrDeadlineExceeded) && l.spared() {
 		reply, err = l.client.Receive(context.Background())
@@ -351,7 +353,7 @@ func (l *lane) receive() error {
 			l.judge(reply, now)
 		}
 	}
-	return err
+	return now, err
 }
 
 // spared reports whether an interruption was meant for a reply that has come after all.

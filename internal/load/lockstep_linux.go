@@ -1,4 +1,4 @@
-//go:build unix
+//go:build !386
 
 package load
 
@@ -7,11 +7,14 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/parley-tcp/parley/internal/epoll"
 )
 
 // A lockstep is a socket on which a request is written, its reply read, and so on. What
 // is written goes out at the next Read, which then waits at once: a read that comes too
-// early would cost a system call for each request, a tenth of what the exchange does.
+// early would be a system call in vain for each request, and calls that cannot block
+// need not be told to the scheduler. Both together are a fifth of what a request costs.
 type lockstep struct {
 	net.Conn
 	raw    syscall.RawConn
@@ -67,26 +70,23 @@ func (c *lockstep) Read(p []byte) (int, error) {
 // on, and again when something has come.
 func (c *lockstep) exchange(fd uintptr) (done bool) {
 	if len(c.unsent) > 0 {
-		n, err := syscall.Write(int(fd), c.unsent)
-		if err == syscall.EAGAIN || err == syscall.EINTR {
-			n, err = 0, nil
-		}
-		if err != nil {
-			c.err = os.NewSyscallError("write", err)
+		n, err := epoll.Write(int(fd), c.unsent)
+		if err != nil && err != syscall.EAGAIN {
+			c.err = os.NewSyscallError("send", err)
 			return true
 		}
 		c.short = n < len(c.unsent)
 		c.unsent = append(c.unsent[:0], c.unsent[n:]...)
 		return c.short
 	}
-	n, err := syscall.Read(int(fd), c.buf)
+	n, err := epoll.Read(int(fd), c.buf)
 	switch err {
 	case nil:
 		c.n = n
-	case syscall.EAGAIN, syscall.EINTR:
+	case syscall.EAGAIN:
 		return false
 	default:
-		c.err = os.NewSyscallError("read", err)
+		c.err = os.NewSyscallError("recv", err)
 	}
 	return true
 }

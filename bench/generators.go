@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A generator is a load program beside others, under the same server.
+type generator struct {
+	name string
+	// run puts its load on the port, in a closed loop, and says what it found.
+	run func(ctx context.Context, b *bench, port int) (sample, error)
+}
+
+// A contest is a server, and the load programs that find out how fast it is.
+type contest struct {
+	title      string
+	server     server
+	generators []generator // to the first of which all ratios are
+}
+
+const generatorConnections = 64
+
+var contests = []contest{
+	{
+		title:  reference,
+		server: servers[0],
+		generators: []generator{
+			{"load/load.c", loadInC},
+			{"parley bench", parleyBench("--size", "16")},
+		},
+	},
+	{
+		title:  "redis, inline PING",
+		server: server{name: "redis", run: "redis-server --port PORT --bind 127.0.0.1 --save 86400 1000000000 --appendonly no --dir DIR"},
+		generators: []generator{
+			{"redis-benchmark", redisBenchmark},
+			{"parley bench", parleyBench("--crlf", "-m", "PING", "--expect", `^\+PONG$`)},
+		},
+	},
+}
+
+// compareGenerators runs every contest, round by round, and returns its tables.
+func (b *bench) compareGenerators(ctx context.Context, rounds int) (report string, err error) {
+	if err := b.build(ctx, buildParley); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, c := range contests {
+		found := make([][]sample, len(c.generators))
+		for round := range rounds {
+			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, c.title)
+			for i := range c.generators {
+				i = (i + round) % len(c.generators) // nobody always comes first
+				s, err := b.generate(ctx, c.server, c.generators[i])
+				if err != nil {
+					return "", fmt.Errorf("%s on %s: %w", c.generators[i].name, c.title, err)
+				}
+				found[i] = append(found[i], s)
+			}
+		}
+		c.write(&out, found)
+	}
+	return out.String(), nil
+}
+
+func (b *bench) generate(ctx context.Context, s server, g generator) (sample, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done in %v", patience))
+	defer cancel()
+	p, err := b.start(ctx, s)
+	if err != nil {
+		return sample{}, err
+	}
+	defer p.stop()
+	return g.run(ctx, b, p.port)
+}
+
+// write adds a contest's table: medians, and ratios to the first generator in the same
+// rounds.
+func (c *contest) write(out *strings.Builder, found [][]sample) {
+	fmt.Fprintf(out, "### %s; %d connections, one in flight\n\n", c.title, generatorConnections)
+	writeRow(out, []string{"load program", "requests/s", "ratio", "p50 µs", "ratio", "p99 µs", "its own CPU ns/request", "ratio"})
+	writeRow(out, []string{"---", "--:", "--:", "--:", "--:", "--:", "--:", "--:"})
+	rate := func(s sample) float64 { return s.rate }
+	p50 := func(s sample) float64 { return s.p50 }
+	p99 := func(s sample) float64 { return s.p99 }
+	cpu := func(s sample) float64 { return s.cpu }
+	for i, g := range c.generators {
+		ratio := func(of func(sample) float64) string {
+			ratios := make([]float64, len(found[i]))
+			for round, s := range found[i] {
+				ratios[round] = of(s) / of(found[0][round])
+			}
+			return spread(ratios)
+		}
+		writeRow(out, []string{g.name, thousands(median(each(found[i], rate)), 0), ratio(rate),
+			thousands(median(each(found[i], p50)), 0), ratio(p50), thousands(median(each(found[i], p99)), 0),
+			thousands(median(each(found[i], cpu)), 0), ratio(cpu)})
+	}
+	out.WriteString("\n")
+}
+
+// loadInC is load/load.c; its CPU time is that of the window.
+func loadInC(ctx context.Context, b *bench, port int) (sample, error) {
+	l, err := b.startLoad(ctx, port, server{}, workload{connections: generatorConnections, inflight: 1, size: payload})
+	if err != nil {
+		return sample{}, err
+	}
+	defer l.stop()
+	if _, err := l.awaitWord(ctx, "start"); err != nil {
+		return sample{}, err
+	}
+	before, err := cpuTime(l.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	l.goOn()
+	text, err := l.awaitWord(ctx, "end")
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := cpuTime(l.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	found, err := parseFigures(text)
+	if err != nil {
+		return sample{}, err
+	}
+	s := found.sample()
+	s.cpu = float64(after-before) / found.Requests
+	return s, nil
+}
+
+// parleyBench is the command with some more arguments; its CPU time is that of the whole
+// process, its start and its report included.
+func parleyBench(args ...string) func(ctx context.Context, b *bench, port int) (sample, error) {
+	return func(ctx context.Context, b *bench, port int) (sample, error) {
+		argv := append([]string{"-c", b.cores.load, filepath.Join(b.dir, "parley"), "bench", "-q", "--json", "--warmup", "0s",
+			"-c", strconv.Itoa(generatorConnections), "-d", fmt.Sprintf("%gs", b.seconds), fmt.Sprintf("127.0.0.1:%d", port)}, args...)
+		cmd := exec.CommandContext(ctx, "taskset", argv...)
+		cmd.Env = plainEnvironment()
+		out, err := cmd.Output()
+		if err != nil {
+			return sample{}, errors.New(reason(out, err))
+		}
+		var found struct {
+			Requests, Rate float64
+			Service        struct{ P50, P99 float64 }
+		}
+		if err := json.Unmarshal(out, &found); err != nil {
+			return sample{}, err
+		}
+		used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		return sample{rate: found.Rate, p50: found.Service.P50, p99: found.Service.P99, cpu: float64(used) / found.Requests}, nil
+	}
+}
+
+// redisBenchmark sends a number of requests, not for a time: so many that it takes about
+// as long. Its CPU time is that of the whole process.
+func redisBenchmark(ctx context.Context, b *bench, port int) (sample, error) {
+	const perSecond = 100_000
+	requests := int(b.seconds * perSecond)
+	cmd := exec.CommandContext(ctx, "taskset", "-c", b.cores.load, "redis-benchmark", "-p", strconv.Itoa(port), "-t", "ping_inline",
+		"-c", strconv.Itoa(generatorConnections), "-n", strconv.Itoa(requests), "--csv")
+	out, err := cmd.Output()
+	if err != nil {
+		return sample{}, errors.New(reason(out, err))
+	}
+	rows, err := csv.NewReader(strings.NewReader(string(out))).ReadAll()
+	if err != nil || len(rows) != 2 {
+		return sample{}, fmt.Errorf("redis-benchmark printed %q", out)
+	}
+	found := make(map[string]float64)
+	for i, name := range rows[0] {
+		found[name], _ = strconv.ParseFloat(rows[1][i], 64)
+	}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return sample{rate: found["rps"], p50: found["p50_latency_ms"] * 1e3, p99: found["p99_latency_ms"] * 1e3,
+		cpu: float64(used) / float64(requests)}, nil
+}

@@ -660,7 +660,7 @@ func TestPictures(t *testing.T) {
 	t.Logf("the server used %v", s.ProcessState.UserTime()+s.ProcessState.SystemTime())
 }
 
-// inWaves sends up to 10,000 requests a second in waves, calls look near its end, and returns
+// inWaves sends up to 9,000 requests a second in waves, calls look near its end, and returns
 // how many it sent.
 func inWaves(t *testing.T, addr string, d time.Duration, look func()) (sent int) {
 	const peers = 20

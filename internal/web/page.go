@@ -49,14 +49,12 @@ type Page struct {
 	room    atomic.Int64  // exchanges that may be kept before the next refill
 	stride  atomic.Uint64 // of so many requests one is kept, so that it lasts
 
-	single   sync.Mutex // of the recorder
+	mu       sync.Mutex // held for moments: every loop takes it once a round
 	recorder recorder   // of the sessions that no loop has, and of those that are refused
-
-	mu      sync.Mutex // held for moments: every loop takes it once a round
-	memory  memory
-	streams map[*stream]struct{}
-	over    bool          // no stream is to begin any more
-	ending  chan struct{} // closed with it: those that there are end
+	memory   memory
+	streams  map[*stream]struct{}
+	over     bool          // no stream is to begin any more
+	ending   chan struct{} // closed with it: those that there are end
 }
 
 // New returns a page that has seen nothing.
@@ -75,10 +73,10 @@ func (p *Page) Wants(kind parley.EventKind) bool {
 
 // Observe records an event of any session.
 func (p *Page) Observe(e *parley.Event) {
-	p.single.Lock()
-	defer p.single.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.recorder.Observe(e)
-	p.recorder.Flush()
+	p.recorder.remember()
 }
 
 // Fork returns the observer for one event loop.
@@ -194,6 +192,12 @@ func (r *recorder) Flush() {
 		return
 	}
 	r.page.mu.Lock()
+	defer r.page.mu.Unlock()
+	r.remember()
+}
+
+// remember is Flush with the page's lock held.
+func (r *recorder) remember() {
 	m := &r.page.memory
 	for i := range r.opened {
 		m.opened(&r.opened[i])
@@ -211,7 +215,6 @@ func (r *recorder) Flush() {
 	for i := range r.ended {
 		m.ended(&r.ended[i])
 	}
-	r.page.mu.Unlock()
 	r.opened, r.ended = emptied(r.opened), emptied(r.ended)
 	r.tallies, r.whole = emptied(r.tallies), emptied(r.whole)
 	r.took, r.leftOut = r.took[:0], 0

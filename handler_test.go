@@ -95,12 +95,19 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
+// picky wants to be told of ends only.
+type picky struct{ Observer }
+
+func (picky) Wants(kind EventKind) bool { return kind == Closed }
+
 func TestObserversTellEachInTurn(t *testing.T) {
 	var told []int
 	tell := func(i int) Observer { return ObserverFunc(func(*Event) { told = append(told, i) }) }
-	Observers(tell(1), nil, tell(2)).Observe(&Event{})
-	if fmt.Sprint(told) != "[1 2]" {
-		t.Errorf("told %v, want [1 2]", told)
+	both := Observers(tell(1), nil, picky{tell(2)}, tell(3))
+	both.Observe(&Event{Kind: Received})
+	both.Observe(&Event{Kind: Closed})
+	if fmt.Sprint(told) != "[1 3 1 2 3]" {
+		t.Errorf("told %v, want [1 3 1 2 3]: the second does not want requests", told)
 	}
 	if Observers(nil, nil) != nil {
 		t.Error("of nobody there is something left")

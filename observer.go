@@ -37,41 +37,51 @@ func Observers(all ...Observer) Observer {
 	var list observers
 	for _, o := range all {
 		if o != nil {
-			list = append(list, o)
+			list = append(list, listener{o, wantedBy(o)})
 		}
 	}
 	switch len(list) {
 	case 0:
 		return nil
 	case 1:
-		return list[0]
+		return list[0].Observer
 	}
 	return list
 }
 
-type observers []Observer
+// observers are told of what each wants, and of nothing else: most are not made for every
+// request.
+type observers []listener
+
+type listener struct {
+	Observer
+	wanted kinds
+}
 
 func (list observers) Observe(e *Event) {
-	for _, o := range list {
-		o.Observe(e)
+	for i := range list {
+		if list[i].wanted&(1<<e.Kind) != 0 {
+			list[i].Observer.Observe(e)
+		}
 	}
 }
 
 func (list observers) Wants(kind EventKind) bool {
-	return slices.ContainsFunc(list, func(o Observer) bool { return wantedBy(o)&(1<<kind) != 0 })
+	return slices.ContainsFunc(list, func(l listener) bool { return l.wanted&(1<<kind) != 0 })
 }
 
 func (list observers) Fork() Observer {
 	forks := make(observers, len(list))
-	for i, o := range list {
-		forks[i], _ = fork(o)
+	for i, l := range list {
+		forked, _ := fork(l.Observer)
+		forks[i] = listener{forked, l.wanted}
 	}
 	return forks
 }
 
 func (list observers) Flush() {
-	for _, o := range list {
-		if f, ok := o.(flusher); ok {
+	for _, l := range list {
+		if f, ok := l.Observer.(flusher); ok {
 			f.Flush()
 		}
 	}

@@ -28,10 +28,6 @@ const (
 	// does alone.
 	rowsAtOnce = 50
 
-	// checkpointBytes is how much is written to the -wal file before it is copied into the
-	// journal. SQLite would do that by itself, and say nothing of errors.
-	checkpointBytes = 16 << 20
-
 	pruneRows = 2000 // deleted at once: the queue waits for that long
 
 	codeFsync    = 1034 // SQLITE_IOERR_FSYNC
@@ -51,7 +47,7 @@ type file struct {
 	args                    []driver.NamedValue
 	lastSession             int64 // the id of the last session that was there
 	info, wal               fs.FileInfo
-	sinceCheckpoint         int
+	written                 bool  // since the last checkpoint
 	broken                  error // for good: what was written may not be there
 }
 
@@ -248,24 +244,26 @@ func (f *file) close() error {
 // recorded any more: the kernel may have dropped what was written, and would say that the
 // next sync went well (see "fsyncgate", 2018).
 func (f *file) write(b *batch) error {
-	if f.broken != nil {
-		return f.broken
-	}
 	if err := f.check(); err != nil {
 		return err
 	}
 	err := f.transaction(b)
 	if err != nil {
-		f.rollback.ExecContext(background, nil)
+		f.rollback.ExecContext(background, nil) // some errors have done that
 		return f.judged(err)
 	}
-	f.sinceCheckpoint += len(b.bytes) + 64*len(b.exchanges) + 256*(len(b.opened)+len(b.closed))
-	if f.sinceCheckpoint >= checkpointBytes {
-		f.sinceCheckpoint = 0
-		// The records are safe where they are, if it was not the sync that failed.
-		f.judged(f.exec("PRAGMA wal_checkpoint(PASSIVE)"))
-	}
+	f.written = true
 	return nil
+}
+
+// checkpoint has what was written since the last one on disk, copied from the -wal file
+// into the journal. SQLite would do that by itself, and say nothing of errors.
+func (f *file) checkpoint() error {
+	if !f.written || f.broken != nil {
+		return nil
+	}
+	f.written = false
+	return f.judged(f.exec("PRAGMA wal_checkpoint(PASSIVE)"))
 }
 
 // judged is an error which says so if nothing can be relied on any more.
@@ -280,6 +278,9 @@ func (f *file) judged(err error) error {
 // check sees that the files are those that were opened: SQLite would go on writing to one
 // that was removed.
 func (f *file) check() error {
+	if f.broken != nil {
+		return f.broken
+	}
 	info, err := os.Stat(f.name)
 	if err != nil {
 		return errors.Unwrap(err)

@@ -18,8 +18,10 @@ const (
 	// can be made to wait for them.
 	sessionsBound = 4 * queueBound
 
+	spareBatches = 4
+
 	retryEvery = time.Second // after an error
-	lookEvery  = time.Second // whether the file is there, and what has to be deleted
+	lookEvery  = time.Second // whether the file is there, what has to be synced and what to be deleted
 )
 
 // Options say how a journal is kept. The zero value works.
@@ -308,7 +310,7 @@ func (w *Writer) record(b *batch) bool {
 	*b = batch{b.opened[:0], b.closed[:0], b.exchanges[:0], b.bytes[:0], b.waiting[:0], gap{}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.free) < queueBound && cap(b.bytes) <= 2*batchBytes {
+	if len(w.free) < spareBatches && cap(b.bytes) <= 2*batchBytes {
 		w.free = append(w.free, b)
 	}
 	return true
@@ -377,10 +379,15 @@ func (w *Writer) giveUp(b *batch, err error) {
 	}
 }
 
-// look sees whether the file is still there, and deletes what is too old or too much.
+// look sees whether the file is still there, has it synced, and deletes what is too old or
+// too much.
 func (w *Writer) look() bool {
+	err := w.file.checkpoint()
 	if w.file.check() != nil {
-		return w.record(w.take()) // and does not before it is there again
+		return w.record(w.take()) // and does not before it can be written again
+	}
+	if err != nil {
+		w.warn(fmt.Sprintf("cannot be synced: %v", err)) // what was written is not lost
 	}
 	more, err := true, error(nil)
 	for queued := false; more && !queued && err == nil; queued, _, _ = w.state() {

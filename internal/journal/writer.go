@@ -84,8 +84,6 @@ func (b *batch) full() bool {
 	return len(b.opened)+len(b.closed)+len(b.exchanges) >= batchRows || len(b.bytes) >= batchBytes
 }
 
-func (b *batch) forgetExchanges() { b.exchanges, b.bytes = b.exchanges[:0], b.bytes[:0] }
-
 // A gap is a time in which something was not recorded.
 type gap struct {
 	from, to            time.Time // from is zero if there is no gap
@@ -216,7 +214,7 @@ func (w *Writer) Close() error {
 	err := w.file.close()
 	switch {
 	case w.unkept > 0:
-		return fmt.Errorf("%d exchanges are not recorded: %w", w.unkept, w.err)
+		return fmt.Errorf("exchanges not recorded: %d (%w)", w.unkept, w.err)
 	case w.err != nil:
 		return w.err
 	}
@@ -332,7 +330,7 @@ func (w *Writer) insist(b *batch, err error) bool {
 	w.mu.Lock()
 	w.failing = false
 	w.mu.Unlock()
-	w.warn(fmt.Sprintf("can be written again; %d exchanges are missing", b.gap.exchanges))
+	w.warn(fmt.Sprintf("can be written again (exchanges not recorded: %d)", b.gap.exchanges))
 	return true
 }
 
@@ -345,9 +343,13 @@ func (w *Writer) fail(b *batch, since time.Time, err error) {
 	b.gap.add(since, 0, 0)
 	b.gap.reason = err.Error()
 	for _, q := range append(w.queue, b) {
-		if w.opt.ServeOnError {
+		if w.opt.ServeOnError && len(q.exchanges) > 0 {
+			first := time.Unix(0, q.exchanges[0].received)
+			if first.Before(b.gap.from) {
+				b.gap.from = first
+			}
 			b.gap.exchanges += int64(len(q.exchanges))
-			q.forgetExchanges()
+			q.exchanges, q.bytes = q.exchanges[:0], q.bytes[:0]
 			release = append(release, q.waiting...)
 			q.waiting = nil
 		}
@@ -361,9 +363,9 @@ func (w *Writer) fail(b *batch, since time.Time, err error) {
 	case time.Since(w.warned) < retryEvery:
 		return
 	case w.opt.ServeOnError:
-		w.warn(fmt.Sprintf("cannot be written: %v; serving goes on, and %d exchanges are not recorded", err, b.gap.exchanges))
+		w.warn(fmt.Sprintf("cannot be written: %v; serving goes on without it (exchanges not recorded: %d)", err, b.gap.exchanges))
 	default:
-		w.warn(fmt.Sprintf("cannot be written: %v; %d sessions wait, and nobody is answered before it can be", err, waiting))
+		w.warn(fmt.Sprintf("cannot be written: %v; nobody is answered until it can be (sessions waiting: %d)", err, waiting))
 	}
 	w.warned = time.Now()
 }

@@ -293,6 +293,36 @@ func TestJournalGoesOnAfterARestart(t *testing.T) {
 	}
 }
 
+// Names of files, and addresses, may be anything.
+func TestStrangeNames(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j ?mode=ro#%41'ü")
+	k := keep(t, file, journal.Options{}, new(parley.Server))
+	client, server := parleytest.ConnPair()
+	served := make(chan error, 1)
+	go func() { served <- k.ServeConn(stranger{server}) }()
+	io.WriteString(client, "x\n\n")
+	if got, err := io.ReadAll(client); string(got) != "x\n" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	client.Close()
+	<-served
+	if err := k.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(t.TempDir(), "j")
+	if err := os.Rename(file, plain); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, read(t, plain), "SELECT CAST(remote AS BLOB) FROM sessions"); got != fmt.Sprintf("%q\n", "a\x00b\xff'") {
+		t.Errorf("the address is %s", got)
+	}
+}
+
+// A stranger has an address that is no text.
+type stranger struct{ net.Conn }
+
+func (stranger) RemoteAddr() net.Addr { return parleytest.Addr("a\x00b\xff'") }
+
 // With Sync a reply that was read has its record by then.
 func TestSyncRecordsBeforeItReplies(t *testing.T) {
 	for _, engine := range engines() {
@@ -370,11 +400,11 @@ func TestStopHoldsWhileTheJournalCannotBeWritten(t *testing.T) {
 				exchange(t, c, "before")
 				k.awaitRecorded(t, 1)
 				os.Rename(k.file, k.file+".away")
-				k.awaitWarning(t, "cannot be written: no such file or directory; 0 sessions wait")
+				k.awaitWarning(t, "cannot be written: no such file or directory; nobody is answered until it can be (sessions waiting: 0)")
 				io.WriteString(c, "a\nb\n")
 				other := k.dial(t)
 				io.WriteString(other, "c\n")
-				k.awaitWarning(t, "2 sessions wait, and nobody is answered")
+				k.awaitWarning(t, "(sessions waiting: 2)")
 				for _, c := range []*net.TCPConn{c, other} {
 					c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 					if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -390,7 +420,7 @@ func TestStopHoldsWhileTheJournalCannotBeWritten(t *testing.T) {
 				if _, err := io.ReadFull(other, buf[:2]); err != nil || string(buf[:2]) != "c\n" {
 					t.Errorf("then the other one got %q, %v", buf[:2], err)
 				}
-				k.awaitWarning(t, "can be written again; 0 exchanges are missing")
+				k.awaitWarning(t, "can be written again (exchanges not recorded: 0)")
 				db := k.end(t)
 				if got := text(t, db, "SELECT request FROM exchanges ORDER BY session, seq"); got != "\"before\"\n\"a\"\n\"b\"\n\"c\"\n" {
 					t.Errorf("kept is %s", got)
@@ -414,15 +444,15 @@ func TestServeCountsWhatIsNotRecorded(t *testing.T) {
 				exchange(t, before, "before")
 				k.awaitRecorded(t, 1)
 				os.Rename(k.file, k.file+".away")
-				k.awaitWarning(t, "cannot be written: no such file or directory; serving goes on, and 0 exchanges are not recorded")
+				k.awaitWarning(t, "cannot be written: no such file or directory; serving goes on without it (exchanges not recorded: 0)")
 				meanwhile := k.dial(t)
 				for range 100 {
 					exchange(t, before, "x")
 					exchange(t, meanwhile, "y")
 				}
-				k.awaitWarning(t, "serving goes on, and 200 exchanges are not recorded")
+				k.awaitWarning(t, "serving goes on without it (exchanges not recorded: 200)")
 				os.Rename(k.file+".away", k.file)
-				k.awaitWarning(t, "can be written again; 200 exchanges are missing")
+				k.awaitWarning(t, "can be written again (exchanges not recorded: 200)")
 				exchange(t, meanwhile, "after")
 				db := k.end(t)
 				if got := text(t, db, "SELECT session, seq, request FROM exchanges ORDER BY id"); got != "1|1|\"before\"\n2|101|\"after\"\n" {
@@ -458,7 +488,7 @@ func TestJournalThatIsGoneForGood(t *testing.T) {
 			exchange(t, c, "before")
 			harm.do(k.file)
 			io.WriteString(c, "x\n")
-			k.awaitWarning(t, harm.want+"; 1 sessions wait")
+			k.awaitWarning(t, harm.want+"; nobody is answered until it can be (sessions waiting: 1)")
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			var drain *parley.DrainError
@@ -468,7 +498,7 @@ func TestJournalThatIsGoneForGood(t *testing.T) {
 			if got, _ := io.ReadAll(c); len(got) != 0 {
 				t.Errorf("got %q without a record", got)
 			}
-			if err := k.journal.Close(); err == nil || err.Error() != "1 exchanges are not recorded: "+harm.want {
+			if err := k.journal.Close(); err == nil || err.Error() != "exchanges not recorded: 1 ("+harm.want+")" {
 				t.Errorf("Close = %v", err)
 			}
 		})

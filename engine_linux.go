@@ -439,7 +439,7 @@ func (l *loop) ready(t *talk) {
 		l.deafen(t)
 	case t.waiting:
 		l.due = append(l.due, t)
-	case t.out == nil && !t.ended:
+	case t.out == nil && t.phase == needsInput: // if it needs room, it is to be answered again
 		l.receive(t)
 	}
 }

@@ -179,6 +179,39 @@ func TestRepliesBelongToTheirRequests(t *testing.T) {
 	})
 }
 
+// A session that has sent more than one outbox holds the replies to is not read on before
+// they are written: nothing is lost, and what waits does not pile up.
+func TestSessionThatIsOwedMoreIsNotReadOn(t *testing.T) {
+	const requests = 3000
+	var sent, want bytes.Buffer
+	for n := range requests {
+		line := fmt.Sprintf("%d%s\n", n, strings.Repeat("x", 1000))
+		sent.WriteString(line)
+		want.WriteString(strings.Repeat(strings.TrimSuffix(line, "\n"), 5) + "\n")
+	}
+	handler := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		return append(dst, bytes.Repeat(req.Body, 5)...), nil
+	})
+	var later sync.WaitGroup
+	for name, gate := range map[string]parley.Gate{
+		"no gate": nil,
+		"a gate that holds": gateFunc(func(s *parley.Session, _ []parley.Exchange) bool {
+			later.Go(s.Release)
+			return false
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+				dial := serve(&parley.Server{Handler: handler, Gate: gate, MaxUnsent: 16 << 10})
+				if got := say(t, dial(), sent.String()); got != want.String() {
+					t.Errorf("%d bytes came back, want %d", len(got), want.Len())
+				}
+				later.Wait()
+			})
+		})
+	}
+}
+
 // A peer that resets is noticed, told as a reset, and its reply never told as replied.
 func TestResetAtEachPoint(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {

@@ -137,13 +137,13 @@ func TestFailedSyncIsNotTriedAgain(t *testing.T) {
 			if served := behind > 0; served != (policy == "serve") || replies == behind {
 				t.Errorf("%d requests were answered, %d of them behind the failure", replies, behind)
 			}
+			if code := p.stop(t, syscall.SIGINT); code == 0 {
+				t.Error("exit code 0: nobody is told")
+			}
 			text, err := os.ReadFile(trace)
 			before, after, _ := strings.Cut(string(text), "(INJECTED)")
 			if !strings.Contains(before, "sync(") || strings.Contains(after, "sync(") || err != nil {
 				t.Errorf("behind the failure: %q, %v; want no sync", after, err)
-			}
-			if code := p.stop(t, syscall.SIGINT); code == 0 {
-				t.Error("exit code 0: nobody is told")
 			}
 		})
 	}

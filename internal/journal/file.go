@@ -227,7 +227,12 @@ func (f *file) prepare() error {
 	return nil
 }
 
+// close leaves it to the end of the process if the disk has failed to sync: SQLite would
+// sync again, and copy what may not be there. The next start sees what is whole.
 func (f *file) close() error {
+	if f.broken != nil {
+		return nil
+	}
 	var err error
 	if f.conn != nil {
 		for _, s := range []stmt{f.begin, f.commit, f.rollback, f.opened, f.closed, f.gap, f.one, f.many} {

@@ -415,11 +415,37 @@ func (f *file) prune(keep Keep) (more bool, err error) {
 	case err != nil || oldest == newest:
 		return false, err
 	case keep.Bytes > 0 && size > keep.Bytes:
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ?", min(oldest+pruneRows, newest)))
+		last, err := f.firstOf(size - keep.Bytes)
+		if err != nil {
+			return false, err
+		}
+		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id <= ?", min(last, newest-1)))
 	case received < before:
 		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?", min(oldest+pruneRows, newest), before))
 	}
 	return false, nil
+}
+
+// firstOf is the last of the oldest exchanges that take up so many bytes, or of those that
+// are deleted at once.
+func (f *file) firstOf(bytes int64) (last int64, err error) {
+	rows, err := f.conn.QueryContext(background,
+		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 32 FROM exchanges ORDER BY id LIMIT ?",
+		named([]driver.Value{int64(pruneRows)}))
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for row := make([]driver.Value, 2); bytes > 0; {
+		if err := rows.Next(row); err == io.EOF {
+			break
+		} else if err != nil {
+			return 0, err
+		}
+		last = row[0].(int64)
+		bytes -= row[1].(int64)
+	}
+	return last, nil
 }
 
 func (k Keep) before() int64 {

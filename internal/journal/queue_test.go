@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/parley-tcp/parley"
@@ -41,6 +42,47 @@ func TestBatchesAreFull(t *testing.T) {
 	for i, want := range []int{batchRows, batchRows, 1} {
 		if n := len(w.queue[i].exchanges); n != want {
 			t.Errorf("batch %d has %d exchanges, want %d", i, n, want)
+		}
+	}
+}
+
+func newFile(t *testing.T) *file {
+	t.Helper()
+	f, err := openFile(filepath.Join(t.TempDir(), "j"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.close() })
+	return f
+}
+
+// Of what is too much no more is deleted than has to be, however large an exchange is.
+func TestPruneLeavesWhatMayBeKept(t *testing.T) {
+	for _, size := range []int{100, 1000, 100 << 10} {
+		f := newFile(t)
+		const kept = 4 << 20
+		for seq := uint64(1); seq*uint64(size+32) < 2*kept; {
+			b := new(batch)
+			for range batchBytes / (size + 32) / 2 {
+				b.exchanges = append(b.exchanges, record{session: 1, seq: seq, request: size})
+				b.bytes = append(b.bytes, make([]byte, size)...)
+				seq++
+			}
+			if err := f.write(b); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.prune(Keep{Bytes: kept}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for more, err := true, error(nil); more; {
+			if more, err = f.prune(Keep{Bytes: kept}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var bytes int64
+		if err := queryRow(f.conn, "SELECT sum(length(request) + 32) FROM exchanges", &bytes); err != nil || bytes < kept*3/4 || bytes > kept*5/4 {
+			t.Errorf("of exchanges of %d bytes %d are kept, %v; want about %d", size, bytes, err, kept)
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,6 +31,13 @@ const (
 	rowsAtOnce = 50
 
 	pruneRows = 2000 // deleted at once: the queue waits for that long
+
+	// sessionsLooked is at how many sessions pruneSessions looks. More than are open at
+	// once, since those stay, and far fewer than there may be.
+	sessionsLooked = 10 * pruneRows
+
+	// usedBytes is how large the journal is, less what was deleted.
+	usedBytes = "((SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)) * (SELECT * FROM pragma_page_size)"
 
 	codeFsync    = 1034 // SQLITE_IOERR_FSYNC
 	codeDirFsync = 1290 // SQLITE_IOERR_DIR_FSYNC
@@ -406,9 +415,8 @@ func (f *file) prune(keep Keep) (more bool, err error) {
 		return false, nil
 	}
 	var oldest, newest, received, size int64
-	err = queryRow(f.conn, "SELECT id, received_ns, (SELECT max(id) FROM exchanges), ("+
-		"(SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)) * (SELECT * FROM pragma_page_size) "+
-		"FROM exchanges ORDER BY id LIMIT 1", &oldest, &received, &newest, &size)
+	err = queryRow(f.conn, "SELECT id, received_ns, (SELECT max(id) FROM exchanges), "+usedBytes+
+		" FROM exchanges ORDER BY id LIMIT 1", &oldest, &received, &newest, &size)
 	switch before := keep.before(); {
 	case err == io.EOF:
 		return false, nil
@@ -455,14 +463,17 @@ func (k Keep) before() int64 {
 	return time.Now().Add(-k.Age).UnixNano()
 }
 
-// pruneSessions deletes sessions that were closed before the oldest exchange that is left.
-// Those that a server before this one left open ended before it was started.
+// pruneSessions deletes sessions that were closed before the oldest exchange that is left,
+// and any if they alone are too much. Those that a server before this one left open ended
+// before it was started.
 func (f *file) pruneSessions(keep Keep) error {
 	if keep == (Keep{}) || f.broken != nil {
 		return nil
 	}
-	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions "+
-		"WHERE coalesce(closed_ns, CASE WHEN id <= ? THEN (SELECT since_ns FROM writer) END) < "+
-		"max(?, coalesce((SELECT received_ns FROM exchanges ORDER BY id LIMIT 1), 0)) "+
-		"AND id < (SELECT max(id) FROM sessions) ORDER BY id LIMIT ?)", f.lastSession, keep.before(), int64(pruneRows)))
+	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+
+		"SELECT id, coalesce(closed_ns, CASE WHEN id <= ? THEN (SELECT since_ns FROM writer) END) AS ended FROM sessions ORDER BY id LIMIT ?) "+
+		"WHERE ended < max(?, coalesce((SELECT received_ns FROM exchanges ORDER BY id LIMIT 1), 0), "+
+		"CASE WHEN ? < "+usedBytes+" AND (SELECT count(*) FROM (SELECT 1 FROM exchanges LIMIT 2)) < 2 THEN 9223372036854775807 ELSE 0 END) "+
+		"AND id < (SELECT max(id) FROM sessions) LIMIT ?)",
+		f.lastSession, int64(sessionsLooked), keep.before(), cmp.Or(keep.Bytes, math.MaxInt64), int64(pruneRows)))
 }

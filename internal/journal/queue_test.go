@@ -3,6 +3,7 @@ package journal
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/parley-tcp/parley"
 )
@@ -84,5 +85,56 @@ func TestPruneLeavesWhatMayBeKept(t *testing.T) {
 		if err := queryRow(f.conn, "SELECT sum(length(request) + 32) FROM exchanges", &bytes); err != nil || bytes < kept*3/4 || bytes > kept*5/4 {
 			t.Errorf("of exchanges of %d bytes %d are kept, %v; want about %d", size, bytes, err, kept)
 		}
+	}
+}
+
+// A writer that is to close does not first delete all that is too old.
+func TestCloseDoesNotWaitForPruning(t *testing.T) {
+	f := newFile(t)
+	b := &batch{exchanges: make([]record, 5*pruneRows)}
+	if err := f.write(b); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		closed bool
+		want   int64
+	}{{true, 4 * pruneRows}, {false, 1}} {
+		w := &Writer{file: f, opt: Options{Keep: Keep{Age: time.Hour}}, closed: c.closed}
+		w.look()
+		var left int64
+		if err := queryRow(f.conn, "SELECT count(*) FROM exchanges", &left); err != nil || left != c.want {
+			t.Errorf("closed %v: %d exchanges are left, %v; want %d", c.closed, left, err, c.want)
+		}
+	}
+}
+
+// Sessions without exchanges are deleted too once they are too much.
+func TestPruneSessionsThatSayNothing(t *testing.T) {
+	f := newFile(t)
+	now := time.Now()
+	for id := range int64(20) {
+		b := new(batch)
+		for n := range int64(1000) {
+			b.closed = append(b.closed, Session{ID: 1000*id + n + 1, Remote: "127.0.0.1:50000", Local: "127.0.0.1:6969", Opened: now, Closed: now})
+		}
+		if err := f.write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const kept = 1 << 20
+	for range 20 {
+		if _, err := f.prune(Keep{Bytes: kept}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.pruneSessions(Keep{Bytes: kept}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var size, left, newest int64
+	if err := queryRow(f.conn, "SELECT "+usedBytes+", (SELECT count(*) FROM sessions), (SELECT max(id) FROM sessions)", &size, &left, &newest); err != nil {
+		t.Fatal(err)
+	}
+	if size > kept || left < 5000 || newest != 20000 {
+		t.Errorf("%d bytes are used, %d sessions are left up to %d; want %d bytes at most, and the newest sessions", size, left, newest, kept)
 	}
 }

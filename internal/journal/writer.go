@@ -392,7 +392,7 @@ func (w *Writer) look() bool {
 		w.warn(fmt.Sprintf("cannot be synced: %v", err)) // what was written is not lost
 	}
 	more, err := true, error(nil)
-	for queued := false; more && !queued && err == nil; queued, _, _ = w.state() {
+	for queued, closed := false, false; more && !queued && !closed && err == nil; queued, _, closed = w.state() {
 		more, err = w.file.prune(w.opt.Keep)
 	}
 	if err == nil && !more {

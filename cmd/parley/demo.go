@@ -89,7 +89,7 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 		return usageError("demo: %w", err)
 	}
 	defer l.Close()
-	page, err := openPage(cmd.Context(), opt, l.Addr())
+	page, err := openPage(cmd.Context(), opt, l.Addr(), nil)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/journal"
+	"github.com/parley-tcp/parley/internal/web"
 )
 
 // A journalOptions is where every exchange is to be kept, nowhere if file is empty.
@@ -63,6 +65,31 @@ func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error 
 		return &exitError{code: exitUsage}
 	}
 	return nil
+}
+
+// past is what the live page reads of the journal; nil if there is none.
+func (opt *journalOptions) past(w *journal.Writer) web.History {
+	if w == nil {
+		return nil
+	}
+	return history{opt.file, w}
+}
+
+// A history is a journal that is being written, as the live page asks it.
+type history struct {
+	file   string
+	writer *journal.Writer
+}
+
+// Session opens the file for each question: few are asked, and the journal may be closed
+// before the page is.
+func (h history) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
+	r, err := journal.Open(h.file)
+	if err != nil {
+		return journal.Session{}, nil, err
+	}
+	defer r.Close()
+	return r.Session(ctx, h.writer.SessionID(number), most)
 }
 
 // A keepFlag is --journal-keep: an age or a size.

@@ -125,7 +125,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		defer kept.Close()
 		srv.Gate, srv.Observer = kept, parley.Observers(kept, view.observer)
 	}
-	page, err := openPage(cmd.Context(), opt.web, l.Addr())
+	page, err := openPage(cmd.Context(), opt.web, l.Addr(), opt.journal.past(kept))
 	if err != nil {
 		return err
 	}

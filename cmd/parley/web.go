@@ -33,8 +33,9 @@ type livePage struct {
 }
 
 // openPage has a live page at the address that opt names; it is nil if that is none.
-// watched is the server that it shows.
-func openPage(ctx context.Context, opt webOptions, watched net.Addr) (*livePage, error) {
+// watched is the server that it shows, past what remembers more than the page; nil if
+// nothing does.
+func openPage(ctx context.Context, opt webOptions, watched net.Addr, past web.History) (*livePage, error) {
 	if opt.at == "" {
 		return nil, nil
 	}
@@ -59,7 +60,7 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr) (*livePage,
 		return nil, usageError("--web %s: others could read all that is said; set PARLEY_WEB_TOKEN, or use 127.0.0.1:%s and a tunnel", opt.at, at.port)
 	}
 	page := &livePage{
-		Page:   web.New(web.Options{Server: watched.String(), Hosts: namesOf(at.host), Token: opt.token}),
+		Page:   web.New(web.Options{Server: watched.String(), Hosts: namesOf(at.host), Token: opt.token, History: past}),
 		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),
 		served: make(chan error, 1),
 	}

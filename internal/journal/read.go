@@ -256,24 +256,23 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 	}
 }
 
-// Session returns one session, by the journal's number, and its exchanges in their order. The
-// error is sql.ErrNoRows if there is none.
-func (r *Reader) Session(ctx context.Context, id int64) (Session, []Exchange, error) {
+// Session returns one session, by the journal's number, and the last most of its exchanges,
+// all if that is 0, in their order. The error is fs.ErrNotExist if there is none.
+func (r *Reader) Session(ctx context.Context, id int64, most int) (Session, []Exchange, error) {
 	found, err := r.sessions(ctx, []int64{id})
 	if err != nil {
 		return Session{}, nil, err
 	}
 	if found[id] == nil {
-		return Session{}, nil, sql.ErrNoRows
+		return Session{}, nil, fs.ErrNotExist
 	}
 	var all []Exchange
-	for x, err := range r.Exchanges(ctx, Filter{Session: id}) {
+	for x, err := range r.Exchanges(ctx, Filter{Session: id, Limit: most}) {
 		if err != nil {
 			return Session{}, nil, err
 		}
 		all = append(all, x)
 	}
-	slices.SortStableFunc(all, func(a, b Exchange) int { return cmp.Compare(a.Seq, b.Seq) })
 	return *found[id], all, nil
 }
 

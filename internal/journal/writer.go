@@ -125,7 +125,7 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 	for i := range exchanges {
 		e := &exchanges[i]
 		b = w.last()
-		b.exchanges = append(b.exchanges, record{w.id(s), e.Seq, e.Received.UnixNano(), e.Took, len(e.Request), len(e.Reply)})
+		b.exchanges = append(b.exchanges, record{w.SessionID(s.Number()), e.Seq, e.Received.UnixNano(), e.Took, len(e.Request), len(e.Reply)})
 		b.bytes = append(append(b.bytes, e.Request...), e.Reply...)
 	}
 	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound {
@@ -136,7 +136,8 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 	return false
 }
 
-func (w *Writer) id(s *parley.Session) int64 { return w.base + int64(s.Number()) }
+// SessionID is the journal's number, a Session.ID, of a session that the server counts so.
+func (w *Writer) SessionID(number uint64) int64 { return w.base + int64(number) }
 
 // Wants the openings and the ends of sessions.
 func (w *Writer) Wants(kind parley.EventKind) bool {
@@ -149,7 +150,7 @@ func (w *Writer) Observe(e *parley.Event) {
 		return
 	}
 	s := Session{
-		ID:     w.id(e.Session),
+		ID:     w.SessionID(e.Session.Number()),
 		Number: e.Session.Number(),
 		Remote: string(e.Session.AppendRemote(nil)),
 		Local:  string(e.Session.AppendLocal(nil)),

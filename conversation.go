@@ -198,11 +198,19 @@ func (c *conversation) reply(out *outbox, body []byte) {
 		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: body, Reply: buf[start:end]})
+		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: present(body), Reply: present(buf[start:end])})
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
 	}
+}
+
+// present is a message that is there, also if it is empty: nil would be none.
+func present(message []byte) []byte {
+	if message == nil {
+		return []byte{}
+	}
+	return message
 }
 
 // caught makes an error of a handler's panic. Whatever else panics is let through.

@@ -18,7 +18,9 @@ type Gate interface {
 	Pass(s *Session, batch []Exchange) bool
 }
 
-// An Exchange is a request and the reply that was made to it, without their framing.
+// An Exchange is a request and the reply that was made to it, without their framing. Of a
+// proxy Request is nil if nobody had asked, or if the request was passed alone before it,
+// and Reply if nobody had answered; a Seq of 0 is that of a message that came unasked.
 // The batch and its bytes are valid until Pass returns.
 type Exchange struct {
 	Seq      uint64        // the request's number in its session, from 1
@@ -26,6 +28,10 @@ type Exchange struct {
 	Took     time.Duration // from then until the gate was asked
 	Request  []byte
 	Reply    []byte
+
+	// What a proxy sees may be less than that. A Server leaves none of these out.
+	RequestCut uint64 // how many bytes Request leaves out at its end
+	ReplyCut   uint64 // the same of Reply
 }
 
 // What Session.gate says of the batch that the gate was last asked about.
@@ -46,6 +52,33 @@ func (s *Session) Release() {
 	defer s.mu.Unlock()
 	if s.party != nil {
 		s.party.release()
+	}
+}
+
+// Ask asks a gate about a batch for who drives a session that no Server has, such as a
+// proxy. It returns nil if the gate does not hold the session, and otherwise a channel that
+// receives once it has released it. A session that is held is to be asked about again only
+// to have the last exchanges recorded when it is over.
+func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
+	w := make(waiter, 1)
+	s.mu.Lock()
+	s.party = w
+	s.mu.Unlock()
+	s.gate.Store(asked)
+	if gate.Pass(s, batch) {
+		s.gate.Store(passed)
+		return nil
+	}
+	return w
+}
+
+// A waiter receives when its session is released.
+type waiter chan struct{}
+
+func (w waiter) release() {
+	select {
+	case w <- struct{}{}:
+	default:
 	}
 }
 

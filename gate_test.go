@@ -493,3 +493,57 @@ func TestCloseWhileHeldInABubble(t *testing.T) {
 		}
 	})
 }
+
+// Nil would be no message, which is not what an empty one is.
+func TestEmptyMessagesAreNotNil(t *testing.T) {
+	asked := make(chan parley.Exchange, 1)
+	srv := &parley.Server{
+		Handler:   parley.HandlerFunc(func([]byte, *parley.Request) ([]byte, error) { return nil, nil }),
+		Framing:   parley.Chunks,
+		KeepBlank: true,
+		Gate:      gateFunc(func(_ *parley.Session, batch []parley.Exchange) bool { asked <- batch[0]; return true }),
+	}
+	conn, err := net.Dial("tcp", parleytest.Start(t, srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "\n")
+	if x := <-asked; x.Request == nil || x.Reply == nil || len(x.Request)+len(x.Reply) > 0 {
+		t.Errorf("the gate was asked about %#v", x)
+	}
+}
+
+// Who drives a session without a Server is told of the release, whenever it comes.
+func TestProxyAsksAGate(t *testing.T) {
+	batch := make([]parley.Exchange, 1)
+	ask := func(s *parley.Session, pass func() bool) <-chan struct{} {
+		return s.Ask(gateFunc(func(*parley.Session, []parley.Exchange) bool { return pass() }), batch)
+	}
+	receives := func(held <-chan struct{}) bool {
+		select {
+		case <-held:
+			return true
+		default:
+			return false
+		}
+	}
+	s := parley.NewSession(1, nil, nil, time.Now())
+	if held := ask(s, func() bool { return true }); held != nil {
+		t.Error("a gate that lets it pass holds it")
+	}
+	s.Release() // of nothing
+	held := ask(s, func() bool { return false })
+	if receives(held) {
+		t.Error("released before it was")
+	}
+	last := ask(s, func() bool { return false })
+	s.Release()
+	s.Release()
+	if receives(held) || !receives(last) {
+		t.Error("the release did not reach who asked last")
+	}
+	if !receives(ask(s, func() bool { s.Release(); return false })) {
+		t.Error("a release before Pass has returned was lost")
+	}
+}

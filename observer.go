@@ -236,8 +236,11 @@ type Session struct {
 	mu    sync.Mutex
 	alive *lifetime // made at the first call of Context
 	ended error     // why the context ends, once it does
-	party party     // what drives it, until its connection is closed
+	party releaser  // what drives it, until its connection is closed
 }
+
+// A releaser looks whether the gate still holds its session.
+type releaser interface{ release() }
 
 // A lifetime is the context of a session whose handler asked for it.
 type lifetime struct {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ type file struct {
 
 	begin, commit, rollback stmt
 	opened, closed, gap     stmt
+	cut                     stmt // of the exchange that was inserted last
 	one, many               stmt // of exchanges
 	args                    []driver.NamedValue
 	lastSession             int64 // the id of the last session that was there
@@ -222,6 +224,7 @@ func (f *file) prepare() error {
 		// The whole row, since its opening may not be recorded.
 		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
+		{&f.cut, "INSERT INTO cuts VALUES (last_insert_rowid(),?,?)"},
 	} {
 		prepared, err := f.conn.Prepare(s.text)
 		if err != nil {
@@ -244,7 +247,7 @@ func (f *file) close() error {
 	}
 	var err error
 	if f.conn != nil {
-		for _, s := range []stmt{f.begin, f.commit, f.rollback, f.opened, f.closed, f.gap, f.one, f.many} {
+		for _, s := range []stmt{f.begin, f.commit, f.rollback, f.opened, f.closed, f.gap, f.cut, f.one, f.many} {
 			if s != nil {
 				s.Close()
 			}
@@ -347,21 +350,34 @@ func (f *file) insert(b *batch) error {
 	rest, bytes := b.exchanges, b.bytes
 	for len(rest) > 0 {
 		insert, n := f.one, 1
-		if len(rest) >= rowsAtOnce {
+		if len(rest) >= rowsAtOnce && !slices.ContainsFunc(rest[:rowsAtOnce], record.isCut) {
 			insert, n = f.many, rowsAtOnce
 		}
 		for i, e := range rest[:n] {
 			a := f.args[6*i : 6*i+6]
 			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
-			a[4].Value, bytes = bytes[:e.request:e.request], bytes[e.request:]
-			a[5].Value, bytes = bytes[:e.reply:e.reply], bytes[e.reply:]
+			a[4].Value, bytes = taken(bytes, e.request)
+			a[5].Value, bytes = taken(bytes, e.reply)
 		}
 		if _, err := insert.ExecContext(background, f.args[:6*n]); err != nil {
 			return err
 		}
+		if e := rest[0]; e.isCut() {
+			if err := f.run(f.cut, int64(e.requestCut), int64(e.replyCut)); err != nil {
+				return err
+			}
+		}
 		rest = rest[n:]
 	}
 	return nil
+}
+
+// taken takes a message off the bytes of a batch: NULL if there is none.
+func taken(bytes []byte, length int) (message driver.Value, rest []byte) {
+	if length < 0 {
+		return nil, bytes
+	}
+	return bytes[:length:length], bytes[length:]
 }
 
 func (f *file) run(s stmt, values ...driver.Value) error {
@@ -427,9 +443,9 @@ func (f *file) prune(keep Keep) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id <= ?", min(last, newest-1)))
+		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id <= ?; "+pruneCuts, min(last, newest-1)))
 	case received < before:
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?", min(oldest+pruneRows, newest), before))
+		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?; "+pruneCuts, min(oldest+pruneRows, newest), before))
 	}
 	return false, nil
 }
@@ -455,6 +471,8 @@ func (f *file) firstOf(bytes int64) (last int64, err error) {
 	}
 	return last, nil
 }
+
+const pruneCuts = "DELETE FROM cuts WHERE exchange < (SELECT min(id) FROM exchanges)"
 
 func (k Keep) before() int64 {
 	if k.Age == 0 {

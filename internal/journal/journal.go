@@ -23,11 +23,14 @@ type Session struct {
 type Exchange struct {
 	ID       int64         // in the order of recording
 	Session  int64         // its Session.ID
-	Seq      uint64        // the request's number in its session, from 1
-	Received time.Time     // when the read that completed the request returned
+	Seq      uint64        // the request's number in its session, from 1; 0 of a message that came unasked, seen by a tap
+	Received time.Time     // when the read that completed the request returned, or the message
 	Took     time.Duration // from then until the reply was made
-	Request  []byte        // nil if there was none: a message that came unasked, seen by a tap
+	Request  []byte        // nil if there was none, or if it is kept alone before this (a tap)
 	Reply    []byte        // nil if there was none: a request that nobody answered, seen by a tap
+
+	RequestCut uint64 // how many bytes of the request at its end are not kept; only a tap keeps less than all
+	ReplyCut   uint64 // the same of the reply
 }
 
 // schema is the file's, version 1. Times are ns since 1970 in UTC.
@@ -53,6 +56,12 @@ CREATE TABLE exchanges (
 	took_ns     INTEGER NOT NULL,
 	request     BLOB,                        -- NULL if there was none (a tap)
 	reply       BLOB
+);
+-- Messages of which only the beginning is kept (a tap), and how many bytes more they had.
+CREATE TABLE cuts (
+	exchange INTEGER PRIMARY KEY,            -- exchanges.id
+	request  INTEGER NOT NULL,
+	reply    INTEGER NOT NULL
 );
 -- Whether a reply was written whole. Of a session that nobody saw end it is not known.
 CREATE VIEW replies AS

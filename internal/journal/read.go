@@ -479,8 +479,8 @@ func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session,
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
-	rows, err := r.db.QueryContext(ctx, "SELECT id, session, seq, received_ns, took_ns, request, reply FROM exchanges "+
-		"WHERE id IN (SELECT value FROM json_each(?))", list(ids))
+	rows, err := r.db.QueryContext(ctx, "SELECT e.id, e.session, e.seq, e.received_ns, e.took_ns, e.request, e.reply, coalesce(c.request, 0), coalesce(c.reply, 0) "+
+		"FROM exchanges e LEFT JOIN cuts c ON c.exchange = e.id WHERE e.id IN (SELECT value FROM json_each(?))", list(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -488,7 +488,7 @@ func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchang
 	for rows.Next() {
 		x := new(Exchange)
 		var received int64
-		if err := rows.Scan(&x.ID, &x.Session, &x.Seq, &received, &x.Took, (*blob)(&x.Request), (*blob)(&x.Reply)); err != nil {
+		if err := rows.Scan(&x.ID, &x.Session, &x.Seq, &received, &x.Took, (*blob)(&x.Request), (*blob)(&x.Reply), &x.RequestCut, &x.ReplyCut); err != nil {
 			return nil, err
 		}
 		x.Received = time.Unix(0, received).UTC()

@@ -90,10 +90,10 @@ func story(t testing.TB) *written {
 		Reason: "eof", Requests: 3, RepliedUpTo: 2, BytesIn: 48, BytesOut: 66})
 	w.session(Session{ID: 2, Number: 2, Remote: "[2001:db8::1]:5000", Local: "[2001:db8::2]:6969", Opened: at(5)})
 	w.session(Session{ID: 3, Number: 1, Remote: "unix", Local: "unix:/run/parley", Opened: at(100), Closed: at(101), Reason: "no_request"})
-	w.exchange(Exchange{1, 1, 1, at(10), time.Millisecond, []byte("one"), []byte("Reply one")})
-	w.exchange(Exchange{2, 2, 1, at(30), 5 * time.Millisecond, []byte("\x00\xff\nbytes"), []byte{}})
-	w.exchange(Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two")})
-	w.exchange(Exchange{4, 1, 3, at(40), 3 * time.Millisecond, []byte("three"), []byte("Reply three")})
+	w.exchange(Exchange{1, 1, 1, at(10), time.Millisecond, []byte("one"), []byte("Reply one"), 0, 0})
+	w.exchange(Exchange{2, 2, 1, at(30), 5 * time.Millisecond, []byte("\x00\xff\nbytes"), []byte{}, 0, 0})
+	w.exchange(Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two"), 0, 0})
+	w.exchange(Exchange{4, 1, 3, at(40), 3 * time.Millisecond, []byte("three"), []byte("Reply three"), 0, 0})
 	return w
 }
 
@@ -142,7 +142,7 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("session 1 is %+v, %v; want %+v", got, err, want)
 	}
-	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two")}) {
+	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two"), 0, 0}) {
 		t.Errorf("its exchanges are %+v", exchanges)
 	}
 	if _, exchanges, _ = r.Session(t.Context(), 2, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
@@ -160,9 +160,9 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 func TestWhatDidNotHappenIsNotTold(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
-	w.exchange(Exchange{1, 1, 1, at(1), 0, []byte("asked"), nil})
-	w.exchange(Exchange{2, 1, 2, at(2), 0, nil, []byte("unasked")})
-	w.exchange(Exchange{3, 1, 3, at(3), 0, []byte{}, []byte{}})
+	w.exchange(Exchange{1, 1, 1, at(1), 0, []byte("asked"), nil, 0, 0})
+	w.exchange(Exchange{2, 1, 2, at(2), 0, nil, []byte("unasked"), 0, 0})
+	w.exchange(Exchange{3, 1, 3, at(3), 0, []byte{}, []byte{}, 0, 0})
 	if got, want := briefs(t, w.open(), Filter{}), "+1 1.1? 1.2! 1.3? 1.3!"; got != want {
 		t.Errorf("told %s, want %s", got, want)
 	}
@@ -237,7 +237,7 @@ func TestExchangesOfManyPages(t *testing.T) {
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
 	const n = 3*pageSize + 1
 	for i := range n {
-		w.exchange(Exchange{int64(i + 1), 1, uint64(i + 1), at(n - i), 0, []byte("x"), []byte("y")})
+		w.exchange(Exchange{int64(i + 1), 1, uint64(i + 1), at(n - i), 0, []byte("x"), []byte("y"), 0, 0})
 	}
 	r := w.open()
 	for limit, first := range map[int]int64{0: 1, 1: n, pageSize: n - pageSize + 1, n - 1: 2, n: 1, n + 1: 1} {
@@ -256,7 +256,7 @@ func TestExchangesOfManyPages(t *testing.T) {
 func TestRepliedYesNoUnknown(t *testing.T) {
 	w := story(t)
 	w.exec("UPDATE sessions SET replied_upto = 1 WHERE id = 2")
-	w.exchange(Exchange{5, 2, 2, at(60), 0, []byte("x"), []byte("y")})
+	w.exchange(Exchange{5, 2, 2, at(60), 0, []byte("x"), []byte("y"), 0, 0})
 	rows, err := w.db.Query("SELECT session, seq, replied FROM replies ORDER BY session, seq")
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +350,7 @@ func TestASlowReaderHoldsNoTransaction(t *testing.T) {
 	w := story(t)
 	r := w.open()
 	for range r.Events(t.Context(), Filter{}) {
-		w.exchange(Exchange{100, 1, 4, at(60), 0, nil, nil})
+		w.exchange(Exchange{100, 1, 4, at(60), 0, nil, nil, 0, 0})
 		var busy, pages, moved int
 		if err := w.db.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil || busy != 0 {
 			t.Errorf("a checkpoint is held up: busy %d, %v", busy, err)
@@ -373,11 +373,11 @@ func TestFollowTellsWhatIsRecorded(t *testing.T) {
 			steps := []func(){
 				func() {
 					w.session(Session{ID: 4, Number: 4, Opened: at(200)})
-					w.exchange(Exchange{5, 4, 1, at(201), 0, []byte("x"), []byte("y")})
+					w.exchange(Exchange{5, 4, 1, at(201), 0, []byte("x"), []byte("y"), 0, 0})
 				},
 				func() {
-					w.exchange(Exchange{6, 2, 2, at(202), 0, []byte("late"), []byte("y")})
-					w.exchange(Exchange{7, 2, 3, at(202).Add(1), 0, []byte("x"), []byte("y")})
+					w.exchange(Exchange{6, 2, 2, at(202), 0, []byte("late"), []byte("y"), 0, 0})
+					w.exchange(Exchange{7, 2, 3, at(202).Add(1), 0, []byte("x"), []byte("y"), 0, 0})
 					w.exec("UPDATE sessions SET closed_ns = ?, reason = 'eof' WHERE id = 2", at(203).UnixNano())
 				},
 				func() { w.exec("UPDATE sessions SET closed_ns = ?, reason = 'eof' WHERE id = 4", at(204).UnixNano()) },
@@ -416,7 +416,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 		}
 		switch n++; brief(e) {
 		case "-3":
-			w.exchange(Exchange{9, 2, 2, at(300), 0, []byte("new"), []byte("y")})
+			w.exchange(Exchange{9, 2, 2, at(300), 0, []byte("new"), []byte("y"), 0, 0})
 		case "2.2!":
 			cancel()
 		}

@@ -77,7 +77,18 @@ type record struct {
 	seq            uint64
 	received       int64 // ns since 1970
 	took           time.Duration
-	request, reply int // lengths
+	request, reply int // lengths; -1 if there is none
+
+	requestCut, replyCut uint64
+}
+
+func (r record) isCut() bool { return r.requestCut+r.replyCut > 0 }
+
+func lengthOf(message []byte) int {
+	if message == nil {
+		return -1
+	}
+	return len(message)
 }
 
 func (b *batch) full() bool {
@@ -125,7 +136,7 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 	for i := range exchanges {
 		e := &exchanges[i]
 		b = w.last()
-		b.exchanges = append(b.exchanges, record{w.SessionID(s.Number()), e.Seq, e.Received.UnixNano(), e.Took, len(e.Request), len(e.Reply)})
+		b.exchanges = append(b.exchanges, record{w.SessionID(s.Number()), e.Seq, e.Received.UnixNano(), e.Took, lengthOf(e.Request), lengthOf(e.Reply), e.RequestCut, e.ReplyCut})
 		b.bytes = append(append(b.bytes, e.Request...), e.Reply...)
 	}
 	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/journal"
 )
 
 type serverOptions struct {
@@ -116,24 +117,10 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 
 	view := newServerView(cmd, &opt)
 	defer view.close()
+	if srv.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+		return err
+	}
 	srv.Observer = view.observer
-	kept, err := opt.journal.open(view.notes)
-	if err != nil {
-		return err
-	}
-	if kept != nil {
-		defer kept.Close()
-		srv.Gate, srv.Observer = kept, parley.Observers(kept, view.observer)
-	}
-	page, err := openPage(cmd.Context(), opt.web, l.Addr(), opt.journal.past(kept))
-	if err != nil {
-		return err
-	}
-	if page != nil {
-		defer page.close()
-		srv.Observer = parley.Observers(srv.Observer, page)
-		view.notes.Printf("live page at %s", page.url)
-	}
 	view.started(l.Addr(), engine)
 	if opt.addrFile != "" {
 		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
@@ -145,8 +132,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if !drained {
 		return usageError("the server cannot go on: %w", err)
 	}
-	unkept := opt.journal.close(kept, view.notes)
-	return cmp.Or(view.ended(err, opt.drain), unkept)
+	return view.ended(err, opt.drain)
 }
 
 // stopSignals are those that ask for an end, until ignore is called.
@@ -279,7 +265,8 @@ func writeAddress(file string, bound net.Addr) error {
 }
 
 // A serverView is all that a running server says: the narrative or events on
-// standard output, the rest on standard error. Neither can hold a session back.
+// standard output, the rest on standard error, a live page. None of them can hold a
+// session back; the journal, which is with them, can.
 type serverView struct {
 	opt      *serverOptions
 	limits   console.Limits
@@ -288,6 +275,9 @@ type serverView struct {
 	notes    *console.Notes
 	counts   *console.Counts
 	starter  interface{ Started(net.Addr) }
+	journal  *journalOptions
+	kept     *journal.Writer // nil if there is no journal
+	page     *livePage       // nil if there is none
 }
 
 const lastWords = time.Second // for the outputs to take what is queued
@@ -331,6 +321,26 @@ func (opt *serverOptions) limits() console.Limits {
 	return l
 }
 
+// record has the service at an address kept in a journal, whose gate it returns, and shown
+// on a live page, as far as that is wanted.
+func (v *serverView) record(ctx context.Context, kept *journalOptions, page webOptions, at net.Addr) (gate parley.Gate, err error) {
+	v.journal = kept
+	if v.kept, err = kept.open(v.notes); err != nil {
+		return nil, err
+	}
+	if v.kept != nil {
+		gate, v.observer = v.kept, parley.Observers(v.kept, v.observer)
+	}
+	if v.page, err = openPage(ctx, page, at, kept.past(v.kept)); err != nil {
+		return nil, err
+	}
+	if v.page != nil {
+		v.observer = parley.Observers(v.observer, v.page)
+		v.notes.Printf("live page at %s", v.page.url)
+	}
+	return gate, nil
+}
+
 func (v *serverView) started(at net.Addr, engine parley.Engine) {
 	if v.opt.verbose {
 		v.notes.Printf("engine: %v", engine)
@@ -350,10 +360,11 @@ func orOff[T comparable](limit T) string {
 	return fmt.Sprint(limit)
 }
 
-// ended says what was done and, if the end was not in good order, what was cut. It
-// returns the exit code's error, of which all is said.
+// ended says what was done and, if the end was not in good order, what was cut or is not
+// recorded. It returns the exit code's error, of which all is said.
 func (v *serverView) ended(err error, patience time.Duration) error {
 	const most = 10 // named; a drain may cut thousands
+	unkept := v.journal.close(v.kept, v.notes)
 	var drain *parley.DrainError
 	if errors.As(err, &drain) {
 		for i, s := range drain.Cut {
@@ -371,11 +382,17 @@ func (v *serverView) ended(err error, patience time.Duration) error {
 	if err != nil {
 		return &exitError{code: exitNetwork}
 	}
-	return nil
+	return unkept
 }
 
-// close lets the outputs take what is queued.
+// close ends the page and lets the journal and the outputs take what is queued.
 func (v *serverView) close() {
+	if v.page != nil {
+		v.page.close()
+	}
+	if v.kept != nil {
+		v.kept.Close() // again, mostly
+	}
 	if v.out != nil {
 		v.out.Close(lastWords)
 	}

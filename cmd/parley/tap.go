@@ -19,6 +19,8 @@ type tapOptions struct {
 	maxMessage           sizeFlag
 	maxSessions          int
 	connect, drain       time.Duration
+	journal              journalOptions
+	web                  webOptions
 }
 
 func tapCommand() *cobra.Command {
@@ -28,13 +30,14 @@ func tapCommand() *cobra.Command {
 		Short: "Stand between clients and a server, and show what both say",
 		Long: `Listen on one address, connect each client to the server at the other, pass the bytes
 of both on as they come, ends of file and resets too, and show what is said. Nothing is
-changed, added or held back: --framing says only how it is shown, and with chunk each
-read is shown as it came. An interrupt lets nobody in any more and waits for the
-connections to end; a second one stops at once.`,
+changed, added or held back, unless a journal is to keep it: --framing says only how it
+is shown, and with chunk each read is shown as it came. An interrupt lets nobody in any
+more and waits for the connections to end; a second one stops at once.`,
 		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
   parley tap :8080 localhost:80 --framing chunk  what a browser and a web server say
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
-  parley tap --json 7001 7000 > before.jsonl     a recording for parley replay`,
+  parley tap 7001 7000 --journal before          a recording for parley replay and log
+  parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
@@ -61,10 +64,12 @@ connections to end; a second one stops at once.`,
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.VarP(&opt.framing, "framing", "f", framingUsage)
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
-	flags.Var(&opt.maxMessage, "max-message", "longest message told whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
+	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
+	opt.journal.addFlags(cmd)
+	opt.web.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	return cmd
 }
@@ -85,6 +90,9 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 
 	view := newTapView(cmd, &opt, upstream.target())
 	defer view.close()
+	if t.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+		return err
+	}
 	t.Observer = view.observer
 	if view.starter != nil {
 		view.starter.Started(l.Addr())

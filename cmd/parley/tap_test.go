@@ -14,9 +14,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/parley-tcp/parley/internal/journal"
 )
 
 // startTap starts a `parley tap` before a server.
@@ -86,6 +89,60 @@ func TestTapBetweenRedisAndItsClient(t *testing.T) {
 	}
 }
 
+// keptIn is what a journal has: each exchange with its bytes, - where there are none.
+func keptIn(t *testing.T, file string) (exchanges []journal.Exchange, lines []string) {
+	t.Helper()
+	r, err := journal.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	spell := func(body []byte) string {
+		if body == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%q", body)
+	}
+	for x, err := range r.Exchanges(t.Context(), journal.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchanges = append(exchanges, x)
+		lines = append(lines, fmt.Sprintf("%d.%d %s %s", x.Session, x.Seq, spell(x.Request), spell(x.Reply)))
+	}
+	return exchanges, lines
+}
+
+// What redis and its client say is in the journal exactly, paired by order. A page shows it.
+func TestTapKeepsWhatRedisAndItsClientSay(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "redis")
+	start(t, peer(t, "redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", t.TempDir()))
+	eventually(t, "redis listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	for _, args := range [][]string{nil, {"--journal-sync"}} {
+		file := filepath.Join(t.TempDir(), "journal")
+		tap := startTap(t, "unix:"+socket, append(args, "--framing", "chunk", "--journal", file, "--web", "0")...)
+		page := pageOf(t, tap.process)
+		for _, words := range [][]string{{"PING"}, {"SET", "key", "a\r\n\x01"}, {"GET", "key"}} {
+			run(t, peer(t, "redis-cli", append([]string{"-h", "127.0.0.1", "-p", tap.port}, words...)...), "")
+		}
+		eventually(t, "the page shows it", func() bool {
+			return storyAt(t, page, 1).String() == "eof, 1 requests: 1 > *1\r\n$4\r\nPING\r\n < +PONG\r\n"
+		})
+		if code := tap.stop(t, syscall.SIGINT); code != 0 {
+			t.Errorf("exit code %d, want 0; %s", code, tap.stderr)
+		}
+		_, got := keptIn(t, file)
+		want := []string{
+			`1.1 "*1\r\n$4\r\nPING\r\n" "+PONG\r\n"`,
+			`2.1 "*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$4\r\na\r\n\x01\r\n" "+OK\r\n"`,
+			`3.1 "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n" "$4\r\na\r\n\x01\r\n"`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the journal has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -142,7 +199,8 @@ func TestTapBeforeMemcached(t *testing.T) {
 	eventually(t, "memcached listens", func() bool { _, err := os.Stat(socket); return err == nil })
 	for _, framing := range []string{"line", "chunk", "length"} {
 		t.Run(framing, func(t *testing.T) {
-			tap := startTap(t, "unix:"+socket, "--framing", framing)
+			file := filepath.Join(t.TempDir(), "journal")
+			tap := startTap(t, "unix:"+socket, "--framing", framing, "--journal", file, "--max-message", "1MiB")
 			conn := dial(t, tap.addr)
 			in := bufio.NewReader(conn)
 			const set, get = 0x01, 0x00
@@ -167,6 +225,20 @@ func TestTapBeforeMemcached(t *testing.T) {
 			}
 			if want := fmt.Sprintf("%d bytes in, %d bytes out\n", len(request)+24+3, 24+24+len(body)); !strings.HasSuffix(tap.stderr.String(), want) {
 				t.Errorf("the summary is %q, want it to end in %q", tap.stderr, want)
+			}
+			if framing != "chunk" {
+				return
+			}
+			exchanges, _ := keptIn(t, file)
+			var said, answered []byte
+			for _, x := range exchanges {
+				said, answered = append(said, x.Request...), append(answered, x.Reply...)
+			}
+			if !bytes.Equal(said, slices.Concat(request, memcachedPacket(get, "key", nil, nil))) {
+				t.Errorf("the journal has %d bytes of the client, not those that it sent", len(said))
+			}
+			if !bytes.HasSuffix(answered, body) || len(answered) != 24+24+len(body) {
+				t.Errorf("the journal has %d bytes of the server, not those that it sent", len(answered))
 			}
 		})
 	}

@@ -17,6 +17,7 @@ const (
 	unfinishedAfter = 2 * time.Second // how long a begun message of the client waits before Unfinished is told
 	lastWordsTime   = time.Second     // for what a peer said before its connection broke to reach the other
 	maxWaiting      = 1024            // groups of requests without a reply that are kept apart
+	maxWaitingBytes = 256 << 10       // of requests that wait for their reply to be recorded with it
 )
 
 // A session is one client's connection and its connection to the server.
@@ -24,7 +25,10 @@ type session struct {
 	tap    *Tap
 	about  *parley.Session
 	client net.Conn
-	dialed context.CancelFunc
+	ctx    context.Context // ends when it is aborted
+	cancel context.CancelFunc
+
+	turn chan struct{} // taken by the direction whose bytes are looked at and recorded
 
 	mu       sync.Mutex // one event at a time
 	server   net.Conn   // nil while it is dialled
@@ -38,10 +42,17 @@ type session struct {
 	seq      uint64    // requests so far
 	replied  uint64
 	waiting  []group // requests without a reply
+	written  uint64  // replies whose last byte was
 	in, out  uint64
-	begun    time.Time   // since when a request waits for its rest
-	hint     *time.Timer // tells Unfinished; nil while none does
-	hinted   bool        // it was told
+
+	asking      []parley.Exchange // requests without a reply that are to be recorded with it
+	askingBytes int
+	batch       []parley.Exchange // what the gate is to be asked about
+	held        <-chan struct{}   // by the gate, once the session is over
+
+	begun  time.Time   // since when a request waits for its rest
+	hint   *time.Timer // tells Unfinished; nil while none does
+	hinted bool        // it was told
 }
 
 // A group is requests that arrived together, each of which waits for its reply. Past
@@ -59,7 +70,8 @@ type fault struct {
 }
 
 func newSession(t *Tap, client net.Conn) *session {
-	s := &session{tap: t, client: client, open: 2}
+	s := &session{tap: t, client: client, turn: make(chan struct{}, 1), open: 2}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.requests = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellRequest}
 	s.replies = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellReply}
 	return s
@@ -76,6 +88,7 @@ func (s *session) run() {
 	up.Go(func() { s.pass(s.server, s.client, &s.requests) })
 	s.pass(s.client, s.server, &s.replies)
 	up.Wait()
+	s.awaitRecord()
 }
 
 // begin tells that there is a session.
@@ -88,16 +101,10 @@ func (s *session) begin() {
 // connect dials the server. A client must see that there is none, and not take it for
 // one that has nothing to say: it is reset.
 func (s *session) connect() bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	s.mu.Lock()
-	s.dialed = cancel
-	over := s.over
-	s.mu.Unlock()
-	if over {
+	if s.ctx.Err() != nil {
 		return false
 	}
-	server, err := s.tap.Dial(ctx)
+	server, err := s.tap.Dial(s.ctx)
 	if err != nil {
 		s.abort(parley.Unreachable, err)
 		return false
@@ -115,11 +122,12 @@ func (s *session) pass(to, from net.Conn, look *scanner) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			s.look(look, buf[:n])
+			s.look(look, buf[:n], false)
 			if _, err := to.Write(buf[:n]); err != nil {
 				s.cannotWrite(to, err)
 				return
 			}
+			s.passed(look)
 		}
 		switch {
 		case err == io.EOF:
@@ -132,12 +140,19 @@ func (s *session) pass(to, from net.Conn, look *scanner) {
 	}
 }
 
-// look tells the messages that p completes.
-func (s *session) look(look *scanner, p []byte) {
+// look tells the messages that p completes, or the end of file, and waits while the gate
+// holds the session.
+func (s *session) look(look *scanner, p []byte, eof bool) {
+	s.turn <- struct{}{}
+	s.await(s.tellMessages(look, p, eof))
+	<-s.turn
+}
+
+func (s *session) tellMessages(look *scanner, p []byte, eof bool) (held <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return
+		return nil
 	}
 	s.now = time.Now()
 	if look == &s.requests {
@@ -145,24 +160,28 @@ func (s *session) look(look *scanner, p []byte) {
 	} else {
 		s.out += uint64(len(p))
 	}
-	s.feed(look, p, false)
-}
-
-func (s *session) feed(look *scanner, p []byte, eof bool) {
 	look.feed(p, eof)
 	if look == &s.requests {
 		s.awaitRest()
+	}
+	return s.ask()
+}
+
+// passed notes what was written whole.
+func (s *session) passed(look *scanner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if look == &s.replies {
+		s.written = s.replied
 	}
 }
 
 // ended passes an end of file on. The second one ends the session, which is told before
 // anybody can see it.
 func (s *session) ended(to net.Conn, look *scanner) {
+	s.look(look, nil, true)
+	s.passed(look)
 	s.mu.Lock()
-	s.now = time.Now()
-	if !s.over {
-		s.feed(look, nil, true)
-	}
 	s.open--
 	broken, last := s.broken, s.open == 0
 	s.mu.Unlock()
@@ -232,11 +251,9 @@ func (s *session) abort(reason parley.CloseReason, err error) bool {
 	if !s.finish(reason, err) {
 		return false
 	}
+	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dialed != nil {
-		s.dialed()
-	}
 	reset(s.client)
 	if s.server != nil {
 		reset(s.server)
@@ -256,16 +273,21 @@ func (s *session) finish(reason parley.CloseReason, err error) bool {
 	s.now = time.Now()
 	s.requests.feed(nil, true)
 	s.replies.feed(nil, true)
+	for len(s.asking) > 0 {
+		s.recordUnanswered()
+	}
+	s.held = s.ask()
 	s.over = true
 	if s.hint != nil {
 		s.hint.Stop()
 	}
 	s.tap.tell(&parley.Event{Kind: parley.Closed, Time: s.now, Session: s.about, Seq: s.seq, Took: s.now.Sub(s.about.Opened()),
-		In: s.in, Out: s.out, Reason: reason, Err: err})
+		Replied: s.written, In: s.in, Out: s.out, Reason: reason, Err: err})
 	return true
 }
 
 func (s *session) close() {
+	s.cancel()
 	s.client.Close()
 	if s.server != nil {
 		s.server.Close()
@@ -297,6 +319,9 @@ func (s *session) tellRequest(body []byte, cut uint64) {
 		s.waiting = append(s.waiting, group{1, s.now})
 	}
 	s.tap.tell(&parley.Event{Kind: parley.Received, Time: s.now, Session: s.about, Seq: s.seq, Body: body, Cut: cut})
+	if s.tap.Gate != nil {
+		s.awaitReply(body, cut)
+	}
 }
 
 // tellReply is told of a server's message: it answers the oldest request that waits.
@@ -311,6 +336,81 @@ func (s *session) tellReply(body []byte, cut uint64) {
 		}
 	}
 	s.tap.tell(&e)
+	if s.tap.Gate != nil {
+		s.recordReply(&e)
+	}
+}
+
+// awaitReply keeps a request for the record that its reply completes. Of those that wait
+// for long the oldest are recorded alone, so that memory is bounded: at most one is longer
+// than maxWaitingBytes.
+func (s *session) awaitReply(body []byte, cut uint64) {
+	s.asking = append(s.asking, parley.Exchange{Seq: s.seq, Received: s.now, Request: copied(body), RequestCut: cut})
+	s.askingBytes += len(body)
+	for n := len(s.asking); n > maxWaiting || n > 1 && s.askingBytes > maxWaitingBytes; n-- {
+		s.recordUnanswered()
+	}
+}
+
+func (s *session) recordUnanswered() { s.batch = append(s.batch, s.oldest()) }
+
+// oldest takes the first request that waits for its reply.
+func (s *session) oldest() parley.Exchange {
+	x := s.asking[0]
+	s.asking[0] = parley.Exchange{}
+	s.asking = s.asking[1:]
+	s.askingBytes -= len(x.Request)
+	return x
+}
+
+// recordReply records what the server said with what it answers, if that is still there.
+func (s *session) recordReply(e *parley.Event) {
+	x := parley.Exchange{Seq: e.Seq, Received: e.Time.Add(-e.Took)}
+	if len(s.asking) > 0 && s.asking[0].Seq == e.Seq {
+		x = s.oldest()
+	}
+	x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), copied(e.Body), e.Cut
+	s.batch = append(s.batch, x)
+}
+
+// copied is never nil: that would be no message.
+func copied(body []byte) []byte { return append([]byte{}, body...) }
+
+// ask asks the gate about what is to be recorded.
+func (s *session) ask() (held <-chan struct{}) {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	held = s.about.Ask(s.tap.Gate, s.batch)
+	clear(s.batch) // else it keeps their bytes
+	s.batch = s.batch[:0]
+	return held
+}
+
+// await waits until the gate holds the session no longer, or it is aborted.
+func (s *session) await(held <-chan struct{}) {
+	if held == nil {
+		return
+	}
+	select {
+	case <-held:
+	case <-s.ctx.Done():
+	}
+}
+
+// awaitRecord waits for the last records of a session that is over, so that there are
+// never more of those than there may be sessions.
+func (s *session) awaitRecord() {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	if held == nil {
+		return
+	}
+	select {
+	case <-held:
+	case <-s.tap.cutting:
+	}
 }
 
 // awaitRest has Unfinished told, once a session, if a message of the client waits for its

@@ -7,6 +7,9 @@
 // pairs the bytes of the two by Session and Seq; a request that has no Replied when its
 // session is Closed was not answered. Each is told before its bytes are passed on. An
 // observer that blocks holds back its session, and no other.
+//
+// A Gate is asked about the same exchanges, each once it has its reply, has come unasked,
+// or will have none. While it holds a session nothing of either direction is passed on.
 package tap
 
 import (
@@ -31,13 +34,16 @@ type Tap struct {
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; Lines if nil
 	MaxMessage  int             // longest message told whole, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB
 	Observer    parley.Observer // told of every event; nobody if nil
+	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
 
 	prepare   sync.Once
 	mu        sync.Mutex
 	stop      chan struct{} // closed by Shutdown and Close
 	quiet     chan struct{} // closed when stopped and nobody is left
+	cutting   chan struct{} // closed when those that are left are cut
 	stopping  bool
+	isCut     bool
 	listening map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	numbered  uint64
@@ -60,6 +66,7 @@ func (t *Tap) init() {
 	t.prepare.Do(func() {
 		t.stop = make(chan struct{})
 		t.quiet = make(chan struct{})
+		t.cutting = make(chan struct{})
 		t.listening = make(map[net.Listener]struct{})
 		t.sessions = make(map[*session]struct{})
 	})
@@ -205,6 +212,10 @@ func (t *Tap) halt() {
 // cut ends every session and returns them by number.
 func (t *Tap) cut(reason parley.CloseReason) []*parley.Session {
 	t.mu.Lock()
+	if !t.isCut {
+		t.isCut = true
+		close(t.cutting)
+	}
 	all := make([]*session, 0, len(t.sessions))
 	for s := range t.sessions {
 		all = append(all, s)

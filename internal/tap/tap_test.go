@@ -660,14 +660,14 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 		})}, nil)
 		s.about = parley.NewSession(1, nil, nil, time.Now())
 		for range maxWaiting + 1 {
-			s.look(&s.requests, []byte("a\n"))
+			s.look(&s.requests, []byte("a\n"), false)
 			time.Sleep(time.Nanosecond)
 		}
 		if len(s.waiting) != maxWaiting {
 			t.Errorf("%d groups wait, want %d at most", len(s.waiting), maxWaiting)
 		}
 		for range maxWaiting + 1 {
-			s.look(&s.replies, []byte("A\n"))
+			s.look(&s.replies, []byte("A\n"), false)
 		}
 		want := slices.Repeat([]time.Duration{maxWaiting + 1}, maxWaiting)
 		for i := range want {

@@ -35,12 +35,13 @@ type body struct {
 	Start []byte `json:"start"`
 }
 
-// bodyOf keeps the first bytes of p, and nothing of no message.
-func bodyOf(p []byte, most int) *body {
+// bodyOf keeps the first bytes of p, which may leave out some itself, and nothing of no
+// message.
+func bodyOf(p []byte, cut uint64, most int) *body {
 	if p == nil {
 		return nil
 	}
-	return &body{len(p), append([]byte{}, p[:min(len(p), most)]...)}
+	return &body{len(p) + int(cut), append([]byte{}, p[:min(len(p), most)]...)}
 }
 
 // An exchange is one request and its reply.
@@ -240,7 +241,7 @@ func storyOf(s journal.Session, exchanges []journal.Exchange) story {
 	for _, x := range exchanges {
 		told.Exchanges = append(told.Exchanges, &exchange{
 			Session: s.Number, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
-			Request: bodyOf(x.Request, maxStoryBody), Reply: bodyOf(x.Reply, maxStoryBody),
+			Request: bodyOf(x.Request, x.RequestCut, maxStoryBody), Reply: bodyOf(x.Reply, x.ReplyCut, maxStoryBody),
 		})
 	}
 	return told

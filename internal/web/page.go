@@ -113,16 +113,19 @@ func (r *recorder) Observe(e *parley.Event) {
 	case parley.Received:
 		t := r.tally(e)
 		t.requests++
-		t.in += uint64(len(e.Body))
+		t.in += uint64(len(e.Body)) + e.Cut
 		r.begin(e)
 	case parley.Replied:
 		t := r.tally(e)
 		t.replies++
-		t.out += uint64(len(e.Body))
+		t.out += uint64(len(e.Body)) + e.Cut
 		r.took = append(r.took, uint16(bucketOf(e.Took)))
 		if r.waiting > 0 {
 			r.finish(e)
 		}
+	case parley.Unasked:
+		r.tally(e).out += uint64(len(e.Body)) + e.Cut
+		r.beginUnasked(e)
 	case parley.Opened:
 		r.opened = append(r.opened, *e)
 	case parley.Closed, parley.Refused:
@@ -155,9 +158,16 @@ func (r *recorder) begin(e *parley.Event) {
 		r.half = make(map[*parley.Session][]*exchange)
 	}
 	r.half[e.Session] = append(r.half[e.Session], &exchange{
-		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Request: bodyOf(e.Body, maxBody),
+		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Request: bodyOf(e.Body, e.Cut, maxBody),
 	})
 	r.waiting++
+}
+
+// beginUnasked keeps what a server said that nobody had asked, if there is room.
+func (r *recorder) beginUnasked(e *parley.Event) {
+	if r.page.room.Load() > 0 && r.page.room.Add(-1) >= 0 {
+		r.whole = append(r.whole, &exchange{Session: e.Session.Number(), At: e.Time.UnixMicro(), Reply: bodyOf(e.Body, e.Cut, maxBody)})
+	}
 }
 
 // finish makes a whole exchange of a request that was kept.
@@ -167,7 +177,7 @@ func (r *recorder) finish(e *parley.Event) {
 		return
 	}
 	x := list[0]
-	x.Took, x.Reply = e.Took, bodyOf(e.Body, maxBody)
+	x.Took, x.Reply = e.Took, bodyOf(e.Body, e.Cut, maxBody)
 	r.whole = append(r.whole, x)
 	r.waiting--
 	if len(list) > 1 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -201,7 +202,7 @@ func TestARequestWithoutAReplyIsShown(t *testing.T) {
 func TestWhatIsKeptOfAMessage(t *testing.T) {
 	for _, n := range []int{0, 1, maxBody - 1, maxBody, maxBody + 1} {
 		p := bytes.Repeat([]byte("x"), n)
-		got := bodyOf(p, maxBody)
+		got := bodyOf(p, 0, maxBody)
 		if got.Bytes != n || len(got.Start) != min(n, maxBody) || got.Start == nil {
 			t.Errorf("of %d bytes %d are kept, and %d said", n, len(got.Start), got.Bytes)
 		}
@@ -209,7 +210,7 @@ func TestWhatIsKeptOfAMessage(t *testing.T) {
 			t.Error("they are not a copy")
 		}
 	}
-	if got := bodyOf(nil, maxBody); got != nil {
+	if got := bodyOf(nil, 0, maxBody); got != nil {
 		t.Errorf("no message is kept as %+v", got)
 	}
 }
@@ -336,5 +337,47 @@ func TestAHistoryThatDoesNotKnow(t *testing.T) {
 	p = New(Options{History: fakeHistory{errors.New("disk on fire")}})
 	if _, err := p.story(t.Context(), 1); err == nil || err.Error() != "disk on fire" {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// What a tap sees has messages that nobody asked for, and long ones of which it tells the
+// beginning.
+func TestATappedConversationIsRemembered(t *testing.T) {
+	p := New(Options{})
+	s := parley.NewSession(1, nil, nil, time.Now())
+	for _, e := range []parley.Event{
+		{Kind: parley.Opened},
+		{Kind: parley.Unasked, Body: []byte("220 ready")},
+		{Kind: parley.Received, Seq: 1, Body: []byte("HELO"), Cut: 6},
+		{Kind: parley.Replied, Seq: 1, Body: []byte("250 o"), Cut: 1},
+		{Kind: parley.Received, Seq: 2, Body: []byte("QUIT")},
+		{Kind: parley.Closed, Seq: 2, Reason: parley.EndOfFile, In: 16, Out: 17},
+	} {
+		e.Time, e.Session = time.Now(), s
+		if e.Kind == parley.Closed {
+			if open := look(p, func(m *memory) session { return *m.sessions[1] }); open.In != 14 || open.Out != 15 {
+				t.Errorf("%d bytes in and %d out, want 14 and 15", open.In, open.Out)
+			}
+		}
+		p.Observe(&e)
+	}
+	told, err := p.story(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, x := range told.Exchanges {
+		line := fmt.Sprint(x.Seq)
+		for _, b := range []*body{x.Request, x.Reply} {
+			if b == nil {
+				line += " -"
+				continue
+			}
+			line += fmt.Sprintf(" %s/%d", b.Start, b.Bytes)
+		}
+		got = append(got, line)
+	}
+	if want := []string{"0 - 220 ready/9", "1 HELO/10 250 o/6", "2 QUIT/4 -"}; !slices.Equal(got, want) {
+		t.Errorf("remembered %q, want %q", got, want)
 	}
 }

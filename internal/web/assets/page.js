@@ -304,15 +304,15 @@ function rowOf(x, view) {
   return make('li', {},
     make('time', {}, clock(x.at)),
     sessionButton(x.session),
-    message(x.request, 'message', view),
-    message(x.reply, 'message reply', view),
+    message(x.request, 'message', view, 'not asked for'),
+    message(x.reply, 'message reply', view, 'no reply'),
     make('span', { className: 'took' }, x.reply ? duration(x.took) : ''))
 }
 
-function message(body, className, view) {
+function message(body, className, view, none) {
   const e = make('span', { className: view === 'both' ? className + ' full' : className })
   if (!body) {
-    e.append(make('span', { className: 'none' }, 'no reply'))
+    e.append(make('span', { className: 'none' }, none))
     return e
   }
   e.append(make('span', { className: 'size' }, `[${body.bytes}] `))
@@ -467,7 +467,7 @@ function renderStory() {
 function stepsOf(session, exchanges) {
   const steps = []
   for (const x of exchanges) {
-    steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
+    if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
     if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took })
   }
   steps.sort((a, b) => a.at - b.at)

@@ -1,0 +1,305 @@
+package tap
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// A porter is a gate that keeps what it is asked about, and holds for as long as it is told
+// to.
+type porter struct {
+	mu    sync.Mutex
+	holds bool
+	held  []*parley.Session
+	lines []string
+	up    []byte // all requests
+	down  []byte // all replies
+}
+
+func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range batch {
+		p.lines = append(p.lines, fmt.Sprintf("%d.%d %s %s", s.Number(), x.Seq, spelled(x.Request, x.RequestCut), spelled(x.Reply, x.ReplyCut)))
+		p.up, p.down = append(p.up, x.Request...), append(p.down, x.Reply...)
+	}
+	if p.holds {
+		p.held = append(p.held, s)
+	}
+	return !p.holds
+}
+
+func spelled(body []byte, cut uint64) string {
+	if body == nil {
+		return "-"
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%q+%d", body, cut), "+0")
+}
+
+// release releases those that are held, and holds nobody from then on if that is asked for.
+func (p *porter) release(holds bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holds = holds
+	for _, s := range p.held {
+		s.Release()
+	}
+	p.held = nil
+}
+
+func (p *porter) check(t *testing.T, want ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if got := strings.Join(p.lines, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("the gate was asked about\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// An inbox is what has arrived at one end of a connection.
+type inbox struct {
+	mu   sync.Mutex
+	text string
+}
+
+// inboxOf reads until the end of file, which it notes.
+func inboxOf(conn io.Reader) *inbox {
+	in := new(inbox)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			in.mu.Lock()
+			in.text += string(buf[:n])
+			if err != nil {
+				in.text += fmt.Sprintf("(%v)", err)
+			}
+			in.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return in
+}
+
+func (in *inbox) check(t *testing.T, want string) {
+	t.Helper()
+	synctest.Wait()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.text != want {
+		t.Errorf("%q has arrived, want %q", in.text, want)
+	}
+}
+
+func TestGateIsAskedAboutEveryExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, gate := newRecord(), new(porter)
+		client, server := startInMemory(t, &Tap{Observer: told, Gate: gate, MaxMessage: 4})
+		say := func(conn io.Writer, text string) {
+			io.WriteString(conn, text)
+			synctest.Wait()
+		}
+		say(server, "hi\n")
+		say(client, "a\nlong one\n")
+		say(server, "A\n\nextra\n")
+		say(client, "never answered\n")
+		say(client, "nor whole")
+		say(server, "bye")
+		server.CloseWrite()
+		synctest.Wait()
+		gate.check(t, `1.0 - "hi"`, `1.1 "a" "A"`, `1.2 "long"+4 ""`, `1.0 - "extr"+1`, `1.3 "neve"+10 "bye"`)
+		client.CloseWrite()
+		synctest.Wait()
+		gate.check(t, `1.0 - "hi"`, `1.1 "a" "A"`, `1.2 "long"+4 ""`, `1.0 - "extr"+1`, `1.3 "neve"+10 "bye"`, `1.4 "nor "+5 -`)
+	})
+}
+
+// A closed session says how many replies were passed on whole.
+func TestClosedSaysWhichRepliesWerePassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var replied uint64
+		client, server := startInMemory(t, &Tap{Observer: parley.ObserverFunc(func(e *parley.Event) {
+			if e.Kind == parley.Closed {
+				replied = e.Replied
+			}
+		})})
+		io.WriteString(client, "a\nb\nc\n")
+		synctest.Wait()
+		io.WriteString(server, "A\nB") // whose end is that of the file
+		server.CloseWrite()
+		synctest.Wait()
+		client.Close()
+		synctest.Wait()
+		if replied != 2 {
+			t.Errorf("replied up to %d, want 2", replied)
+		}
+	})
+}
+
+// While the gate holds a session nothing of it is passed on, in either direction, nor is its
+// end; then all is.
+func TestHeldSessionIsHeldBackAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, gate := newRecord(), &porter{holds: true}
+		client, server := startInMemory(t, &Tap{Observer: told, Gate: gate})
+		atClient, atServer := inboxOf(client), inboxOf(server)
+		io.WriteString(client, "a\n")
+		atServer.check(t, "a\n") // a request is not held back for its record: that needs the reply
+		io.WriteString(server, "A\n")
+		atClient.check(t, "")
+		io.WriteString(client, "b\n")
+		client.CloseWrite()
+		atServer.check(t, "a\n")
+		time.Sleep(time.Hour)
+		atServer.check(t, "a\n")
+		gate.check(t, `1.1 "a" "A"`)
+
+		gate.release(true)
+		atClient.check(t, "A\n")
+		atServer.check(t, "a\nb\n(EOF)")
+		io.WriteString(server, "B")
+		server.CloseWrite()
+		atClient.check(t, "A\nB") // the end of the file ends the reply
+		told.check(t, "1 opened", `1 received 1 "a"`, `1 replied 1 "A"`, `1 received 2 "b"`, `1 replied 2 "B"`)
+		gate.release(false)
+		atClient.check(t, "A\nB(EOF)")
+		gate.check(t, `1.1 "a" "A"`, `1.2 "b" "B"`)
+	})
+}
+
+// A session that is over and whose last records wait counts as one that is there: else
+// clients that come and go would fill the memory while nothing can be recorded.
+func TestLastRecordsAreWaitedFor(t *testing.T) {
+	for _, end := range []string{"in good order", "by a reset"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				gate := &porter{holds: true}
+				tap := &Tap{Gate: gate}
+				client, server := startInMemory(t, tap)
+				io.WriteString(client, "a\n")
+				synctest.Wait()
+				if end == "by a reset" {
+					client.Reset()
+				} else {
+					client.Close()
+					server.Close()
+				}
+				synctest.Wait()
+				gate.check(t, `1.1 "a" -`)
+				if n := tap.Open(); n != 1 {
+					t.Errorf("%d sessions while the record waits, want 1", n)
+				}
+				gate.release(false)
+				synctest.Wait()
+				if n := tap.Open(); n != 0 {
+					t.Errorf("%d sessions after that, want 0", n)
+				}
+				server.Close()
+			})
+		})
+	}
+}
+
+// A gate that never releases does not keep a tap from closing, whatever its session is at.
+func TestCloseDoesNotWaitForTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := &porter{holds: true}
+		tap := &Tap{Gate: gate}
+		client, server := startInMemory(t, tap)
+		io.WriteString(client, "a\nb\n")
+		synctest.Wait()
+		io.WriteString(server, "A\n")
+		synctest.Wait()
+		io.WriteString(client, "c\n") // whose direction waits for its turn
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, isCut := tap.Shutdown(ctx).(*parley.DrainError); !isCut {
+			t.Error("Shutdown did not cut the session")
+		}
+		synctest.Wait()
+		if n := tap.Open(); n != 0 {
+			t.Errorf("%d sessions, want 0", n)
+		}
+		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
+		client.Close()
+		server.Close()
+	})
+}
+
+// Requests that nobody answers do not fill the memory: they are recorded alone, and the
+// reply behind them if it comes. One long request is kept for its reply all the same.
+func TestRequestsThatWaitForLongAreRecordedAlone(t *testing.T) {
+	for _, c := range []struct {
+		name, request string
+		fit           int
+	}{
+		{"many", "x", maxWaiting},
+		{"large", strings.Repeat("x", maxWaitingBytes/4), 4},
+		{"one larger than all", strings.Repeat("x", maxWaitingBytes+1), 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gate := new(porter)
+			s := newSession(&Tap{Gate: gate, MaxMessage: 1 << 20}, nil)
+			s.about = parley.NewSession(1, nil, nil, time.Now())
+			for range c.fit {
+				s.look(&s.requests, []byte(c.request+"\n"), false)
+			}
+			gate.check(t)
+			s.look(&s.requests, []byte("last\n"), false)
+			short := fmt.Sprintf("%q", c.request)
+			gate.check(t, "1.1 "+short+" -")
+			s.look(&s.replies, []byte("A\nB\n"), false)
+			second := "1.2 " + short + ` "B"`
+			if c.fit == 1 {
+				second = `1.2 "last" "B"`
+			}
+			gate.check(t, "1.1 "+short+" -", `1.1 - "A"`, second)
+		})
+	}
+}
+
+// wholeReads are chunks of which nothing is taken off.
+type wholeReads struct{ parley.Framing }
+
+func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
+	return len(buf), buf, nil
+}
+
+// A binary protocol a byte at a time: all bytes of both directions are recorded, in order.
+func TestRecordedChunksAreAllBytes(t *testing.T) {
+	const size = 20000
+	gate, told := new(porter), newRecord()
+	upstream := startServer(t, func(conn *net.TCPConn) {
+		var sending sync.WaitGroup
+		sending.Go(func() { send(conn, bytewise{random(2, size)}) })
+		io.Copy(io.Discard, conn)
+		sending.Wait()
+	})
+	client := dial(t, start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
+	go send(client, bytewise{random(1, size)})
+	if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
+		t.Error("other bytes have arrived than were sent")
+	}
+	told.awaitClosed(t, 1)
+	gate.mu.Lock()
+	defer gate.mu.Unlock()
+	if got := sha256.Sum256(gate.up); got != hashOf(t, random(1, size)) {
+		t.Errorf("%d bytes of the client are recorded, not the %d that it sent", len(gate.up), size)
+	}
+	if got := sha256.Sum256(gate.down); got != hashOf(t, random(2, size)) {
+		t.Errorf("%d bytes of the server are recorded, not the %d that it sent", len(gate.down), size)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/internal/replay"
 )
 
@@ -35,21 +36,22 @@ func replayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE TARGET",
 		Short: "Play recorded sessions against a server, and compare its replies",
-		Long: `Play the sessions that a server or a tap recorded with --json against another server:
-at the recorded pace, as concurrently as they were, each request when all is there that
+		Long: `Play the sessions that a server or a tap recorded with --journal or --json against
+another server: at the recorded pace, as concurrently as they were, each request when all is there that
 was said before it. Print where the replies differ from the recorded ones, as a diff: -
 is what was recorded, + is what came. The exit code is 0 if nothing differs, 3 if
 something does, and 1 if nothing does but not everything could be played. FILE may be -
 for standard input.`,
-		Example: `  parley tap --json 7001 7000 > before.jsonl     record what clients and server say
-  parley replay before.jsonl :7000               is it still the same?
+		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
+  parley replay before :7000                     is it still the same?
+  parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
   parley replay before.jsonl :7000 --speed max   flat out
-  parley replay before.jsonl :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
+  parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
   parley replay --crlf redis.jsonl redis:6379    requests end with CRLF`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return usageError("replay needs a recording and a server; such as parley replay before.jsonl :7000")
+				return usageError("replay needs a recording and a server; such as parley replay before :7000")
 			}
 			target, err := parseAddress(args[1], "")
 			if err != nil {
@@ -76,7 +78,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return err
 	}
-	recording, err := readRecording(cmd.InOrStdin(), file)
+	recording, err := readRecording(cmd.Context(), cmd.InOrStdin(), file)
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 		fmt.Fprintf(cmd.ErrOrStderr(), "parley: "+format+"\n", args...)
 	}
 	if recording.Skipped > 0 {
-		note("%s has a gap: %d lines were skipped as it was recorded", file, recording.Skipped)
+		note("%s has a gap: %d events were not recorded", file, recording.Skipped)
 	}
 	if recording.Torn {
 		note("%s ends inside a line, which is left out", file)
@@ -136,8 +138,9 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	}, nil
 }
 
-// readRecording reads a recording of a file, or of the standard input.
-func readRecording(stdin io.Reader, file string) (*replay.Recording, error) {
+// readRecording reads a recording of a file, a journal or events, or events of the
+// standard input.
+func readRecording(ctx context.Context, stdin io.Reader, file string) (*replay.Recording, error) {
 	in := stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -149,15 +152,55 @@ func readRecording(stdin io.Reader, file string) (*replay.Recording, error) {
 	}
 	r := bufio.NewReader(in)
 	const sqlite = "SQLite format 3\x00"
+	read := func() (*replay.Recording, error) { return replay.ReadEvents(r) }
 	if head, _ := r.Peek(len(sqlite)); bytes.Equal(head, []byte(sqlite)) {
-		return nil, usageError("%s is a journal, which replay does not read; record with --json", file)
+		if file == "-" {
+			return nil, usageError("a journal cannot be read from standard input; name its file")
+		}
+		read = func() (*replay.Recording, error) { return readJournal(ctx, file) }
 	}
-	recording, err := replay.ReadEvents(r)
+	recording, err := read()
 	switch {
 	case err != nil:
 		return nil, usageError("cannot read %s: %w", file, err)
 	case len(recording.Sessions) == 0:
-		return nil, usageError("%s has no sessions; record some with parley tap --json or parley server --json", file)
+		return nil, usageError("%s has no sessions; record some with parley tap --journal or parley server --json", file)
+	}
+	return recording, nil
+}
+
+// readJournal reads a journal as a whole: sessions that were open at the same time have
+// their exchanges all over it.
+func readJournal(ctx context.Context, file string) (*replay.Recording, error) {
+	r, err := journal.Open(file)
+	if err != nil {
+		return nil, plainly(err)
+	}
+	defer r.Close()
+	recording := new(replay.Recording)
+	if recording.Skipped, err = r.Missing(ctx); err != nil {
+		return nil, err
+	}
+	place := make(map[int64]int)
+	for s, err := range r.Sessions(ctx, journal.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		place[s.ID] = len(recording.Sessions)
+		recording.Sessions = append(recording.Sessions, replay.Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed})
+	}
+	for x, err := range r.Exchanges(ctx, journal.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		i, known := place[x.Session]
+		if !known {
+			continue // it has begun since
+		}
+		s := &recording.Sessions[i]
+		s.Exchanges = append(s.Exchanges, replay.Exchange{
+			Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
+		})
 	}
 	return recording, nil
 }

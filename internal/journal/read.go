@@ -276,6 +276,12 @@ func (r *Reader) Session(ctx context.Context, id int64, most int) (Session, []Ex
 	return *found[id], all, nil
 }
 
+// Missing is how many exchanges the journal says it does not have: it could not be written.
+func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
+	err = r.db.QueryRowContext(ctx, "SELECT coalesce(sum(exchanges), 0) FROM gaps").Scan(&exchanges)
+	return exchanges, err
+}
+
 // Events tells what the filter selects in the order of time: the exchanges, and the opening
 // and the end of their sessions. A session without exchanges is told of if the filter does
 // not look at exchanges.

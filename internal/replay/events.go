@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A Recording is what was read of a file of events.
+// A Recording is what was read of a file.
 type Recording struct {
 	Sessions []Session // by opening
-	Skipped  int64     // lines that the recording itself says are missing
+	Skipped  int64     // events that the recording itself says are missing
 	Torn     bool      // the last line is not whole: it was being written
 }
 

@@ -39,8 +39,8 @@ func logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log [FILE]",
 		Short: "Read a journal: search it, follow it, export it",
-		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, also while
-it writes. What the flags say must all be so. Without FILE: parley.journal in the current
+		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, or parley
+tap, also while they write. What the flags say must all be so. Without FILE: parley.journal in the current
 directory. A text is found by an index beside the journal, FILE.index, which is brought up
 to date first.`,
 		Example: `  parley log                                    everything, as the server told it
@@ -161,7 +161,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 
 func checkReason(name string) error {
 	known := []string{journal.ReasonOpen}
-	for reason := parley.EndOfFile; reason <= parley.IOError; reason++ {
+	for reason := parley.EndOfFile; reason <= parley.UpstreamReset; reason++ {
 		known = append(known, reason.String())
 	}
 	for _, k := range known {

@@ -50,9 +50,13 @@ func entryOf(e journal.Event) *console.Entry {
 	entry := &console.Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local}
 	switch e.Kind {
 	case parley.Received:
-		entry.Seq, entry.Body = e.Exchange.Seq, e.Exchange.Request
+		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
 	case parley.Replied:
-		entry.Seq, entry.Body, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.Took
+		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
+		if entry.Seq == 0 {
+			entry.Kind = parley.Unasked
+			break
+		}
 		if replied := s.Replied(entry.Seq); replied != "yes" {
 			entry.Unsent = replied
 		}
@@ -107,12 +111,20 @@ func (v tableView) show(e journal.Event) error {
 		return nil
 	}
 	s, x := e.Session, e.Exchange
-	_, err := fmt.Fprintf(v.out, tableFormat, s.Number, x.Seq, x.Received.Format(logTime), x.Took, s.Replied(x.Seq),
+	_, err := fmt.Fprintf(v.out, tableFormat, s.Number, x.Seq, x.Received.Format(logTime), x.Took, replied(s, x),
 		escaped(s.Remote), columnWidth, console.AppendBrief(nil, x.Request, columnWidth), console.AppendBrief(nil, x.Reply, columnWidth))
 	return err
 }
 
 func (v tableView) end() error { return nil }
+
+// replied says whether the reply got out, or that nobody had asked for it.
+func replied(s *journal.Session, x *journal.Exchange) string {
+	if x.Seq == 0 {
+		return "unasked"
+	}
+	return s.Replied(x.Seq)
+}
 
 func escaped(text string) string { return string(console.AppendEscaped(nil, []byte(text))) }
 
@@ -140,7 +152,7 @@ func (v csvView) show(e journal.Event) error {
 	request, request64 := plainOrBase64(x.Request)
 	reply, reply64 := plainOrBase64(x.Reply)
 	return v.write(fmt.Sprint(s.Number), fmt.Sprint(x.Seq), escaped(s.Remote), escaped(s.Local), x.Received.Format(time.RFC3339Nano),
-		fmt.Sprint(int64(x.Took)), s.Replied(x.Seq), request, request64, reply, reply64)
+		fmt.Sprint(int64(x.Took)), replied(s, x), request, request64, reply, reply64)
 }
 
 func plainOrBase64(p []byte) (plain, in64 string) {
@@ -176,19 +188,21 @@ func (v *markdownView) show(e journal.Event) error {
 		v.table.say(serverColumn, strings.TrimSuffix(string(line), "\n"))
 	}
 	switch {
-	case e.Kind == parley.Opened:
+	case entry.Kind == parley.Opened:
 		server()
 		client.Connected(escaped(e.Session.Local))
-	case e.Kind == parley.Received:
+	case entry.Kind == parley.Received:
 		client.Prompt()
 		client.Typed(entry.Body)
 		client.Sending(entry.Body)
 		server()
-	case e.Kind == parley.Replied && entry.Unsent == "":
+	case entry.Kind == parley.Replied && entry.Unsent == "":
 		client.Response(entry.Body, entry.Took)
-	case e.Kind == parley.Replied:
+	case entry.Kind == parley.Unasked:
+		client.Message(entry.Body)
+	case entry.Kind == parley.Replied:
 		server()
-	case e.Kind == parley.Closed:
+	case entry.Kind == parley.Closed:
 		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
 			client.Prompt()
 			client.Typed(nil)
@@ -228,19 +242,19 @@ func (v *mermaidView) show(e journal.Event) error {
 		v.drawn[e.Session.ID] = true
 		line = fmt.Appendf(line, "    participant %s as %s\n", client, console.AppendMermaid(nil, escaped(e.Session.Remote)))
 	}
-	body := fmt.Sprintf("[%d] %s", len(entry.Body), console.AppendMermaid(nil, string(console.AppendBrief(nil, entry.Body, width))))
+	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, console.AppendMermaid(nil, string(console.AppendBrief(nil, entry.Body, width))))
 	switch {
-	case e.Kind == parley.Opened:
+	case entry.Kind == parley.Opened:
 		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)
-	case e.Kind == parley.Received:
+	case entry.Kind == parley.Received:
 		line = fmt.Appendf(line, "    %s->>s: %s\n", client, body)
-	case e.Kind == parley.Replied && entry.Unsent == "":
+	case entry.Kind == parley.Unasked || entry.Kind == parley.Replied && entry.Unsent == "":
 		line = fmt.Appendf(line, "    s-->>%s: %s\n", client, body)
-	case e.Kind == parley.Replied && entry.Unsent == "no":
+	case entry.Kind == parley.Replied && entry.Unsent == "no":
 		line = fmt.Appendf(line, "    s--x%s: not sent %s\n", client, body)
-	case e.Kind == parley.Replied:
+	case entry.Kind == parley.Replied:
 		line = fmt.Appendf(line, "    s--)%s: unconfirmed %s\n", client, body)
-	case e.Kind == parley.Closed:
+	case entry.Kind == parley.Closed:
 		line = fmt.Appendf(line, "    Note over %s,s: closed, %s\n", client, console.AppendMermaid(nil, escaped(entry.Reason)))
 	}
 	_, err := v.out.Write(line)

@@ -10,12 +10,13 @@ import (
 // An Entry is an event that was kept and is told later: what is left of a parley.Event and
 // its session.
 type Entry struct {
-	Kind          parley.EventKind // Opened, Received, Replied or Closed
+	Kind          parley.EventKind // Opened, Received, Replied, Unasked or Closed
 	Time          time.Time
 	Number        uint64 // the session's
 	Seq           uint64
 	Remote, Local string
 	Body          []byte
+	Cut           uint64 // how many bytes Body leaves out at its end
 	Took          time.Duration
 	Unsent        string // of Replied: "no" if the reply was made and did not get out, "unknown" if nobody knows
 	In, Out       uint64
@@ -33,9 +34,11 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 	case parley.Opened:
 		dst = AppendEscaped(append(dst, opened...), []byte(e.Remote))
 	case parley.Received:
-		dst = appendReceived(dst, e.Body)
+		dst = appendMessage(append(dst, received...), e.Body, e.Cut)
 	case parley.Replied:
-		dst = appendMeasured(append(dst, replyWords(e.Unsent)...), e.Body)
+		dst = appendMessage(append(dst, replyWords(e.Unsent)...), e.Body, e.Cut)
+	case parley.Unasked:
+		dst = appendMessage(append(dst, "Server: message ["...), e.Body, e.Cut)
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
 	}
@@ -54,13 +57,13 @@ func replyWords(unsent string) string {
 
 // why is the reason in words. What a limit was, or an error, is not kept.
 func (e *Entry) why() string {
-	for reason := parley.EndOfFile; reason <= parley.IOError; reason++ {
+	for reason := parley.EndOfFile; reason <= parley.UpstreamReset; reason++ {
 		if reason.String() != e.Reason {
 			continue
 		}
 		switch reason {
 		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Truncated, parley.Reset, parley.HangUp,
-			parley.Draining, parley.DrainCut, parley.ServerClosed:
+			parley.Draining, parley.DrainCut, parley.ServerClosed, parley.UpstreamReset:
 			return (&Limits{}).explain(reason, nil)
 		}
 	}
@@ -81,10 +84,10 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	dst = appendJSONString(append(dst, `,"remote":`...), e.Remote)
 	dst = appendJSONString(append(dst, `,"local":`...), e.Local)
 	switch e.Kind {
-	case parley.Received:
-		dst = appendPayloadField(dst, e.Body)
+	case parley.Received, parley.Unasked:
+		dst = appendMessageFields(dst, e.Body, e.Cut)
 	case parley.Replied:
-		dst = appendTook(appendPayloadField(dst, e.Body), e.Took)
+		dst = appendTook(appendMessageFields(dst, e.Body, e.Cut), e.Took)
 		if e.Unsent != "" {
 			dst = appendJSONString(append(dst, `,"replied":`...), e.Unsent)
 		}

@@ -71,8 +71,7 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	}
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
-		dst = strconv.AppendUint(append(dst, `,"bytes":`...), uint64(len(e.Body))+e.Cut, 10)
-		dst = appendCount(appendBytes(dst, "payload", e.Body), "cut", e.Cut)
+		dst = appendMessageFields(dst, e.Body, e.Cut)
 	}
 	switch e.Kind {
 	case parley.Replied, parley.Closed:
@@ -88,6 +87,12 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendJSONString(append(dst, `,"error":`...), e.Err.Error())
 	}
 	return append(dst, "}\n"...)
+}
+
+// appendMessageFields appends a message of which cut bytes are not there.
+func appendMessageFields(dst, body []byte, cut uint64) []byte {
+	dst = strconv.AppendUint(append(dst, `,"bytes":`...), uint64(len(body))+cut, 10)
+	return appendCount(appendBytes(dst, "payload", body), "cut", cut)
 }
 
 // quoteFrom makes a JSON string of what stands at dst[from:].

@@ -108,8 +108,10 @@ func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {
 	return strconv.AppendUint(append(dst, " #"...), number, 10)
 }
 
+const received = "Server: incoming data ["
+
 func appendReceived(dst, body []byte) []byte {
-	return appendMeasured(append(dst, "Server: incoming data ["...), body)
+	return appendMeasured(append(dst, received...), body)
 }
 
 // appendMeasured appends the length in the bracket that is open, and the payload.

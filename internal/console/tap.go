@@ -54,9 +54,9 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendRemote(append(dst, "Tap: connection from "...), e.Session)
 		dst = AppendEscaped(append(dst, " to "...), []byte(n.target))
 	case parley.Received:
-		dst = appendMessage(append(dst, "Tap: client ["...), e)
+		dst = appendMessage(append(dst, "Tap: client ["...), e.Body, e.Cut)
 	case parley.Replied, parley.Unasked:
-		dst = appendMessage(append(dst, "Tap: server ["...), e)
+		dst = appendMessage(append(dst, "Tap: server ["...), e.Body, e.Cut)
 	case parley.Closed:
 		dst = append(dst, "Tap: Connection closed!"...)
 		if why := explainTap(e); why != "" {
@@ -67,11 +67,11 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 }
 
 // appendMessage appends a message's length, in brackets of which the first is there, and
-// its bytes.
-func appendMessage(dst []byte, e *parley.Event) []byte {
-	whole := uint64(len(e.Body)) + e.Cut
+// its bytes, of which cut are not there.
+func appendMessage(dst, body []byte, cut uint64) []byte {
+	whole := uint64(len(body)) + cut
 	dst = append(strconv.AppendUint(dst, whole, 10), "]: "...)
-	return appendShown(dst, e.Body, whole)
+	return appendShown(dst, body, whole)
 }
 
 // explainTap says in words why a session ended; "" is an orderly close.

@@ -150,7 +150,8 @@ func (p *Pcap) end(s *stream, at time.Time, reason string) {
 	case parley.Reset.String():
 		p.send(&s.client, &s.server, at, flagRST|flagACK, nil)
 		return
-	case parley.WriteTimeout.String(), parley.DrainCut.String(), parley.ServerClosed.String(), parley.IOError.String():
+	case parley.WriteTimeout.String(), parley.DrainCut.String(), parley.ServerClosed.String(), parley.IOError.String(),
+		parley.Unreachable.String(), parley.UpstreamReset.String():
 		p.send(&s.server, &s.client, at, flagRST|flagACK, nil)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,24 +73,41 @@ func (opt *journalOptions) past(w *journal.Writer) web.History {
 	if w == nil {
 		return nil
 	}
-	return history{opt.file, w}
+	return &history{file: opt.file, writer: w}
 }
 
 // A history is a journal that is being written, as the live page asks it.
 type history struct {
 	file   string
 	writer *journal.Writer
+
+	mu     sync.Mutex // one question at a time: the first about a session goes through the whole journal
+	trails map[int64]*journal.Trail
 }
 
-// Session opens the file for each question: few are asked, and the journal may be closed
-// before the page is.
-func (h history) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
+const maxTrails = 100 // sessions that were asked for lately; a trail is 4 KB at most
+
+// Session opens the file for each question, since the journal may be closed before the page
+// is.
+func (h *history) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	r, err := journal.Open(h.file)
 	if err != nil {
 		return journal.Session{}, nil, err
 	}
 	defer r.Close()
-	return r.Session(ctx, h.writer.SessionID(number), most)
+	return r.Session(ctx, h.trail(h.writer.SessionID(number)), most)
+}
+
+func (h *history) trail(id int64) *journal.Trail {
+	if h.trails[id] == nil {
+		if len(h.trails) >= maxTrails || h.trails == nil {
+			h.trails = make(map[int64]*journal.Trail)
+		}
+		h.trails[id] = &journal.Trail{Session: id}
+	}
+	return h.trails[id]
 }
 
 // A keepFlag is --journal-keep: an age or a size.

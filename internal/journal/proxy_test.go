@@ -48,7 +48,7 @@ func TestWhatAProxySeesIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	_, read, err := r.Session(t.Context(), 1, 0)
+	_, read, err := r.Session(t.Context(), &Trail{Session: 1}, 0)
 	if err != nil || len(read) != len(written) {
 		t.Fatalf("%d exchanges, %v; want %d", len(read), err, len(written))
 	}

@@ -256,24 +256,52 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 	}
 }
 
-// Session returns one session, by the journal's number, and the last most of its exchanges,
-// all if that is 0, in their order. The error is fs.ErrNotExist if there is none.
-func (r *Reader) Session(ctx context.Context, id int64, most int) (Session, []Exchange, error) {
-	found, err := r.sessions(ctx, []int64{id})
+// A Trail is where the exchanges of a session were found, so that asking for it again looks
+// only at what was recorded since: there is no index of sessions.
+type Trail struct {
+	Session int64 // its ID
+
+	found  []int64
+	behind int64 // which exchange nothing was looked at; 0 before the first time
+}
+
+// Session returns the session of the trail and the last most of its exchanges, all if that
+// is 0, in their order. The error is fs.ErrNotExist if there is none.
+func (r *Reader) Session(ctx context.Context, t *Trail, most int) (Session, []Exchange, error) {
+	sessions, err := r.sessions(ctx, []int64{t.Session})
 	if err != nil {
 		return Session{}, nil, err
 	}
-	if found[id] == nil {
+	s := sessions[t.Session]
+	if s == nil {
 		return Session{}, nil, fs.ErrNotExist
 	}
-	var all []Exchange
-	for x, err := range r.Exchanges(ctx, Filter{Session: id, Limit: most}) {
-		if err != nil {
-			return Session{}, nil, err
-		}
-		all = append(all, x)
+	if err := r.goOn(ctx, t, most); err != nil {
+		return Session{}, nil, err
 	}
-	return *found[id], all, nil
+	found, err := r.exchanges(ctx, t.found)
+	if err != nil {
+		return Session{}, nil, err
+	}
+	var all []Exchange
+	for _, id := range t.found {
+		if x := found[id]; x != nil { // not deleted since
+			all = append(all, *x)
+		}
+	}
+	return *s, all, nil
+}
+
+// goOn adds what was recorded since the last time to the trail.
+func (r *Reader) goOn(ctx context.Context, t *Trail, most int) error {
+	return r.snapshot(ctx, func(tx *sql.Tx) error {
+		hits, err := r.find(ctx, tx, &Filter{Session: t.Session, Limit: most}, cmp.Or(t.behind, fromTheStart))
+		if err != nil {
+			return err
+		}
+		t.found = newest(append(t.found, unique(hits, hit.ofExchange)...), most)
+		return tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM exchanges").Scan(&t.behind)
+	})
 }
 
 // Missing is how many exchanges the journal says it does not have: it could not be written.

@@ -138,20 +138,20 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	r := w.open()
 	want := Session{ID: 1, Number: 1, Remote: "127.0.0.1:49662", Local: "127.0.0.1:6969", Opened: at(0), Closed: at(50),
 		Reason: "eof", Requests: 3, RepliedUpTo: 2, BytesIn: 48, BytesOut: 66}
-	got, exchanges, err := r.Session(t.Context(), 1, 0)
+	got, exchanges, err := r.Session(t.Context(), &Trail{Session: 1}, 0)
 	if err != nil || got != want {
 		t.Errorf("session 1 is %+v, %v; want %+v", got, err, want)
 	}
 	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two"), 0, 0}) {
 		t.Errorf("its exchanges are %+v", exchanges)
 	}
-	if _, exchanges, _ = r.Session(t.Context(), 2, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
+	if _, exchanges, _ = r.Session(t.Context(), &Trail{Session: 2}, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
 		t.Errorf("session 2's exchanges are %+v, want one with an empty reply", exchanges)
 	}
-	if _, exchanges, _ = r.Session(t.Context(), 1, 2); len(exchanges) != 2 || exchanges[0].Seq != 2 || exchanges[1].Seq != 3 {
+	if _, exchanges, _ = r.Session(t.Context(), &Trail{Session: 1}, 2); len(exchanges) != 2 || exchanges[0].Seq != 2 || exchanges[1].Seq != 3 {
 		t.Errorf("session 1's last two exchanges are %+v", exchanges)
 	}
-	if _, _, err := r.Session(t.Context(), 9, 0); err != fs.ErrNotExist {
+	if _, _, err := r.Session(t.Context(), &Trail{Session: 9}, 0); err != fs.ErrNotExist {
 		t.Errorf("session 9: %v, want fs.ErrNotExist", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestRepliedYesNoUnknown(t *testing.T) {
 		if err := rows.Scan(&id, &seq, &replied); err != nil {
 			t.Fatal(err)
 		}
-		s, _, err := r.Session(t.Context(), id, 0)
+		s, _, err := r.Session(t.Context(), &Trail{Session: id}, 0)
 		if err != nil || s.Replied(seq) != replied {
 			t.Errorf("session %d, %d: %s, the view says %s, %v", id, seq, s.Replied(seq), replied, err)
 		}

@@ -21,6 +21,7 @@ type lockstep struct {
 	step   func(fd uintptr) (done bool)
 	unsent []byte
 	short  bool // the socket had no room for all of it
+	more   bool // bytes may be there that nobody is told of again: at first, and if a read filled its buffer
 	buf    []byte
 	n      int
 	err    error
@@ -36,7 +37,7 @@ func inLockstep(conn net.Conn) net.Conn {
 	if err != nil {
 		return conn
 	}
-	c := &lockstep{Conn: conn, raw: raw}
+	c := &lockstep{Conn: conn, raw: raw, more: true}
 	c.step = c.exchange
 	return c
 }
@@ -58,7 +59,9 @@ func (c *lockstep) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		c.more = n == len(p)
+		return n, err
 	}
 	if c.err == nil && c.n == 0 {
 		return 0, io.EOF
@@ -77,9 +80,12 @@ func (c *lockstep) exchange(fd uintptr) (done bool) {
 		}
 		c.short = n < len(c.unsent)
 		c.unsent = append(c.unsent[:0], c.unsent[n:]...)
-		return c.short
+		if c.short || !c.more {
+			return c.short
+		}
 	}
 	n, err := epoll.Read(int(fd), c.buf)
+	c.more = n == len(c.buf)
 	switch err {
 	case nil:
 		c.n = n

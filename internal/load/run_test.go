@@ -374,6 +374,48 @@ func TestLockstepOverSockets(t *testing.T) {
 	}
 }
 
+// A server that sends more than it was asked for, and fills the socket with it before
+// the next request: what is there is read, though nothing new can come that would tell of it.
+func TestAFloodIsReadInLockstep(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer l.Close()
+	full := make(chan struct{})
+	serving.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		flood := bytes.Repeat([]byte("x\n"), 64<<10)
+		for err == nil { // until nobody reads
+			conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, err = conn.Write(flood)
+		}
+		close(full)
+		io.Copy(io.Discard, conn)
+	})
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	<-full
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	c := inLockstep(conn)
+	some := make([]byte, 10)
+	for range 3 {
+		c.Write([]byte("x\n"))
+		if n, err := c.Read(some); n != len(some) || err != nil {
+			t.Fatalf("read %d bytes, %v; want 10 of the many that are there", n, err)
+		}
+	}
+}
+
 // Over sockets, with both engines' reading and writing, thousands of requests come back
 // right whatever the mode.
 func TestRunsOverSockets(t *testing.T) {

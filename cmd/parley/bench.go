@@ -46,6 +46,7 @@ const (
 	stepDuration  = 3 * time.Second // of a search or a comparison
 	stepWarmup    = 500 * time.Millisecond
 	benchMessage  = "message {n}"
+	mostRate      = 1e9 // one a nanosecond
 )
 
 func benchCommand() *cobra.Command {
@@ -61,8 +62,8 @@ is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt 
 and prints what was measured.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
-be reached, 2 for wrong usage, 3 if replies were mismatched, missing, late or extra, or a
-promise or a ratio was not kept.`,
+be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
+extra, or a promise or a ratio was not kept.`,
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
@@ -165,7 +166,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	}{
 		{"connections", opt.connections >= 1, "at least 1"},
 		{"in-flight", opt.inFlight >= 1, "at least 1"},
-		{"rate", opt.rate >= 0, "0 or more"},
+		{"rate", opt.rate >= 0 && opt.rate <= mostRate, "from 0 to 1e+09"},
 		{"size", opt.size >= 1 || !flags.Changed("size"), "at least 1"},
 		{"duration", opt.duration > 0, "more than 0"},
 		{"warmup", opt.warmup >= 0, "0 or more"},
@@ -316,7 +317,7 @@ func (b *bench) measure(ctx context.Context) error {
 	switch {
 	case report.Failed():
 		return &exitError{code: exitMismatch}
-	case report.Replies == 0 && len(report.Errors) > 0:
+	case report.GaveUp, report.Replies == 0 && len(report.Errors) > 0:
 		return &exitError{code: exitNetwork}
 	}
 	return nil

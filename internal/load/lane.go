@@ -189,11 +189,19 @@ func (l *lane) land() {
 	}
 }
 
-// overdue reports whether a reply has taken so long that it is not waited for.
-func (l *lane) overdue(now time.Duration) bool {
+// interruptIfLate wakes whoever waits if a reply has taken so long that it is not waited for.
+func (l *lane) interruptIfLate(now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.late(now)
+	if l.conn != nil && l.late(now) {
+		l.conn.SetDeadline(longAgo)
+	}
+}
+
+func (l *lane) isConnected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil
 }
 
 func (l *lane) late(now time.Duration) bool {

@@ -198,6 +198,7 @@ type Result struct {
 	Began         time.Time     // when counting did
 	Elapsed       time.Duration // since then
 	Interrupted   bool
+	GaveUp        bool   // before all requests were sent, since there was no connection for Timeout
 	BytesSent     uint64 // endings included
 	BytesReceived uint64
 
@@ -225,7 +226,7 @@ func (r *run) result() *Result {
 		Requests: t.requests, Replies: t.replies,
 		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
 		Unsent: r.unsent, Connects: t.connects, Errors: maps.Clone(t.errors),
-		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0,
+		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},
 		Connect: Times{t.connect}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},

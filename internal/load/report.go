@@ -177,6 +177,9 @@ func (r *Report) Notes() (notes []string) {
 	if !r.Plan.Expect.Judges() {
 		say("The replies were not judged; --expect says what they should be.")
 	}
+	if r.GaveUp {
+		say("There was no connection for %v, so this ended after %s of %s requests.", r.Plan.Timeout, grouped(float64(r.Requests)), grouped(float64(r.Plan.Requests)))
+	}
 	if r.Unsent > 0 {
 		say("The service did not keep up: %s requests were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)))
 	}

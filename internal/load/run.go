@@ -3,8 +3,10 @@ package load
 import (
 	"cmp"
 	"context"
+	"math"
 	"runtime"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,7 @@ const (
 	backlogTime = time.Second            // for what is overdue when an open loop ends
 	farewell    = time.Second            // for a server to close after our end of file
 	restless    = 100 * time.Millisecond // the longest sleep without a look whether the run is over
+	forever     = 100 * 365 * 24 * time.Hour
 )
 
 // longAgo is a deadline that wakes whoever waits.
@@ -47,6 +50,8 @@ type run struct {
 	end     context.CancelFunc
 
 	interrupted time.Duration // when, 0 if it was not
+	seen        time.Duration // when there was a connection last
+	gaveUp      bool          // since there was none for too long
 	unsent      uint64        // requests that were due when an open loop ended; written by pace
 	usedBefore  usage         // what this process had used when counting began
 	bytesBefore traffic       // and what had gone over the wire
@@ -117,6 +122,7 @@ func (r *run) connectAll(ctx context.Context) error {
 // start begins to send.
 func (r *run) start() {
 	r.began = r.now()
+	r.seen = r.began
 	r.from = r.began + r.Warmup
 	if r.Duration > 0 {
 		r.until = r.from + r.Duration
@@ -157,6 +163,7 @@ func (r *run) take(now time.Duration) (ticket, bool) {
 // number gives the request its number, unless there have been enough.
 func (r *run) number(t ticket) (ticket, bool) {
 	if t.counted && r.Requests > 0 && r.counted.Add(1) > r.Requests {
+		r.end() // a lost connection is not made again for nothing
 		return t, false
 	}
 	t.n = r.taken.Add(1)
@@ -188,21 +195,39 @@ func (r *run) pace() {
 
 // ticket is the i-th of an open loop.
 func (r *run) ticket(i uint64) (ticket, bool) {
-	due := r.began + time.Duration(float64(i)/r.Rate*float64(time.Second))
+	due := r.due(i)
 	if r.until > 0 && due >= r.until {
 		return ticket{}, false
 	}
 	return r.number(ticket{due: due, counted: due >= r.from})
 }
 
-// leave counts the tickets from the i-th on that nobody had room for.
+// due is when the i-th ticket of an open loop is.
+func (r *run) due(i uint64) time.Duration {
+	return r.began + time.Duration(min(float64(i)/r.Rate*float64(time.Second), float64(forever)))
+}
+
+// leave counts the tickets from t, the i-th, on that were due and nobody had room for.
+// They may be too many to be taken one by one.
 func (r *run) leave(t ticket, i uint64) {
-	for ok := true; ok && t.due <= r.now(); t, ok = r.ticket(i) {
-		if t.counted {
-			r.unsent++
-		}
-		i++
+	end := r.now() + 1
+	if r.until > 0 {
+		end = min(end, r.until)
 	}
+	first := max(i, r.dueBefore(r.from))
+	r.unsent = max(first, r.dueBefore(end)) - first
+	if r.Requests > 0 {
+		left := r.Requests - r.counted.Load()
+		if t.counted {
+			left++
+		}
+		r.unsent = min(r.unsent, left)
+	}
+}
+
+// dueBefore is how many tickets of an open loop are due before then.
+func (r *run) dueBefore(then time.Duration) uint64 {
+	return uint64(sort.Search(math.MaxInt, func(i int) bool { return r.due(uint64(i)) >= then }))
 }
 
 // sleeper is how pace sleeps.
@@ -239,6 +264,10 @@ func (r *run) watch(ctx context.Context) {
 			tell()
 		case <-late.C:
 			r.giveUp()
+			if r.gone() {
+				r.gaveUp = true
+				r.end()
+			}
 		case <-counting:
 			r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
 			tell()
@@ -268,8 +297,16 @@ func (r *run) patience() time.Duration {
 func (r *run) giveUp() {
 	now := r.now()
 	for _, l := range r.lanes {
-		if l.overdue(now) {
-			l.interrupt()
-		}
+		l.interruptIfLate(now)
 	}
+}
+
+// gone reports whether the service has been away for Timeout. A run that ends at a given
+// time waits for it to come back; one of a number of requests would wait for ever.
+func (r *run) gone() bool {
+	now := r.now()
+	if r.until > 0 || r.ConnectEach || slices.ContainsFunc(r.lanes, (*lane).isConnected) {
+		r.seen = now
+	}
+	return now-r.seen >= r.Timeout
 }

@@ -329,6 +329,56 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 	})
 }
 
+// When all requests have been sent no connection is made for more, and when the service
+// is away for good the rest are not waited for.
+func TestARunOfRequestsEndsWithItsService(t *testing.T) {
+	for _, plan := range []Plan{{}, {Rate: 100}, {InFlight: 4}, {Rate: 100, InFlight: 4}} {
+		for _, last := range []string{"10", "5"} {
+			synctest.Test(t, func(t *testing.T) {
+				s := speaking(func(line string, conn *parleytest.Conn) bool {
+					io.WriteString(conn, line+"\n")
+					return line != last
+				})
+				s.refuse = func(dial int64) error {
+					if dial > 1 {
+						return &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+					}
+					return nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				plan.Requests, plan.Timeout = 10, 5*time.Second
+				r := s.run(t, ctx, plan)
+				if r.Interrupted || r.GaveUp != (r.Requests < 10) || last == "10" && r.Replies != 10 {
+					t.Errorf("closed after %s: %d requests, %d replies, gave up %v, interrupted %v", last, r.Requests, r.Replies, r.GaveUp, r.Interrupted)
+				}
+			})
+		}
+	}
+}
+
+// Requests that are due in numbers past counting, or hardly ever, do not keep a run from
+// its end.
+func TestExtremeRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := func() *stand {
+			return speaking(func(string, *parleytest.Conn) bool { time.Sleep(time.Hour); return false })
+		}
+		plan := Plan{Rate: 1e9, Duration: time.Hour, Warmup: time.Hour, Timeout: time.Minute}
+		if r := stuck().run(t, t.Context(), plan); r.Unsent != 3600e9 {
+			t.Errorf("%d unsent, want a billion a second for an hour", r.Unsent)
+		}
+		plan.Requests = 1000
+		if r := stuck().run(t, t.Context(), plan); r.Unsent != 1000 {
+			t.Errorf("%d unsent, want all of the 1,000", r.Unsent)
+		}
+		plan = Plan{Rate: 1e-12, Duration: time.Hour}
+		if r := answering(echo).run(t, t.Context(), plan); r.Replies != 1 || r.Unsent != 0 {
+			t.Errorf("%d replies, %d unsent; want the first request only", r.Replies, r.Unsent)
+		}
+	})
+}
+
 func TestNoConnectionAtAllIsAnError(t *testing.T) {
 	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, ConnectEach: true}} {
 		plan.Dial = func(context.Context) (net.Conn, Steps, error) {

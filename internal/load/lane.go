@@ -22,7 +22,7 @@ type lane struct {
 	wire   meter
 	batch  [][]byte // requests to be sent in one write
 
-	room chan struct{} // in an open loop: a token for each request that may be in flight
+	room chan struct{} // for duplex: a token for each request that may be in flight
 
 	connected time.Duration
 
@@ -54,8 +54,8 @@ func (l *lane) work() {
 	case l.ConnectEach:
 		l.connectEach()
 		return
-	case l.Rate > 0:
-		converse = l.openLoop
+	case l.Rate > 0 || l.large:
+		converse = l.duplex
 	}
 	for l.client != nil || l.reconnect() {
 		err := converse()
@@ -82,7 +82,7 @@ func (l *lane) connect(ctx context.Context) error {
 	l.conn, l.leaving = conn, false
 	l.mu.Unlock()
 	l.wire.Conn = conn
-	if l.InFlight == 1 && l.Rate == 0 {
+	if l.InFlight == 1 && l.Rate == 0 && !l.large {
 		l.wire.Conn = inLockstep(conn)
 	}
 	l.client = parley.NewClient(&l.wire, l.Framing)
@@ -236,9 +236,10 @@ func (l *lane) closedLoop() error {
 	}
 }
 
-// openLoop sends each request when it is due, whatever has been answered, as far as
-// there is room in flight. Replies are received beside it.
-func (l *lane) openLoop() error {
+// duplex sends each request when it is due, whatever has been answered, as far as there
+// is room in flight. Replies are received beside it. A closed loop with much in flight needs
+// that too: a service that waits for its replies to be read reads no more requests.
+func (l *lane) duplex() error {
 	l.room = make(chan struct{}, l.InFlight)
 	for range l.InFlight {
 		l.room <- struct{}{}
@@ -271,17 +272,13 @@ func (l *lane) sendAll(broken <-chan struct{}) error {
 			return nil
 		}
 		free := l.now()
-		select {
-		case t, ok := <-l.tickets:
-			if !ok {
-				l.awaitReplies(broken)
-				return nil
-			}
-			if err := l.client.Send(context.Background(), l.depart(t, l.now(), free)); err != nil {
-				return err
-			}
-		case <-broken:
+		t, ok := l.next(free, broken)
+		if !ok {
+			l.awaitReplies(broken)
 			return nil
+		}
+		if err := l.client.Send(context.Background(), l.depart(t, l.now(), free)); err != nil {
+			return err
 		}
 	}
 }
@@ -302,7 +299,7 @@ func (l *lane) connectEach() {
 	pause := minRetry
 	for {
 		free := l.now()
-		t, ok := l.next(free)
+		t, ok := l.next(free, nil)
 		if !ok {
 			return
 		}
@@ -315,22 +312,41 @@ func (l *lane) connectEach() {
 			continue
 		}
 		pause = minRetry
-		if err = l.client.Send(l.waiting, body); err == nil {
-			_, err = l.receive()
-		}
-		if err != nil {
+		if err = l.exchange(body); err != nil {
 			l.lost(err)
 		}
 		l.hangUp()
 	}
 }
 
-// next is the ticket for the next request.
-func (l *lane) next(now time.Duration) (ticket, bool) {
+// exchange sends a request and receives its reply, at the same time if it is large.
+func (l *lane) exchange(body []byte) error {
+	if !l.large {
+		if err := l.client.Send(l.waiting, body); err != nil {
+			return err
+		}
+		_, err := l.receive()
+		return err
+	}
+	client := l.client
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { client.Send(l.waiting, body) }) // what breaks it ends receiving too
+	_, err := l.receive()
+	l.hangUp() // a request that was answered early is not sent to its end
+	return err
+}
+
+// next is the ticket for the next request, if there is one before the connection is
+// broken.
+func (l *lane) next(now time.Duration, broken <-chan struct{}) (t ticket, ok bool) {
 	if l.Rate == 0 {
 		return l.take(now)
 	}
-	t, ok := <-l.tickets
+	select {
+	case t, ok = <-l.tickets:
+	case <-broken:
+	}
 	return t, ok
 }
 

@@ -97,6 +97,25 @@ func (m *Messages) Counts() bool { return m.counts }
 // Len is how many there are before the first comes again.
 func (m *Messages) Len() int { return len(m.list) }
 
+// Longest is how many bytes the longest has, at most.
+func (m *Messages) Longest() int {
+	longest := 0
+	for _, pieces := range m.list {
+		size := 0
+		for _, p := range pieces {
+			size += len(p.literal)
+			switch {
+			case p.width > 0:
+				size += p.width
+			case p.number != none:
+				size += len("18446744073709551615")
+			}
+		}
+		longest = max(longest, size)
+	}
+	return longest
+}
+
 // Append appends the n-th request of the run, on the conn-th connection.
 func (m *Messages) Append(dst []byte, n, conn uint64) []byte {
 	for _, p := range m.list[(n-1)%uint64(len(m.list))] {

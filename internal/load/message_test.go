@@ -73,6 +73,9 @@ func FuzzMessages(f *testing.F) {
 				rest = rest[1:]
 			}
 		}
+		if len(got) > m.Longest() {
+			t.Errorf("%q became %d bytes, over the longest of %d", text, len(got), m.Longest())
+		}
 		if !bytes.Equal(got, want.Bytes()) {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}

@@ -21,6 +21,7 @@ const (
 	backlogTime = time.Second            // for what is overdue when an open loop ends
 	farewell    = time.Second            // for a server to close after our end of file
 	restless    = 100 * time.Millisecond // the longest sleep without a look whether the run is over
+	buffered    = 64 << 10               // bytes that the sockets of a connection hold, so that sending them does not wait
 	forever     = 100 * 365 * 24 * time.Hour
 )
 
@@ -35,6 +36,7 @@ type run struct {
 	from    time.Duration // requests are counted from here
 	until   time.Duration // and no more are due from here; 0 is never
 	tickets chan ticket   // of an open loop
+	large   bool          // what is in flight on a connection does not fit into its sockets
 	lanes   []*lane
 	shards  []*shard
 	ledger  ledger
@@ -73,6 +75,7 @@ func newRun(p *Plan) *run {
 		plan.Framing = parley.Lines
 	}
 	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), ledger: newLedger()}
+	r.large = plan.InFlight*plan.Messages.Longest() > buffered
 	r.waiting, r.cut = context.WithCancel(context.Background())
 	r.sending, r.end = context.WithCancel(r.waiting)
 	for range min(plan.Connections, runtime.GOMAXPROCS(0)) {

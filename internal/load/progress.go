@@ -10,14 +10,16 @@ import (
 //
 //	4s: 12,345 replies/s, p50 81.2 µs, p99 1.32 ms, 0 errors
 func (s Second) Line() string {
-	at := s.At.Round(100 * time.Millisecond).String()
 	if s.At <= 0 {
-		at = "warm-up"
+		return s.figures()
 	}
-	return at + ": " + s.figures()
+	return s.At.Round(100*time.Millisecond).String() + ": " + s.figures()
 }
 
 func (s Second) figures() string {
+	if s.At <= 0 {
+		return "warm-up, " + plural(s.Bad, "error") // its replies are not counted
+	}
 	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(perSecond(s.Replies, s.Length)), Short(s.P50), Short(s.P99), plural(s.Bad, "error"))
 }
 

@@ -27,7 +27,7 @@ func (opt *journalOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&opt.file, "journal", "", "keep every session and every exchange in `FILE` (SQLite)")
 	flags.BoolVar(&opt.sync, "journal-sync", false, "let a reply out only after its record is on disk")
-	flags.StringVar(&opt.onError, "journal-on-error", "stop", "while the journal cannot be written: `stop` answering, or serve without records")
+	flags.StringVar(&opt.onError, "journal-on-error", "stop", "stop answering while the journal cannot be written, or serve without records: `stop|serve`")
 	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest of what is more: 7d, 12h, 10GiB")
 }
 

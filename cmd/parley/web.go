@@ -19,7 +19,7 @@ type webOptions struct {
 func (opt *webOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&opt.at, "web", "", "show a live page at `[HOST:]PORT`; of this host only unless another address is named")
-	flags.StringVar(&opt.token, "web-token", "", "what a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags)")
+	flags.StringVar(&opt.token, "web-token", "", "the `TOKEN` that a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags)")
 }
 
 const minToken = 16 // characters: guessing is hopeless without any counting of failures

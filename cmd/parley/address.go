@@ -49,8 +49,13 @@ func parseAddress(word, next string) (address, error) {
 		}
 		return address{network: "unix", path: path}, nil
 	}
-	if word == "" {
+	switch {
+	case word == "":
 		return address{network: "tcp", port: defaultPort}, nil
+	case strings.Contains(word, "://"):
+		return address{}, usageError("address %q is a URL; write its host and port alone, such as localhost:%s", word, defaultPort)
+	case strings.Contains(word, "/"):
+		return address{}, usageError("address %q looks like a path; write unix:%s for a socket there", word, word)
 	}
 	if isNumber(word) {
 		return checkPort(word, address{network: "tcp", port: word})

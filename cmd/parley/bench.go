@@ -72,7 +72,6 @@ extra, or a promise or a ratio was not kept.`,
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
   parley bench --json -r 1000 :6969 | jq .response.p99`,
-		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
 		},
@@ -84,14 +83,14 @@ extra, or a promise or a ratio was not kept.`,
 	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure, instead of a duration")
 	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second, all in all: an open loop; 0 is a closed one")
 	flags.IntVarP(&opt.inFlight, "in-flight", "p", 1, "requests sent on a connection before the first of their replies")
-	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the request")
+	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the `TEXT` of each request")
 	flags.IntVar(&opt.size, "size", 0, "a numbered request of this many bytes")
 	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
 	flags.StringVarP(&opt.expect, "expect", "e", "",
 		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
 	flags.VarP(&opt.framing, "framing", "f", framingUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
-	flags.DurationVar(&opt.warmup, "warmup", benchWarmup, "first, and not counted (default none with --requests)")
+	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
 	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "to connect, and for a reply: one that takes longer is late, one that takes twice that is missing")
 	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
@@ -223,10 +222,11 @@ func (opt *benchOptions) setLengths(changed func(flag string) bool) {
 		opt.duration = stepDuration
 	}
 	switch {
-	case !changed("warmup") && opt.requests > 0:
-		opt.warmup = 0
-	case !changed("warmup") && steps:
+	case changed("warmup") || opt.requests > 0:
+	case steps:
 		opt.warmup = stepWarmup
+	default:
+		opt.warmup = benchWarmup
 	}
 }
 
@@ -385,7 +385,7 @@ func (b *bench) print(text, json func(io.Writer) error) error {
 		write = json
 	}
 	if err := write(b.out); err != nil {
-		return usageError("cannot write the output: %w", plainly(err))
+		return cannotWrite(err)
 	}
 	return nil
 }

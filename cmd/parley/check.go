@@ -161,7 +161,7 @@ func (c *check) run(ctx context.Context) error {
 	}
 	switch {
 	case c.err != nil:
-		return usageError("cannot write the output: %w", plainly(c.err))
+		return cannotWrite(c.err)
 	case c.series.Lost() > 0:
 		return &exitError{code: exitNetwork}
 	case c.series.Held < c.series.Probes:

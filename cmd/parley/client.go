@@ -104,7 +104,7 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 		return cause
 	}
 	if err == nil && t.view.Err() != nil {
-		return usageError("cannot write the output: %w", plainly(t.view.Err()))
+		return cannotWrite(t.view.Err())
 	}
 	return err
 }

@@ -58,9 +58,13 @@ live page shows it, until an interrupt.`,
 			if err := playDemo(ctx, table, reply); err != nil {
 				return err
 			}
-			return table.print(cmd.OutOrStdout())
+			if err := table.print(cmd.OutOrStdout()); err != nil {
+				return cannotWrite(err)
+			}
+			return nil
 		},
 	}
+	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVarP(&reply, "reply", "r", parley.DefaultReply, "the reply's `PATTERN`, as for parley server")
 	page.addFlags(cmd)
 	cmd.Flags().Lookup("web").NoOptDefVal = anyPort

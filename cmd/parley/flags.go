@@ -4,30 +4,85 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
 )
 
 // flagsFromEnvironment sets each flag that was not given from its variable:
-// --idle-timeout from PARLEY_IDLE_TIMEOUT.
+// --idle-timeout from PARLEY_IDLE_TIMEOUT. A variable gives way to a flag that excludes
+// its own.
 func flagsFromEnvironment(flags *pflag.FlagSet) error {
+	given := map[string]bool{}
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	isGiven := func(name string) bool { return given[name] }
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value := os.Getenv(name)
-		if value == "" || f.Changed || f.Name == "help" || err != nil {
+		if value == "" || f.Changed || f.Name == "help" || f.Name == "version" || slices.ContainsFunc(rivals(f), isGiven) || err != nil {
 			return
 		}
 		if e := flags.Set(f.Name, value); e != nil {
-			err = usageError("environment variable %s: %w", name, e)
+			err = usageError("environment variable %s=%q: %w", name, value, whyInvalid(e))
 		}
 	})
 	return err
+}
+
+// refuseRivals says which flags that were given exclude each other.
+func refuseRivals(flags *pflag.FlagSet) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		for _, name := range rivals(f) {
+			if name != f.Name && flags.Changed(name) && err == nil {
+				err = usageError("--%s and --%s exclude each other; use one of them", f.Name, name)
+			}
+		}
+	})
+	return err
+}
+
+// rivals are the flags of which f must be the only one: cobra notes them there, and its
+// own error speaks of groups.
+func rivals(f *pflag.Flag) []string {
+	return strings.Fields(strings.Join(f.Annotations["cobra_annotation_mutually_exclusive"], " "))
+}
+
+// explainFlag says in words what is wrong with a flag of the command.
+func explainFlag(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usageError("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(err))
+	}
+	return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
+}
+
+// whyInvalid says what a flag's value should be. The flags of our own know it themselves.
+func whyInvalid(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	switch invalid.GetFlag().Value.Type() {
+	case "duration":
+		return errors.New("use a time with its unit, such as 500ms, 10s or 5m")
+	case "int":
+		return errors.New("use a whole number")
+	case "uint64":
+		return errors.New("use a whole number of 0 or more")
+	case "float64":
+		return errors.New("use a number")
+	case "bool":
+		return errors.New("use true or false")
+	}
+	return invalid.Unwrap()
 }
 
 // A framingFlag is --framing: line, chunk, length or delim:XX.
@@ -144,12 +199,18 @@ func plainly(err error) error {
 		{syscall.ECONNRESET, "connection reset by peer"},
 		{syscall.EPIPE, "broken pipe"},
 		{syscall.ENOENT, "no such file"},
+		{syscall.ENOSPC, "no space left on device"},
 	} {
 		if errors.Is(err, known.errno) {
 			return &plainError{known.text, err}
 		}
 	}
 	return err
+}
+
+// cannotWrite is the error of an output that did not take what was written.
+func cannotWrite(err error) error {
+	return usageError("cannot write the output: %w", plainly(err))
 }
 
 // A plainError says err in other words.

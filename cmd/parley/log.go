@@ -49,11 +49,13 @@ to date first.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark`,
-		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
+			}
+			if len(args) > 1 {
+				return usageError("one journal is enough; %q is too much", args[1])
 			}
 			return runLog(cmd, file, opt)
 		},
@@ -65,9 +67,9 @@ to date first.`,
 	flags.StringVar(&opt.since, "since", "", "from this `TIME` on: 2026-11-24T08:00:00Z, or 10m ago")
 	flags.StringVar(&opt.until, "until", "", "before this `TIME`")
 	flags.StringVar(&opt.text, "text", "", "request or reply has this `TEXT`, exactly")
-	flags.StringVar(&opt.regexp, "regexp", "", "request or reply matches the regular expression `RE` (Go's syntax)")
+	flags.StringVar(&opt.regexp, "regexp", "", "request or reply matches the regular expression `REGEX`")
 	flags.DurationVar(&opt.filter.Slower, "slower-than", 0, "the reply took this long or longer")
-	flags.StringVar(&opt.filter.Reason, "reason", "", "why the session ended: eof, reset, idle_timeout …; open if nobody saw it end")
+	flags.StringVar(&opt.filter.Reason, "reason", "", "the `REASON` why the session ended: eof, reset, idle_timeout …; open if nobody saw it end")
 	flags.IntVar(&opt.filter.Limit, "limit", 0, "only the newest `N` exchanges, with --sessions the newest sessions")
 	flags.BoolVarP(&opt.follow, "follow", "f", false, "go on with what is recorded, until interrupted")
 	flags.BoolVar(&opt.sessions, "sessions", false, "list sessions")
@@ -267,7 +269,7 @@ func explainLog(ctx context.Context, file string, err error) error {
 	case signalled(ctx) != nil:
 		return signalled(ctx)
 	case errors.As(err, &path):
-		return usageError("cannot write the output: %w", plainly(path.Err))
+		return cannotWrite(path.Err)
 	}
 	return usageError("cannot read %s: %w", file, err)
 }

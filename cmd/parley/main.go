@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -74,21 +75,36 @@ reply was not the expected one, 130 or 143 when a signal cut a client short.`,
 		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// A word that is no command gets cobra's error; no word at all gets the help.
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// No word at all gets the help.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return flagsFromEnvironment(cmd.Flags())
+			if err := flagsFromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			return refuseRivals(cmd.Flags())
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
-	})
-	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), logCommand(), replayCommand(), demoCommand(), versionCommand())
+	root.SetFlagErrorFunc(explainFlag)
+	cobra.EnableCommandSorting = false // the help has them in this order
+	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
 	return root
+}
+
+func unknownCommand(root *cobra.Command, word string) error {
+	if like := root.SuggestionsFor(word); len(like) > 0 {
+		return usageError("unknown command %q; did you mean %s?", word, strings.Join(like, " or "))
+	}
+	return usageError("unknown command %q; 'parley --help' lists the commands", word)
 }
 
 // The help shows what a command is for and its examples first.
@@ -119,10 +135,14 @@ func versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  parley version",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionText())
-			return err
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("version stands alone; %q is too much", args[0])
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), versionText()); err != nil {
+				return cannotWrite(err)
+			}
+			return nil
 		},
 	}
 }

@@ -48,9 +48,8 @@ for standard input.`,
   parley replay before.jsonl :7000 --speed max   flat out
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
   parley replay --crlf redis.jsonl redis:6379    requests end with CRLF`,
-		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
+			if len(args) != 2 {
 				return usageError("replay needs a recording and a server; such as parley replay before :7000")
 			}
 			target, err := parseAddress(args[1], "")
@@ -109,7 +108,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	note("%v", countsOf(&sum))
 	switch {
 	case view.Err() != nil:
-		return usageError("cannot write the output: %w", plainly(view.Err()))
+		return cannotWrite(view.Err())
 	case sum.Differences > 0:
 		return &exitError{code: exitMismatch}
 	case sum.Unreachable > 0:

@@ -55,7 +55,6 @@ answered, then the connections close; a second one stops at once.`,
   parley server --web 8080                       and a live page at http://127.0.0.1:8080/
   parley server --journal parley.journal         keep every exchange in a file
   parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
-		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {

@@ -38,9 +38,8 @@ more and waits for the connections to end; a second one stops at once.`,
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
   parley tap 7001 7000 --journal before          a recording for parley replay and log
   parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/`,
-		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
+			if len(args) != 2 {
 				return usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")
 			}
 			at, err := parseAddress(args[0], args[1])

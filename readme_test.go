@@ -2,6 +2,9 @@ package parley_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,5 +37,29 @@ func TestReadmeProgramIsTheExample(t *testing.T) {
 	got, want := body(program, "func main() {"), body(string(example), "func ExampleServer() {")
 	if got != want || got == "" {
 		t.Errorf("the README's program is\n%s\n\nthe example's\n%s", got, want)
+	}
+}
+
+// No page sends its reader to a file that is not there.
+func TestLinksLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adrs, err := filepath.Glob("docs/adr/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]+)[^):]*\)`) // to a file, not to an address
+	for _, page := range slices.Concat([]string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"}, pages, adrs) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), to[1])); err != nil {
+				t.Errorf("%s links to %s: %v", page, to[1], err)
+			}
+		}
 	}
 }

@@ -343,7 +343,7 @@ func (t *talk) unsent(ctx, sendCtx context.Context, err error) error {
 		return t.broken(err)
 	}
 	t.view.Closed("not_sent", "not sent")
-	return usageError("the request was not sent: %w", err)
+	return usageError("the request was not sent: %s", strings.TrimPrefix(err.Error(), "parley: "))
 }
 
 // noReply explains why a reply did not come.

@@ -199,6 +199,7 @@ func plainly(err error) error {
 		{syscall.ECONNRESET, "connection reset by peer"},
 		{syscall.EPIPE, "broken pipe"},
 		{syscall.ENOENT, "no such file"},
+		{syscall.EEXIST, "something else of that name is there"},
 		{syscall.ENOSPC, "no space left on device"},
 	} {
 		if errors.Is(err, known.errno) {

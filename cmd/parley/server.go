@@ -230,6 +230,10 @@ func explainListen(at address, err error) error {
 	if at.network == "unix" || at.host != "" {
 		where = at.target()
 	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return usageError("cannot listen on %s: unknown host %q", where, dns.Name)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

@@ -381,6 +381,7 @@ func TestExtremeRates(t *testing.T) {
 
 func TestNoConnectionAtAllIsAnError(t *testing.T) {
 	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, ConnectEach: true}} {
+		plan.Messages = ParseMessages([]byte("x"))
 		plan.Dial = func(context.Context) (net.Conn, Steps, error) {
 			return nil, Steps{}, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		}

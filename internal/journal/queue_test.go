@@ -138,3 +138,24 @@ func TestPruneSessionsThatSayNothing(t *testing.T) {
 		t.Errorf("%d bytes are used, %d sessions are left up to %d; want %d bytes at most, and the newest sessions", size, left, newest, kept)
 	}
 }
+
+// BenchmarkBatch is what a full batch of small exchanges costs the goroutine that writes.
+func BenchmarkBatch(b *testing.B) {
+	f, err := openFile(filepath.Join(b.TempDir(), "j"), false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.close()
+	w := &Writer{wake: make(chan struct{}, 1)}
+	one := []parley.Exchange{{Seq: 1, Request: []byte("session 1 msg 16"), Reply: []byte("Request #1 - session 1 msg 16 ...")}}
+	for range batchRows {
+		w.Pass(new(parley.Session), one)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.write(w.queue[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batchRows), "ns/exchange")
+}

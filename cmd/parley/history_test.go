@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -101,4 +105,53 @@ func TestPageCountsAnOpenSessionThatIsJournaled(t *testing.T) {
 	eventually(t, "the story is told", func() bool {
 		return storyAt(t, page, 1).String() == fmt.Sprintf(", 1 requests: 1 > %[1]s < %[1]s", long)
 	})
+}
+
+// A tapped conversation as a person sees it: a greeting that nobody asked for, a request that
+// is answered, and one that is not.
+func TestPageShowsATappedConversation(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer l.Close()
+	serving.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "220 ready\n")
+		bufio.NewReader(conn).ReadString('\n')
+		io.WriteString(conn, "250 ok\n")
+		io.Copy(io.Discard, conn)
+	})
+	tap := startTap(t, l.Addr().String(), "--web", "0")
+	b := openTab(t, startBrowser(t), 1200, 900, pageOf(t, tap.process))
+	conn := dial(t, tap.addr)
+	in := bufio.NewReader(conn)
+	in.ReadString('\n')
+	io.WriteString(conn, "HELO\n")
+	in.ReadString('\n')
+	io.WriteString(conn, "QUIT\n")
+	conn.CloseWrite()
+	io.Copy(io.Discard, in)
+	b.until(rows + " === 3")
+	if got, want := b.texts("#rows > li:last-child > .message"), []string{"not asked for", "[9] 220 ready"}; !slices.Equal(got, want) {
+		t.Errorf("the greeting is shown as %q, want %q", got, want)
+	}
+	eval[any](b, `document.querySelector('#rows button').click()`)
+	b.until(`document.querySelector('#steps-rows').textContent.includes('QUIT')`)
+	want := []string{
+		"client | connect → accept | connection",
+		"server | write → read | [9] 220 ready",
+		"client | write → read | [4] HELO",
+		"server | write → read | [6] 250 ok",
+		"client | write → read | [4] QUIT",
+	}
+	if got := b.steps(); len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+		t.Errorf("the session's steps are %q, want them to begin with %q", got, want)
+	}
 }

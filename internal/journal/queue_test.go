@@ -26,6 +26,21 @@ func TestQueueIsBounded(t *testing.T) {
 	if w.Pass(s, large); len(w.queue) != queueBound+1 {
 		t.Errorf("%d batches, want the last one to take what is large", len(w.queue))
 	}
+	w = &Writer{wake: make(chan struct{}, 1)}
+	large[0].Request = make([]byte, queueBytes/4)
+	for i, want := range []bool{true, true, true, true, false} {
+		if got := w.Pass(s, large); got != want {
+			t.Errorf("exchange %d of a quarter of the queue: passed %v, want %v", i+1, got, want)
+		}
+	}
+	w.take()
+	if w.Pass(s, one) {
+		t.Error("it passed while the bound was exceeded by a byte")
+	}
+	w.take()
+	if !w.Pass(s, one) {
+		t.Error("it was held with three quarters of the queue in use")
+	}
 	for _, c := range []struct{ queued, counted int64 }{{sessionsBound - 1, 0}, {sessionsBound, 0}, {sessionsBound + 1, 1}} {
 		w := &Writer{wake: make(chan struct{}, 1), queue: make([]*batch, c.queued)}
 		w.queue[c.queued-1] = new(batch)

@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	batchRows  = 1000                  // at which a batch is full
-	batchBytes = 1 << 20               // the same
-	batchWait  = 20 * time.Millisecond // how long a record waits for others to share its batch
-	queueBound = 64                    // batches queued, from which on sessions wait for their records
+	batchRows  = 1000                    // at which a batch is full
+	batchBytes = 1 << 20                 // the same
+	batchWait  = 20 * time.Millisecond   // how long a record waits for others to share its batch
+	queueBound = 64                      // batches queued, from which on sessions wait for their records
+	queueBytes = queueBound * batchBytes // the same, since one exchange may be many times a batch
 
 	// sessionsBound is from when on openings and ends of sessions are only counted: nobody
 	// can be made to wait for them.
@@ -37,8 +38,8 @@ type Options struct {
 // their numbers.
 //
 // Records are queued, and one goroutine writes them in batches, each a transaction. No
-// exchange is skipped: while 64 batches (of 1,000 exchanges or 1 MiB) are queued, a
-// session that adds one is held until that is written, as all are with Options.Sync.
+// exchange is skipped: while 64 batches (of 1,000 exchanges or 1 MiB) or 64 MiB are queued,
+// a session that adds one is held until that is written, as all are with Options.Sync.
 type Writer struct {
 	file *file
 	opt  Options
@@ -46,6 +47,7 @@ type Writer struct {
 
 	mu      sync.Mutex
 	queue   []*batch // the last one is being filled
+	bytes   int      // of requests and replies in it
 	free    []*batch // to be used again
 	gap     gap      // what is not recorded, since the last gap that is
 	failing bool     // nothing can be written at present
@@ -138,8 +140,9 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 		b = w.last()
 		b.exchanges = append(b.exchanges, record{w.SessionID(s.Number()), e.Seq, e.Received.UnixNano(), e.Took, lengthOf(e.Request), lengthOf(e.Reply), e.RequestCut, e.ReplyCut})
 		b.bytes = append(append(b.bytes, e.Request...), e.Reply...)
+		w.bytes += len(e.Request) + len(e.Reply)
 	}
-	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound {
+	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound && w.bytes <= queueBytes {
 		return true
 	}
 	b.waiting = append(b.waiting, s)
@@ -292,6 +295,7 @@ func (w *Writer) take() *batch {
 	} else {
 		b = w.queue[0]
 		w.queue = append(w.queue[:0], w.queue[1:]...)
+		w.bytes -= len(b.bytes)
 	}
 	w.takeGap(b)
 	return b
@@ -362,6 +366,7 @@ func (w *Writer) fail(b *batch, since time.Time, err error) {
 			}
 			b.gap.exchanges += int64(len(q.exchanges))
 			q.exchanges, q.bytes = q.exchanges[:0], q.bytes[:0]
+			w.bytes = 0
 			release = append(release, q.waiting...)
 			q.waiting = nil
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,7 +131,8 @@ func (f *keepFlag) Set(s string) error {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		var n int
 		n, err = strconv.Atoi(days)
-		age = time.Duration(n) * 24 * time.Hour
+		const day = 24 * time.Hour
+		age = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
 	}
 	if err != nil || age <= 0 {
 		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB")

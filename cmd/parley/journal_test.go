@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/journal"
 )
 
 var kills = flag.Int("kills", 10, "how often a server is killed, with --journal-sync and again without it")
@@ -146,5 +148,24 @@ func TestFailedSyncIsNotTriedAgain(t *testing.T) {
 				t.Errorf("behind the failure: %q, %v; want no sync", after, err)
 			}
 		})
+	}
+}
+
+func TestJournalKeepFlag(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]journal.Keep{
+		"7d": {Age: 7 * day}, "12h": {Age: 12 * time.Hour}, "5m": {Age: 5 * time.Minute},
+		"106751d": {Age: 106751 * day}, "106752d": {Age: 106751 * day}, "213504d": {Age: 106751 * day}, // where days wrap
+		"10MiB": {Bytes: 10 << 20}, "1G": {Bytes: 1 << 30}, "64k": {Bytes: 64 << 10},
+	} {
+		var f keepFlag
+		if err := f.Set(text); err != nil || f.Keep != want {
+			t.Errorf("%s is %+v, %v; want %+v", text, f.Keep, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "0d", "-1d", "100", "0h", "1.5d", "99999999999999999999d", "0GiB", "10TB"} {
+		if err := new(keepFlag).Set(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
 	}
 }

@@ -9,9 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +40,6 @@ const (
 
 	codeFsync    = 1034 // SQLITE_IOERR_FSYNC
 	codeDirFsync = 1290 // SQLITE_IOERR_DIR_FSYNC
-	codeNotADB   = 26   // SQLITE_NOTADB
 )
 
 // A file is the SQLite file of a journal, open for writing by one goroutine.
@@ -136,12 +133,7 @@ func holder(name string) string {
 }
 
 func connect(name string) (conn, error) {
-	abs, err := filepath.Abs(name)
-	if err != nil {
-		return nil, err
-	}
-	path := "/" + strings.TrimPrefix(filepath.ToSlash(abs), "/")
-	c, err := new(sqlite.Driver).Open("file://" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(1000)")
+	c, err := new(sqlite.Driver).Open(dataSource(name, "mode=rwc", time.Second))
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -150,18 +142,10 @@ func connect(name string) (conn, error) {
 
 // plain is an error in words that help.
 func plain(err error) error {
-	if codeOfError(err) == codeNotADB {
-		return errors.New("not a journal of parley")
+	if primary(codeOf(err)) == codeNotADatabase {
+		return ErrNotAJournal
 	}
 	return err
-}
-
-func codeOfError(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		return e.Code()
-	}
-	return 0
 }
 
 // setUp makes the tables of a new file, or sees that it is a journal.
@@ -176,7 +160,7 @@ func (f *file) setUp(sync bool) error {
 		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
 			schema, fileID, schemaVersion))
 	case application != fileID:
-		err = errors.New("not a journal of parley")
+		err = ErrNotAJournal
 	case version > schemaVersion:
 		err = fmt.Errorf("a newer parley has written it (version %d of the journal; this one writes %d)", version, schemaVersion)
 	}
@@ -285,7 +269,7 @@ func (f *file) checkpoint() error {
 
 // judged is an error which says so if nothing can be relied on any more.
 func (f *file) judged(err error) error {
-	if code := codeOfError(err); code != codeFsync && code != codeDirFsync {
+	if code := codeOf(err); code != codeFsync && code != codeDirFsync {
 		return err
 	}
 	f.broken = fmt.Errorf("the disk has failed to sync, so nothing is recorded until the server is started again: %w", err)

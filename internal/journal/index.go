@@ -91,7 +91,7 @@ func openIndex(file string) (*sql.DB, error) {
 		return nil, err
 	}
 	f.Close()
-	db, err := sql.Open("sqlite", dataSource(file, "mode=rw&_txlock=immediate&_pragma=cache_size(-32000)"))
+	db, err := sql.Open("sqlite", dataSource(file, "mode=rw&_txlock=immediate&_pragma=cache_size(-32000)", lockPatience))
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,8 @@ const (
 
 	codeCannotOpen   = 14 // SQLITE_CANTOPEN
 	codeNotADatabase = 26 // SQLITE_NOTADB
+
+	lockPatience = 5 * time.Second // with a writer that is just starting or ending
 )
 
 // ErrNotAJournal is returned for a file that is something else.
@@ -61,12 +63,12 @@ func Open(file string) (*Reader, error) {
 	}
 	r := &Reader{file: file, alone: !isFile(file + "-wal"), batch: indexBatch}
 	err = r.open("mode=ro")
-	if codeOf(err) == codeCannotOpen && r.alone {
+	if primary(codeOf(err)) == codeCannotOpen && r.alone {
 		// In a directory that cannot be written there is no place to meet a writer in, and
 		// no writer.
 		err = r.open("mode=ro&immutable=1")
 	}
-	if codeOf(err) == codeNotADatabase {
+	if primary(codeOf(err)) == codeNotADatabase {
 		err = ErrNotAJournal
 	}
 	if err != nil {
@@ -76,7 +78,7 @@ func Open(file string) (*Reader, error) {
 }
 
 func (r *Reader) open(how string) (err error) {
-	if r.db, err = sql.Open("sqlite", dataSource(r.file, how)); err != nil {
+	if r.db, err = sql.Open("sqlite", dataSource(r.file, how, lockPatience)); err != nil {
 		return err
 	}
 	if err = r.check(); err != nil {
@@ -101,23 +103,26 @@ func (r *Reader) check() error {
 	return nil
 }
 
-// dataSource is the URI that SQLite knows a file by. It waits five seconds for a lock.
-func dataSource(file, how string) string {
+// dataSource is the URI that SQLite knows a file by, and how long it waits for a lock.
+func dataSource(file, how string, patience time.Duration) string {
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs
 	}
 	path := "/" + strings.TrimPrefix(filepath.ToSlash(file), "/")
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + how + "&_pragma=busy_timeout(5000)"
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + how + fmt.Sprintf("&_pragma=busy_timeout(%d)", patience.Milliseconds())
 }
 
-// codeOf is SQLite's own number of an error, without its details.
+// codeOf is SQLite's own number of an error, with its details.
 func codeOf(err error) int {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
-		return e.Code() & 0xff
+		return e.Code()
 	}
 	return 0
 }
+
+// primary is such a number without its details.
+func primary(code int) int { return code & 0xff }
 
 func isFile(name string) bool {
 	_, err := os.Stat(name)
@@ -141,7 +146,7 @@ func (r *Reader) Close() error {
 // there are none, and cannot take away. The last connection that may write does, and only if
 // it is the last.
 func (r *Reader) tidy() {
-	db, err := sql.Open("sqlite", dataSource(r.file, "mode=rw"))
+	db, err := sql.Open("sqlite", dataSource(r.file, "mode=rw", lockPatience))
 	if err != nil {
 		return
 	}

@@ -34,7 +34,7 @@ type written struct {
 // newWritten makes a journal with a server's settings.
 func newWritten(t testing.TB, file string) *written {
 	t.Helper()
-	db, err := sql.Open("sqlite", dataSource(file, "_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)"))
+	db, err := sql.Open("sqlite", dataSource(file, "_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)", lockPatience))
 	if err != nil {
 		t.Fatal(err)
 	}

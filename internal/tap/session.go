@@ -190,7 +190,7 @@ func (s *session) ended(to net.Conn, look *scanner) {
 		s.abort(broken.reason, broken.err)
 		return
 	case last:
-		s.finish(s.orderly(), nil)
+		s.finish(s.orderly())
 	}
 	if half, ok := to.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
@@ -248,24 +248,30 @@ func (s *session) faultOf(conn net.Conn, err error) (parley.CloseReason, error) 
 // abort ends the session other than by two ends of file, and says whether it had not
 // ended before. Both peers are reset: an end of file would be a lie.
 func (s *session) abort(reason parley.CloseReason, err error) bool {
-	if !s.finish(reason, err) {
-		return false
-	}
-	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.tellClosed(reason, err) {
+		return false
+	}
 	reset(s.client)
 	if s.server != nil {
 		reset(s.server)
 	}
+	// Not before that: whoever waits would close the connections, with an end of file.
+	s.cancel()
 	return true
 }
 
-// finish tells that the session is over, unless that was told, and what there was of
-// messages that nobody will finish.
-func (s *session) finish(reason parley.CloseReason, err error) bool {
+// finish ends the session by its second end of file.
+func (s *session) finish(reason parley.CloseReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.tellClosed(reason, nil)
+}
+
+// tellClosed tells that the session is over, unless that was told, and what there was of
+// messages that nobody will finish.
+func (s *session) tellClosed(reason parley.CloseReason, err error) bool {
 	if s.over {
 		return false
 	}

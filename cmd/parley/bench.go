@@ -329,13 +329,13 @@ func (b *bench) search(ctx context.Context) error {
 	if err != nil {
 		return usageError("--slo: %w", err)
 	}
-	out := b.out
+	tell := func(line string) { fmt.Fprintln(b.out, line) }
 	if b.opt.json {
-		out = io.Discard // the steps are told on standard error all the same
+		tell = b.live.say
 	}
 	found, err := slo.Search(ctx, b.planFor(0), func(s load.Step) {
 		b.live.end()
-		fmt.Fprintln(out, slo.Describe(s))
+		tell(slo.Describe(s))
 		b.live.begin()
 	})
 	b.live.end()
@@ -369,11 +369,15 @@ func (b *bench) compare(ctx context.Context) error {
 	if err != nil {
 		return b.unreachable(ctx, failedAt, err)
 	}
+	verdict, ok := c.Verdict()
+	if cause := signalled(ctx); cause != nil && !ok {
+		return cause // not one round is there to compare
+	}
 	if err := b.print(c.WriteText, c.WriteJSON); err != nil {
 		return err
 	}
-	verdict, ok := c.Verdict()
-	if c.Failed() || !ok || b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio {
+	// A service that gives no replies has no ratio: it is not within any.
+	if c.Failed() || b.opt.maxRatio > 0 && !(verdict.Median <= b.opt.maxRatio) {
 		return &exitError{code: exitMismatch}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,13 +33,13 @@ func (c *Comparison) Run(ctx context.Context, rounds int, told func(round, targe
 				told(round, target)
 			}
 			result, err := c.Plans[target].Run(ctx)
+			if ctx.Err() != nil {
+				return nil // the last pair is not whole
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.Targets[target], err)
 			}
 			pair[target] = result
-		}
-		if ctx.Err() != nil {
-			return nil // the last pair is not whole
 		}
 		c.Rounds = append(c.Rounds, pair)
 	}
@@ -105,7 +106,8 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "median\tA\tB\tB is worse by\tleast\tmost\t")
 	for _, r := range c.Ratios() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.2f times\t%.2f\t%.2f\t\n", r.Name, r.show(r.First), r.show(r.Second), r.Median, r.Min, r.Max)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Name, r.show(r.First), r.show(r.Second),
+			factor(r.Median, " times"), factor(r.Min, ""), factor(r.Max, ""))
 	}
 	t.Flush()
 	for i, target := range c.Targets {
@@ -117,14 +119,32 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	return err
 }
 
-// WriteJSON writes the ratios as one JSON object on a line; times are in µs.
+// factor writes a ratio, if there is one: not if either service gave no replies.
+func factor(v float64, unit string) string {
+	if !finite(v) {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f%s", v, unit)
+}
+
+func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
+
+// WriteJSON writes the ratios as one JSON object on a line; times are in µs, and ratios
+// to or of nothing are null.
 func (c *Comparison) WriteJSON(w io.Writer) error {
 	type ratio struct {
-		A      float64 `json:"a"`
-		B      float64 `json:"b"`
-		Median float64 `json:"ratio"`
-		Min    float64 `json:"ratio_min"`
-		Max    float64 `json:"ratio_max"`
+		A      float64  `json:"a"`
+		B      float64  `json:"b"`
+		Median *float64 `json:"ratio"`
+		Min    *float64 `json:"ratio_min"`
+		Max    *float64 `json:"ratio_max"`
+	}
+	factor := func(v float64) *float64 {
+		if !finite(v) {
+			return nil
+		}
+		v = rounded(v)
+		return &v
 	}
 	figures := make(map[string]ratio)
 	for _, r := range c.Ratios() {
@@ -133,7 +153,7 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 			unit = float64(time.Microsecond)
 		}
 		figures[strings.ReplaceAll(r.Name, "replies/s", "rate")] = ratio{
-			rounded(r.First / unit), rounded(r.Second / unit), rounded(r.Median), rounded(r.Min), rounded(r.Max)}
+			rounded(r.First / unit), rounded(r.Second / unit), factor(r.Median), factor(r.Min), factor(r.Max)}
 	}
 	return json.NewEncoder(w).Encode(struct {
 		A      string           `json:"a"`

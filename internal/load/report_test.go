@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -271,13 +272,16 @@ func TestSearchOfAServiceThatDoesNotReply(t *testing.T) {
 
 // A ratio to nothing is no number, and that is no reason to say nothing.
 func TestComparisonWithAServiceThatDoesNotReply(t *testing.T) {
-	none := &Result{}
-	c := Comparison{Rounds: [][2]*Result{{none, none}}}
-	for _, r := range c.Rounds[0] {
-		r.Response = Times{newHistogram()}
+	none, some := &Result{Response: Times{newHistogram()}}, &Result{Replies: 1, Rate: 1, Response: Times{newHistogram()}}
+	record(some.Response.histogram, time.Millisecond)
+	c := Comparison{Rounds: [][2]*Result{{some, none}}}
+	for _, r := range c.Ratios() {
+		if !math.IsInf(r.Median, 1) {
+			t.Errorf("%s is worse by %v, want infinitely", r.Name, r.Median)
+		}
 	}
 	var text, line bytes.Buffer
-	if err := c.WriteText(&text); err != nil || strings.Contains(text.String(), "NaN") {
+	if err := c.WriteText(&text); err != nil || strings.Contains(text.String(), "Inf") {
 		t.Errorf("%v, in words:\n%s", err, &text)
 	}
 	if err := c.WriteJSON(&line); err != nil || !strings.Contains(line.String(), `"ratio":null`) {

@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&opt.servers, "servers", "", "which servers, with commas (default all of them)")
 	flag.StringVar(&opt.workloads, "workloads", "64x1,1000x1,10000x1,64x16,idle,accepts", "CONNECTIONSxINFLIGHT, idle or accepts")
 	flag.IntVar(&opt.rounds, "rounds", 5, "how often each is measured")
-	flag.Float64Var(&opt.seconds, "seconds", 0.7, "the length of a measured window")
+	flag.Float64Var(&opt.seconds, "seconds", 0.65, "the length of a measured window")
 	flag.Float64Var(&opt.warmup, "warmup", 0.15, "seconds of load before it")
 	flag.StringVar(&opt.out, "out", "", "also write between the markers in this file")
 	flag.BoolVar(&opt.scaling, "scaling", false, "measure "+scalingServers+" against message size, connections and cores")

@@ -31,7 +31,7 @@ const (
 type conversation struct {
 	*settings
 	session *Session
-	handler Handler
+	handler *Handler // the settings', or one before it; a pointer, since idle sessions are many
 
 	err    error       // behind reason; may be nil
 	reason CloseReason // why it is over
@@ -176,7 +176,7 @@ func (c *conversation) reply(out *outbox, body []byte) {
 	buf := c.framing.Begin(out.buf)
 	start := len(buf)
 	c.asking = true
-	answer, err := c.handler.Reply(buf[start:], &out.req)
+	answer, err := (*c.handler).Reply(buf[start:], &out.req)
 	c.asking = false
 	if c.phase == broken { // found out while the handler ran
 		return

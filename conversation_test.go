@@ -26,7 +26,7 @@ func newTestConversation(set *settings) *conversation {
 	}
 	set.wanted = wantedBy(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
-	return &conversation{settings: set, session: session, handler: set.handler}
+	return &conversation{settings: set, session: session, handler: &set.handler}
 }
 
 func orElse[T any](value, other T) T {

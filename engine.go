@@ -102,6 +102,7 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 // replies made before it.
 type dialogue struct {
 	conversation
+	first  Handler // the dialogue itself, which stands before the server's
 	srv    *Server
 	conn   net.Conn
 	link   link
@@ -118,7 +119,8 @@ type dialogue struct {
 
 func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
 	d := &dialogue{srv: s, conn: conn}
-	d.conversation = conversation{settings: &s.settings, session: session, handler: d}
+	d.first = d
+	d.conversation = conversation{settings: &s.settings, session: session, handler: &d.first}
 	d.link = newLink(conn, &d.in, &s.settings)
 	if s.Gate != nil {
 		d.released = make(chan struct{}, 1)

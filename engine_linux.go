@@ -200,13 +200,13 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 func (a *loopAcceptor) admit(c arrival) {
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {
-		session.remote = endpoint{other: &net.UnixAddr{Name: c.remote.Path, Net: "unix"}}
+		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
 	} else if a.local == nil || a.local.ip != c.local.IP {
 		a.local = &endpoint{ip: c.local.IP}
 	}
 	session.local = a.local
 	t := &talk{loop: a.srv.loops.inTurn(), fd: int32(fd), conns: &a.conns}
-	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: t.loop.handler}
+	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: &t.loop.handler}
 	switch reason := a.srv.enter(t); reason {
 	case 0:
 	case ServerClosed:

@@ -1,6 +1,9 @@
 package parley
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Gate is asked before replies are written, and may hold them back: until they are
 // recorded, say. Pass is called once for each batch of replies that a session has made
@@ -34,7 +37,16 @@ type Exchange struct {
 	ReplyCut   uint64 // the same of Reply
 }
 
-// What Session.gate says of the batch that the gate was last asked about.
+// A hold is what a session has to do with a gate.
+type hold struct {
+	state atomic.Uint32 // passed, asked or released
+	party releaser      // what drives the session, until its connection is closed; Session.mu guards it
+}
+
+// A releaser looks whether the gate still holds its session.
+type releaser interface{ release() }
+
+// What a hold says of the batch that the gate was last asked about.
 const (
 	passed   = iota // nothing holds the session
 	asked           // the gate may still call Release
@@ -45,13 +57,13 @@ const (
 // also before Pass has returned. On a session that is not held, or is over, it does
 // nothing.
 func (s *Session) Release() {
-	if !s.gate.CompareAndSwap(asked, released) {
+	if s.hold == nil || !s.hold.state.CompareAndSwap(asked, released) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.party != nil {
-		s.party.release()
+	if s.hold.party != nil {
+		s.hold.party.release()
 	}
 }
 
@@ -61,12 +73,15 @@ func (s *Session) Release() {
 // to have the last exchanges recorded when it is over.
 func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
 	w := make(waiter, 1)
+	if s.hold == nil {
+		s.hold = new(hold)
+	}
 	s.mu.Lock()
-	s.party = w
+	s.hold.party = w
 	s.mu.Unlock()
-	s.gate.Store(asked)
+	s.hold.state.Store(asked)
 	if gate.Pass(s, batch) {
-		s.gate.Store(passed)
+		s.hold.state.Store(passed)
 		return nil
 	}
 	return w
@@ -82,7 +97,7 @@ func (w waiter) release() {
 	}
 }
 
-func (s *Session) released() bool { return s.gate.Load() != asked }
+func (s *Session) released() bool { return s.hold.state.Load() != asked }
 
 // ask asks the gate about the replies that it was not asked about before, and reports
 // whether it holds them. The requests' bytes are in the input still.
@@ -93,9 +108,9 @@ func (c *conversation) ask(out *outbox, now time.Time) (held bool) {
 	for i := range out.batch {
 		out.batch[i].Took = now.Sub(out.batch[i].Received)
 	}
-	c.session.gate.Store(asked)
+	c.session.hold.state.Store(asked)
 	if c.gate.Pass(c.session, out.batch) {
-		c.session.gate.Store(passed)
+		c.session.hold.state.Store(passed)
 	}
 	clear(out.batch) // it refers to buffers that are lent
 	out.batch = out.batch[:0]

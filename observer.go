@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -231,16 +230,12 @@ type Session struct {
 	local  *endpoint // shared by those who came to the same one
 	place  int       // in the server's roster, which guards it
 
-	gate atomic.Uint32 // passed, asked or released
+	hold *hold // nil where there is no gate
 
 	mu    sync.Mutex
 	alive *lifetime // made at the first call of Context
 	ended error     // why the context ends, once it does
-	party releaser  // what drives it, until its connection is closed
 }
-
-// A releaser looks whether the gate still holds its session.
-type releaser interface{ release() }
 
 // A lifetime is the context of a session whose handler asked for it.
 type lifetime struct {
@@ -293,9 +288,12 @@ func (s *Session) Context() context.Context {
 
 // close is called when its connection is closed: what drove it may be gone from now on.
 func (s *Session) close() {
+	if s.hold == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.party = nil
+	s.hold.party = nil
 }
 
 // end ends the session's context for the given cause. Only the first call counts.
@@ -315,7 +313,7 @@ func (s *Session) end(cause error) {
 // asks.
 type endpoint struct {
 	ip    netip.AddrPort // of a TCP peer, IPv4 unmapped
-	other net.Addr       // any other, and nil if there is none
+	other *net.Addr      // any other, and nil if there is none
 }
 
 func endpointOf(a net.Addr) *endpoint {
@@ -323,7 +321,10 @@ func endpointOf(a net.Addr) *endpoint {
 		ap := tcp.AddrPort()
 		return &endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
 	}
-	return &endpoint{other: a}
+	if a == nil {
+		return new(endpoint)
+	}
+	return &endpoint{other: &a}
 }
 
 func (e *endpoint) addr() net.Addr {
@@ -332,8 +333,10 @@ func (e *endpoint) addr() net.Addr {
 		return nil
 	case e.ip.IsValid():
 		return net.TCPAddrFromAddrPort(e.ip)
+	case e.other == nil:
+		return nil
 	}
-	return e.other
+	return *e.other
 }
 
 // appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
@@ -345,10 +348,10 @@ func (e *endpoint) appendTo(dst []byte) []byte {
 	if e.ip.IsValid() {
 		return e.ip.AppendTo(dst)
 	}
-	unix, ok := e.other.(*net.UnixAddr)
+	unix, ok := (*e.other).(*net.UnixAddr)
 	switch {
 	case !ok:
-		return append(dst, e.other.String()...)
+		return append(dst, (*e.other).String()...)
 	case unix.Name == "" || unix.Name == "@":
 		return append(dst, "unix"...)
 	}

@@ -371,7 +371,9 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	}
 	s.numbered++
 	session.number = s.numbered
-	session.party = p
+	if s.Gate != nil {
+		session.hold = &hold{party: p}
+	}
 	s.sessions.add(p)
 	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
 		s.perIP[ip]++

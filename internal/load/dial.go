@@ -210,6 +210,7 @@ const (
 	Reset          Kind = "reset"           // the connection was reset
 	Mismatch       Kind = "mismatch"        // a reply came, but another than expected
 	TooLong        Kind = "too_long"        // the reply is longer than the limit
+	NoRoom         Kind = "no_room"         // this machine has no file, port or address left for a connection
 	IOError        Kind = "io_error"        // anything else
 )
 
@@ -230,6 +231,8 @@ func KindOf(err error) Kind {
 		return Refused
 	case isAny(err, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.ENOENT, syscall.EACCES, syscall.EPERM):
 		return Unreachable
+	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL):
+		return NoRoom
 	case errors.As(err, &timeout) && timeout.Timeout():
 		if errors.As(err, &op) && op.Op == "dial" {
 			return ConnectTimeout

@@ -233,7 +233,8 @@ func TestKindsOfErrors(t *testing.T) {
 		{wrap(syscall.EPIPE), Reset},
 		{parley.ErrOutOfStep, Mismatch},
 		{wrap(parley.ErrTooLong), TooLong},
-		{dial(call(syscall.EADDRNOTAVAIL)), IOError},
+		{dial(call(syscall.EADDRNOTAVAIL)), NoRoom},
+		{dial(call(syscall.EMFILE)), NoRoom},
 		{context.Canceled, IOError},
 		{errors.New("other"), IOError},
 	} {

@@ -180,6 +180,9 @@ func (r *Report) Notes() (notes []string) {
 	if r.GaveUp {
 		say("There was no connection for %v, so this ended after %s of %s requests.", r.Plan.Timeout, grouped(float64(r.Requests)), grouped(float64(r.Plan.Requests)))
 	}
+	if n := r.Errors[NoRoom]; n > 0 {
+		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
+	}
 	if r.Unsent > 0 {
 		say("The service did not keep up: %s requests were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)))
 	}

@@ -55,7 +55,7 @@ micro:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 profile:
-	$(GO) test -pgo=off -run '^$$' -bench Server -benchtime 3s -cpuprofile cmd/parley/default.pgo -o /dev/null ./cmd/parley
+	$(GO) test -pgo=off -run '^$$' -bench 'Server|Load' -benchtime 3s -cpuprofile cmd/parley/default.pgo -o /dev/null ./cmd/parley
 
 vuln:
 	$(TOOL) govulncheck ./...

@@ -10,6 +10,8 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/parleytest"
 )
 
 // BenchmarkServer is the server of the command under load: silent, with its narrative and
@@ -19,6 +21,29 @@ func BenchmarkServer(b *testing.B) {
 		for _, inFlight := range []int{1, 16} {
 			b.Run(view+"-"+map[int]string{1: "1", 16: "16"}[inFlight], func(b *testing.B) { benchmarkServer(b, view, inFlight) })
 		}
+	}
+}
+
+// BenchmarkLoad is `parley bench` in a closed loop. `make profile` takes default.pgo from it
+// too: what measures must cost little.
+func BenchmarkLoad(b *testing.B) {
+	addr := parleytest.Start(b, &parley.Server{
+		Engine:  parley.LoopsIfPossible,
+		Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil }),
+	})
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	expect, err := load.ParseExpectation("contains")
+	if err != nil {
+		b.Fatal(err)
+	}
+	dialer := load.Dialer{Network: "tcp", Host: host, Port: port, Timeout: patience}
+	plan := load.Plan{Dial: dialer.Dial, Messages: load.SizedMessages(16), Expect: expect, Connections: 64, Requests: uint64(b.N)}
+	result, err := plan.Run(b.Context())
+	if err != nil || result.Failed() {
+		b.Errorf("%+v, %v", result, err)
 	}
 }
 

@@ -249,7 +249,10 @@ func TestDrainUnderLoadAnswersWhatWasRead(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "there is load", func() bool { return strings.Count(s.stdout.String(), `"replied"`) > 50*(round+1) })
+		eventually(t, "all are served, and there is load", func() bool {
+			text := s.stdout.String()
+			return strings.Count(text, `"opened"`) == 20 && strings.Count(text, `"replied"`) > 50*(round+1)
+		})
 		if code := s.stop(t, syscall.SIGTERM); code != 0 {
 			t.Errorf("exit code %d, want 0; %s", code, s.stderr)
 		}

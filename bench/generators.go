@@ -17,35 +17,39 @@ import (
 type generator struct {
 	name string
 	// run puts its load on the port, in a closed loop, and says what it found.
-	run func(ctx context.Context, b *bench, port int) (sample, error)
+	run func(ctx context.Context, b *bench, port, connections int) (sample, error)
 }
 
 // A contest is a server, and the load programs that find out how fast it is.
 type contest struct {
-	title      string
-	server     server
-	generators []generator // to the first of which all ratios are
+	title       string
+	server      server
+	connections int
+	generators  []generator // to the first of which all ratios are
 }
-
-const generatorConnections = 64
 
 var contests = []contest{
 	{
-		title:  reference,
-		server: servers[0],
+		title: reference, server: servers[0], connections: 64,
 		generators: []generator{
 			{"load/load.c", loadInC},
 			{"parley bench", parleyBench("--size", "16")},
 		},
 	},
 	{
-		title:  "redis, inline PING",
-		server: server{name: "redis", run: "redis-server --port PORT --bind 127.0.0.1 --save 86400 1000000000 --appendonly no --dir DIR"},
-		generators: []generator{
-			{"redis-benchmark", redisBenchmark},
-			{"parley bench", parleyBench("--crlf", "-m", "PING", "--expect", `^\+PONG$`)},
-		},
+		title: "redis, inline PING", server: redis, connections: 64, generators: pinging,
 	},
+	{
+		// With one connection neither program is its own limit.
+		title: "redis, inline PING", server: redis, connections: 1, generators: pinging,
+	},
+}
+
+var redis = server{name: "redis", run: "redis-server --port PORT --bind 127.0.0.1 --save 86400 1000000000 --appendonly no --dir DIR"}
+
+var pinging = []generator{
+	{"redis-benchmark", redisBenchmark},
+	{"parley bench", parleyBench("--crlf", "-m", "PING", "--expect", `^\+PONG$`)},
 }
 
 // compareGenerators runs every contest, round by round, and returns its tables.
@@ -60,7 +64,7 @@ func (b *bench) compareGenerators(ctx context.Context, rounds int) (report strin
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, c.title)
 			for i := range c.generators {
 				i = (i + round) % len(c.generators) // nobody always comes first
-				s, err := b.generate(ctx, c.server, c.generators[i])
+				s, err := b.generate(ctx, c, c.generators[i])
 				if err != nil {
 					return "", fmt.Errorf("%s on %s: %w", c.generators[i].name, c.title, err)
 				}
@@ -72,23 +76,23 @@ func (b *bench) compareGenerators(ctx context.Context, rounds int) (report strin
 	return out.String(), nil
 }
 
-func (b *bench) generate(ctx context.Context, s server, g generator) (sample, error) {
+func (b *bench) generate(ctx context.Context, c contest, g generator) (sample, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done in %v", patience))
 	defer cancel()
-	p, err := b.start(ctx, s)
+	p, err := b.start(ctx, c.server)
 	if err != nil {
 		return sample{}, err
 	}
 	defer p.stop()
-	return g.run(ctx, b, p.port)
+	return g.run(ctx, b, p.port, c.connections)
 }
 
 // write adds a contest's table: medians, and ratios to the first generator in the same
 // rounds.
 func (c *contest) write(out *strings.Builder, found [][]sample) {
-	fmt.Fprintf(out, "### %s; %d connections, one in flight\n\n", c.title, generatorConnections)
-	writeRow(out, []string{"load program", "requests/s", "ratio", "p50 µs", "ratio", "p99 µs", "its own CPU ns/request", "ratio"})
-	writeRow(out, []string{"---", "--:", "--:", "--:", "--:", "--:", "--:", "--:"})
+	fmt.Fprintf(out, "### %s; connections: %d, one in flight on each\n\n", c.title, c.connections)
+	writeRow(out, []string{"load program", "requests/s", "ratio", "p50 µs", "ratio", "p99 µs", "ratio", "its own CPU ns/request", "ratio"})
+	writeRow(out, []string{"---", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:"})
 	rate := func(s sample) float64 { return s.rate }
 	p50 := func(s sample) float64 { return s.p50 }
 	p99 := func(s sample) float64 { return s.p99 }
@@ -109,8 +113,8 @@ func (c *contest) write(out *strings.Builder, found [][]sample) {
 }
 
 // loadInC is load/load.c; its CPU time is that of the window.
-func loadInC(ctx context.Context, b *bench, port int) (sample, error) {
-	l, err := b.startLoad(ctx, port, server{}, workload{connections: generatorConnections, inflight: 1, size: payload})
+func loadInC(ctx context.Context, b *bench, port, connections int) (sample, error) {
+	l, err := b.startLoad(ctx, port, server{}, workload{connections: connections, inflight: 1, size: payload})
 	if err != nil {
 		return sample{}, err
 	}
@@ -142,10 +146,10 @@ func loadInC(ctx context.Context, b *bench, port int) (sample, error) {
 
 // parleyBench is the command with some more arguments; its CPU time is that of the whole
 // process, its start and its report included.
-func parleyBench(args ...string) func(ctx context.Context, b *bench, port int) (sample, error) {
-	return func(ctx context.Context, b *bench, port int) (sample, error) {
+func parleyBench(args ...string) func(ctx context.Context, b *bench, port, connections int) (sample, error) {
+	return func(ctx context.Context, b *bench, port, connections int) (sample, error) {
 		argv := append([]string{"-c", b.cores.load, filepath.Join(b.dir, "parley"), "bench", "-q", "--json", "--warmup", "0s",
-			"-c", strconv.Itoa(generatorConnections), "-d", fmt.Sprintf("%gs", b.seconds), fmt.Sprintf("127.0.0.1:%d", port)}, args...)
+			"-c", strconv.Itoa(connections), "-d", fmt.Sprintf("%gs", b.seconds), fmt.Sprintf("127.0.0.1:%d", port)}, args...)
 		cmd := exec.CommandContext(ctx, "taskset", argv...)
 		cmd.Env = plainEnvironment()
 		out, err := cmd.Output()
@@ -166,11 +170,14 @@ func parleyBench(args ...string) func(ctx context.Context, b *bench, port int) (
 
 // redisBenchmark sends a number of requests, not for a time: so many that it takes about
 // as long. Its CPU time is that of the whole process.
-func redisBenchmark(ctx context.Context, b *bench, port int) (sample, error) {
-	const perSecond = 100_000
+func redisBenchmark(ctx context.Context, b *bench, port, connections int) (sample, error) {
+	perSecond := 100_000.0
+	if connections == 1 {
+		perSecond = 20_000
+	}
 	requests := int(b.seconds * perSecond)
 	cmd := exec.CommandContext(ctx, "taskset", "-c", b.cores.load, "redis-benchmark", "-p", strconv.Itoa(port), "-t", "ping_inline",
-		"-c", strconv.Itoa(generatorConnections), "-n", strconv.Itoa(requests), "--csv")
+		"-c", strconv.Itoa(connections), "-n", strconv.Itoa(requests), "--csv")
 	out, err := cmd.Output()
 	if err != nil {
 		return sample{}, errors.New(reason(out, err))

@@ -22,16 +22,9 @@ const (
 	// CPU have a turn: its system calls do not.
 	loopShare = time.Millisecond
 
-	// acceptBatch is how many connections are accepted before the loops are told.
-	acceptBatch = 64
-
 	// spareOutboxes is how many outboxes a loop keeps, for as many sockets as may be
 	// ready at once.
 	spareOutboxes = 256
-
-	// acceptLook is how often an acceptor looks whether its listener was closed by
-	// others, which epoll does not tell.
-	acceptLook = time.Second
 )
 
 // loops are the event loops of a server. They run while a call of Serve needs them.
@@ -97,150 +90,6 @@ func loopsCanServe(l net.Listener) bool {
 		return l.Addr().Network() == "unix" // "unixpacket" is no stream
 	}
 	return false
-}
-
-// loopAcceptor accepts for the loops, in the goroutine of Serve. One of them waits at the
-// listener beside its sockets, and knocks: a thread that waits there alone would take
-// turns with the loop's own for every connection. The listener stays Go's own: its
-// descriptor is used within RawConn.Control only.
-type loopAcceptor struct {
-	srv   *Server
-	l     net.Listener
-	raw   syscall.RawConn
-	door  *loop        // waits at the listener
-	knock chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
-	look  *time.Ticker // whether the listener was closed by others, which epoll does not tell
-	more  bool         // others may be waiting too
-	conns sync.WaitGroup
-	local *endpoint // of the last connection; a Unix listener's own
-	some  func(listener uintptr)
-	batch []arrival
-	err   error // what ended the batch
-}
-
-// An arrival is a connection that was accepted.
-type arrival struct {
-	fd            int
-	remote, local epoll.Address
-}
-
-func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
-	raw, err := l.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	a := &loopAcceptor{srv: s, l: l, raw: raw, knock: make(chan error, 1)}
-	a.some = a.acceptSome
-	if _, tcp := l.(*net.TCPListener); tcp {
-		err = raw.Control(func(fd uintptr) { epoll.SetOptions(int(fd)) })
-	} else {
-		a.local = endpointOf(l.Addr())
-	}
-	if err == nil {
-		err = s.loops.hire(s)
-	}
-	if err != nil {
-		return nil, err
-	}
-	a.look = time.NewTicker(acceptLook)
-	a.door = s.loops.inTurn()
-	a.door.post(letter{door: a, about: watch})
-	return a, nil
-}
-
-func (a *loopAcceptor) accept() error {
-	if !a.more {
-		select {
-		case err := <-a.knock:
-			if err != nil {
-				return err
-			}
-		case <-a.look.C:
-		}
-	}
-	a.more = true // until it is seen that nobody is: an edge is told of once
-	// Nothing may wait within Control: the listener's Close waits for its end.
-	a.batch, a.err = a.batch[:0], nil
-	if err := a.raw.Control(a.some); err != nil {
-		return err
-	}
-	for _, c := range a.batch {
-		a.admit(c)
-	}
-	if a.err == syscall.EAGAIN {
-		a.more = false
-		return nil
-	}
-	return a.err
-}
-
-// knocks has accept look, unless it is about to.
-func (a *loopAcceptor) knocks(err error) {
-	select {
-	case a.knock <- err:
-	default:
-	}
-}
-
-// acceptSome accepts until nobody is waiting, or others should have a turn.
-func (a *loopAcceptor) acceptSome(listener uintptr) {
-	for range acceptBatch {
-		fd, remote, local, err := epoll.Accept(int(listener))
-		if err != nil {
-			a.err = err
-			if err != syscall.EAGAIN {
-				a.err = &net.OpError{Op: "accept", Net: a.l.Addr().Network(), Addr: a.l.Addr(), Err: os.NewSyscallError("accept4", err)}
-			}
-			return
-		}
-		a.batch = append(a.batch, arrival{fd, remote, local})
-	}
-}
-
-func (a *loopAcceptor) admit(c arrival) {
-	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
-	if !c.remote.IP.IsValid() {
-		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
-	} else if a.local == nil || a.local.ip != c.local.IP {
-		a.local = &endpoint{ip: c.local.IP}
-	}
-	session.local = a.local
-	t := &talk{loop: a.srv.loops.inTurn(), fd: int32(fd), conns: &a.conns}
-	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: &t.loop.handler}
-	switch reason := a.srv.enter(t); reason {
-	case 0:
-	case ServerClosed:
-		epoll.CloseFD(fd)
-		return
-	default:
-		text, patient := a.srv.refuse(t, reason)
-		if len(text) > 0 { // a new socket has room for it
-			epoll.Write(fd, text)
-		}
-		if !patient || epoll.CloseWrite(fd) != nil {
-			epoll.CloseFD(fd)
-			if patient {
-				a.srv.forget(t, true)
-			}
-			return
-		}
-		t.refused, t.lingering = true, true
-	}
-	a.conns.Add(1)
-	t.loop.post(letter{talk: t, about: adopt})
-}
-
-func (a *loopAcceptor) close() {
-	a.raw.Control(func(fd uintptr) { a.door.set.Leave(int(fd)) }) // somebody may have a copy of it
-	a.l.Close()
-	a.knocks(nil)
-}
-
-func (a *loopAcceptor) wait() {
-	a.conns.Wait()
-	a.look.Stop()
-	a.door.post(letter{door: a, about: unwatch})
-	a.srv.loops.release()
 }
 
 // A talk is one conversation that a loop drives. Only its loop touches it.

@@ -28,6 +28,9 @@ type toldStory struct {
 }
 
 func (s *toldStory) String() string {
+	if s == nil {
+		return "nothing is remembered"
+	}
 	text := fmt.Sprintf("%s, %d requests:", s.Session.Reason, s.Session.Requests)
 	for _, x := range s.Exchanges {
 		text += fmt.Sprintf(" %d", x.Seq)
@@ -54,7 +57,8 @@ func pageOf(t *testing.T, p *process) string {
 	return url
 }
 
-// storyAt asks a page for a session.
+// storyAt asks a page for a session; nil is one that it does not have, as one that the page
+// has forgotten already and the journal has still to write.
 func storyAt(t *testing.T, page string, number int) *toldStory {
 	t.Helper()
 	answer, err := http.Get(fmt.Sprintf("%ssession?number=%d", page, number))
@@ -62,6 +66,9 @@ func storyAt(t *testing.T, page string, number int) *toldStory {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotFound {
+		return nil
+	}
 	text, err := io.ReadAll(answer.Body)
 	story := new(toldStory)
 	if answer.StatusCode != http.StatusOK || err != nil || json.Unmarshal(text, story) != nil {

@@ -139,6 +139,23 @@ func (s *Set) control(op, fd int, event *syscall.EpollEvent) error {
 	return nil
 }
 
+// File is another descriptor of the set, one that the runtime's own poller waits for: it
+// is readable while sockets are ready. Whoever calls Wait with no timeout and waits for
+// the file in between blocks no thread.
+func (s *Set) File() (*os.File, error) {
+	fd, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(s.fd), syscall.F_DUPFD_CLOEXEC, 0)
+	if errno != 0 {
+		return nil, os.NewSyscallError("fcntl", errno)
+	}
+	syscall.SetNonblock(int(fd), true) // by which package os knows that it may be waited for
+	f := os.NewFile(fd, "epoll")
+	if err := f.SetReadDeadline(time.Time{}); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // Wait waits until a socket is ready, or for as long as given, for ever if that is
 // negative, and returns how many events there are. The scheduler knows that this
 // call may block.

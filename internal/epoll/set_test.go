@@ -3,8 +3,10 @@
 package epoll
 
 import (
+	"errors"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -299,4 +301,52 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// The runtime waits for the file of a set without a thread, and hears of sockets and rings.
+func TestFileIsReadableWhileSocketsAreReady(t *testing.T) {
+	s := newSet(t)
+	f, err := s.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := pair(t)
+	defer CloseFD(theirs)
+	id, err := s.Add(ours, In)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(id)
+	n := 0
+	poll := func(uintptr) bool {
+		if n, err = s.Wait(0); err != nil {
+			t.Error(err)
+		}
+		return n > 0
+	}
+	f.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if err := raw.Read(poll); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("with nothing there: %v, want the deadline", err)
+	}
+	f.SetReadDeadline(time.Now().Add(30 * time.Second))
+	var writing sync.WaitGroup
+	writing.Go(func() { syscall.Write(theirs, []byte("a")) })
+	if err := raw.Read(poll); err != nil || n != 1 {
+		t.Errorf("%d are ready, %v", n, err)
+	}
+	if got, events := s.Event(0); got != id || events != In {
+		t.Errorf("event %d, %#x", got, events)
+	}
+	writing.Wait()
+	Read(ours, make([]byte, 1))
+	writing.Go(s.Ring)
+	if err := raw.Read(poll); err != nil || !s.Rung() {
+		t.Errorf("after a ring: %v", err)
+	}
+	writing.Wait()
 }

@@ -18,6 +18,7 @@ type lane struct {
 	*run
 	id     uint64 // {conn} in a message
 	shard  *shard
+	poller *poller        // for a closed loop; nil if there is none
 	client *parley.Client // nil while it is not connected
 	wire   meter
 	batch  [][]byte // requests to be sent in one write
@@ -57,12 +58,20 @@ func (l *lane) work() {
 	case l.Rate > 0 || l.large:
 		converse = l.duplex
 	}
+	pause := minRetry
 	for l.client != nil || l.reconnect() {
+		heard := l.wire.in.Load()
 		err := converse()
 		if err == nil {
 			return
 		}
 		l.lost(err)
+		if l.wire.in.Load() > heard {
+			pause = minRetry
+		} else { // a service that accepts and closes is as good as away
+			l.rest(pause)
+			pause = min(2*pause, maxRetry)
+		}
 	}
 }
 
@@ -82,9 +91,6 @@ func (l *lane) connect(ctx context.Context) error {
 	l.conn, l.leaving = conn, false
 	l.mu.Unlock()
 	l.wire.Conn = conn
-	if l.InFlight == 1 && l.Rate == 0 && !l.large {
-		l.wire.Conn = inLockstep(conn)
-	}
 	l.client = parley.NewClient(&l.wire, l.Framing)
 	return nil
 }
@@ -113,7 +119,7 @@ func (l *lane) rest(pause time.Duration) {
 
 // failed counts an error, unless the run caused it by its end.
 func (l *lane) failed(err error) {
-	if l.waiting.Err() == nil {
+	if l.waiting.Err() == nil && !errors.Is(err, context.Canceled) {
 		l.shard.count(func(t *tally) { t.errors[KindOf(err)]++ })
 	}
 }
@@ -210,30 +216,45 @@ func (l *lane) late(now time.Duration) bool {
 
 // closedLoop sends a request for each reply that comes.
 func (l *lane) closedLoop() error {
-	now := l.now()
-	for {
-		l.batch = l.batch[:0]
-		for l.open < l.InFlight {
-			t, ok := l.take(now)
-			if !ok {
-				break
-			}
-			l.batch = append(l.batch, l.depart(t, now, now))
-		}
-		if l.open == 0 {
-			l.leave()
-			return l.receiveAll()
-		}
-		if len(l.batch) > 0 {
-			if err := l.client.Send(context.Background(), l.batch...); err != nil {
-				return err
-			}
-		}
-		var err error
-		if now, err = l.receive(); err != nil {
+	if l.poller != nil {
+		if ok, err := l.poller.drive(l); ok {
 			return err
 		}
 	}
+	err := l.send(l.now())
+	for err == nil {
+		err = l.goOn()
+	}
+	return l.unlessLeft(err)
+}
+
+// goOn receives what has come, and sends as many requests.
+func (l *lane) goOn() error {
+	now, err := l.receive()
+	if err != nil || l.leaving {
+		return err
+	}
+	return l.send(now)
+}
+
+// send sends as many requests as there is room for in flight, and leaves when there are no
+// more and all have been answered.
+func (l *lane) send(now time.Duration) error {
+	l.batch = l.batch[:0]
+	for l.open < l.InFlight {
+		t, ok := l.take(now)
+		if !ok {
+			break
+		}
+		l.batch = append(l.batch, l.depart(t, now, now))
+	}
+	switch {
+	case l.open == 0:
+		l.leave()
+	case len(l.batch) > 0:
+		return l.client.Send(context.Background(), l.batch...)
+	}
+	return nil
 }
 
 // duplex sends each request when it is due, whatever has been answered, as far as there
@@ -350,18 +371,23 @@ func (l *lane) next(now time.Duration, broken <-chan struct{}) (t ticket, ok boo
 	return t, ok
 }
 
-// receiveAll receives until the connection ends. That is no error once we have left.
+// receiveAll receives until the connection ends.
 func (l *lane) receiveAll() error {
 	for {
 		if _, err := l.receive(); err != nil {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.leaving {
-				return nil
-			}
-			return err
+			return l.unlessLeft(err)
 		}
 	}
+}
+
+// unlessLeft is what ended the connection: no error once we have left.
+func (l *lane) unlessLeft(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaving {
+		return nil
+	}
+	return err
 }
 
 // receive waits for a reply, and takes those that have come with it. It returns when

@@ -135,8 +135,8 @@ func (m *Messages) Append(dst []byte, n, conn uint64) []byte {
 // appendDigits appends the last digits of n.
 func appendDigits(dst []byte, n uint64, count int) []byte {
 	dst = append(dst, "0000000000000000"[:count]...)
-	for i := range count {
-		dst[len(dst)-1-i] += byte(n % 10)
+	for i := len(dst) - 1; n > 0 && i >= len(dst)-count; i-- {
+		dst[i] += byte(n % 10)
 		n /= 10
 	}
 	return dst

@@ -137,12 +137,17 @@ func (r *run) start() {
 		r.tickets = make(chan ticket)
 		r.working.Go(r.pace)
 	}
+	dismiss := func() {}
+	if r.Rate == 0 && !r.large && !r.ConnectEach {
+		dismiss = r.hirePollers()
+	}
 	for _, l := range r.lanes {
 		r.working.Go(l.work)
 	}
 	go func() {
 		defer close(r.idle)
 		r.working.Wait()
+		dismiss()
 	}()
 }
 

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -329,6 +328,26 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 	})
 }
 
+// An attempt to connect that the end of a run cuts short is no error.
+func TestARunEndsWhileItConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := speaking(func(line string, conn *parleytest.Conn) bool { return false })
+		plan := Plan{Duration: time.Second, Messages: ParseMessages([]byte("x"))}
+		plan.Dial = func(ctx context.Context) (net.Conn, Steps, error) {
+			if s.dials.Load() > 0 {
+				<-ctx.Done()
+				return nil, Steps{}, &net.OpError{Op: "dial", Err: ctx.Err()}
+			}
+			return s.dial(ctx)
+		}
+		r, err := plan.Run(t.Context())
+		if err != nil || r.Errors[Closed]+r.Errors[Reset] != 1 || len(r.Errors) != 1 {
+			t.Errorf("errors %v, %v; want only that of the connection that was lost", r.Errors, err)
+		}
+		s.closed.Wait()
+	})
+}
+
 // When all requests have been sent no connection is made for more, and when the service
 // is away for good the rest are not waited for.
 func TestARunOfRequestsEndsWithItsService(t *testing.T) {
@@ -391,40 +410,6 @@ func TestNoConnectionAtAllIsAnError(t *testing.T) {
 	}
 }
 
-// The connection of a closed loop over a real socket: large requests do not fit into
-// its buffers, and the ends are told apart.
-func TestLockstepOverSockets(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &parley.Server{Handler: parley.HandlerFunc(echo), MaxRequest: 8 << 20}
-	parleytest.Serve(t, srv, l)
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	c := parley.NewClient(inLockstep(conn), nil)
-	for _, size := range []int{1, 100, 64 << 10, 8 << 20, 5} {
-		request := bytes.Repeat([]byte("x"), size)
-		if err := c.Send(t.Context(), request); err != nil {
-			t.Fatal(err)
-		}
-		if reply, err := c.Receive(t.Context()); !bytes.Equal(reply, request) || err != nil {
-			t.Errorf("%d bytes: got %d bytes back, %v", size, len(reply), err)
-		}
-	}
-	srv.Close()
-	if err := c.Send(t.Context(), []byte("x")); err == nil {
-		_, err = c.Receive(t.Context())
-		if kind := KindOf(err); kind != Closed && kind != Reset {
-			t.Errorf("after the server's end: %v, of kind %q", err, kind)
-		}
-	}
-}
-
 func TestAnInterruptedWarmupIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := answering(func(dst []byte, req *parley.Request) ([]byte, error) {
@@ -452,71 +437,6 @@ func TestAnHourIsAnHour(t *testing.T) {
 			t.Errorf("it took %v, want 1h", got)
 		}
 	})
-}
-
-// A server that sends more than it was asked for, and fills the socket with it before
-// the next request: what is there is read, though nothing new can come that would tell of it.
-func TestAFloodIsReadInLockstep(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	defer l.Close()
-	full := make(chan struct{})
-	serving.Go(func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		flood := bytes.Repeat([]byte("x\n"), 64<<10)
-		for err == nil { // until nobody reads
-			conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-			_, err = conn.Write(flood)
-		}
-		close(full)
-		io.Copy(io.Discard, conn)
-	})
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	<-full
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	c := inLockstep(conn)
-	some := make([]byte, 10)
-	for range 3 {
-		c.Write([]byte("x\n"))
-		if n, err := c.Read(some); n != len(some) || err != nil {
-			t.Fatalf("read %d bytes, %v; want 10 of the many that are there", n, err)
-		}
-	}
-}
-
-// Over sockets, with both engines' reading and writing, thousands of requests come back
-// right whatever the mode.
-func TestRunsOverSockets(t *testing.T) {
-	addr := parleytest.Start(t, &parley.Server{Handler: parley.HandlerFunc(echo), Engine: parley.LoopsIfPossible})
-	host, port, _ := net.SplitHostPort(addr)
-	dialer := Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second}
-	contains, _ := ParseExpectation("exact")
-	for _, plan := range []Plan{
-		{Connections: 8}, {Connections: 8, InFlight: 16}, {Connections: 8, Rate: 20000}, {Connections: 8, InFlight: 8, Rate: 50000},
-		{Connections: 8, ConnectEach: true},
-	} {
-		plan.Dial, plan.Messages, plan.Expect, plan.Requests = dialer.Dial, ParseMessages([]byte("{n}/{conn}")), contains, 2000
-		r, err := plan.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Replies != 2000 || r.Failed() || len(r.Errors) > 0 {
-			t.Errorf("%d connections, %d in flight, rate %v: %d replies, %d mismatched, %d missing, %d late, %d extra, errors %v",
-				plan.Connections, plan.InFlight, plan.Rate, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Errors)
-		}
-	}
 }
 
 // A service that reads no more while its replies are not read is not waited for with more

@@ -1,0 +1,187 @@
+//go:build !386
+
+package load
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley/internal/epoll"
+)
+
+const (
+	pollerTick  = 50 * time.Millisecond // how late a deadline may be
+	pollerShare = time.Millisecond      // of work before the other goroutines of its CPU have a turn
+)
+
+// A poller goes on with many closed loops in one goroutine: what a goroutine for each
+// spends on being woken is as much as all the rest of its work.
+type poller struct {
+	set    *epoll.Set
+	file   *os.File // the set's
+	raw    syscall.RawConn
+	poll   func(uintptr) (done bool)
+	ready  int // sockets at the last poll
+	err    error
+	wheel  *epoll.Wheel
+	waking time.Time // the file's deadline
+	driven []*socket // by number in the set
+	rested time.Time // when other goroutines last had a turn
+
+	mu      sync.Mutex
+	arrived []*socket
+	stopped bool
+}
+
+// hirePollers starts a poller for each shard, if there are sockets for them. Without any
+// each lane waits for itself.
+func (r *run) hirePollers() (dismiss func()) {
+	var running sync.WaitGroup
+	var all []*poller
+	if slices.ContainsFunc(r.lanes, func(l *lane) bool { return rawConn(l.conn) != nil }) {
+		for i := range r.shards {
+			p, err := newPoller()
+			if err != nil {
+				break
+			}
+			all = append(all, p)
+			running.Go(p.run)
+			for j := i; j < len(r.lanes); j += len(r.shards) {
+				r.lanes[j].poller = p
+			}
+		}
+	}
+	return func() {
+		for _, p := range all {
+			p.stop()
+		}
+		running.Wait()
+	}
+}
+
+func newPoller() (*poller, error) {
+	set, err := epoll.NewSet()
+	if err != nil {
+		return nil, err
+	}
+	p := &poller{set: set, wheel: epoll.NewWheel(time.Now(), pollerTick)}
+	p.poll = func(uintptr) bool {
+		p.ready, p.err = set.Wait(0)
+		return p.ready > 0 || p.err != nil
+	}
+	if p.file, err = set.File(); err == nil {
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *poller) free() {
+	if p.file != nil {
+		p.file.Close()
+	}
+	p.set.Free()
+}
+
+// drive has the poller go on with a lane until it has left or lost its connection, of
+// which it takes possession. ok is false if that is no socket.
+func (p *poller) drive(l *lane) (ok bool, err error) {
+	s := p.adopt(l)
+	if s == nil {
+		return false, nil
+	}
+	p.mu.Lock()
+	p.arrived = append(p.arrived, s)
+	p.mu.Unlock()
+	p.set.Ring()
+	return true, <-s.over
+}
+
+// stop ends run. Nothing may be driven any more.
+func (p *poller) stop() {
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	p.set.Ring()
+}
+
+func (p *poller) run() {
+	defer p.free()
+	for !p.look() {
+		p.wait()
+		for i := range p.ready {
+			if id, events := p.set.Event(i); events != 0 {
+				p.driven[id].ready(events)
+			}
+		}
+		now := time.Now()
+		p.wheel.Advance(now, p.expire)
+		if now.Sub(p.rested) > pollerShare {
+			time.Sleep(1) // unlike runtime.Gosched it has the runtime look for events too
+			p.rested = time.Now()
+		}
+	}
+}
+
+// wait waits for sockets that are ready, or for a deadline.
+func (p *poller) wait() {
+	if next := p.wheel.Next(); next != p.waking {
+		p.waking = next
+		p.file.SetReadDeadline(next)
+	}
+	p.ready = 0
+	if err := p.raw.Read(p.poll); p.err != nil || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		panic(fmt.Sprint("load: ", cmp.Or(p.err, err))) // somebody closed what is not theirs
+	}
+}
+
+// look has a look at what was rung for: sockets that have come or are to be interrupted,
+// or the end.
+func (p *poller) look() (stopped bool) {
+	if !p.set.Rung() {
+		return false
+	}
+	p.mu.Lock()
+	arrived, stopped := p.arrived, p.stopped
+	p.arrived = nil
+	p.mu.Unlock()
+	for _, s := range arrived {
+		p.begin(s)
+	}
+	for _, s := range p.driven {
+		if s != nil && s.overdue.Load() {
+			s.ready(epoll.In)
+		}
+	}
+	return stopped
+}
+
+func (p *poller) begin(s *socket) {
+	id, err := p.set.Add(s.fd, epoll.In)
+	if err != nil {
+		s.over <- err
+		return
+	}
+	s.id = id
+	for int(id) >= len(p.driven) {
+		p.driven = append(p.driven, nil)
+	}
+	p.driven[id] = s
+	s.proceed(s.lane.send(s.lane.now()))
+}
+
+func (p *poller) expire(id uint32) time.Time {
+	s := p.driven[id]
+	s.overdue.Store(true)
+	s.ready(epoll.In)
+	return epoll.Never
+}

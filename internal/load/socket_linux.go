@@ -1,0 +1,162 @@
+//go:build !386
+
+package load
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley/internal/epoll"
+)
+
+// A socket is a connection in the hands of a poller. It is not waited for: with nothing to
+// read Read returns errNotYet, and Write keeps what there is no room for.
+type socket struct {
+	net.Conn // closed; it knows the addresses
+	poller   *poller
+	lane     *lane
+	fd       int
+	id       uint32      // in the poller's set
+	overdue  atomic.Bool // its deadline has passed
+	unsent   []byte      // while there is any the set tells of room
+	over     chan error  // has the outcome
+}
+
+// errNotYet is a *net.OpError so that a client returns it as it is.
+var errNotYet error = &net.OpError{Op: "read", Net: "tcp", Err: syscall.EAGAIN}
+
+// adopt takes a lane's connection out of the hands of package net and its poller: a
+// socket's events would wake both.
+func (p *poller) adopt(l *lane) *socket {
+	raw := rawConn(l.conn)
+	if raw == nil {
+		return nil
+	}
+	s := &socket{Conn: l.conn, poller: p, lane: l, over: make(chan error, 1)}
+	var errno syscall.Errno
+	err := raw.Control(func(fd uintptr) {
+		var own uintptr
+		own, _, errno = syscall.RawSyscall(syscall.SYS_FCNTL, fd, syscall.F_DUPFD_CLOEXEC, 0)
+		s.fd = int(own)
+	})
+	if err != nil || errno != 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn.Close()
+	l.conn, l.wire.Conn = s, s
+	return s
+}
+
+// rawConn is nil if it is no socket. Only the types themselves will do: something that
+// embeds one may read and write differently.
+func rawConn(conn net.Conn) (raw syscall.RawConn) {
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		raw, _ = c.SyscallConn()
+	}
+	return raw
+}
+
+// ready is called when there is something to read, or room for what is unsent.
+func (s *socket) ready(events uint32) {
+	if len(s.unsent) > 0 && events&^epoll.In != 0 {
+		if err := s.flush(); err != nil {
+			s.proceed(err)
+			return
+		}
+	}
+	if events&^epoll.Out != 0 {
+		s.proceed(s.lane.goOn())
+	}
+}
+
+// proceed goes on waiting, unless it is over.
+func (s *socket) proceed(err error) {
+	if err == nil || err == errNotYet {
+		return
+	}
+	p := s.poller
+	p.set.Leave(s.fd)
+	p.set.Forget(s.id)
+	p.wheel.Disarm(s.id)
+	p.driven[s.id] = nil
+	s.over <- s.lane.unlessLeft(err)
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	if s.overdue.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := epoll.Read(s.fd, p)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, errNotYet
+	case err != nil:
+		return 0, os.NewSyscallError("recv", err)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (s *socket) Write(p []byte) (n int, err error) {
+	if len(s.unsent) > 0 {
+		s.unsent = append(s.unsent, p...)
+		return len(p), nil
+	}
+	if n, err = s.push(p); err != nil || n == len(p) {
+		return n, err
+	}
+	s.unsent = append(s.unsent, p[n:]...)
+	return len(p), s.poller.set.Change(s.id, epoll.In|epoll.Out)
+}
+
+// flush goes on with what is unsent.
+func (s *socket) flush() error {
+	n, err := s.push(s.unsent)
+	s.unsent = append(s.unsent[:0], s.unsent[n:]...)
+	if err != nil || len(s.unsent) > 0 {
+		return err
+	}
+	return s.poller.set.Change(s.id, epoll.In)
+}
+
+// push writes what there is room for.
+func (s *socket) push(p []byte) (int, error) {
+	n, err := epoll.Write(s.fd, p)
+	if err == nil || err == syscall.EAGAIN {
+		return n, nil
+	}
+	return 0, os.NewSyscallError("send", err)
+}
+
+// SetDeadline is for any goroutine: with a time in the past it interrupts, with none it
+// takes that back.
+func (s *socket) SetDeadline(t time.Time) error {
+	s.overdue.Store(!t.IsZero())
+	if !t.IsZero() {
+		s.poller.set.Ring()
+	}
+	return nil
+}
+
+// SetReadDeadline is for the poller's own goroutine.
+func (s *socket) SetReadDeadline(t time.Time) error {
+	s.poller.wheel.Arm(s.id, t)
+	return nil
+}
+
+func (s *socket) CloseWrite() error { return epoll.CloseWrite(s.fd) }
+
+func (s *socket) Close() error {
+	epoll.CloseFD(s.fd)
+	return nil
+}

@@ -126,7 +126,7 @@ func (p *poller) run() {
 		now := time.Now()
 		p.wheel.Advance(now, p.expire)
 		if now.Sub(p.rested) > pollerShare {
-			time.Sleep(1) // unlike runtime.Gosched it has the runtime look for events too
+			time.Sleep(time.Nanosecond) // unlike runtime.Gosched it has the runtime look for events too
 			p.rested = time.Now()
 		}
 	}

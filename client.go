@@ -188,6 +188,9 @@ func (c *Client) Receive(ctx context.Context) ([]byte, error) {
 // TryReceive is Receive where a whole message, or the end, has been read already, with
 // others before it. Otherwise ok is false: it does not read.
 func (c *Client) TryReceive() (message []byte, ok bool, err error) {
+	if c.r == c.w && !c.eof {
+		return nil, false, nil
+	}
 	n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
 	switch {
 	case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r > c.maxReply+framingAllowance:

@@ -10,11 +10,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
 // A socket is a connection in the hands of a poller. It is not waited for: with nothing to
-// read Read returns errNotYet, and Write keeps what there is no room for.
+// read Read returns errNotYet, and Write keeps what there is no room for. It counts its
+// bytes as a meter does.
 type socket struct {
 	net.Conn // closed; it knows the addresses
 	poller   *poller
@@ -49,7 +51,7 @@ func (p *poller) adopt(l *lane) *socket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conn.Close()
-	l.conn, l.wire.Conn = s, s
+	l.conn, l.client = s, parley.NewClient(s, l.Framing)
 	return s
 }
 
@@ -104,38 +106,38 @@ func (s *socket) Read(p []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
+	s.lane.wire.in.Add(uint64(n))
 	return n, nil
 }
 
 func (s *socket) Write(p []byte) (n int, err error) {
-	if len(s.unsent) > 0 {
-		s.unsent = append(s.unsent, p...)
-		return len(p), nil
-	}
-	if n, err = s.push(p); err != nil || n == len(p) {
-		return n, err
+	s.lane.wire.out.Add(uint64(len(p)))
+	if len(s.unsent) == 0 {
+		if n, err = epoll.Write(s.fd, p); n == len(p) {
+			return n, nil
+		}
+		if err != nil && err != syscall.EAGAIN {
+			return 0, os.NewSyscallError("send", err)
+		}
+		if err = s.poller.set.Change(s.id, epoll.In|epoll.Out); err != nil {
+			return n, err
+		}
 	}
 	s.unsent = append(s.unsent, p[n:]...)
-	return len(p), s.poller.set.Change(s.id, epoll.In|epoll.Out)
+	return len(p), nil
 }
 
 // flush goes on with what is unsent.
 func (s *socket) flush() error {
-	n, err := s.push(s.unsent)
+	n, err := epoll.Write(s.fd, s.unsent)
+	if err != nil && err != syscall.EAGAIN {
+		return os.NewSyscallError("send", err)
+	}
+	if err = nil; n == len(s.unsent) {
+		err = s.poller.set.Change(s.id, epoll.In)
+	}
 	s.unsent = append(s.unsent[:0], s.unsent[n:]...)
-	if err != nil || len(s.unsent) > 0 {
-		return err
-	}
-	return s.poller.set.Change(s.id, epoll.In)
-}
-
-// push writes what there is room for.
-func (s *socket) push(p []byte) (int, error) {
-	n, err := epoll.Write(s.fd, p)
-	if err == nil || err == syscall.EAGAIN {
-		return n, nil
-	}
-	return 0, os.NewSyscallError("send", err)
+	return err
 }
 
 // SetDeadline is for any goroutine: with a time in the past it interrupts, with none it

@@ -155,7 +155,7 @@ type loop struct {
 	fire     func(id uint32) time.Time
 	set      *epoll.Set
 	wheel    *epoll.Wheel
-	talks    []*talk // by their number in the set
+	talks    epoll.Table[*talk] // by their number in the set
 	doors    map[uint32]*loopAcceptor
 	arrived  inbox     // the last read; a talk keeps only what is left of it
 	spare    []*outbox // to be lent again
@@ -235,8 +235,8 @@ func (l *loop) wait() {
 		id, events := l.set.Event(i)
 		switch {
 		case events == 0:
-		case int(id) < len(l.talks) && l.talks[id] != nil:
-			l.ready(l.talks[id])
+		case id < l.talks.Len() && *l.talks.At(id) != nil:
+			l.ready(*l.talks.At(id))
 		default:
 			l.doors[id].knocks(nil)
 			knocked = true
@@ -461,7 +461,7 @@ func (l *loop) write(t *talk) {
 
 // expire acts on a deadline that has come, and returns the next one.
 func (l *loop) expire(id uint32) time.Time {
-	t := l.talks[id]
+	t := *l.talks.At(id)
 	switch {
 	case t.lingering && t.since(l.now) >= t.armed:
 		l.close(t)
@@ -510,10 +510,8 @@ func (l *loop) adopt(t *talk) {
 	id, err := l.set.Add(int(t.fd), epoll.In)
 	if err == nil {
 		t.id, t.adopted = id, true
-		for int(id) >= len(l.talks) {
-			l.talks = append(epoll.Grown(l.talks), nil)
-		}
-		l.talks[id] = t
+		l.talks.Reach(id)
+		*l.talks.At(id) = t
 	}
 	switch {
 	case t.lingering && (err != nil || t.phase == broken):
@@ -606,7 +604,7 @@ func (l *loop) close(t *talk) {
 	t.closed = true
 	if t.adopted {
 		l.wheel.Disarm(t.id)
-		l.talks[t.id] = nil
+		*l.talks.At(t.id) = nil
 		l.set.Close(t.id)
 	} else {
 		epoll.CloseFD(int(t.fd))

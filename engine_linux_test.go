@@ -26,8 +26,8 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 		Handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 			if string(req.Body) == "close" {
 				for _, l := range srv.loops.all {
-					for _, talk := range l.talks {
-						if talk != nil && talk.session == req.Session {
+					for id := range l.talks.Len() {
+						if talk := *l.talks.At(id); talk != nil && talk.session == req.Session {
 							syscall.Close(int(talk.fd))
 						}
 					}

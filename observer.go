@@ -228,7 +228,7 @@ type Session struct {
 	opened time.Time
 	remote endpoint
 	local  *endpoint // shared by those who came to the same one
-	place  int       // in the server's roster, which guards it
+	place  uint32    // in the server's roster, which guards it
 
 	hold *hold // nil where there is no gate
 

@@ -75,20 +75,32 @@ type party interface {
 
 // A roster is a set of parties, each of which is in one at most and keeps its place
 // there: it needs less than a map, and leaves no garbage when it grows.
-type roster []party
+type roster struct {
+	parties epoll.Table[party]
+	size    uint32
+}
 
 func (r *roster) add(p party) {
-	p.about().place = len(*r)
-	*r = append(epoll.Grown(*r), p)
+	p.about().place = r.size
+	r.parties.Reach(r.size)
+	*r.parties.At(r.size) = p
+	r.size++
 }
 
 func (r *roster) remove(p party) {
-	list, last := *r, len(*r)-1
-	place := p.about().place
-	list[place] = list[last]
-	list[place].about().place = place
-	list[last] = nil
-	*r = list[:last]
+	r.size--
+	last, place := r.parties.At(r.size), p.about().place
+	*r.parties.At(place) = *last
+	(*last).about().place = place
+	*last = nil
+}
+
+func (r *roster) all(yield func(party) bool) {
+	for i := range r.size {
+		if !yield(*r.parties.At(i)) {
+			return
+		}
+	}
 }
 
 // settings are a server's fields with the defaults filled in.
@@ -269,7 +281,7 @@ func (s *Server) ServeConn(conn net.Conn) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.halt()
 	s.mu.Lock()
-	for _, p := range s.sessions {
+	for p := range s.sessions.all {
 		p.wake()
 	}
 	s.mu.Unlock()
@@ -318,11 +330,11 @@ func (s *Server) cut(reason CloseReason) []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var cut []*Session
-	for _, p := range s.sessions {
+	for p := range s.sessions.all {
 		p.cut(reason)
 		cut = append(cut, p.about())
 	}
-	for _, p := range s.lingering {
+	for p := range s.lingering.all {
 		p.cut(reason)
 	}
 	slices.SortFunc(cut, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
@@ -364,7 +376,7 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	switch {
 	case s.stopping:
 		return ServerClosed
-	case len(s.sessions) >= s.settings.maxSessions:
+	case int(s.sessions.size) >= s.settings.maxSessions:
 		return Full
 	case s.settings.maxSessionsPerIP > 0 && s.perIP[ip] >= s.settings.maxSessionsPerIP && ip.IsValid():
 		return PerIP
@@ -419,7 +431,7 @@ func (s *Server) forget(p party, refused bool) {
 }
 
 func (s *Server) tellIfQuiet() {
-	if !s.stopping || len(s.sessions)+len(s.lingering) > 0 {
+	if !s.stopping || s.sessions.size+s.lingering.size > 0 {
 		return
 	}
 	select {

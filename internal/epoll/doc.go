@@ -6,7 +6,7 @@
 //	n, err := set.Wait(wheel.Next())
 //	for i := range n {
 //		if id, events := set.Event(i); events&epoll.In != 0 {
-//			n, err := epoll.Read(set.FD(id), buf)
+//			n, err := epoll.Read(fds[id], buf)
 //
 // A Wheel beside it keeps the deadlines of the same sockets.
 package epoll

@@ -28,7 +28,8 @@ type Set struct {
 	fd     int
 	bell   int // an eventfd: a Ring ends a Wait
 	rung   atomic.Bool
-	slots  []slot
+	slots  Table[slot]
+	used   uint32 // of the slots, those in free included
 	free   []uint32
 	events [batch]syscall.EpollEvent
 }
@@ -88,10 +89,11 @@ func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
 	if n := len(s.free); n > 0 {
 		id, s.free = s.free[n-1], s.free[:n-1]
 	} else {
-		id = uint32(len(s.slots))
-		s.slots = append(Grown(s.slots), slot{fd: -1})
+		id = s.used
+		s.used++
+		s.slots.Reach(id)
 	}
-	s.slots[id].fd = int32(fd)
+	s.slots.At(id).fd = int32(fd)
 	if err := s.change(syscall.EPOLL_CTL_ADD, id, events); err != nil {
 		s.vacate(id)
 		return 0, err
@@ -106,7 +108,7 @@ func (s *Set) Change(id uint32, events uint32) error {
 
 // Close closes a socket, which takes it out of the set, and frees its number.
 func (s *Set) Close(id uint32) {
-	CloseFD(int(s.slots[id].fd))
+	CloseFD(int(s.slots.At(id).fd))
 	s.vacate(id)
 }
 
@@ -120,12 +122,13 @@ func (s *Set) Leave(fd int) {
 func (s *Set) Forget(id uint32) { s.vacate(id) }
 
 func (s *Set) vacate(id uint32) {
-	s.slots[id] = slot{fd: -1, generation: s.slots[id].generation + 1}
+	at := s.slots.At(id)
+	*at = slot{fd: -1, generation: at.generation + 1}
 	s.free = append(s.free, id)
 }
 
 func (s *Set) change(op int, id uint32, events uint32) error {
-	at := s.slots[id]
+	at := s.slots.At(id)
 	event := syscall.EpollEvent{Events: events, Fd: int32(id), Pad: at.generation}
 	return s.control(op, int(at.fd), &event)
 }
@@ -184,7 +187,7 @@ func (s *Set) Event(i int) (id uint32, events uint32) {
 		return 0, 0
 	}
 	id = uint32(e.Fd)
-	if s.slots[id].generation != e.Pad {
+	if s.slots.At(id).generation != e.Pad {
 		return id, 0
 	}
 	return id, e.Events

@@ -19,7 +19,7 @@ type Wheel struct {
 	wake    int64          // no entry fires before this tick; asleep if there is none
 	armed   int            // how many entries are
 	first   [spokes]uint32 // each spoke's list of entries: the first one's number + 1, or 0
-	entries []entry
+	entries Table[entry]
 }
 
 type entry struct {
@@ -37,11 +37,9 @@ func NewWheel(start time.Time, tick time.Duration) *Wheel {
 // Arm has id fire at the deadline, or earlier if it is armed for earlier: whoever
 // moves a deadline into the future need not call, and is asked when the old one fires.
 func (w *Wheel) Arm(id uint32, deadline time.Time) {
-	for int(id) >= len(w.entries) {
-		w.entries = append(Grown(w.entries), entry{})
-	}
+	w.entries.Reach(id)
 	at := max(int64((deadline.Sub(w.start)+w.tick-1)/w.tick), w.done+1)
-	if e := &w.entries[id]; e.at != 0 {
+	if e := w.entries.At(id); e.at != 0 {
 		if e.at <= at {
 			return
 		}
@@ -53,7 +51,7 @@ func (w *Wheel) Arm(id uint32, deadline time.Time) {
 
 // Disarm forgets the deadline of id, if it has one.
 func (w *Wheel) Disarm(id uint32) {
-	if int(id) < len(w.entries) && w.entries[id].at != 0 {
+	if id < w.entries.Len() && w.entries.At(id).at != 0 {
 		w.unlink(id)
 	}
 }
@@ -90,7 +88,7 @@ func (w *Wheel) turn(t int64, fire func(id uint32) time.Time) {
 	*spoke = 0
 	for list != 0 {
 		id := list - 1
-		e := &w.entries[id]
+		e := w.entries.At(id)
 		list = e.next
 		at := e.at
 		e.at = 0
@@ -118,20 +116,20 @@ func (w *Wheel) earliest() int64 {
 func (w *Wheel) link(id uint32, at int64) {
 	spoke := &w.first[at%spokes]
 	if *spoke != 0 {
-		w.entries[*spoke-1].prev = id + 1
+		w.entries.At(*spoke - 1).prev = id + 1
 	}
-	w.entries[id] = entry{at: at, next: *spoke}
+	*w.entries.At(id) = entry{at: at, next: *spoke}
 	*spoke = id + 1
 	w.armed++
 }
 
 func (w *Wheel) unlink(id uint32) {
-	e := &w.entries[id]
+	e := w.entries.At(id)
 	if e.next != 0 {
-		w.entries[e.next-1].prev = e.prev
+		w.entries.At(e.next - 1).prev = e.prev
 	}
 	if e.prev != 0 {
-		w.entries[e.prev-1].next = e.next
+		w.entries.At(e.prev - 1).next = e.next
 	} else {
 		w.first[e.at%spokes] = e.next
 	}

@@ -30,9 +30,9 @@ type poller struct {
 	ready  int // sockets at the last poll
 	err    error
 	wheel  *epoll.Wheel
-	waking time.Time // the file's deadline
-	driven []*socket // by number in the set
-	rested time.Time // when other goroutines last had a turn
+	waking time.Time            // the file's deadline
+	driven epoll.Table[*socket] // by number in the set
+	rested time.Time            // when other goroutines last had a turn
 
 	mu      sync.Mutex
 	arrived []*socket
@@ -120,7 +120,7 @@ func (p *poller) run() {
 		p.wait()
 		for i := range p.ready {
 			if id, events := p.set.Event(i); events != 0 {
-				p.driven[id].ready(events)
+				(*p.driven.At(id)).ready(events)
 			}
 		}
 		now := time.Now()
@@ -157,8 +157,8 @@ func (p *poller) look() (stopped bool) {
 	for _, s := range arrived {
 		p.begin(s)
 	}
-	for _, s := range p.driven {
-		if s != nil && s.overdue.Load() {
+	for id := range p.driven.Len() {
+		if s := *p.driven.At(id); s != nil && s.overdue.Load() {
 			s.ready(epoll.In)
 		}
 	}
@@ -172,15 +172,13 @@ func (p *poller) begin(s *socket) {
 		return
 	}
 	s.id = id
-	for int(id) >= len(p.driven) {
-		p.driven = append(p.driven, nil)
-	}
-	p.driven[id] = s
+	p.driven.Reach(id)
+	*p.driven.At(id) = s
 	s.proceed(s.lane.send(s.lane.now()))
 }
 
 func (p *poller) expire(id uint32) time.Time {
-	s := p.driven[id]
+	s := *p.driven.At(id)
 	s.overdue.Store(true)
 	s.ready(epoll.In)
 	return epoll.Never

@@ -89,7 +89,7 @@ func (s *socket) proceed(err error) {
 	p.set.Leave(s.fd)
 	p.set.Forget(s.id)
 	p.wheel.Disarm(s.id)
-	p.driven[s.id] = nil
+	*p.driven.At(s.id) = nil
 	s.over <- s.lane.unlessLeft(err)
 }
 

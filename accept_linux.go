@@ -5,7 +5,6 @@ package parley
 import (
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -33,7 +32,7 @@ type loopAcceptor struct {
 	knock chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
 	look  *time.Ticker // whether the listener was closed by others, which epoll does not tell
 	more  bool         // others may be waiting too
-	conns sync.WaitGroup
+	posts []*post
 	local *endpoint // of the last connection; a Unix listener's own
 	some  func(listener uintptr)
 	batch []arrival
@@ -65,7 +64,8 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 		return nil, err
 	}
 	a.look = time.NewTicker(acceptLook)
-	a.door = s.loops.inTurn()
+	a.posts = s.loops.posts()
+	a.door = s.loops.inTurn(a.posts).loop
 	a.door.post(letter{door: a, about: watch})
 	return a, nil
 }
@@ -127,8 +127,8 @@ func (a *loopAcceptor) admit(c arrival) {
 		a.local = &endpoint{ip: c.local.IP}
 	}
 	session.local = a.local
-	t := &talk{loop: a.srv.loops.inTurn(), fd: int32(fd), conns: &a.conns}
-	t.conversation = conversation{settings: &t.loop.settings, session: session, handler: &t.loop.handler}
+	t := &talk{post: a.srv.loops.inTurn(a.posts), fd: int32(fd)}
+	t.conversation = conversation{settings: &t.loop.settings, session: session}
 	switch reason := a.srv.enter(t); reason {
 	case 0:
 	case ServerClosed:
@@ -148,7 +148,7 @@ func (a *loopAcceptor) admit(c arrival) {
 		}
 		t.refused, t.lingering = true, true
 	}
-	a.conns.Add(1)
+	t.conns.Add(1)
 	t.loop.post(letter{talk: t, about: adopt})
 }
 
@@ -159,7 +159,9 @@ func (a *loopAcceptor) close() {
 }
 
 func (a *loopAcceptor) wait() {
-	a.conns.Wait()
+	for _, p := range a.posts {
+		p.conns.Wait()
+	}
 	a.look.Stop()
 	a.door.post(letter{door: a, about: unwatch})
 	a.srv.loops.release()

@@ -31,7 +31,6 @@ const (
 type conversation struct {
 	*settings
 	session *Session
-	handler *Handler // the settings', or one before it; a pointer, since idle sessions are many
 
 	err    error       // behind reason; may be nil
 	reason CloseReason // why it is over
@@ -114,7 +113,7 @@ func (c *conversation) read(n int, now time.Time) {
 // answer answers the whole requests at the start of in, which is all that is held,
 // and reports how many bytes they took up. It stops when the outbox is full. A handler
 // that panics ends its own conversation only.
-func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
+func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (used int) {
 	defer c.caught() // here rather than around each call: it costs a tenth of a small request
 	out.req.Session, out.req.Time = c.session, c.at(c.arrived)
 	for c.phase < over {
@@ -140,7 +139,7 @@ func (c *conversation) answer(out *outbox, in []byte, eof bool) (used int) {
 			c.finish(Blank, nil)
 			return used
 		}
-		c.reply(out, body)
+		c.reply(by, out, body)
 	}
 	return used
 }
@@ -165,7 +164,7 @@ func (c *conversation) starve(held int, eof bool) {
 }
 
 // reply has one request answered into the outbox.
-func (c *conversation) reply(out *outbox, body []byte) {
+func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
 	if c.tells(Received) {
@@ -176,7 +175,7 @@ func (c *conversation) reply(out *outbox, body []byte) {
 	buf := c.framing.Begin(out.buf)
 	start := len(buf)
 	c.asking = true
-	answer, err := (*c.handler).Reply(buf[start:], &out.req)
+	answer, err := by.Reply(buf[start:], &out.req)
 	c.asking = false
 	if c.phase == broken { // found out while the handler ran
 		return

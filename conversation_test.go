@@ -26,7 +26,7 @@ func newTestConversation(set *settings) *conversation {
 	}
 	set.wanted = wantedBy(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
-	return &conversation{settings: set, session: session, handler: &set.handler}
+	return &conversation{settings: set, session: session}
 }
 
 func orElse[T any](value, other T) T {
@@ -72,7 +72,7 @@ func (d *desk) end(at time.Duration) {
 
 func (d *desk) run(at time.Duration, eof bool) {
 	for again := true; again; again = d.phase == needsRoom {
-		used := d.answer(&d.out, d.in, eof)
+		used := d.answer(d.handler, &d.out, d.in, eof)
 		d.in = d.in[used:]
 		d.take(at, len(d.out.unsent()))
 		if d.out.flushed() {
@@ -191,7 +191,7 @@ func TestOutputIsBoundedWithinOneRead(t *testing.T) {
 	in := []byte(strings.Repeat("x\n", 32<<10))
 	out, replies, most := new(outbox), 0, 0
 	for range 40 { // rounds of 1,260 that it would take
-		in = in[d.answer(out, in, false):]
+		in = in[d.answer(d.handler, out, in, false):]
 		most = max(most, len(out.buf))
 		replies += len(out.marks)
 		d.wrote(out, len(out.buf), zero)
@@ -201,7 +201,7 @@ func TestOutputIsBoundedWithinOneRead(t *testing.T) {
 		t.Errorf("%d replies with at most %d bytes at once, want %d with at most %d", replies, most, 40*26, limit)
 	}
 	d = newDesk(&settings{})
-	d.answer(out, []byte(strings.Repeat("x\n", 5000)), false)
+	d.answer(d.handler, out, []byte(strings.Repeat("x\n", 5000)), false)
 	if len(out.marks) != maxUnsentReplies || d.phase != needsRoom {
 		t.Errorf("%d replies at once (phase %d), want %d", len(out.marks), d.phase, maxUnsentReplies)
 	}
@@ -226,7 +226,7 @@ func TestEventsTellTheConversation(t *testing.T) {
 func TestRepliedIsToldAtTheLastByte(t *testing.T) {
 	d := newDesk(&settings{})
 	d.read(6, zero)
-	d.answer(&d.out, []byte("ab\ncd\n"), false)
+	d.answer(d.handler, &d.out, []byte("ab\ncd\n"), false)
 	d.log = nil
 	d.take(1, 2) // not its ending
 	d.take(2, 2) // which came with the next reply's first byte
@@ -295,7 +295,7 @@ func TestClocks(t *testing.T) {
 	// not moved meanwhile.
 	d = newDesk(set())
 	d.read(3, zero.Add(time.Second))
-	used := d.answer(&d.out, []byte("a\nb"), false)
+	used := d.answer(d.handler, &d.out, []byte("a\nb"), false)
 	d.in = []byte("b")
 	d.take(40*time.Second, len(d.out.unsent()))
 	if d.hinted = true; used != 2 || at(d) != 70*time.Second {
@@ -305,7 +305,7 @@ func TestClocks(t *testing.T) {
 	// Writing: ten seconds without progress, and sixty for the oldest byte.
 	d = newDesk(set())
 	d.read(2, zero.Add(time.Second))
-	d.answer(&d.out, []byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), false)
+	d.answer(d.handler, &d.out, []byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), false)
 	d.take(time.Second, 0)
 	if at(d) != 11*time.Second {
 		t.Errorf("a write is stalled since 1s: %v, want 11s", at(d))
@@ -331,7 +331,7 @@ func TestClocks(t *testing.T) {
 func TestNobodyIsHintedWithoutAnObserver(t *testing.T) {
 	c := newTestConversation(&settings{requestTimeout: 30 * time.Second})
 	c.read(1, zero)
-	c.answer(new(outbox), []byte("x"), false)
+	c.answer(c.handler, new(outbox), []byte("x"), false)
 	if got := c.deadline().Sub(zero); got != 30*time.Second {
 		t.Errorf("the next deadline is at %v, want 30s", got)
 	}
@@ -348,7 +348,7 @@ func TestDrainAnswersWhatIsHeld(t *testing.T) {
 	d = newDesk(&settings{maxUnsent: 1})
 	d.read(4, zero)
 	d.in = []byte("a\nb\nc")
-	d.in = d.in[d.answer(&d.out, d.in, false):]
+	d.in = d.in[d.answer(d.handler, &d.out, d.in, false):]
 	d.drain()
 	d.take(0, len(d.out.unsent()))
 	d.out.reset()
@@ -367,7 +367,7 @@ func benchmarkConversation(b *testing.B, pipelined int, observer Observer) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.read(len(in), zero)
-		c.answer(out, in, false)
+		c.answer(c.handler, out, in, false)
 		c.wrote(out, len(out.buf), zero)
 		out.reset()
 	}
@@ -390,7 +390,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	in, out := []byte("a\nb\nc\n"), new(outbox)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)
-		c.answer(out, in, false)
+		c.answer(c.handler, out, in, false)
 		c.wrote(out, len(out.buf), zero)
 		out.reset()
 	})

@@ -102,7 +102,6 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 // replies made before it.
 type dialogue struct {
 	conversation
-	first  Handler // the dialogue itself, which stands before the server's
 	srv    *Server
 	conn   net.Conn
 	link   link
@@ -119,8 +118,7 @@ type dialogue struct {
 
 func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
 	d := &dialogue{srv: s, conn: conn}
-	d.first = d
-	d.conversation = conversation{settings: &s.settings, session: session, handler: &d.first}
+	d.conversation = conversation{settings: &s.settings, session: session}
 	d.link = newLink(conn, &d.in, &s.settings)
 	if s.Gate != nil {
 		d.released = make(chan struct{}, 1)
@@ -157,7 +155,7 @@ func (d *dialogue) converse() {
 			d.listen()
 		}
 		d.out = outboxes.Get().(*outbox)
-		used := d.answer(d.out, d.in.held(), d.in.eof)
+		used := d.answer(d, d.out, d.in.held(), d.in.eof)
 		held := d.held()
 		d.in.drop(used)
 		d.flush(held)
@@ -291,7 +289,7 @@ func (d *dialogue) Reply(dst []byte, req *Request) ([]byte, error) {
 		d.flushLate()
 		defer d.stopLate()
 	}
-	return d.settings.handler.Reply(dst, req)
+	return d.handler.Reply(dst, req)
 }
 
 func (d *dialogue) flushLate() {

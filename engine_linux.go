@@ -72,12 +72,23 @@ func (ls *loops) stop() {
 	ls.all = nil
 }
 
-// inTurn is the loop for the next connection.
-func (ls *loops) inTurn() *loop {
+// posts are those of one acceptor, one a loop.
+func (ls *loops) posts() []*post {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	var all []*post
+	for _, l := range ls.all {
+		all = append(all, &post{loop: l})
+	}
+	return all
+}
+
+// inTurn is the post for the next connection, whichever acceptor's it is.
+func (ls *loops) inTurn(posts []*post) *post {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.next++
-	return ls.all[ls.next%len(ls.all)]
+	return posts[ls.next%len(posts)]
 }
 
 // loopsCanServe: only the types themselves will do. Something that embeds one may
@@ -92,15 +103,20 @@ func loopsCanServe(l net.Listener) bool {
 	return false
 }
 
+// A post is where the connections of one acceptor come to one loop.
+type post struct {
+	loop  *loop
+	conns sync.WaitGroup
+}
+
 // A talk is one conversation that a loop drives. Only its loop touches it.
 type talk struct {
 	conversation
-	loop  *loop
-	conns *sync.WaitGroup // of its acceptor
-	in    *inbox          // nil unless bytes of an unfinished request are held
-	out   *outbox         // nil unless there are replies to write; while there are, nothing is read
-	fd    int32
-	id    uint32 // in the loop's set
+	*post
+	in  *inbox  // nil unless bytes of an unfinished request are held
+	out *outbox // nil unless there are replies to write; while there are, nothing is read
+	fd  int32
+	id  uint32 // in the loop's set
 
 	eof       bool
 	adopted   bool // is in the loop's set
@@ -324,7 +340,7 @@ func (l *loop) answer(t *talk) {
 		return
 	}
 	in, out := l.inboxOf(t), l.lend()
-	used := t.answer(out, in.held(), t.eof)
+	used := t.answer(l.handler, out, in.held(), t.eof)
 	t.held = l.gate != nil && t.ask(out, l.clock())
 	in.drop(used)
 	switch {

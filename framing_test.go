@@ -155,9 +155,9 @@ func TestOneByteDripIsNotSearchedTwice(t *testing.T) {
 	var in []byte
 	for range n {
 		in = append(in, 'x')
-		c.answer(out, in, false)
+		c.answer(c.handler, out, in, false)
 	}
-	c.answer(out, append(in, '\n'), false)
+	c.answer(c.handler, out, append(in, '\n'), false)
 	if len(out.buf) != n+1 || framing.looked > 2*n {
 		t.Errorf("%d bytes looked at for a line of %d and a reply of %d, want each once", framing.looked, n, len(out.buf))
 	}

@@ -232,15 +232,15 @@ type Session struct {
 
 	hold *hold // nil where there is no gate
 
-	mu    sync.Mutex
-	alive *lifetime // made at the first call of Context
-	ended error     // why the context ends, once it does
+	mu   sync.Mutex
+	life *lifetime // nil until its context is asked for, or it ends
 }
 
-// A lifetime is the context of a session whose handler asked for it.
+// A lifetime is the context of a session, or why it has ended.
 type lifetime struct {
-	ctx    context.Context
+	ctx    context.Context // nil if nobody asked for it
 	cancel context.CancelCauseFunc
+	ended  error // nil while it lasts
 }
 
 // NewSession makes the session of a conversation that no Server has, for who tells an
@@ -276,14 +276,10 @@ func (s *Session) AppendLocal(dst []byte) []byte { return s.local.appendTo(dst) 
 func (s *Session) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.alive == nil {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		s.alive = &lifetime{ctx, cancel}
-		if s.ended != nil {
-			cancel(s.ended)
-		}
+	if s.life == nil {
+		s.life = new(lifetime)
 	}
-	return s.alive.ctx
+	return s.life.context()
 }
 
 // close is called when its connection is closed: what drove it may be gone from now on.
@@ -300,12 +296,29 @@ func (s *Session) close() {
 func (s *Session) end(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil {
+	if s.life == nil {
+		s.life = new(lifetime)
+	}
+	s.life.end(cause)
+}
+
+func (l *lifetime) context() context.Context {
+	if l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancelCause(context.Background())
+		if l.ended != nil {
+			l.cancel(l.ended)
+		}
+	}
+	return l.ctx
+}
+
+func (l *lifetime) end(cause error) {
+	if l.ended != nil {
 		return
 	}
-	s.ended = cause
-	if s.alive != nil {
-		s.alive.cancel(cause)
+	l.ended = cause
+	if l.cancel != nil {
+		l.cancel(cause)
 	}
 }
 

@@ -33,7 +33,8 @@ type loopAcceptor struct {
 	look  *time.Ticker // whether the listener was closed by others, which epoll does not tell
 	more  bool         // others may be waiting too
 	posts []*post
-	local *endpoint // of the last connection; a Unix listener's own
+	fixed bool      // all connections have the listener's own address
+	local *endpoint // of the last connection, or of all
 	some  func(listener uintptr)
 	batch []arrival
 	err   error // what ended the batch
@@ -41,8 +42,8 @@ type loopAcceptor struct {
 
 // An arrival is a connection that was accepted.
 type arrival struct {
-	fd            int
-	remote, local epoll.Address
+	fd     int
+	remote epoll.Address
 }
 
 func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
@@ -52,10 +53,12 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	}
 	a := &loopAcceptor{srv: s, l: l, raw: raw, knock: make(chan error, 1)}
 	a.some = a.acceptSome
-	if _, tcp := l.(*net.TCPListener); tcp {
-		err = raw.Control(func(fd uintptr) { epoll.SetOptions(int(fd)) })
-	} else {
-		a.local = endpointOf(l.Addr())
+	a.local, a.fixed = endpointOf(l.Addr()), true
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+		err = raw.Control(func(fd uintptr) {
+			epoll.SetOptions(int(fd))
+			a.fixed = !tcp.IP.IsUnspecified() && !epoll.Transparent(int(fd))
+		})
 	}
 	if err == nil {
 		err = s.loops.hire(s)
@@ -107,7 +110,7 @@ func (a *loopAcceptor) knocks(err error) {
 // acceptSome accepts until nobody is waiting, or others should have a turn.
 func (a *loopAcceptor) acceptSome(listener uintptr) {
 	for range acceptBatch {
-		fd, remote, local, err := epoll.Accept(int(listener))
+		fd, remote, err := epoll.Accept(int(listener))
 		if err != nil {
 			a.err = err
 			if err != syscall.EAGAIN {
@@ -115,7 +118,7 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 			}
 			return
 		}
-		a.batch = append(a.batch, arrival{fd, remote, local})
+		a.batch = append(a.batch, arrival{fd, remote})
 	}
 }
 
@@ -123,8 +126,10 @@ func (a *loopAcceptor) admit(c arrival) {
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {
 		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
-	} else if a.local == nil || a.local.ip != c.local.IP {
-		a.local = &endpoint{ip: c.local.IP}
+	} else if !a.fixed {
+		if local := epoll.Local(fd); a.local.ip != local.IP {
+			a.local = &endpoint{ip: local.IP}
+		}
 	}
 	session.local = a.local
 	t := &talk{post: a.srv.loops.inTurn(a.posts), fd: int32(fd)}

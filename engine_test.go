@@ -93,6 +93,32 @@ func TestListenerClosedByItsOwner(t *testing.T) {
 	})
 }
 
+// The address that a peer dialled is told, be it the listener's own or one of many.
+func TestLocalAddrIsWhatThePeerDialled(t *testing.T) {
+	where := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		return append(dst, req.Session.LocalAddr().String()...), nil
+	})
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		for listen, dial := range map[string][]string{
+			"127.0.0.1:0": {"127.0.0.1"},
+			":0":          {"127.0.0.1", "127.0.0.2", "127.0.0.1", "[::1]"},
+			"0.0.0.0:0":   {"127.0.0.3", "127.0.0.4"},
+		} {
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parleytest.Serve(t, &parley.Server{Handler: where, Engine: engine}, l)
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			for _, host := range dial {
+				if got, want := exchange(t, dialer(t, "tcp", host+":"+port)(), "x"), host+":"+port+"\n"; got != want {
+					t.Errorf("listening at %s: a peer dialled %q and is said to have dialled %q", listen, want, got)
+				}
+			}
+		}
+	})
+}
+
 // Loops are shared by the listeners of a server: GOMAXPROCS of them at most.
 func TestAtMostOneLoopACPU(t *testing.T) {
 	needLoops(t)

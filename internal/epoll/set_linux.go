@@ -28,6 +28,7 @@ type Set struct {
 	fd     int
 	bell   int // an eventfd: a Ring ends a Wait
 	rung   atomic.Bool
+	asleep atomic.Bool // in Wait, or about to wait elsewhere: a Ring has to strike the bell
 	slots  Table[slot]
 	used   uint32 // of the slots, those in free included
 	free   []uint32
@@ -74,9 +75,12 @@ func (s *Set) Free() {
 // Ring ends the Wait that is under way, or else the next one. Any goroutine may
 // call it.
 func (s *Set) Ring() {
-	if s.rung.Swap(true) {
-		return
+	if !s.rung.Swap(true) && s.asleep.Load() {
+		s.strike()
 	}
+}
+
+func (s *Set) strike() {
 	one := uint64(1)
 	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.bell), uintptr(unsafe.Pointer(&one)), 8)
 }
@@ -168,8 +172,15 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 		// Rounded up: a wait that is too short would only be repeated.
 		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
+	s.asleep.Store(true)
+	if s.rung.Load() {
+		s.strike() // who rang may have seen nobody asleep
+	}
 	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(s.fd),
 		uintptr(unsafe.Pointer(&s.events)), batch, uintptr(ms), 0, 0)
+	if ms != 0 || n > 0 { // else it may go on to wait for the file
+		s.asleep.Store(false)
+	}
 	switch errno {
 	case 0:
 		return int(n), nil

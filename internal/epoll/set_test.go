@@ -204,8 +204,8 @@ func TestAcceptTellsTheAddresses(t *testing.T) {
 		}
 		defer peer.Close()
 		fd, remote, local := acceptOne(t, l)
-		if remote.Path != want || remote.IP.IsValid() || local != (Address{}) {
-			t.Errorf("from %q to %v, want %q", remote.Path, local, want)
+		if remote.Path != want || remote.IP.IsValid() || local.Path != path {
+			t.Errorf("from %q to %v, want %q, %q", remote.Path, local, want, path)
 		}
 		CloseFD(fd)
 	}
@@ -225,9 +225,10 @@ func acceptOne(t *testing.T, l syscall.Conn) (fd int, remote, local Address) {
 		if _, err = s.Wait(-1); err != nil {
 			return
 		}
-		fd, remote, local, err = Accept(int(listener))
+		fd, remote, err = Accept(int(listener))
+		local = Local(fd)
 		if err == nil {
-			_, _, _, again := Accept(int(listener))
+			_, _, again := Accept(int(listener))
 			if again != syscall.EAGAIN {
 				t.Errorf("Accept with nobody there = %v, want EAGAIN", again)
 			}
@@ -349,4 +350,31 @@ func TestFileIsReadableWhileSocketsAreReady(t *testing.T) {
 		t.Errorf("after a ring: %v", err)
 	}
 	writing.Wait()
+}
+
+func TestTransparentListeners(t *testing.T) {
+	for _, on := range []int{0, 1} {
+		config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_IP, syscall.IP_TRANSPARENT, on) })
+			return err
+		}}
+		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if errors.Is(err, os.ErrPermission) {
+			continue // the option is root's
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			if got := Transparent(int(fd)); got != (on != 0) {
+				t.Errorf("with the option %d: %v", on, got)
+			}
+		})
+		l.Close()
+	}
 }

@@ -61,9 +61,8 @@ type Address struct {
 }
 
 // Accept takes a connection that is waiting at a listening socket, as a non-blocking
-// one: syscall.EAGAIN if there is none. Of a Unix socket it does not ask the local
-// address, which is the listener's.
-func Accept(listener int) (fd int, remote, local Address, err error) {
+// one: syscall.EAGAIN if there is none.
+func Accept(listener int) (fd int, remote Address, err error) {
 	var sa syscall.RawSockaddrAny
 	size := uint32(syscall.SizeofSockaddrAny)
 	n, errno := uintptr(0), syscall.EINTR
@@ -72,16 +71,24 @@ func Accept(listener int) (fd int, remote, local Address, err error) {
 			uintptr(unsafe.Pointer(&size)), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
 	}
 	if errno != 0 {
-		return -1, remote, local, errno
+		return -1, remote, errno
 	}
-	fd = int(n)
-	remote = addressIn(&sa, size)
-	if remote.IP.IsValid() {
-		size = syscall.SizeofSockaddrAny
-		syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
-		local = addressIn(&sa, size)
-	}
-	return fd, remote, local, nil
+	return int(n), addressIn(&sa, size), nil
+}
+
+// Transparent reports whether connections to others' addresses may come to a listening
+// socket too (IP_TRANSPARENT in ip(7)).
+func Transparent(listener int) bool {
+	on, err := syscall.GetsockoptInt(listener, syscall.SOL_IP, syscall.IP_TRANSPARENT)
+	return err == nil && on != 0
+}
+
+// Local is a socket's own address.
+func Local(fd int) Address {
+	var sa syscall.RawSockaddrAny
+	size := uint32(syscall.SizeofSockaddrAny)
+	syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	return addressIn(&sa, size)
 }
 
 func addressIn(sa *syscall.RawSockaddrAny, size uint32) Address {

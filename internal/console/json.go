@@ -11,15 +11,47 @@ import (
 // A JSON is the observer that writes a server's or a tap's events, one object a line.
 type JSON struct {
 	out    *Writer
-	side   string // server or tap
-	target string // of a tap
+	side   string     // server or tap
+	target string     // of a tap
+	last   *lastEvent // of an event loop; nil if several goroutines write
+}
+
+// A lastEvent is the text of what the next event often shares: with requests in flight many
+// in a row are of one moment, and of one session.
+type lastEvent struct {
+	time    time.Time
+	stamp   []byte
+	session *parley.Session
+	ends    []byte
+}
+
+func (l *lastEvent) appendTime(dst []byte, t time.Time) []byte {
+	if l == nil {
+		return appendTime(dst, t)
+	}
+	if t != l.time || len(l.stamp) == 0 {
+		l.time, l.stamp = t, appendTime(l.stamp[:0], t)
+	}
+	return append(dst, l.stamp...)
+}
+
+func (l *lastEvent) appendEnds(dst []byte, s *parley.Session) []byte {
+	if l == nil {
+		return appendEnds(dst, s)
+	}
+	if s != l.session {
+		l.session, l.ends = s, appendEnds(l.ends[:0], s)
+	}
+	return append(dst, l.ends...)
 }
 
 // NewJSON writes a server's events to out.
 func NewJSON(out *Writer) *JSON { return &JSON{out: out, side: "server"} }
 
 // NewTapJSON writes the events of a tap before the server at target to out.
-func NewTapJSON(out *Writer, target string) *JSON { return &JSON{out, "tap", target} }
+func NewTapJSON(out *Writer, target string) *JSON {
+	return &JSON{out: out, side: "tap", target: target}
+}
 
 // SkippedJSON is the notice of the Writer of a server's JSON.
 func SkippedJSON(dst []byte, n int64) []byte { return appendSkippedJSON(dst, "server", n) }
@@ -58,16 +90,19 @@ func (j *JSON) Observe(e *parley.Event) {
 func (j *JSON) Wants(parley.EventKind) bool { return true }
 
 // Fork returns the observer for one event loop.
-func (j *JSON) Fork() parley.Observer { return &batch{format: j, out: j.out} }
+func (j *JSON) Fork() parley.Observer {
+	own := *j
+	own.last = new(lastEvent)
+	return &batch{format: &own, out: j.out}
+}
 
 func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	dst = append(append(append(dst, `{"event":"`...), e.Kind.String()...), '"')
-	dst = appendSide(appendTime(dst, e.Time), j.side)
+	dst = appendSide(j.last.appendTime(dst, e.Time), j.side)
 	if s := e.Session; s != nil {
 		dst = appendCount(dst, "session", s.Number())
 		dst = appendCount(dst, "seq", e.Seq)
-		dst = quoteFrom(s.AppendRemote(append(dst, `,"remote":`...)), len(dst)+len(`,"remote":`))
-		dst = quoteFrom(s.AppendLocal(append(dst, `,"local":`...)), len(dst)+len(`,"local":`))
+		dst = j.last.appendEnds(dst, s)
 	}
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
@@ -87,6 +122,11 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendJSONString(append(dst, `,"error":`...), e.Err.Error())
 	}
 	return append(dst, "}\n"...)
+}
+
+func appendEnds(dst []byte, s *parley.Session) []byte {
+	dst = quoteFrom(s.AppendRemote(append(dst, `,"remote":`...)), len(dst)+len(`,"remote":`))
+	return quoteFrom(s.AppendLocal(append(dst, `,"local":`...)), len(dst)+len(`,"local":`))
 }
 
 // appendMessageFields appends a message of which cut bytes are not there.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -164,6 +165,34 @@ func TestBatchAllocatesNothing(t *testing.T) {
 		e := &parley.Event{Kind: parley.Received, Time: time.Now(), Session: new(parley.Session), Seq: 7, Body: []byte("session 1 msg 1\x01")}
 		if n := testing.AllocsPerRun(1000, func() { b.Observe(e); b.lines = b.lines[:0] }); n != 0 {
 			t.Errorf("%s: %v allocations an event", name, n)
+		}
+	}
+}
+
+// A loop keeps the text of what its last event shares with the next; its lines are the same.
+func TestBatchWritesTheSameLines(t *testing.T) {
+	w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)
+	defer w.Close(time.Minute)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	var sessions []*parley.Session
+	for i := range 3 {
+		sessions = append(sessions, parley.NewSession(uint64(i), &net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(i)), Port: 1000 + i}, nil, at))
+	}
+	var events []*parley.Event
+	for range 1000 {
+		session := append(sessions, nil)[rand.IntN(4)]
+		events = append(events, &parley.Event{Kind: parley.Replied, Session: session, Time: at.Add(time.Duration(rand.IntN(3))), Seq: uint64(rand.IntN(9))})
+	}
+	events = append(events, &parley.Event{Kind: parley.Opened, Session: sessions[0]}) // of no time
+	for _, j := range []*JSON{NewJSON(w), NewTapJSON(w, "there")} {
+		var want []byte
+		b := j.Fork().(*batch)
+		for _, e := range events {
+			want = j.appendEvent(want, e)
+			b.lines = b.appendEvent(b.lines, e)
+		}
+		if got := string(b.lines); got != string(want) {
+			t.Errorf("a loop writes\n%s\nwant\n%s", got, want)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -183,6 +185,10 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--framing chunk is lockstep: --in-flight must be 1")
 	case opt.maxRatio > 0 && !opt.compare:
 		return none, usageError("--max-ratio goes with --compare")
+	case flags.Changed("rounds") && !opt.compare:
+		return none, usageError("--rounds goes with --compare")
+	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
+		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
 	}
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {

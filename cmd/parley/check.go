@@ -125,6 +125,8 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
 	case opt.wait < 0 || opt.interval < 0:
 		return nil, usageError("--wait and --interval cannot be negative")
+	case flags.Changed("interval") && opt.count == 0:
+		return nil, usageError("--interval goes with --count")
 	}
 	return &check{opt: opt, probe: probe, target: at.target(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}, nil
 }

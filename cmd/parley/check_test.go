@@ -117,13 +117,13 @@ func TestInterruptedCheck(t *testing.T) {
 		code   int
 		stdout string // at the end of it
 	}{
-		{"series that held", []string{"-c", "1000", s.addr, "hello"}, "hello", 0, " 1 of 1 held; 0.0 % lost"},
-		{"series that did not", []string{"-c", "1000", s.addr, "hello", "-e", "x"}, "hello", 3, " 0 of 1 held, 1 mismatch; 0.0 % lost"},
-		{"series with all lost", []string{"-c", "1000", "-w", "10ms", silent, "hello"}, "no reply", 1, " 0 of 1 held, 1 reply timeout; 100.0 % lost"},
+		{"series that held", []string{"-c", "1000", "-i", "1h", s.addr, "hello"}, "hello", 0, " 1 of 1 held; 0.0 % lost"},
+		{"series that did not", []string{"-c", "1000", "-i", "1h", s.addr, "hello", "-e", "x"}, "hello", 3, " 0 of 1 held, 1 mismatch; 0.0 % lost"},
+		{"series with all lost", []string{"-c", "1000", "-i", "1h", "-w", "10ms", silent, "hello"}, "no reply", 1, " 0 of 1 held, 1 reply timeout; 100.0 % lost"},
 		{"waiting", []string{"--wait", "1h", "127.0.0.1:1"}, "waiting", 130, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := start(t, program(t, append([]string{"check", "-i", "1h"}, c.args...)...))
+			p := start(t, program(t, append([]string{"check"}, c.args...)...))
 			eventually(t, "it has begun", func() bool { return strings.Contains(p.stdout.String()+p.stderr.String(), c.await) })
 			if code := p.stop(t, os.Interrupt); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)

@@ -69,6 +69,9 @@ func (ls *loops) stop() {
 		l.post(letter{about: stopLoop})
 	}
 	ls.running.Wait()
+	for _, l := range ls.all {
+		l.set.Free() // not before: stop may still be ringing
+	}
 	ls.all = nil
 }
 
@@ -212,7 +215,6 @@ func (l *loop) post(m letter) {
 }
 
 func (l *loop) run() {
-	defer l.set.Free()
 	for !l.stopped {
 		l.wait()
 		l.wheel.Advance(l.now, l.fire)

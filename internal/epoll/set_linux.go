@@ -23,7 +23,7 @@ const (
 const batch = 256
 
 // A Set is a set of sockets of which one goroutine waits for the ready ones,
-// level-triggered. Only Ring may be called by others.
+// level-triggered. Only Ring and Leave may be called by others.
 type Set struct {
 	fd     int
 	bell   int // an eventfd: a Ring ends a Wait
@@ -178,7 +178,7 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 	}
 	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(s.fd),
 		uintptr(unsafe.Pointer(&s.events)), batch, uintptr(ms), 0, 0)
-	if ms != 0 || n > 0 { // else it may go on to wait for the file
+	if ms != 0 || errno == 0 && n > 0 { // else it may go on to wait for the file
 		s.asleep.Store(false)
 	}
 	switch errno {

@@ -62,6 +62,9 @@ func (r *run) hirePollers() (dismiss func()) {
 			p.stop()
 		}
 		running.Wait()
+		for _, p := range all {
+			p.free() // only now will nobody ring
+		}
 	}
 }
 
@@ -115,7 +118,6 @@ func (p *poller) stop() {
 }
 
 func (p *poller) run() {
-	defer p.free()
 	for !p.look() {
 		p.wait()
 		for i := range p.ready {

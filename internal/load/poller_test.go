@@ -192,7 +192,7 @@ func TestAServiceThatDoesNotClose(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	r := runOver(t, t.Context(), dialer, Plan{Connections: 4, Requests: 100, Timeout: 50 * time.Millisecond})
+	r := runOver(t, t.Context(), dialer, Plan{Connections: 4, Requests: 100, Timeout: 500 * time.Millisecond})
 	if r.Replies != 100 || r.Failed() {
 		t.Errorf("%+v", r)
 	}

@@ -51,6 +51,7 @@ func (p *poller) adopt(l *lane) *socket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conn.Close()
+	s.overdue.Store(l.waiting.Err() != nil) // an interrupt may have come before
 	l.conn, l.client = s, parley.NewClient(s, l.Framing)
 	return s
 }

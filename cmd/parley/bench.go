@@ -112,6 +112,8 @@ extra, or a promise or a ratio was not kept.`,
 	for _, file := range []string{"hdr", "plot", "html"} {
 		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
 	}
+	flags.SetAnnotation("rounds", goesWith, []string{"compare"})
+	flags.SetAnnotation("max-ratio", goesWith, []string{"compare"})
 	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
 	cmd.MarkFlagsMutuallyExclusive("slo", "requests")
 	cmd.MarkFlagsMutuallyExclusive("slo", "connect-each")
@@ -183,10 +185,6 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
 	case opt.framing.name == "chunk" && opt.inFlight > 1:
 		return none, usageError("--framing chunk is lockstep: --in-flight must be 1")
-	case opt.maxRatio > 0 && !opt.compare:
-		return none, usageError("--max-ratio goes with --compare")
-	case flags.Changed("rounds") && !opt.compare:
-		return none, usageError("--rounds goes with --compare")
 	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
 		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
 	}

@@ -82,6 +82,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	cmd.MarkFlagsMutuallyExclusive("expect", "expect-text")
 	cmd.MarkFlagsMutuallyExclusive("wait", "count")
+	flags.SetAnnotation("interval", goesWith, []string{"count"})
 	return cmd
 }
 
@@ -125,8 +126,6 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
 	case opt.wait < 0 || opt.interval < 0:
 		return nil, usageError("--wait and --interval cannot be negative")
-	case flags.Changed("interval") && opt.count == 0:
-		return nil, usageError("--interval goes with --count")
 	}
 	return &check{opt: opt, probe: probe, target: at.target(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}, nil
 }

@@ -15,12 +15,17 @@ import (
 	"github.com/parley-tcp/parley"
 )
 
+// givenFlags are those of the command line.
+func givenFlags(flags *pflag.FlagSet) map[string]bool {
+	given := map[string]bool{}
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	return given
+}
+
 // flagsFromEnvironment sets each flag that was not given from its variable:
 // --idle-timeout from PARLEY_IDLE_TIMEOUT. A variable gives way to a flag that excludes
 // its own.
-func flagsFromEnvironment(flags *pflag.FlagSet) error {
-	given := map[string]bool{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	isGiven := func(name string) bool { return given[name] }
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -43,6 +48,23 @@ func refuseRivals(flags *pflag.FlagSet) error {
 		for _, name := range rivals(f) {
 			if name != f.Name && flags.Changed(name) && err == nil {
 				err = usageError("--%s and --%s exclude each other; use one of them", f.Name, name)
+			}
+		}
+	})
+	return err
+}
+
+// goesWith is the annotation of a flag that says nothing without another.
+const goesWith = "goes_with"
+
+// refuseLonely says which flag was given without the one that it goes with. A variable may
+// be there for other runs.
+func refuseLonely(flags *pflag.FlagSet, given map[string]bool) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		for _, name := range f.Annotations[goesWith] {
+			if given[f.Name] && !flags.Changed(name) {
+				err = usageError("--%s goes with --%s", f.Name, name)
 			}
 		}
 	})

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -85,10 +86,11 @@ reply was not the expected one, 130 or 143 when a signal cut a client short.`,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flagsFromEnvironment(cmd.Flags()); err != nil {
+			given := givenFlags(cmd.Flags())
+			if err := flagsFromEnvironment(cmd.Flags(), given); err != nil {
 				return err
 			}
-			return refuseRivals(cmd.Flags())
+			return cmp.Or(refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -77,8 +77,7 @@ func Accept(listener int) (fd int, remote Address, err error) {
 }
 
 // Transparent reports whether connections to others' addresses may come to a listening
-// socket too (IP_TRANSPARENT in ip(7)), or the kernel
-// does not say.
+// socket too (IP_TRANSPARENT in ip(7)), or the kernel does not say.
 func Transparent(listener int) bool {
 	on, err := syscall.GetsockoptInt(listener, syscall.SOL_IP, syscall.IP_TRANSPARENT)
 	return err != nil || on != 0

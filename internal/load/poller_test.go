@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"testing"
@@ -211,7 +212,10 @@ func TestARunLeavesNoFilesOpen(t *testing.T) {
 	count := func() int {
 		open, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip("no /proc here: ", err)
+			if runtime.GOOS == "linux" {
+				t.Fatal(err)
+			}
+			t.Skip("open files cannot be counted here: ", err)
 		}
 		return len(open)
 	}

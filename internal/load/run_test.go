@@ -442,31 +442,13 @@ func TestAnHourIsAnHour(t *testing.T) {
 // A service that reads no more while its replies are not read is not waited for with more
 // to write: both would wait until the timeout.
 func TestLargeRequestsAreAnsweredWhileTheyAreSent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	defer l.Close()
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-			serving.Go(func() {
-				defer conn.Close()
-				buf := make([]byte, 4<<10)
-				for n, err := conn.Read(buf); err == nil; n, err = conn.Read(buf) {
-					conn.Write(buf[:n])
-				}
-			})
+	dialer := serveSockets(t, func(conn *net.TCPConn) {
+		conn.SetReadBuffer(64 << 10)
+		buf := make([]byte, 4<<10)
+		for n, err := conn.Read(buf); err == nil; n, err = conn.Read(buf) {
+			conn.Write(buf[:n])
 		}
 	})
-	host, port, _ := net.SplitHostPort(l.Addr().String())
-	dialer := Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second}
 	exact, _ := ParseExpectation("exact")
 	for _, plan := range []Plan{{Connections: 1}, {Connections: 2, InFlight: 500}, {ConnectEach: true}, {Rate: 1000, InFlight: 500}} {
 		plan.Dial, plan.Expect, plan.Timeout = dialer.Dial, exact, 30*time.Second

@@ -60,14 +60,14 @@ type phase uint8
 
 const (
 	needsInput phase = iota // has answered all that is whole
-	needsRoom               // holds whole requests; answer again when the outbox is flushed
-	over                    // flush the outbox, then close
+	needsRoom               // holds whole requests; answer again when the write buffer is flushed
+	over                    // flush the write buffer, then close
 	broken                  // close now; what is unsent is lost
 )
 
-// An outbox holds the replies a session is owed until the socket has taken them.
-// The engine lends one to a conversation while there is something in it.
-type outbox struct {
+// A writeBuffer holds the replies a session is owed until the socket has taken them.
+// A conversation has one only while there is something in it.
+type writeBuffer struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
@@ -79,7 +79,7 @@ type outbox struct {
 	event Event
 }
 
-// A mark says where a reply lies in the outbox.
+// A mark says where a reply lies in the write buffer.
 type mark struct {
 	seq        uint64
 	arrived    time.Duration
@@ -87,11 +87,11 @@ type mark struct {
 	last       int // behind the framing's ending
 }
 
-func (o *outbox) unsent() []byte { return o.buf[o.sent:] }
+func (o *writeBuffer) unsent() []byte { return o.buf[o.sent:] }
 
-func (o *outbox) flushed() bool { return o.sent == len(o.buf) && o.told == len(o.marks) }
+func (o *writeBuffer) flushed() bool { return o.sent == len(o.buf) && o.told == len(o.marks) }
 
-func (o *outbox) reset() {
+func (o *writeBuffer) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
 	o.sent, o.replies, o.told = 0, 0, 0
 }
@@ -111,10 +111,10 @@ func (c *conversation) read(n int, now time.Time) {
 }
 
 // answer answers the whole requests at the start of in, which is all that is held,
-// and reports how many bytes they took up. It stops when the outbox is full. A handler
+// and reports how many bytes they took up. It stops when the write buffer is full. A handler
 // that panics ends its own conversation only.
-func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (used int) {
-	defer c.caught() // here rather than around each call: it costs a tenth of a small request
+func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
+	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
 	out.req.Session, out.req.Time = c.session, c.at(c.arrived)
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
@@ -130,7 +130,7 @@ func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (use
 			return used
 		case n == 0:
 			c.scanned = len(rest)
-			c.starve(len(rest), eof)
+			c.awaitMore(len(rest), eof)
 			return used
 		}
 		used += n
@@ -145,7 +145,7 @@ func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (use
 }
 
 // starve is called when no whole request is left; held bytes of one may be.
-func (c *conversation) starve(held int, eof bool) {
+func (c *conversation) awaitMore(held int, eof bool) {
 	c.phase = needsInput
 	switch {
 	case eof && !c.heard:
@@ -163,8 +163,8 @@ func (c *conversation) starve(held int, eof bool) {
 	}
 }
 
-// reply has one request answered into the outbox.
-func (c *conversation) reply(by Handler, out *outbox, body []byte) {
+// reply has one request answered into the write buffer.
+func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
 	if c.tells(Received) {
@@ -185,7 +185,7 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 		c.finish(HandlerError, err)
 		return
 	}
-	buf = extend(buf, answer)
+	buf = appendAnswer(buf, answer)
 	end := len(buf)
 	if buf, err = c.framing.End(buf, before); err != nil {
 		c.finish(HandlerError, err)
@@ -197,7 +197,7 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: present(body), Reply: present(buf[start:end])})
+		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
@@ -205,7 +205,7 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 }
 
 // present is a message that is there, also if it is empty: nil would be none.
-func present(message []byte) []byte {
+func nonNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
 	}
@@ -213,7 +213,7 @@ func present(message []byte) []byte {
 }
 
 // caught makes an error of a handler's panic. Whatever else panics is let through.
-func (c *conversation) caught() {
+func (c *conversation) recoverHandler() {
 	if !c.asking {
 		return
 	}
@@ -224,7 +224,7 @@ func (c *conversation) caught() {
 }
 
 // extend puts answer behind buf; mostly it lies there already.
-func extend(buf, answer []byte) []byte {
+func appendAnswer(buf, answer []byte) []byte {
 	n := len(buf)
 	if len(answer) > 0 && cap(buf) > n && &answer[0] == &buf[: n+1 : n+1][n] {
 		return buf[:n+len(answer)]
@@ -244,9 +244,9 @@ func appendMessage(dst []byte, framing Framing, body []byte) []byte {
 	return whole
 }
 
-// wrote notes that the socket took n bytes of the outbox. It leaves the bytes
+// wrote notes that the socket took n bytes of the write buffer. It leaves the bytes
 // there: a handler may be at work behind them.
-func (c *conversation) wrote(out *outbox, n int, now time.Time) {
+func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) {
 	out.sent += n
 	c.out += uint64(n)
 	at := c.since(now)

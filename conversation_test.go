@@ -24,7 +24,7 @@ func newTestConversation(set *settings) *conversation {
 	if set.maxUnsent == 0 {
 		set.maxUnsent = 256 << 10
 	}
-	set.wanted = wantedBy(set.observer)
+	set.wanted = wantedKinds(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
 	return &conversation{settings: set, session: session}
 }
@@ -39,7 +39,7 @@ func orElse[T any](value, other T) T {
 // A desk plays the engine for one conversation, by hand.
 type desk struct {
 	*conversation
-	out  outbox
+	out  writeBuffer
 	in   []byte
 	sent bytes.Buffer
 	log  []string
@@ -189,7 +189,7 @@ func TestOutputIsBoundedWithinOneRead(t *testing.T) {
 	reply := HandlerFunc(func(dst []byte, _ *Request) ([]byte, error) { return append(dst, text...), nil })
 	d := newDesk(&settings{handler: reply, observer: ObserverFunc(func(*Event) {})})
 	in := []byte(strings.Repeat("x\n", 32<<10))
-	out, replies, most := new(outbox), 0, 0
+	out, replies, most := new(writeBuffer), 0, 0
 	for range 40 { // rounds of 1,260 that it would take
 		in = in[d.answer(d.handler, out, in, false):]
 		most = max(most, len(out.buf))
@@ -331,7 +331,7 @@ func TestClocks(t *testing.T) {
 func TestNobodyIsHintedWithoutAnObserver(t *testing.T) {
 	c := newTestConversation(&settings{requestTimeout: 30 * time.Second})
 	c.read(1, zero)
-	c.answer(c.handler, new(outbox), []byte("x"), false)
+	c.answer(c.handler, new(writeBuffer), []byte("x"), false)
 	if got := c.deadline().Sub(zero); got != 30*time.Second {
 		t.Errorf("the next deadline is at %v, want 30s", got)
 	}
@@ -363,7 +363,7 @@ func benchmarkConversation(b *testing.B, pipelined int, observer Observer) {
 	}
 	c := newTestConversation(&settings{handler: handler, observer: observer})
 	in := []byte(strings.Repeat("session 1 msg 1\n", pipelined))
-	out := new(outbox)
+	out := new(writeBuffer)
 	b.ReportAllocs()
 	for b.Loop() {
 		c.read(len(in), zero)
@@ -387,7 +387,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	}
 	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
 	c.session.local = &c.session.remote
-	in, out := []byte("a\nb\nc\n"), new(outbox)
+	in, out := []byte("a\nb\nc\n"), new(writeBuffer)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)
 		c.answer(c.handler, out, in, false)

@@ -26,9 +26,9 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 		Handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 			if string(req.Body) == "close" {
 				for _, l := range srv.loops.all {
-					for id := range l.talks.Len() {
-						if talk := *l.talks.At(id); talk != nil && talk.session == req.Session {
-							syscall.Close(int(talk.fd))
+					for id := range l.conns.Len() {
+						if loopConn := *l.conns.At(id); loopConn != nil && loopConn.session == req.Session {
+							syscall.Close(int(loopConn.fd))
 						}
 					}
 				}
@@ -78,7 +78,7 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 }
 
 // What a loop keeps of an idle session is small.
-func TestSizeOfATalk(t *testing.T) {
+func TestSizeOfALoopConn(t *testing.T) {
 	srv := &Server{Engine: Loops, Handler: echo, MaxSessions: 5000}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -40,7 +40,7 @@ type Exchange struct {
 // A hold is what a session has to do with a gate.
 type hold struct {
 	state atomic.Uint32 // passed, asked or released
-	party releaser      // what drives the session, until its connection is closed; Session.mu guards it
+	conn  releaser      // what drives the session, until its connection is closed; Session.mu guards it
 }
 
 // A releaser looks whether the gate still holds its session.
@@ -62,8 +62,8 @@ func (s *Session) Release() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold.party != nil {
-		s.hold.party.release()
+	if s.hold.conn != nil {
+		s.hold.conn.release()
 	}
 }
 
@@ -77,7 +77,7 @@ func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
 		s.hold = new(hold)
 	}
 	s.mu.Lock()
-	s.hold.party = w
+	s.hold.conn = w
 	s.mu.Unlock()
 	s.hold.state.Store(asked)
 	if gate.Pass(s, batch) {
@@ -101,7 +101,7 @@ func (s *Session) released() bool { return s.hold.state.Load() != asked }
 
 // ask asks the gate about the replies that it was not asked about before, and reports
 // whether it holds them. The requests' bytes are in the input still.
-func (c *conversation) ask(out *outbox, now time.Time) (held bool) {
+func (c *conversation) ask(out *writeBuffer, now time.Time) (held bool) {
 	if len(out.batch) == 0 {
 		return false
 	}
@@ -112,7 +112,7 @@ func (c *conversation) ask(out *outbox, now time.Time) (held bool) {
 	if c.gate.Pass(c.session, out.batch) {
 		c.session.hold.state.Store(passed)
 	}
-	clear(out.batch) // it refers to buffers that are lent
+	clear(out.batch) // it refers to buffers that go back to their pools
 	out.batch = out.batch[:0]
 	return !c.session.released()
 }

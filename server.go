@@ -46,12 +46,12 @@ type Server struct {
 
 	mu        sync.Mutex
 	stop      chan struct{} // closed by Shutdown and Close
-	quiet     chan struct{} // closed when stopped and nobody is left
+	drained   chan struct{} // closed when stopped and nobody is left
 	stopping  bool
 	acceptors map[acceptor]struct{}
-	sessions  roster
-	lingering roster // hung up on, but the peer's end of file is not yet there
-	refused   int    // how many of them were refused
+	sessions  connSet
+	lingering connSet // hung up on, but the peer's end of file is not yet there
+	refused   int     // how many of them were refused
 	perIP     map[netip.Prefix]int
 	numbered  uint64
 	loops     loops
@@ -64,40 +64,40 @@ type acceptor interface {
 	wait()         // until the last of its connections is closed
 }
 
-// A party is one connection, as the server keeps it whatever its engine is. Its
+// A connection is what the server keeps of one, whatever its engine is. Its
 // methods may be called from any goroutine.
-type party interface {
-	about() *Session
+type connection interface {
+	describe() *Session
 	wake()                  // have it look whether the server is stopping
 	release()               // have it look whether the gate still holds it
 	cut(reason CloseReason) // close the connection at once
 }
 
-// A roster is a set of parties, each of which is in one at most and keeps its place
+// A connSet is a set of connections, each of which is in one at most and keeps its place
 // there: it needs less than a map, and leaves no garbage when it grows.
-type roster struct {
-	parties epoll.Table[party]
-	size    uint32
+type connSet struct {
+	conns epoll.Table[connection]
+	size  uint32
 }
 
-func (r *roster) add(p party) {
-	p.about().place = r.size
-	r.parties.Reach(r.size)
-	*r.parties.At(r.size) = p
+func (r *connSet) add(p connection) {
+	p.describe().place = r.size
+	r.conns.Grow(r.size)
+	*r.conns.At(r.size) = p
 	r.size++
 }
 
-func (r *roster) remove(p party) {
+func (r *connSet) remove(p connection) {
 	r.size--
-	last, place := r.parties.At(r.size), p.about().place
-	*r.parties.At(place) = *last
-	(*last).about().place = place
+	last, place := r.conns.At(r.size), p.describe().place
+	*r.conns.At(place) = *last
+	(*last).describe().place = place
 	*last = nil
 }
 
-func (r *roster) all(yield func(party) bool) {
+func (r *connSet) all(yield func(connection) bool) {
 	for i := range r.size {
-		if !yield(*r.parties.At(i)) {
+		if !yield(*r.conns.At(i)) {
 			return
 		}
 	}
@@ -108,8 +108,8 @@ type settings struct {
 	handler          Handler
 	framing          Framing
 	observer         Observer
-	wanted           kinds // by the observer
-	gate             Gate  // nil if it is open
+	wanted           kindSet // by the observer
+	gate             Gate    // nil if it is open
 	keepBlank        bool
 	maxRequest       int
 	maxUnsent        int
@@ -148,7 +148,7 @@ func (s *Server) init() {
 			handler:          s.Handler,
 			framing:          framing,
 			observer:         s.Observer,
-			wanted:           wantedBy(s.Observer),
+			wanted:           wantedKinds(s.Observer),
 			gate:             s.Gate,
 			keepBlank:        s.KeepBlank,
 			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
@@ -167,7 +167,7 @@ func (s *Server) init() {
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
-		s.quiet = make(chan struct{})
+		s.drained = make(chan struct{})
 		s.acceptors = make(map[acceptor]struct{})
 		s.perIP = make(map[netip.Prefix]int)
 	})
@@ -208,10 +208,10 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	defer a.wait()
 	defer a.close()
-	if !s.listen(a) {
+	if !s.addAcceptor(a) {
 		return ErrServerClosed
 	}
-	defer s.unlisten(a)
+	defer s.removeAcceptor(a)
 	pause := time.Duration(0)
 	for {
 		err := a.accept()
@@ -286,7 +286,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 		return nil
 	case <-ctx.Done():
 	}
@@ -295,7 +295,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 	case <-time.After(cutGrace):
 	}
 	return &DrainError{Cut: cut, Err: context.Cause(ctx)}
@@ -322,7 +322,7 @@ func (s *Server) halt() {
 	for a := range s.acceptors {
 		a.close()
 	}
-	s.tellIfQuiet()
+	s.closeIfDrained()
 }
 
 // cut closes every connection and returns the sessions among them, by number.
@@ -332,7 +332,7 @@ func (s *Server) cut(reason CloseReason) []*Session {
 	var cut []*Session
 	for p := range s.sessions.all {
 		p.cut(reason)
-		cut = append(cut, p.about())
+		cut = append(cut, p.describe())
 	}
 	for p := range s.lingering.all {
 		p.cut(reason)
@@ -350,7 +350,7 @@ func (s *Server) stopped() bool {
 	}
 }
 
-func (s *Server) listen(a acceptor) bool {
+func (s *Server) addAcceptor(a acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -360,7 +360,7 @@ func (s *Server) listen(a acceptor) bool {
 	return true
 }
 
-func (s *Server) unlisten(a acceptor) {
+func (s *Server) removeAcceptor(a acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.acceptors, a)
@@ -368,8 +368,8 @@ func (s *Server) unlisten(a acceptor) {
 
 // enter makes a session of p and numbers it, unless there is a reason to refuse it:
 // Full, PerIP, or ServerClosed.
-func (s *Server) enter(p party) (refused CloseReason) {
-	session := p.about()
+func (s *Server) enter(p connection) (refused CloseReason) {
+	session := p.describe()
 	ip := prefixOf(session.remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -384,7 +384,7 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	s.numbered++
 	session.number = s.numbered
 	if s.Gate != nil {
-		session.hold = &hold{party: p}
+		session.hold = &hold{conn: p}
 	}
 	s.sessions.add(p)
 	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
@@ -405,8 +405,8 @@ func prefixOf(ip netip.Addr) netip.Prefix {
 }
 
 // leave makes a lingering connection of a session that is over.
-func (s *Server) leave(p party) {
-	ip := prefixOf(p.about().remote.ip.Addr())
+func (s *Server) leave(p connection) {
+	ip := prefixOf(p.describe().remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions.remove(p)
@@ -419,33 +419,33 @@ func (s *Server) leave(p party) {
 }
 
 // forget takes a connection off that is closed.
-func (s *Server) forget(p party, refused bool) {
-	p.about().close()
+func (s *Server) forget(p connection, refused bool) {
+	p.describe().close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lingering.remove(p)
 	if refused {
 		s.refused--
 	}
-	s.tellIfQuiet()
+	s.closeIfDrained()
 }
 
-func (s *Server) tellIfQuiet() {
+func (s *Server) closeIfDrained() {
 	if !s.stopping || s.sessions.size+s.lingering.size > 0 {
 		return
 	}
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 	default:
-		close(s.quiet)
+		close(s.drained)
 	}
 }
 
 // refuse tells the observer, and says what to tell the peer and whether to linger for
 // its end of file. Past 64 at once nobody is waited for: a flood of refused peers must
 // not use up the descriptors.
-func (s *Server) refuse(p party, reason CloseReason) (text []byte, patient bool) {
-	session := p.about()
+func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient bool) {
+	session := p.describe()
 	if s.settings.tells(Refused) {
 		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
 	}

@@ -22,8 +22,8 @@ func fired(w *Wheel, now time.Duration) (ids []uint32) {
 }
 
 func TestNeverEarlyAndAtMostATickLate(t *testing.T) {
-	for _, deadline := range []time.Duration{1, tick - 1, tick, tick + 1, spokes*tick - 1, spokes * tick,
-		spokes*tick + 1, 5 * time.Minute, 24 * time.Hour} {
+	for _, deadline := range []time.Duration{1, tick - 1, tick, tick + 1, buckets*tick - 1, buckets * tick,
+		buckets*tick + 1, 5 * time.Minute, 24 * time.Hour} {
 		w := NewWheel(start, tick)
 		w.Arm(3, after(deadline))
 		due := (deadline + tick - 1) / tick * tick
@@ -89,7 +89,7 @@ func TestAgainstATable(t *testing.T) {
 		case 1:
 			step := time.Duration(random.Int64N(int64(3 * tick)))
 			if random.IntN(50) == 0 {
-				step = time.Duration(random.Int64N(int64(3 * spokes * tick)))
+				step = time.Duration(random.Int64N(int64(3 * buckets * tick)))
 			}
 			now += step
 			want := 0
@@ -109,7 +109,7 @@ func TestAgainstATable(t *testing.T) {
 				t.Fatalf("at %v %d that were due did not fire", now, want)
 			}
 		default:
-			at := now + time.Duration(random.Int64N(int64(2*spokes*tick)))
+			at := now + time.Duration(random.Int64N(int64(2*buckets*tick)))
 			w.Arm(id, after(at))
 			if old, armed := due[id]; !armed || (at+tick-1)/tick < (old+tick-1)/tick {
 				due[id] = max(at, now/tick*tick+1)

@@ -105,7 +105,7 @@ func (p *poller) drive(l *lane) (ok bool, err error) {
 	p.mu.Lock()
 	p.arrived = append(p.arrived, s)
 	p.mu.Unlock()
-	p.set.Ring()
+	p.set.Wake()
 	return true, <-s.over
 }
 
@@ -114,7 +114,7 @@ func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
-	p.set.Ring()
+	p.set.Wake()
 }
 
 func (p *poller) run() {
@@ -149,7 +149,7 @@ func (p *poller) wait() {
 // look has a look at what was rung for: sockets that have come or are to be interrupted,
 // or the end.
 func (p *poller) look() (stopped bool) {
-	if !p.set.Rung() {
+	if !p.set.Woken() {
 		return false
 	}
 	p.mu.Lock()
@@ -174,7 +174,7 @@ func (p *poller) begin(s *socket) {
 		return
 	}
 	s.id = id
-	p.driven.Reach(id)
+	p.driven.Grow(id)
 	*p.driven.At(id) = s
 	s.proceed(s.lane.send(s.lane.now()))
 }

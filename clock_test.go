@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -315,11 +317,36 @@ func TestShutdownInterruptsTheWaitForAccept(t *testing.T) {
 	})
 }
 
-func TestAListenerThatFailsForGoodEndsServe(t *testing.T) {
-	broken := errors.New("broken for good")
-	l := &badListener{closed: make(chan struct{}), errs: []error{broken}}
-	if err := (&parley.Server{Handler: echo}).Serve(l); err != broken {
-		t.Errorf("Serve = %v, want %v", err, broken)
+// What is wrong with one connection, or for a moment, does not end Serve, also if nobody has
+// heard of it; what is wrong with the listener does.
+func TestOnlyALostListenerEndsServe(t *testing.T) {
+	accepting := func(err error) error { return &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)} }
+	passing := []error{errors.New("broken, but for good?")}
+	for _, errno := range []syscall.Errno{syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.EHOSTUNREACH,
+		syscall.ENOPROTOOPT, syscall.EOPNOTSUPP, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENFILE} {
+		passing = append(passing, accepting(errno))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := &badListener{closed: make(chan struct{}), errs: slices.Clone(passing)}
+		w := new(witness)
+		srv := &parley.Server{Handler: echo, Observer: w}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(l.calls) != len(passing)+1 || w.count(parley.AcceptFailed) != len(passing) {
+			t.Errorf("accepted %d times and told of %d errors, want one more than the %d errors", len(l.calls), w.count(parley.AcceptFailed), len(passing))
+		}
+		srv.Close()
+		if err := <-served; err != parley.ErrServerClosed {
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
+		}
+	})
+	for _, final := range []error{net.ErrClosed, accepting(syscall.EBADF), accepting(syscall.EINVAL), accepting(syscall.ENOTSOCK)} {
+		l := &badListener{closed: make(chan struct{}), errs: []error{final}}
+		if err := (&parley.Server{Handler: echo}).Serve(l); err != final {
+			t.Errorf("Serve = %v, want %v", err, final)
+		}
 	}
 }
 

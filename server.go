@@ -9,9 +9,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/parley-tcp/parley/internal/accept"
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
@@ -125,8 +125,6 @@ const (
 	maxLingeringRefused = 64
 	lingerTime          = time.Second
 	lingerBytes         = 1 << 20
-	minAcceptPause      = 5 * time.Millisecond
-	maxAcceptPause      = time.Second
 	cutGrace            = time.Second // for sessions that were cut to notice
 )
 
@@ -194,8 +192,8 @@ func DefaultMaxRequest(framing Framing) int {
 // server may serve several listeners at once. With the engine Loops it returns
 // ErrNoLoops for a listener that they cannot serve.
 //
-// An error of Accept that may pass, such as too many open files, is told to the
-// Observer and tried again after 5 ms, doubling to 1 s.
+// An error of Accept is told to the Observer and tried again after 5 ms, doubling to 1 s.
+// Final are only those of the listener itself: a closed one, EBADF, EINVAL and ENOTSOCK.
 func (s *Server) Serve(l net.Listener) error {
 	if s.Handler == nil {
 		return errors.New("parley: Server.Handler is nil")
@@ -206,35 +204,25 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return err
 	}
+	return s.acceptFrom(a)
+}
+
+func (s *Server) acceptFrom(a acceptor) error {
 	defer a.wait()
 	defer a.close()
 	if !s.addAcceptor(a) {
 		return ErrServerClosed
 	}
 	defer s.removeAcceptor(a)
-	pause := time.Duration(0)
-	for {
-		err := a.accept()
-		switch {
-		case err == nil:
-			pause = 0
-			continue
-		case s.stopped():
-			return ErrServerClosed
-		}
+	err := accept.Loop(a.accept, s.stop, func(err error) {
 		if s.settings.tells(AcceptFailed) {
 			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
 		}
-		if !mayPass(err) {
-			return err
-		}
-		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
-		select {
-		case <-time.After(pause):
-		case <-s.stop:
-			return ErrServerClosed
-		}
+	})
+	if err == nil {
+		return ErrServerClosed
 	}
+	return err
 }
 
 func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
@@ -246,19 +234,6 @@ func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
 		return newLoopAcceptor(s, l)
 	}
 	return &goroutineAcceptor{srv: s, l: l}, nil
-}
-
-// mayPass reports whether an error of Accept is about the moment, such as a lack
-// of descriptors, and not about the listener.
-func mayPass(err error) bool {
-	for _, passing := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS,
-		syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // ServeConn has one conversation over conn, which it closes, and returns when it

@@ -124,7 +124,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		rest := in[used:]
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest) > c.maxRequest+framingAllowance:
+		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest:
 			out.buf = appendMessage(out.buf, c.framing, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
 			c.finish(TooLong, nil)
 			return used

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -29,13 +30,13 @@ type Server struct {
 	// conversation.
 	KeepBlank bool
 
-	MaxRequest       int // longest request, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB
+	MaxRequest       int // longest request, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB; with Chunks 16 MiB at most
 	MaxUnsent        int // bytes of unsent replies at which a peer is no longer read; 256 KiB if zero
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
 	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
 
-	// Clocks; the default if zero, off if negative. Those that wait for the peer
-	// stand still while it is not read.
+	// Clocks; the default if zero, off if negative, and at most 18 years. Those that wait
+	// for the peer stand still while it is not read.
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
 	RequestTimeout   time.Duration // from a request's first byte to its last; 30 s
 	IdleTimeout      time.Duration // with nothing owed and no request begun; 5 min
@@ -126,6 +127,10 @@ const (
 	lingerTime          = time.Second
 	lingerBytes         = 1 << 20
 	cutGrace            = time.Second // for sessions that were cut to notice
+
+	// Who writes never may write the largest number there is, which nothing can be added to.
+	maxTimeout = math.MaxInt64 / 16 * time.Nanosecond
+	maxChunk   = 16 << 20 // no socket's buffer gives more to one read
 )
 
 // The texts a refused peer is sent.
@@ -154,13 +159,14 @@ func (s *Server) init() {
 			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
 			maxSessionsPerIP: s.MaxSessionsPerIP,
 			readSize:         64 << 10,
-			firstByteTimeout: cmp.Or(s.FirstByteTimeout, idle),
-			requestTimeout:   cmp.Or(s.RequestTimeout, 30*time.Second),
-			idleTimeout:      idle,
-			writeTimeout:     cmp.Or(s.WriteTimeout, 10*time.Second),
+			firstByteTimeout: min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
+			requestTimeout:   min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
+			idleTimeout:      min(idle, maxTimeout),
+			writeTimeout:     min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
 		}
 		if framing == Chunks {
 			// A read is a request, so it has room for exactly the limit.
+			set.maxRequest = min(set.maxRequest, maxChunk)
 			set.readSize = set.maxRequest
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}

@@ -386,7 +386,19 @@ func (c *conversation) close(now time.Time) {
 	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
 			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
+	} else if c.reason == HandlerError {
+		c.logHandlerError()
 	}
+}
+
+// logHandlerError logs what no Observer is told of. The logger escapes it.
+func (c *conversation) logHandlerError() {
+	about := []any{"session", c.session.number, "remote", string(c.session.remote.appendTo(nil)), "request", c.seq, "error", c.err}
+	var panicked *PanicError
+	if errors.As(c.err, &panicked) {
+		about = append(about, "stack", string(panicked.Stack))
+	}
+	c.log.Error("parley: the handler failed", about...)
 }
 
 func (c *conversation) since(now time.Time) time.Duration { return now.Sub(c.session.opened) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func newTestConversation(set *settings) *conversation {
 	set.framing = orElse(set.framing, Lines)
 	set.handler = orElse[Handler](set.handler, echo)
+	set.log = slog.New(slog.DiscardHandler)
 	if set.maxRequest == 0 {
 		set.maxRequest = 64 << 10
 	}

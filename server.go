@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -25,6 +26,11 @@ type Server struct {
 	Observer Observer // told of every event; nobody if nil
 	Gate     Gate     // asked before replies are written; open if nil
 	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
+
+	// Log is told of what went wrong and no Observer is told of: a handler's error or panic,
+	// with its stack, unless Closed is wanted, and an error of Accept, unless AcceptFailed
+	// is. slog.Default() if nil.
+	Log *slog.Logger
 
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
 	// conversation.
@@ -111,6 +117,7 @@ type settings struct {
 	observer         Observer
 	wanted           kindSet // by the observer
 	gate             Gate    // nil if it is open
+	log              *slog.Logger
 	keepBlank        bool
 	maxRequest       int
 	maxUnsent        int
@@ -153,6 +160,7 @@ func (s *Server) init() {
 			observer:         s.Observer,
 			wanted:           wantedKinds(s.Observer),
 			gate:             s.Gate,
+			log:              cmp.Or(s.Log, slog.Default()),
 			keepBlank:        s.KeepBlank,
 			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
@@ -223,6 +231,8 @@ func (s *Server) acceptFrom(a acceptor) error {
 	err := accept.Loop(a.accept, s.stop, func(err error) {
 		if s.settings.tells(AcceptFailed) {
 			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
+		} else {
+			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
 	})
 	if err == nil {

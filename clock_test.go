@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -434,5 +435,74 @@ func TestCloseEndsEverythingAtOnce(t *testing.T) {
 		if all := w.all(); all[len(all)-1].kind != parley.Closed || all[len(all)-1].reason != parley.ServerClosed {
 			t.Errorf("the events are %v, want closed for closed at their end", all)
 		}
+	})
+}
+
+// A stuckConn cannot be closed before it is freed, as a TLS one whose peer has no room for
+// the goodbye.
+type stuckConn struct {
+	*parleytest.Conn
+	closing chan struct{} // receives when Close is called
+	freed   chan struct{}
+}
+
+func (c *stuckConn) Close() error {
+	select {
+	case c.closing <- struct{}{}:
+	default: // again
+	}
+	<-c.freed
+	return c.Conn.Close()
+}
+
+// A stuckTLS is one that closing the connection below frees.
+type stuckTLS struct{ *stuckConn }
+
+func (c stuckTLS) NetConn() net.Conn { return freeing{c.stuckConn} }
+
+type freeing struct{ *stuckConn }
+
+func (c freeing) Close() error { close(c.freed); return nil }
+
+// Connections whose close takes long are closed side by side, and without holding the
+// server up.
+func TestCloseThatTakesLongHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo}
+		var served, closed sync.WaitGroup
+		closing, freed := make(chan struct{}, 3), make(chan struct{})
+		for range cap(closing) {
+			_, server := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(&stuckConn{server, closing, freed}) })
+		}
+		synctest.Wait()
+		closed.Go(func() { srv.Close() })
+		for range cap(closing) {
+			<-closing
+		}
+		if err := srv.ServeConn(must(parleytest.ConnPair())); err != parley.ErrServerClosed {
+			t.Errorf("ServeConn = %v, want ErrServerClosed", err)
+		}
+		close(freed)
+		closed.Wait()
+		served.Wait()
+	})
+}
+
+func TestCloseWaitsASecondForAGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo}
+		var served sync.WaitGroup
+		for range 3 {
+			_, server := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(stuckTLS{&stuckConn{server, make(chan struct{}), make(chan struct{})}}) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		srv.Close()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("Close took %v, want 1s", took)
+		}
+		served.Wait()
 	})
 }

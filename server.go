@@ -75,9 +75,12 @@ type acceptor interface {
 // methods may be called from any goroutine.
 type connection interface {
 	describe() *Session
-	wake()                  // have it look whether the server is stopping
-	release()               // have it look whether the gate still holds it
-	cut(reason CloseReason) // close the connection at once
+	wake()    // have it look whether the server is stopping
+	release() // have it look whether the gate still holds it
+
+	// cut has the connection closed at once. One that it returns is the caller's to close,
+	// which may take a while.
+	cut(reason CloseReason) net.Conn
 }
 
 // A connSet is a set of connections, each of which is in one at most and keeps its place
@@ -318,18 +321,38 @@ func (s *Server) halt() {
 
 // cut closes every connection and returns the sessions among them, by number.
 func (s *Server) cut(reason CloseReason) []*Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var cut []*Session
-	for p := range s.sessions.all {
-		p.cut(reason)
-		cut = append(cut, p.describe())
+	var closing []net.Conn
+	s.mu.Lock()
+	for _, conns := range []*connSet{&s.sessions, &s.lingering} {
+		for p := range conns.all {
+			if conn := p.cut(reason); conn != nil {
+				closing = append(closing, conn)
+			}
+			if conns == &s.sessions {
+				cut = append(cut, p.describe())
+			}
+		}
 	}
-	for p := range s.lingering.all {
-		p.cut(reason)
-	}
+	s.mu.Unlock()
+	closeAll(closing)
 	slices.SortFunc(cut, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
 	return cut
+}
+
+// closeAll closes connections side by side. TLS says so to its peer, and waits up to 5 s for
+// room to write it: after cutGrace the connection below is closed too, which ends that.
+func closeAll(conns []net.Conn) {
+	var closing sync.WaitGroup
+	for _, conn := range conns {
+		closing.Go(func() {
+			if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+				defer time.AfterFunc(cutGrace, func() { over.NetConn().Close() }).Stop()
+			}
+			conn.Close()
+		})
+	}
+	closing.Wait()
 }
 
 func (s *Server) stopped() bool {

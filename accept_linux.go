@@ -32,6 +32,7 @@ type loopAcceptor struct {
 	ready   chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
 	look    *time.Ticker // whether the listener was closed by others, which epoll does not tell
 	more    bool         // others may be waiting too
+	watched bool         // the watcher was told to, and has not failed
 	routes  []*route
 	fixed   bool      // all connections have the listener's own address
 	local   *endpoint // of the last connection, or of all
@@ -69,15 +70,19 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	a.look = time.NewTicker(acceptLook)
 	a.routes = s.loops.routes()
 	a.watcher = s.loops.nextRoute(a.routes).loop
-	a.watcher.send(command{acceptor: a, action: watchListener})
 	return a, nil
 }
 
 func (a *loopAcceptor) accept() error {
+	if !a.watched {
+		a.watched = true
+		a.watcher.send(command{acceptor: a, action: watchListener})
+	}
 	if !a.more {
 		select {
 		case err := <-a.ready:
 			if err != nil {
+				a.watched = false
 				return err
 			}
 		case <-a.look.C:

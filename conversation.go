@@ -27,7 +27,9 @@ const (
 //	expire  when its deadline has come
 //	close   once it is over and what it owes is written
 //
-// Times are kept as durations since the session was opened.
+// Clocks are kept as durations since the session was opened, which a step of the wall clock
+// does not change. The times of events are the wall clock as it is then: only the last
+// read's has to be kept for that.
 type conversation struct {
 	*settings
 	session *Session
@@ -48,7 +50,7 @@ type conversation struct {
 	in, out uint64 // bytes read and written
 	scanned int    // bytes at the start of the input that hold no end of a request
 
-	arrived time.Duration // the last read
+	arrived time.Time     // the last read
 	stopped time.Duration // since when nothing was read: the last read, or the last flush
 	clock   time.Duration // from when the clock for input counts; it stands still while nothing is read
 	stall   time.Duration // since when a write is pending
@@ -106,8 +108,7 @@ func (c *conversation) open() {
 func (c *conversation) read(n int, now time.Time) {
 	c.heard = c.heard || n > 0
 	c.in += uint64(n)
-	c.arrived = c.since(now)
-	c.stopped = c.arrived
+	c.arrived, c.stopped = now, c.since(now)
 }
 
 // answer answers the whole requests at the start of in, which is all that is held,
@@ -115,7 +116,7 @@ func (c *conversation) read(n int, now time.Time) {
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
-	out.req.Session, out.req.Time = c.session, c.at(c.arrived)
+	out.req.Session, out.req.Time = c.session, c.arrived
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase = needsRoom
@@ -124,7 +125,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		rest := in[used:]
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest) > c.maxRequest+framingAllowance:
+		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest:
 			out.buf = appendMessage(out.buf, c.framing, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
 			c.finish(TooLong, nil)
 			return used
@@ -194,7 +195,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	out.buf = buf
 	out.replies++
 	if c.tells(Replied) || c.gate != nil {
-		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+		out.marks = append(out.marks, mark{c.seq, c.since(c.arrived), start, end, len(buf)})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})
@@ -386,7 +387,19 @@ func (c *conversation) close(now time.Time) {
 	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
 			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
+	} else if c.reason == HandlerError {
+		c.logHandlerError()
 	}
+}
+
+// logHandlerError logs what no Observer is told of. The logger escapes it.
+func (c *conversation) logHandlerError() {
+	about := []any{"session", c.session.number, "remote", string(c.session.remote.appendTo(nil)), "request", c.seq, "error", c.err}
+	var panicked *PanicError
+	if errors.As(c.err, &panicked) {
+		about = append(about, "stack", string(panicked.Stack))
+	}
+	c.log.Error("parley: the handler failed", about...)
 }
 
 func (c *conversation) since(now time.Time) time.Duration { return now.Sub(c.session.opened) }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // echo sends back what comes.
@@ -18,6 +20,7 @@ var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func newTestConversation(set *settings) *conversation {
 	set.framing = orElse(set.framing, Lines)
 	set.handler = orElse[Handler](set.handler, echo)
+	set.log = slog.New(slog.DiscardHandler)
 	if set.maxRequest == 0 {
 		set.maxRequest = 64 << 10
 	}
@@ -243,6 +246,66 @@ func TestEmptyReplyUnderChunksIsTold(t *testing.T) {
 	if got := d.log[len(d.log)-1]; got != `replied 1 "" 0s` {
 		t.Errorf("told %s, want replied", got)
 	}
+}
+
+// Each event has the wall clock's time as it was then, also after it was set; how long
+// something took does not change with it.
+func TestTimesAfterAStepOfTheWallClock(t *testing.T) {
+	var told []string
+	opened := time.Now()
+	note := func(kind fmt.Stringer, at time.Time, took time.Duration) {
+		told = append(told, fmt.Sprint(kind, " ", at.Round(0).Sub(opened.Round(0)), " ", took))
+	}
+	gate := gateOf(func(batch []Exchange) { note(Received, batch[0].Received, batch[0].Took) })
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 10000 * time.Hour} {
+		told = nil
+		d := newDesk(&settings{gate: gate, idleTimeout: time.Minute,
+			observer: ObserverFunc(func(e *Event) { note(e.Kind, e.Time, e.Took) }),
+			handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+				note(Received, req.Time, 0)
+				return dst, nil
+			}),
+		})
+		d.session.opened, d.session.hold = opened, new(hold)
+		at := func(d time.Duration) time.Time { return stepped(t, opened.Add(d), step) }
+		d.read(2, at(time.Second))
+		d.answer(d.handler, &d.out, []byte("a\nb"), false)
+		d.ask(&d.out, at(2*time.Second))
+		d.wrote(&d.out, len(d.out.unsent()), at(3*time.Second))
+		if got := d.due(); got != 5*time.Second { // it did not run while the reply was unsent
+			t.Errorf("step of %v: the next deadline is after %v, want the hint after 5s", step, got)
+		}
+		d.expire([]byte("b"), at(5*time.Second))
+		d.close(at(6 * time.Second))
+		var want []string
+		for _, e := range []struct {
+			kind     EventKind
+			at, took time.Duration
+		}{{Received, time.Second, 0}, {Received, time.Second, 0}, {Received, time.Second, time.Second},
+			{Replied, 3 * time.Second, 2 * time.Second}, {Unfinished, 5 * time.Second, 0}, {Closed, 6 * time.Second, 6 * time.Second}} {
+			want = append(want, fmt.Sprint(e.kind, " ", e.at+step, " ", e.took))
+		}
+		if got := told[1:]; strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("step of %v: told\n%s\nwant\n%s", step, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+type gateOf func(batch []Exchange)
+
+func (f gateOf) Pass(_ *Session, batch []Exchange) bool { f(batch); return true }
+
+// stepped is the time t, read from a wall clock that was set forward by step meanwhile: its
+// monotonic part is t's. No clock can be set in a test, and package time has no way to say
+// this, so it goes by the seconds in the layout of a time.Time with a monotonic part.
+func stepped(t *testing.T, at time.Time, step time.Duration) time.Time {
+	t.Helper()
+	after := at
+	*(*uint64)(unsafe.Pointer(&after)) += uint64(step/time.Second) << 30
+	if after.Sub(at) != 0 || after.Round(0).Sub(at.Round(0)) != step {
+		t.Fatalf("a time.Time is made otherwise: %v and %v", after, at)
+	}
+	return after
 }
 
 // The clocks, with times made up: when each runs out and that it stands still while

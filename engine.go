@@ -215,11 +215,11 @@ func (d *goroutineConn) release() {
 	}
 }
 
-// cut closes the connection under the conversation.
-func (d *goroutineConn) cut(reason CloseReason) {
+// cut has the conversation end for a reason when the connection is closed under it.
+func (d *goroutineConn) cut(reason CloseReason) net.Conn {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
 	d.session.end(cutErrors[reason])
-	d.conn.Close()
+	return d.conn
 }
 
 // broke ends the conversation for an error of the connection.

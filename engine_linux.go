@@ -141,9 +141,10 @@ func (t *loopConn) wake() { t.loop.send(command{conn: t, action: lookWhetherStop
 
 func (t *loopConn) release() { t.loop.send(command{conn: t, action: resume}) }
 
-func (t *loopConn) cut(reason CloseReason) {
+func (t *loopConn) cut(reason CloseReason) net.Conn {
 	t.session.end(cutErrors[reason])
 	t.loop.send(command{conn: t, action: action(reason)})
+	return nil
 }
 
 // A command is how other goroutines reach a loop, through its mailbox.

@@ -120,12 +120,12 @@ func fork(o Observer) (Observer, func()) {
 // fields are set depends on its kind.
 type Event struct {
 	Kind    EventKind
-	Time    time.Time
+	Time    time.Time     // the wall clock as it was then; it may have been set since the event before
 	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
-	Took    time.Duration // Replied: since Received. Closed: since Opened
+	Took    time.Duration // Replied: since Received. Closed: since Opened. By the monotonic clock
 	Replied uint64        // Closed: the last request whose reply was written whole; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
 	Reason  CloseReason   // of Closed and Refused

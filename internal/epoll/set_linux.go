@@ -45,6 +45,9 @@ type slot struct {
 
 const wakeSlot = -1
 
+// maxWait is how long a Wait waits at most: the kernel takes the milliseconds as an int.
+const maxWait = (1 << 30) * time.Millisecond
+
 // NewSet makes an empty set.
 func NewSet() (*Set, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
@@ -167,11 +170,7 @@ func (s *Set) File() (*os.File, error) {
 // negative, and returns how many events there are. The scheduler knows that this
 // call may block.
 func (s *Set) Wait(timeout time.Duration) (int, error) {
-	ms := -1
-	if timeout >= 0 {
-		// Rounded up: a wait that is too short would only be repeated.
-		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
-	}
+	ms := milliseconds(timeout)
 	s.sleeping.Store(true)
 	if s.woken.Load() {
 		s.signal() // a Wake may have seen nobody waiting
@@ -188,6 +187,15 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 		return 0, nil
 	}
 	return 0, os.NewSyscallError("epoll_wait", errno)
+}
+
+// milliseconds is a Wait's timeout as the kernel takes it, rounded up: a wait that is too
+// short would only be repeated. -1 is for ever.
+func milliseconds(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
+	}
+	return int((min(timeout, maxWait) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // Event is the i-th event of the last Wait: the socket's number and what it is ready

@@ -4,6 +4,7 @@ package epoll
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -377,5 +378,16 @@ func TestTransparentListeners(t *testing.T) {
 			}
 		})
 		l.Close()
+	}
+}
+
+func TestMillisecondsOfAWait(t *testing.T) {
+	for timeout, want := range map[time.Duration]int{
+		-1: -1, math.MinInt64: -1, 0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2,
+		maxWait - 1: 1 << 30, maxWait: 1 << 30, maxWait + 1: 1 << 30, math.MaxInt64 - 1: 1 << 30, math.MaxInt64: 1 << 30,
+	} {
+		if got := milliseconds(timeout); got != want {
+			t.Errorf("%d ns are %d ms, want %d", timeout, got, want)
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package epoll
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Never is the deadline of what has none, and the time at which nothing is due.
 var Never = time.Time{}
@@ -27,7 +30,7 @@ type entry struct {
 	next, prev uint32
 }
 
-const never = 1<<63 - 1
+const never = math.MaxInt64
 
 // NewWheel starts a wheel at the given time.
 func NewWheel(start time.Time, tick time.Duration) *Wheel {
@@ -38,7 +41,7 @@ func NewWheel(start time.Time, tick time.Duration) *Wheel {
 // moves a deadline into the future need not call, and is asked when the old one fires.
 func (w *Wheel) Arm(id uint32, deadline time.Time) {
 	w.entries.Grow(id)
-	at := max(int64((deadline.Sub(w.start)+w.tick-1)/w.tick), w.done+1)
+	at := max(w.ticksUntil(deadline), w.done+1)
 	if e := w.entries.At(id); e.at != 0 {
 		if e.at <= at {
 			return
@@ -47,6 +50,17 @@ func (w *Wheel) Arm(id uint32, deadline time.Time) {
 	}
 	w.link(id, at)
 	w.wake = min(w.wake, at)
+}
+
+// ticksUntil is rounded up, but for a deadline centuries away, whose ticks must not be more
+// than a time can say.
+func (w *Wheel) ticksUntil(deadline time.Time) int64 {
+	wait := deadline.Sub(w.start)
+	ticks := int64(wait / w.tick)
+	if wait%w.tick > 0 && wait < math.MaxInt64-w.tick {
+		ticks++
+	}
+	return ticks
 }
 
 // Disarm forgets the deadline of id, if it has one.

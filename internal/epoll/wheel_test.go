@@ -1,6 +1,7 @@
 package epoll
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -130,5 +131,27 @@ func BenchmarkWheel(b *testing.B) {
 	for b.Loop() {
 		now += tick
 		w.Advance(after(now), func(uint32) time.Time { return after(now + 5*time.Minute) })
+	}
+}
+
+// A deadline as far away as a time can say does not come early, and keeps no other from
+// coming.
+func TestDeadlinesCenturiesAway(t *testing.T) {
+	const longest = time.Duration(math.MaxInt64)
+	for _, tick := range []time.Duration{1, time.Millisecond, tick} {
+		for _, deadline := range []time.Time{after(longest), after(longest - 1), after(longest - tick), after(longest).Add(longest)} {
+			w := NewWheel(start, tick)
+			w.Arm(0, deadline)
+			if next := w.Next().Sub(start); next < longest-2*tick {
+				t.Errorf("ticks of %v: Next is in %v, want centuries", tick, next)
+			}
+			w.Arm(1, after(2*tick))
+			if ids := fired(w, 100*tick); len(ids) != 1 || ids[0] != 1 {
+				t.Errorf("ticks of %v: fired %v, want 1 alone", tick, ids)
+			}
+			if ids := fired(w, time.Hour); tick > 1 && len(ids) > 0 {
+				t.Errorf("ticks of %v: fired %v after an hour", tick, ids)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/png"
@@ -824,25 +825,25 @@ func TestPageIsOfThisHostOnly(t *testing.T) {
 	}
 }
 
-// startShort starts a server with a page, a journal and 256 descriptors, of which page and
-// journal must leave its sessions theirs.
-func startShort(t *testing.T, stderr *os.File, args ...string) (s *server, page string) {
+// startShort starts a server with a page, a journal and so many descriptors.
+func startShort(t *testing.T, descriptors int, stderr *os.File, args ...string) (s *server, page string) {
 	t.Helper()
 	dir := t.TempDir()
-	file, at := filepath.Join(dir, "addr"), freeAddr(t)
-	cmd := command(t, "sh", append([]string{"-c", `ulimit -n 256; exec parley "$@"`, "sh", "server", "127.0.0.1:0", "--addr-file", file, "--web", at, "--journal", filepath.Join(dir, "journal")}, args...)...)
+	file, page := filepath.Join(dir, "addr"), freeAddr(t)
+	cmd := command(t, "sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec parley "$@"`, descriptors), "sh",
+		"server", "127.0.0.1:0", "--addr-file", file, "--web", page, "--journal", filepath.Join(dir, "journal")}, args...)...)
 	if stderr != nil {
 		cmd.Stderr = stderr
 	}
 	s = &server{process: start(t, cmd)}
 	s.addr = awaitAddr(t, file)
-	return s, at
+	return s, page
 }
 
 // Whoever can reach the page cannot take the descriptors that the service needs: as many
 // sessions as there may be are served beside any number of the page's connections.
 func TestPageLeavesTheServiceItsDescriptors(t *testing.T) {
-	s, page := startShort(t, nil)
+	s, page := startShort(t, 256, nil)
 	for n := range 300 {
 		conn := dial(t, page)
 		fmt.Fprintf(conn, "GET /session?number=%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n", n, page)
@@ -862,6 +863,33 @@ func TestPageLeavesTheServiceItsDescriptors(t *testing.T) {
 	if said := s.stderr.String(); strings.Contains(said, "too many open files") || strings.Contains(said, "refused") {
 		t.Errorf("the server says %s", said)
 	}
+}
+
+// The page complains while it can open no connection, and nobody reads what it says: the
+// server ends all the same.
+func TestPageThatComplainsLetsTheServerEnd(t *testing.T) {
+	unread, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	defer stderr.Close()
+	// It takes bytes until its deadline, which means until it is full.
+	stderr.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := stderr.Write(make([]byte, 4<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	const descriptors = 48
+	s, page := startShort(t, descriptors, stderr, "--max-sessions", "100")
+	for range descriptors {
+		dial(t, s.addr)
+	}
+	eventually(t, "its descriptors are used up", func() bool {
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.Pid))
+		return err == nil && len(open) >= descriptors
+	})
+	dial(t, page)
+	s.stop(t, os.Interrupt)
 }
 
 // A newcomer sees the page alive in one command.

@@ -637,8 +637,8 @@ func testSilence(t *testing.T, browser context.Context) {
 	b.until(isLive)
 }
 
-// rewritten is a page whose snapshots change on their way to the browser.
-func rewritten(t *testing.T, page string, change func(snapshot map[string]any)) (url string) {
+// rewritten is a page whose answers change on their way to the browser, by their paths.
+func rewritten(t *testing.T, page string, changes map[string]func(answer map[string]any)) (url string) {
 	t.Helper()
 	to, err := neturl.Parse(page)
 	if err != nil {
@@ -646,15 +646,16 @@ func rewritten(t *testing.T, page string, change func(snapshot map[string]any)) 
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.ModifyResponse = func(answer *http.Response) error {
-		if answer.Request.URL.Path != "/state" {
+		change := changes[answer.Request.URL.Path]
+		if change == nil {
 			return nil
 		}
-		var snapshot map[string]any
-		if err := json.NewDecoder(answer.Body).Decode(&snapshot); err != nil {
+		var told map[string]any
+		if err := json.NewDecoder(answer.Body).Decode(&told); err != nil {
 			return err
 		}
-		change(snapshot)
-		text, err := json.Marshal(snapshot)
+		change(told)
+		text, err := json.Marshal(told)
 		answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
 		answer.Header.Set("Content-Length", fmt.Sprint(len(text)))
 		return err
@@ -679,11 +680,11 @@ func testFiguresAge(t *testing.T, browser context.Context) {
 	b.until(`['p50', 'p99'].every(name => document.querySelector('#now-' + name + '-age').textContent === '' && document.querySelector('#now-' + name).className === '')`)
 
 	// Five minutes later no point of the charts has an answer.
-	later := openTab(t, browser, 1280, 800, rewritten(t, url, func(snapshot map[string]any) {
+	later := openTab(t, browser, 1280, 800, rewritten(t, url, map[string]func(map[string]any){"/state": func(snapshot map[string]any) {
 		for _, p := range snapshot["points"].([]any) {
 			p.(map[string]any)["replies"] = 0
 		}
-	}))
+	}}))
 	later.until(`document.querySelector('#now-requests').textContent === '4' && document.querySelector('#latency-chart').textContent.includes('nothing was answered in these five minutes')`)
 	if got := later.text("#now-p50"); got != "–" {
 		t.Errorf("half is answered in %q, want –", got)
@@ -759,7 +760,7 @@ func testEarlierRuns(t *testing.T, browser context.Context) {
 	s.stop(t, os.Interrupt)
 	port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
 	s = startServer(t, "--web", port, "--journal", file)
-	b.until(`location.hash === '#journal/1' && document.querySelector('#session-title').textContent === 'Session 1 of the journal' && document.querySelector('#diagram').textContent.includes('before')`)
+	b.until(`location.hash === '#journal/1' && document.querySelector('#session-title').textContent === 'Session 1 in the journal' && document.querySelector('#diagram').textContent.includes('before')`)
 
 	talkTo(t, s.addr).say("after")
 	eval[any](b, `location.hash = 'session/1'`)
@@ -784,25 +785,38 @@ func testErrorTexts(t *testing.T, browser context.Context) {
 	message := func(text string) map[string]any {
 		return map[string]any{"bytes": len(text), "start": base64.StdEncoding.EncodeToString([]byte(text))}
 	}
-	b := openTab(t, browser, 1280, 800, rewritten(t, url, func(snapshot map[string]any) {
-		if snapshot["whole"] != true {
-			return
-		}
-		at := time.Now().UnixMicro()
-		snapshot["exchanges"] = append(snapshot["exchanges"].([]any),
-			map[string]any{"session": 1, "seq": 0, "at": at, "took": 0, "reply": message("Error: <b>too long</b>")},
-			map[string]any{"session": 0, "seq": 0, "at": at, "took": 0, "reply": message("Error: server is full"), "refused": map[string]any{"remote": "192.0.2.7:99<i>", "reason": "full"}},
-			map[string]any{"session": 0, "seq": 0, "at": at, "took": 0, "reply": nil, "refused": map[string]any{"remote": "192.0.2.7:98", "reason": "denied"}})
+	exchange := func(at, took int, request, reply map[string]any) map[string]any {
+		return map[string]any{"session": 1, "seq": 0, "at": at, "took": took, "request": request, "reply": reply}
+	}
+	refused := func(remote, reason string, reply map[string]any) map[string]any {
+		return map[string]any{"session": 0, "seq": 0, "at": 1006, "took": 0, "reply": reply, "refused": map[string]any{"remote": remote, "reason": reason}}
+	}
+	b := openTab(t, browser, 1280, 800, rewritten(t, url, map[string]func(map[string]any){
+		"/state": func(snapshot map[string]any) {
+			if snapshot["whole"] != true {
+				return
+			}
+			snapshot["exchanges"] = append(snapshot["exchanges"].([]any), exchange(1005, 0, nil, message("Error: <b>too long</b>")),
+				refused("192.0.2.7:99<i>", "full", message("Error: server is full")), refused("192.0.2.7:98", "denied", nil))
+		},
+		"/session": func(transcript map[string]any) { // the reply was sent with the text, 5.85 µs after a time that is told without its fraction
+			transcript["exchanges"] = []any{exchange(1000, 5850, message("a"), message("b")), exchange(1005, 0, nil, message("Error: too long"))}
+		},
 	}))
 	b.until(rows + ` === 4`)
 	got := eval[[]string](b, `[...document.querySelectorAll('#rows > li')].map(li => [...li.children].slice(1).map(e => e.innerText.trim()).join(' | '))`)
 	want := []string{
-		"– | refused (denied) 192.0.2.7:98 | told nothing | ",
+		"– | refused (denied) 192.0.2.7:98 | no reply | ",
 		"– | refused (full) 192.0.2.7:99<i> | [21] Error: server is full | ",
 		"#1 | not asked for | [22] Error: <b>too long</b> | ",
 	}
 	if !slices.Equal(got[:3], want) {
 		t.Errorf("the rows are %q, want %q", got[:3], want)
+	}
+	eval[any](b, `location.hash = 'session/1'`)
+	b.until(`document.querySelector('#diagram').textContent.includes('too long')`)
+	if got, want := b.steps(), []string{"client | write → read | [1] a", "server | write → read | [1] b", "server | write → read | [15] Error: too long"}; len(got) < 4 || !slices.Equal(got[1:4], want) {
+		t.Errorf("the steps are %q, want %q", got, want)
 	}
 }
 

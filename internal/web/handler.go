@@ -146,7 +146,7 @@ func (p *Page) serveSession(w http.ResponseWriter, r *http.Request) {
 	}
 	number, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		http.Error(w, "which session? /session?number=1, or /session?id=1 of the journal", http.StatusBadRequest)
+		http.Error(w, "which session? /session?number=1, or /session?id=1, its row in the journal", http.StatusBadRequest)
 		return
 	}
 	t, err := lookUp(r.Context(), number)

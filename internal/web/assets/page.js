@@ -176,6 +176,7 @@ function start(snapshot, told) {
   sessions = []
   sessionRows.clear()
   address = snapshot.server
+  $('server-kind').classList.toggle('tap', Boolean(snapshot.upstream))
   $('server-kind').textContent = snapshot.upstream ? 'tap' : 'server at'
   $('server').textContent = snapshot.upstream ? `${address} → ${snapshot.upstream}` : address
   document.title = `Parley ${$('server').textContent}`
@@ -205,11 +206,11 @@ async function askForEarlier() {
     const answer = await fetch('/earlier')
     if (!answer.ok) throw new Error((await answer.text()).trim())
     const earlier = await answer.json()
-    $('earlier-note').textContent = earlier.length ? 'by their numbers in the journal' : 'The journal has none.'
+    $('earlier-note').textContent = earlier.length ? 'in the journal, by their numbers then' : 'The journal has none.'
     $('earlier').replaceChildren(...earlier.map(s => make('li', {},
-      sessionButton(s.id, 'journal'), make('span', { className: 'mono' }, printableString(s.remote)),
-      make('span', { className: 'state' }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.reason || 'nobody saw its end'}`),
-      make('span', { className: 'count' }, requestCount(s)))))
+      sessionButton(s.number, 'journal/' + s.id), make('span', { className: 'mono' }, printableString(s.remote)),
+      make('span', { className: 'count' }, requestCount(s)),
+      make('span', { className: 'state' }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.reason || 'nobody saw its end'}`))))
   } catch (error) {
     $('earlier-note').textContent = error.message
   }
@@ -380,7 +381,7 @@ function rowOf(x, view) {
     make('time', {}, clock(x.at)),
     x.refused ? make('span', {}, '–') : sessionButton(x.session),
     request,
-    messageCell(x.reply, 'message reply', view, x.refused ? 'told nothing' : 'no reply'),
+    messageCell(x.reply, 'message reply', view, 'no reply'),
     make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''))
 }
 
@@ -395,11 +396,11 @@ function messageCell(message, className, view, none) {
   return cell
 }
 
-// sessionButton opens a session of this run, or one of the journal.
-function sessionButton(number, where = 'session') {
+// sessionButton opens a session: of this run, unless an address says otherwise.
+function sessionButton(number, address = 'session/' + number) {
   const button = make('button', { type: 'button', className: 'open' }, '#' + number)
-  button.setAttribute('aria-label', `Session ${number}${where === 'journal' ? ' of the journal' : ''}: open its diagram`)
-  button.addEventListener('click', () => { location.hash = where + '/' + number })
+  button.setAttribute('aria-label', `Session ${number}: open its diagram`)
+  button.addEventListener('click', () => { location.hash = address })
   return button
 }
 
@@ -486,7 +487,7 @@ function followAddress() {
     if (before) $('exchanges').focus({ preventScroll: true })
     return
   }
-  $('session-title').textContent = viewed.id ? `Session ${number} of the journal` : 'Session ' + number
+  $('session-title').textContent = viewed.id ? 'Session' : 'Session ' + number
   $('session-state').textContent = 'Looking it up…'
   $('session-facts').replaceChildren()
   $('diagram').replaceChildren()
@@ -539,6 +540,7 @@ function renderSession() {
   const { session, exchanges } = viewed.told
   const drawn = (exchanges ?? []).slice(-drawnExchanges)
   const steps = stepsOf(session, drawn)
+  if (viewed.id) $('session-title').textContent = `Session ${session.number} in the journal`
   const unseen = viewed.id ? 'nobody saw its end' : 'open'
   $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endings[session.reason] ?? session.reason}` : unseen
   const facts = [
@@ -552,15 +554,15 @@ function renderSession() {
 }
 
 // stepsOf is what happened, in the order of the server's times: where requests were sent
-// ahead, they come before the replies they did not wait for. In whole µs, as all times are
-// told: or a reply comes after what was written together with it.
+// ahead, they come before the replies they did not wait for. It looks at whole µs, as most
+// times are told: or a reply comes after what was written together with it.
 function stepsOf(session, exchanges) {
   const steps = []
   for (const x of exchanges) {
     if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
-    if (x.reply) steps.push({ at: Math.floor(x.at + x.took / 1e3), from: 'write', to: 'read', body: x.reply, took: x.took })
+    if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took })
   }
-  steps.sort((a, b) => a.at - b.at)
+  steps.sort((a, b) => Math.floor(a.at) - Math.floor(b.at))
   const all = [{ at: session.opened, toServer: true, from: 'connect', to: 'accept', note: 'connection' }]
   let expected = 1
   const gap = n => { if (n > 0) all.push({ gap: count(n) + (n === 1 ? ' exchange' : ' exchanges') + ' not shown' }) }

@@ -93,7 +93,10 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 		return usageError("demo: %w", err)
 	}
 	defer l.Close()
-	page, err := openPage(cmd.Context(), opt, l.Addr(), nil)
+	stderr := console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
+	defer stderr.Close(lastWords)
+	notes := console.NewNotes(stderr, console.Limits{}, false)
+	page, err := openPage(cmd.Context(), opt, l.Addr(), nil, notes)
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,8 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	defer func() { srv.Close(); <-served }()
-	fmt.Fprintf(cmd.ErrOrStderr(), "parley: live page at %s\nparley: an interrupt (Ctrl-C) ends the demo\n", page.url)
+	notes.Printf("live page at %s", page.url)
+	notes.Printf("an interrupt (Ctrl-C) ends the demo")
 	for {
 		for _, lines := range demoSessions {
 			err := playSlowly(ctx, l.Addr().String(), lines)

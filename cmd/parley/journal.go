@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"math"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,46 +67,12 @@ func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error 
 	return nil
 }
 
-// past is what the live page reads of the journal; nil if there is none.
-func (opt *journalOptions) past(w *journal.Writer) web.History {
+// history is what the live page reads of the journal; nil if there is none.
+func (opt *journalOptions) history(w *journal.Writer) web.History {
 	if w == nil {
 		return nil
 	}
-	return &history{file: opt.file, writer: w}
-}
-
-// A history is a journal that is being written, as the live page asks it.
-type history struct {
-	file   string
-	writer *journal.Writer
-
-	mu     sync.Mutex // one question at a time: the first about a session goes through the whole journal
-	trails map[int64]*journal.Trail
-}
-
-const maxTrails = 100 // sessions that were asked for lately; a trail is 4 KB at most
-
-// Session opens the file for each question, since the journal may be closed before the page
-// is.
-func (h *history) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r, err := journal.Open(h.file)
-	if err != nil {
-		return journal.Session{}, nil, err
-	}
-	defer r.Close()
-	return r.Session(ctx, h.trail(h.writer.SessionID(number)), most)
-}
-
-func (h *history) trail(id int64) *journal.Trail {
-	if h.trails[id] == nil {
-		if len(h.trails) >= maxTrails || h.trails == nil {
-			h.trails = make(map[int64]*journal.Trail)
-		}
-		h.trails[id] = &journal.Trail{Session: id}
-	}
-	return h.trails[id]
+	return web.NewHistory(opt.file, w)
 }
 
 // A keepFlag is --journal-keep: an age or a size.

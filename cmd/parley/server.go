@@ -334,7 +334,7 @@ func (v *serverView) record(ctx context.Context, kept *journalOptions, page webO
 	if v.kept != nil {
 		gate, v.observer = v.kept, parley.Observers(v.kept, v.observer)
 	}
-	if v.page, err = openPage(ctx, page, at, kept.past(v.kept)); err != nil {
+	if v.page, err = openPage(ctx, page, at, kept.history(v.kept), v.notes); err != nil {
 		return nil, err
 	}
 	if v.page != nil {

@@ -87,6 +87,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	}
 	defer l.Close()
 
+	opt.web.upstream = upstream.target()
 	view := newTapView(cmd, &opt, upstream.target())
 	defer view.close()
 	if t.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {

@@ -16,14 +16,15 @@ const module = "github.com/parley-tcp/parley"
 // mayImport says which packages, beside the standard library, each package may
 // import. Imports point one way: a new arrow is a decision, made here.
 var mayImport = map[string][]string{
-	".":                {"internal/epoll"},
+	".":                {"internal/epoll", "internal/accept"},
+	"internal/accept":  {},
 	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {"."},
 	"internal/load":    {".", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {"."},
-	"internal/tap":     {"."},
+	"internal/tap":     {".", "internal/accept"},
 	"internal/web":     {".", "internal/journal"},
 	"cmd/parley":       {"*"},
 }

@@ -41,25 +41,27 @@ func TestOnlyErrorsOfTheListenerItselfAreFinal(t *testing.T) {
 		rows = append(rows, row{fmt.Sprintf("%d %v", uintptr(errno), errno), asAccepted(errno), slices.Contains(final, errno)})
 	}
 	for _, row := range rows {
-		synctest.Test(t, func(t *testing.T) {
-			calls := 0
-			stop := make(chan struct{})
-			var told []error
-			err := Loop(func() error {
-				if calls++; calls == 2 {
-					close(stop)
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				stop := make(chan struct{})
+				var told []error
+				err := Loop(func() error {
+					if calls++; calls == 2 {
+						close(stop)
+					}
+					return row.err
+				}, stop, func(err error) { told = append(told, err) })
+				if !slices.Equal(told, []error{row.err}) {
+					t.Errorf("told %v, want the error once", told)
 				}
-				return row.err
-			}, stop, func(err error) { told = append(told, err) })
-			if !slices.Equal(told, []error{row.err}) {
-				t.Errorf("%s: told %v, want the error once", row.name, told)
-			}
-			switch {
-			case row.final && (calls != 1 || err != row.err):
-				t.Errorf("%s: %d calls, returned %v; want it to be final", row.name, calls, err)
-			case !row.final && (calls != 2 || err != nil):
-				t.Errorf("%s: %d calls, returned %v; want it waited out", row.name, calls, err)
-			}
+				switch {
+				case row.final && (calls != 1 || err != row.err):
+					t.Errorf("%d calls, returned %v; want it to be final", calls, err)
+				case !row.final && (calls != 2 || err != nil):
+					t.Errorf("%d calls, returned %v; want it waited out", calls, err)
+				}
+			})
 		})
 	}
 }

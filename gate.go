@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -41,6 +42,8 @@ type Exchange struct {
 type hold struct {
 	state atomic.Uint32 // passed, asked or released
 	party releaser      // what drives the session, until its connection is closed; Session.mu guards it
+
+	waiting []chan struct{} // one for each batch that Ask has asked about and the gate still holds; Session.mu guards it
 }
 
 // A releaser looks whether the gate still holds its session.
@@ -57,44 +60,41 @@ const (
 // also before Pass has returned. On a session that is not held, or is over, it does
 // nothing.
 func (s *Session) Release() {
-	if s.hold == nil || !s.hold.state.CompareAndSwap(asked, released) {
+	if s.hold == nil {
 		return
 	}
+	ofServer := s.hold.state.CompareAndSwap(asked, released)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold.party != nil {
+	switch {
+	case ofServer && s.hold.party != nil:
 		s.hold.party.release()
+	case len(s.hold.waiting) > 0:
+		close(s.hold.waiting[0])
+		s.hold.waiting = s.hold.waiting[1:]
 	}
 }
 
 // Ask asks a gate about a batch for who drives a session that no Server has, such as a
 // proxy. It returns nil if the gate does not hold the session, and otherwise a channel that
-// receives once it has released it. A session that is held is to be asked about again only
-// to have the last exchanges recorded when it is over.
+// is closed once the gate has released this batch and those before it. A session that is
+// held is to be asked about again only to have the last exchanges recorded when it is over:
+// each batch that is held takes a Release of its own.
 func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
-	w := make(waiter, 1)
+	w := make(chan struct{})
 	if s.hold == nil {
 		s.hold = new(hold)
 	}
 	s.mu.Lock()
-	s.hold.party = w
+	s.hold.waiting = append(s.hold.waiting, w)
 	s.mu.Unlock()
-	s.hold.state.Store(asked)
-	if gate.Pass(s, batch) {
-		s.hold.state.Store(passed)
-		return nil
+	if !gate.Pass(s, batch) {
+		return w
 	}
-	return w
-}
-
-// A waiter receives when its session is released.
-type waiter chan struct{}
-
-func (w waiter) release() {
-	select {
-	case w <- struct{}{}:
-	default:
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold.waiting = slices.DeleteFunc(s.hold.waiting, func(other chan struct{}) bool { return other == w })
+	return nil
 }
 
 func (s *Session) released() bool { return s.hold.state.Load() != asked }

@@ -537,12 +537,17 @@ func TestProxyAsksAGate(t *testing.T) {
 	if receives(held) {
 		t.Error("released before it was")
 	}
+	passed := ask(s, func() bool { return true })
 	last := ask(s, func() bool { return false })
 	s.Release()
-	s.Release()
-	if receives(held) || !receives(last) {
-		t.Error("the release did not reach who asked last")
+	if !receives(held) || passed != nil || receives(last) {
+		t.Error("the first release was not that of the first batch alone")
 	}
+	s.Release()
+	if !receives(last) {
+		t.Error("the second release was not that of the last batch")
+	}
+	s.Release() // of nothing again
 	if !receives(ask(s, func() bool { s.Release(); return false })) {
 		t.Error("a release before Pass has returned was lost")
 	}

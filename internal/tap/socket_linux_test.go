@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -199,9 +200,10 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 	observer, closed := closings()
 	tap := &Tap{Observer: observer, WriteTimeout: time.Hour}
 	client, server := startSmall(t, tap, "client")
-	if _, err := client.Write(numberedLines(10_000)); err != nil {
-		t.Fatal(err)
-	}
+	var saying sync.WaitGroup
+	saying.Go(func() { client.Write(make([]byte, 16<<20)) }) // more than there is room for
+	defer saying.Wait()
+	defer client.Close()
 	tap.mu.Lock() // keeps the tick from looking
 	var s *session
 	for s = range tap.sessions {

@@ -99,6 +99,7 @@ func TestTimeoutsThatNeverCome(t *testing.T) {
 				atServer := inboxOf(server)
 				time.Sleep(3 * time.Hour)
 				io.WriteString(client, "a\n")
+				time.Sleep(3 * time.Hour)
 				go server.Write(append(make([]byte, 200<<10), '\n'))
 				time.Sleep(3 * time.Hour)
 				client.CloseWrite()

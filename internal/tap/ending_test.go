@@ -111,32 +111,6 @@ func say(from, to net.Conn, text string) {
 	io.ReadFull(to, make([]byte, len(text)))
 }
 
-// A peer that resets at the very moment at which it is written to has not ended in good
-// order: the failed write must not make an end of file of it.
-func TestResetIsNoEndOfFileThoughAWriteMetItFirst(t *testing.T) {
-	for range 50 {
-		observer, closed := closings()
-		fromClient, toTap := make(chan *net.TCPConn, 1), make(chan struct{})
-		upstream := startServer(t, func(conn *net.TCPConn) {
-			fromClient <- conn
-			for {
-				if _, err := io.WriteString(conn, "x\n"); err != nil {
-					return
-				}
-			}
-		})
-		client := dial(t, start(t, &Tap{Observer: observer}, upstream))
-		io.ReadFull(client, make([]byte, 1000))
-		client.SetLinger(0)
-		client.Close()
-		if end := awaitClosing(t, closed); end.Reason != parley.Reset {
-			t.Fatalf("ended for %v (%v), want a reset", end.Reason, end.Err)
-		}
-		close(toTap)
-		<-fromClient
-	}
-}
-
 // Close and Shutdown return in bounded time, and hold no lock meanwhile, though connections
 // and listeners take theirs to close, as with TLS, and though an observer blocks.
 func TestCloseIsBounded(t *testing.T) {

@@ -194,6 +194,38 @@ func TestAllThatAPeerSaidBeforeItsResetIsPassedOn(t *testing.T) {
 	}
 }
 
+// A peer that resets has not ended in good order, though a write has met the reset first: it
+// takes the error away, and an end of file is what is left to read.
+func TestResetIsNoEndOfFileThoughAWriteMetItFirst(t *testing.T) {
+	accepted := make(chan *net.TCPConn)
+	done := make(chan struct{})
+	client := dial(t, startServer(t, func(conn *net.TCPConn) { accepted <- conn; <-done }))
+	defer close(done)
+	conn := <-accepted
+	tap := new(Tap)
+	s := newSession(tap, conn)
+	tap.init()
+	tap.addSession(s)
+	defer tap.removeSession(s)
+	upstream, server := connPair()
+	s.server.conn = upstream
+
+	io.WriteString(client, "a\n")
+	client.SetLinger(0)
+	client.Close()
+	for err := error(nil); err == nil; {
+		_, err = conn.Write([]byte("x"))
+	}
+	s.pass(&s.requests)
+	if end := s.end.Load(); end == nil || end.reason != parley.Reset {
+		t.Errorf("ended for %+v, want a reset", end)
+	}
+	atServer := make([]byte, 10)
+	if n, _ := server.Read(atServer); string(atServer[:n]) != "a\n" {
+		t.Errorf("%q was passed on, want what was said before", atServer[:n])
+	}
+}
+
 // A peer that takes bytes, though slowly, is not one that takes nothing, even while a single
 // write to it lasts.
 func TestASlowPeerIsNotCut(t *testing.T) {

@@ -212,6 +212,37 @@ func TestLastRecordsAreWaitedFor(t *testing.T) {
 	}
 }
 
+// Each batch that the gate holds is waited for: the release of an earlier one is not that of
+// the last records.
+func TestEveryHeldBatchIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := &porter{holds: true}
+		tap := &Tap{Gate: gate}
+		client, server := startInMemory(t, tap)
+		io.WriteString(client, "a\nb\n")
+		synctest.Wait()
+		io.WriteString(server, "A\n")
+		synctest.Wait()
+		client.Reset()
+		synctest.Wait()
+		gate.mu.Lock()
+		gate.held[0].Release()
+		gate.held = gate.held[1:]
+		gate.mu.Unlock()
+		synctest.Wait()
+		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
+		if n := tap.Open(); n != 1 {
+			t.Errorf("%d sessions while the last record waits, want 1", n)
+		}
+		gate.release(false)
+		synctest.Wait()
+		if n := tap.Open(); n != 0 {
+			t.Errorf("%d sessions after that, want 0", n)
+		}
+		server.Close()
+	})
+}
+
 // A gate that never releases does not keep a tap from closing, whatever its session is at.
 func TestCloseDoesNotWaitForTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -275,5 +276,35 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 	tap.mu.Unlock()
 	if end := awaitClosing(t, closed); end.Reason != parley.WriteTimeout {
 		t.Errorf("ended for %v (%v), want write_timeout", end.Reason, end.Err)
+	}
+}
+
+// A client that vanishes, here because its host drops all that is sent to it, is noticed
+// though the kernel would go on for a quarter of an hour.
+func TestAVanishedPeerIsNoticed(t *testing.T) {
+	for by, want := range map[string]string{"client": "the client has gone without a word", "server": "the server has gone without a word"} {
+		t.Run(by, func(t *testing.T) {
+			observer, closed := closings()
+			peer, other := startSmall(t, &Tap{Observer: observer, WriteTimeout: 500 * time.Millisecond}, by)
+			say(peer, other, "a\n")
+			raw, err := peer.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(other, "A\n")
+			end := awaitClosing(t, closed)
+			if end.Reason != parley.WriteTimeout || !errors.Is(end.Err, syscall.ETIMEDOUT) || !strings.HasPrefix(end.Err.Error(), want) {
+				t.Errorf("ended for %v (%v), want %s", end.Reason, end.Err, want)
+			}
+			if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the other read %v, want a reset", err)
+			}
+		})
 	}
 }

@@ -43,7 +43,7 @@ lint:
 test:
 	scripts/install-test-tools
 	$(GO) test -race -shuffle=on -timeout 9m ./...
-	$(GO) test -run Allocat . ./internal/console ./internal/load # the race detector allocates
+	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/expect"
 )
 
 // replyFlags say where a reply of several lines ends: --lines and --until.
@@ -36,7 +36,7 @@ func (r *replyFlags) framing(f framingFlag) (parley.Framing, error) {
 	case f.name != "line":
 		return nil, usageError("--until goes with --framing line, not with %s", f.name)
 	}
-	last, err := load.ExpectRegexp(r.until)
+	last, err := expect.Regexp(r.until)
 	if err != nil {
 		return nil, usageError("--until: %w", err)
 	}
@@ -68,7 +68,7 @@ func (r replyLines) Next(buf []byte, _, max int, eof bool) (n int, body []byte, 
 // the last one must be.
 type replyUntil struct {
 	parley.Framing
-	last load.Expectation
+	last expect.Rule
 }
 
 func (r replyUntil) Next(buf []byte, scanned, max int, eof bool) (n int, body []byte, err error) {

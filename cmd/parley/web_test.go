@@ -204,7 +204,7 @@ type lines struct {
 }
 
 func talkTo(t *testing.T, addr string) *lines {
-	conn := dial(t, addr)
+	conn := connect(t, addr)
 	return &lines{t, conn, bufio.NewReader(conn)}
 }
 

@@ -17,17 +17,19 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 )
 
 // A Plan is a load and what is expected of the service under it.
 type Plan struct {
 	// Dial makes a connection and says what it took. It may be called by many
 	// goroutines at a time.
-	Dial func(context.Context) (net.Conn, Steps, error)
+	Dial func(context.Context) (net.Conn, dial.Steps, error)
 
 	Framing  parley.Framing // of requests and replies; parley.Lines if nil
 	Messages *Messages      // the requests
-	Expect   Expectation    // of each reply; the zero value does not judge
+	Expect   expect.Rule    // of each reply; the zero value does not judge
 
 	Connections int     // at once; 1 if zero
 	InFlight    int     // requests sent on one connection before the first of their replies; 1 if zero
@@ -45,7 +47,8 @@ type Plan struct {
 	// Watch, if not nil, is told of each second of the run, by one goroutine.
 	Watch func(Second)
 
-	sleep func(time.Duration) // tests have time of their own
+	// Sleep is how an open loop waits until a request is due: precisely, to some µs, if nil.
+	Sleep func(time.Duration)
 }
 
 // A Second is what happened in one second of a run, or in the rest of one at its end.
@@ -62,6 +65,9 @@ type Second struct {
 	// valid during the call of Watch.
 	Response *hdrhistogram.Histogram
 }
+
+// Counted is how much of it was counted: the warm-up may end within it.
+func (s Second) Counted() time.Duration { return min(s.Length, s.At) }
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:
 // then the requests that still wait for their replies are not counted. It fails only if

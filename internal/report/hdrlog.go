@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // An HDRLog writes the response times of each counted second as a line of an
@@ -24,7 +26,7 @@ func NewHDRLog(w io.Writer) *HDRLog {
 
 // Add writes a second, during the call of Plan.Watch: its histogram is valid no longer.
 // Those of the warm-up are left out, those in which no reply came are not.
-func (l *HDRLog) Add(s Second) {
+func (l *HDRLog) Add(s load.Second) {
 	if s.At <= 0 || l.err != nil {
 		return
 	}
@@ -58,11 +60,8 @@ func (l *HDRLog) begin(began time.Time) error {
 	return l.log.OutputLegend()
 }
 
-func (l *HDRLog) line(s Second) error {
-	s.Response.SetStartTimeMs((s.At - s.counted()).Milliseconds())
+func (l *HDRLog) line(s load.Second) error {
+	s.Response.SetStartTimeMs((s.At - s.Counted()).Milliseconds())
 	s.Response.SetEndTimeMs(s.At.Milliseconds())
 	return l.log.OutputIntervalHistogram(s.Response)
 }
-
-// counted is how much of a second was counted: the warm-up may end within it.
-func (s Second) counted() time.Duration { return min(s.Length, s.At) }

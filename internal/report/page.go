@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 //go:embed page.html
@@ -23,7 +25,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
 // WritePage writes all that is known of a run as one HTML page, which has no script and
 // loads nothing from elsewhere.
-func WritePage(w io.Writer, about *About, res *Result) error {
+func WritePage(w io.Writer, about *About, res *load.Result) error {
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, newPage(about, res)); err != nil {
 		return err
@@ -35,7 +37,7 @@ func WritePage(w io.Writer, about *About, res *Result) error {
 // A page is what page.html shows, as it shows it.
 type page struct {
 	About     *About
-	Result    *Result
+	Result    *load.Result
 	PlotStyle template.CSS
 
 	Began, Elapsed string
@@ -62,7 +64,7 @@ type count struct {
 // A picture is there twice, since its letters must not shrink with it.
 type picture struct{ Wide, Narrow template.HTML }
 
-func newPage(about *About, res *Result) *page {
+func newPage(about *About, res *load.Result) *page {
 	p := &page{
 		About: about, Result: res, PlotStyle: plotStyle,
 		Began:   res.Began.UTC().Format("2006-01-02 15:04:05 MST"),
@@ -87,8 +89,8 @@ func newPage(about *About, res *Result) *page {
 }
 
 // tiles are the figures to be seen first.
-func tiles(about *About, res *Result) []count {
-	kind, bad := "service", res.bad()
+func tiles(about *About, res *load.Result) []count {
+	kind, bad := "service", res.Bad()
 	if about.Rate > 0 {
 		kind = "response"
 	}
@@ -103,7 +105,7 @@ func tiles(about *About, res *Result) []count {
 
 // timeOf is a percentile, or a dash where there are too few times for it to be another
 // than the longest.
-func timeOf(t Times, percent float64) string {
+func timeOf(t load.Times, percent float64) string {
 	if t.Count() == 0 || percent < 100 && float64(t.Count())*(100-percent) < 100*(1-1e-9) {
 		return "–"
 	}
@@ -121,11 +123,11 @@ func inline(c *chart, width, height float64) template.HTML {
 
 // timesTable has a column for each kind of time that there is, and a row for each
 // percentile that one of them can tell.
-func (p *page) timesTable(about *About, res *Result) {
-	var columns []Times
+func (p *page) timesTable(about *About, res *load.Result) {
+	var columns []load.Times
 	for _, c := range []struct {
 		name  string
-		times Times
+		times load.Times
 		shown bool
 		means string
 	}{
@@ -141,7 +143,7 @@ func (p *page) timesTable(about *About, res *Result) {
 			p.Columns, p.Glossary = append(p.Columns, c.name), append(p.Glossary, c.means)
 		}
 	}
-	add := func(name string, cell func(Times) string) {
+	add := func(name string, cell func(load.Times) string) {
 		r := row{Name: name}
 		told := false
 		for _, t := range columns {
@@ -152,18 +154,18 @@ func (p *page) timesTable(about *About, res *Result) {
 			p.Rows = append(p.Rows, r)
 		}
 	}
-	add("shortest", func(t Times) string { return Short(t.Min()) })
+	add("shortest", func(t load.Times) string { return Short(t.Min()) })
 	for _, percent := range []float64{50, 75, 90, 95, 99, 99.9, 99.99, 99.999, 99.9999} {
-		add(strconv.FormatFloat(percent, 'f', -1, 64)+" %", func(t Times) string { return timeOf(t, percent) })
+		add(strconv.FormatFloat(percent, 'f', -1, 64)+" %", func(t load.Times) string { return timeOf(t, percent) })
 	}
-	add("longest", func(t Times) string { return Short(t.Max()) })
-	add("mean", func(t Times) string { return Short(t.Mean()) })
-	add("std. deviation", func(t Times) string { return Short(t.StdDev()) })
-	add("how many", func(t Times) string { return grouped(float64(t.Count())) })
+	add("longest", func(t load.Times) string { return Short(t.Max()) })
+	add("mean", func(t load.Times) string { return Short(t.Mean()) })
+	add("std. deviation", func(t load.Times) string { return Short(t.StdDev()) })
+	add("how many", func(t load.Times) string { return grouped(float64(t.Count())) })
 }
 
 // counts are all that was counted, each with what it means.
-func counts(about *About, res *Result) []count {
+func counts(about *About, res *load.Result) []count {
 	list := []count{
 		{Name: "requests", Value: grouped(float64(res.Requests)), Meaning: "sent, and their fate is known"},
 		{Name: "replies", Value: grouped(float64(res.Replies)), Meaning: "as expected and in time; only these are in the times"},
@@ -192,10 +194,10 @@ func counts(about *About, res *Result) []count {
 	return list
 }
 
-func partRow(s Second, res *Result) row {
+func partRow(s load.Second, res *load.Result) row {
 	r := row{fmt.Sprintf("%.1f s", s.At.Seconds()), []string{"–", grouped(float64(s.Bad)), "–", "–"}}
-	if s.sending(res) {
-		r.Cells[0] = grouped(perSecond(s.Replies, s.counted()))
+	if sending(s, res) {
+		r.Cells[0] = grouped(perSecond(s.Replies, s.Counted()))
 	}
 	if s.Replies > 0 {
 		r.Cells[2], r.Cells[3] = Short(s.P50), Short(s.P99)

@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/load"
 )
 
-func pageOf(t *testing.T, about *About, res *Result) string {
+func pageOf(t *testing.T, about *About, res *load.Result) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := WritePage(&b, about, res); err != nil {
@@ -53,8 +56,8 @@ func TestPageHasEveryFigure(t *testing.T) {
 	res := *run.res
 	res.Mismatched, res.Missing, res.Late, res.Extra, res.Unsent, res.Connects = 11_001, 11_002, 11_003, 11_004, 11_005, 11_006
 	res.BytesSent, res.BytesReceived, res.CPU, res.Interrupted = 12_000_001, 12_000_002, 0.43, true
-	res.Errors = map[Kind]uint64{ConnectTimeout: 11_007, Refused: 11_008}
-	res.Connect = Times{histogramOf(t, 300*time.Microsecond)}
+	res.Errors = map[dial.Kind]uint64{dial.ConnectTimeout: 11_007, dial.Refused: 11_008}
+	res.Connect = load.Times{Histogram: histogramOf(t, 300*time.Microsecond)}
 	about := *run.about
 	about.Command, about.Notes = "parley bench -r 1000 :6969", []string{"The load program was busy."}
 	about.Machine = []Setting{{"CPU", "a slow one"}}
@@ -96,9 +99,9 @@ func TestPercentileNeedsEnoughTimes(t *testing.T) {
 		{0, 50, false}, {1, 50, false}, {2, 50, true}, {99, 99, false}, {100, 99, true}, {101, 99, true},
 		{999, 99.9, false}, {1000, 99.9, true}, {9999, 99.99, false}, {10_000, 99.99, true}, {1, 100, true},
 	} {
-		times := Times{histogramOf(t)}
+		times := load.Times{Histogram: histogramOf(t)}
 		for range c.count {
-			times.histogram.RecordValue(1000)
+			times.Histogram.RecordValue(1000)
 		}
 		if got := timeOf(times, c.percent) != "–"; got != c.told {
 			t.Errorf("p%v of %d: told %v, want %v", c.percent, c.count, got, c.told)

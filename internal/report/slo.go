@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"cmp"
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // An SLO is a promise: that so many percent of all responses take no longer than Limit,
@@ -39,7 +41,7 @@ func (s SLO) String() string {
 }
 
 // Held reports whether a result kept the promise. Requests that could not be sent broke it.
-func (s SLO) Held(r *Result) bool {
+func (s SLO) Held(r *load.Result) bool {
 	return r.Replies > 0 && !r.Failed() && r.Unsent == 0 && len(r.Errors) == 0 && r.Response.Quantile(s.Percent) <= s.Limit
 }
 
@@ -47,7 +49,7 @@ func (s SLO) Held(r *Result) bool {
 type Step struct {
 	Rate float64 // 0 for the closed loop that it begins with
 	Held bool
-	*Result
+	*load.Result
 }
 
 // Found is the end of a search. That it was repeated not once is only when it was interrupted.
@@ -70,7 +72,7 @@ const (
 // is 5 %, and repeats what it has found three times: if it does not hold in most of
 // them, it goes on below. told is told of every step. When ctx ends the step that was under
 // way is left out, and what has held so far is found.
-func (s SLO) Search(ctx context.Context, plan Plan, told func(Step)) (found Found, err error) {
+func (s SLO) Search(ctx context.Context, plan load.Plan, told func(Step)) (found Found, err error) {
 	try := func(rate float64) (step Step, err error) {
 		plan.Rate = rate
 		result, err := plan.Run(ctx)

@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // histogramOf is times as a run keeps it.
@@ -27,9 +29,9 @@ func TestHDRLogIsReadBack(t *testing.T) {
 	var file bytes.Buffer
 	log := NewHDRLog(&file)
 	second := histogramOf(t, 50*time.Microsecond, 60*time.Microsecond, 70*time.Microsecond, 1500*time.Millisecond, 10*time.Minute)
-	log.Add(Second{At: 400 * time.Millisecond, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
-	log.Add(Second{At: 1400 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
-	log.Add(Second{At: 2400 * time.Millisecond, Length: time.Second, Response: second})
+	log.Add(load.Second{At: 400 * time.Millisecond, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
+	log.Add(load.Second{At: 1400 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
+	log.Add(load.Second{At: 2400 * time.Millisecond, Length: time.Second, Response: second})
 	if err := log.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +70,14 @@ func TestHDRLogIsReadBack(t *testing.T) {
 func TestHDRLogHasItsHeaderOnceAndNoWarmup(t *testing.T) {
 	var file bytes.Buffer
 	log := NewHDRLog(&file)
-	log.Add(Second{At: -time.Second, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
-	log.Add(Second{At: 0, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
+	log.Add(load.Second{At: -time.Second, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
+	log.Add(load.Second{At: 0, Length: time.Second, Response: histogramOf(t, time.Hour/6)})
 	if file.Len() > 0 {
 		t.Fatalf("the warm-up wrote %q, want nothing", file.String())
 	}
 	before := time.Now().Add(-1500 * time.Millisecond)
-	log.Add(Second{At: 1500 * time.Millisecond, Length: time.Second, Response: histogramOf(t, 2500*time.Microsecond)})
-	log.Add(Second{At: 2500 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
+	log.Add(load.Second{At: 1500 * time.Millisecond, Length: time.Second, Response: histogramOf(t, 2500*time.Microsecond)})
+	log.Add(load.Second{At: 2500 * time.Millisecond, Length: time.Second, Response: histogramOf(t)})
 
 	want := []string{
 		`^#\[Histogram log format version 1\.3\]$`,
@@ -108,7 +110,7 @@ func TestHDRLogStopsAtTheFirstError(t *testing.T) {
 		full := &fullDisk{room: lines}
 		log := NewHDRLog(full)
 		for i := range 3 {
-			log.Add(Second{At: time.Duration(i+1) * time.Second, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
+			log.Add(load.Second{At: time.Duration(i+1) * time.Second, Length: time.Second, Response: histogramOf(t, time.Millisecond)})
 		}
 		if log.Err() != errFull || full.writes != lines+1 {
 			t.Errorf("room for %d lines: error %v after %d writes, want %v after %d", lines, log.Err(), full.writes, errFull, lines+1)

@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
+	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -40,7 +43,7 @@ func golden(t *testing.T, name, got string) {
 
 // measured is a report whose every figure comes of made-up time: the service takes as many
 // ms as the request's number says, 1 to 10, but for what misbehave does.
-func measured(t *testing.T, plan Plan, misbehave func(line string, conn *parleytest.Conn) (handled bool)) *Report {
+func measured(t *testing.T, plan load.Plan, misbehave func(line string, conn *parleytest.Conn) (handled bool)) *Report {
 	t.Helper()
 	s := speaking(func(line string, conn *parleytest.Conn) bool {
 		if misbehave != nil && misbehave(line, conn) {
@@ -52,16 +55,16 @@ func measured(t *testing.T, plan Plan, misbehave func(line string, conn *parleyt
 	})
 	r := &Report{Target: "memory:1", Plan: plan}
 	if r.Plan.Messages == nil {
-		r.Plan.Messages = ParseMessages([]byte("{n}"))
+		r.Plan.Messages = load.ParseMessages([]byte("{n}"))
 	}
-	r.Result = s.run(t, t.Context(), r.Plan)
+	r.Result = s.run(t, r.Plan)
 	r.CPU = 0 // this process's, in real time
 	return r
 }
 
 func TestReportsForAPerson(t *testing.T) {
-	contains, _ := ParseExpectation("contains")
-	for name, plan := range map[string]Plan{
+	contains, _ := expect.Parse("contains")
+	for name, plan := range map[string]load.Plan{
 		"closed.txt":  {Connections: 2, Duration: 10 * time.Second, Warmup: time.Second, Expect: contains},
 		"open.txt":    {Connections: 10, Rate: 250, Duration: 20 * time.Second, Expect: contains},
 		"each.txt":    {Connections: 1, Requests: 100, ConnectEach: true, Expect: contains},
@@ -102,18 +105,18 @@ func TestReportsForAPerson(t *testing.T) {
 
 // What must be known to read the figures rightly is said with them.
 func TestNotesSayWhatIsLeftOut(t *testing.T) {
-	slow, quick := newHistogram(), newHistogram()
+	slow, quick := histogramOf(t), histogramOf(t)
 	slow.RecordValue(int64(time.Second))
 	quick.RecordValue(int64(time.Microsecond))
-	kept := Result{Replies: 1, Response: Times{slow}, Lag: Times{quick}}
+	kept := load.Result{Replies: 1, Response: load.Times{Histogram: slow}, Lag: load.Times{Histogram: quick}}
 	unsent, busy, late := kept, kept, kept
-	unsent.Unsent, busy.CPU, late.Lag = 1234, 0.95, Times{slow}
-	exact, _ := ParseExpectation("exact")
-	for want, result := range map[string]*Result{
+	unsent.Unsent, busy.CPU, late.Lag = 1234, 0.95, load.Times{Histogram: slow}
+	exact, _ := expect.Parse("exact")
+	for want, result := range map[string]*load.Result{
 		"": &kept, "1,234 requests were due and could not be sent": &unsent,
 		"used 95 % of its CPU": &busy, "itself late in sending": &late,
 	} {
-		report := Report{Plan: Plan{Rate: 10, Expect: exact}, Result: result}
+		report := Report{Plan: load.Plan{Rate: 10, Expect: exact}, Result: result}
 		notes := strings.Join(report.Notes(), "\n")
 		if !strings.Contains(notes, want) || want == "" && notes != "" {
 			t.Errorf("the notes are %q, want %q", notes, want)
@@ -123,7 +126,7 @@ func TestNotesSayWhatIsLeftOut(t *testing.T) {
 
 func TestReportInJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		report := measured(t, Plan{Connections: 10, Rate: 250, Duration: 20 * time.Second}, nil)
+		report := measured(t, load.Plan{Connections: 10, Rate: 250, Duration: 20 * time.Second}, nil)
 		var text bytes.Buffer
 		if err := report.WriteJSON(&text); err != nil {
 			t.Fatal(err)
@@ -132,7 +135,7 @@ func TestReportInJSON(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
-		if err := measured(t, Plan{Requests: 10}, nil).WriteJSON(&text); err != nil {
+		if err := measured(t, load.Plan{Requests: 10}, nil).WriteJSON(&text); err != nil {
 			t.Fatal(err)
 		}
 		var fields map[string]any
@@ -168,18 +171,18 @@ func TestTimesHaveThreeDigitsAndAUnit(t *testing.T) {
 
 func TestBarIsCutToTheTerminal(t *testing.T) {
 	began := time.Unix(0, 0)
-	s := Second{At: time.Second, Length: time.Second, Replies: 1000, Done: 0.25, P50: 1e6, P99: 2e6}
-	if got, want := s.Bar(began, began.Add(10*time.Second), 100), "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors"; got != want {
+	s := load.Second{At: time.Second, Length: time.Second, Replies: 1000, Done: 0.25, P50: 1e6, P99: 2e6}
+	if got, want := Bar(s, began, began.Add(10*time.Second), 100), "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := s.Bar(began, began.Add(10*time.Second), 30); got != "[#####---------------] 30s le" {
+	if got := Bar(s, began, began.Add(10*time.Second), 30); got != "[#####---------------] 30s le" {
 		t.Errorf("30 columns: got %q", got)
 	}
 }
 
 // queue is a service that takes 10 ms for each request, one after the other: beyond 100 a
 // second they wait.
-func queue() *stand {
+func queue() *service {
 	turn := make(chan struct{}, 1) // no mutex: in a bubble, time stands still for those who wait for one
 	return answering(func(dst []byte, req *parley.Request) ([]byte, error) {
 		turn <- struct{}{}
@@ -197,7 +200,7 @@ func TestSearchFindsTheRateThatKeepsAPromise(t *testing.T) {
 			t.Fatal(err)
 		}
 		var steps []string
-		plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Connections: 20, Duration: 10 * time.Second}
+		plan := load.Plan{Dial: s.dial, Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Connections: 20, Duration: 10 * time.Second}
 		found, err := slo.Search(t.Context(), plan, func(step Step) { steps = append(steps, slo.Describe(step)) })
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +222,7 @@ func TestSearchFindsTheRateThatKeepsAPromise(t *testing.T) {
 func TestSearchSaysWhenThereIsNoSuchRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := queue()
-		plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Connections: 1, Duration: time.Second}
+		plan := load.Plan{Dial: s.dial, Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Connections: 1, Duration: time.Second}
 		slo := SLO{99, time.Millisecond}
 		found, err := slo.Search(t.Context(), plan, func(Step) {})
 		if err != nil || found.Rate != 0 || found.Broken == 0 {
@@ -247,7 +250,7 @@ func TestAnInterruptedSearchSaysWhatHeldSoFar(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), c.after)
 			defer cancel()
 			steps := 0
-			plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Connections: 20, Duration: 10 * time.Second}
+			plan := load.Plan{Dial: s.dial, Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Connections: 20, Duration: 10 * time.Second}
 			found, err := slo.Search(ctx, plan, func(Step) { steps++ })
 			if got := found.Verdict(slo); err != nil || !found.Interrupted || got != c.want || found.Broken != 0 || steps != int(c.after/(10*time.Second)) {
 				t.Errorf("after %v: %q, %+v, %d steps, %v; want %q", c.after, got, found, steps, err, c.want)
@@ -260,7 +263,7 @@ func TestAnInterruptedSearchSaysWhatHeldSoFar(t *testing.T) {
 func TestSearchOfAServiceThatDoesNotReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := speaking(func(string, *parleytest.Conn) bool { time.Sleep(time.Millisecond); return false })
-		plan := Plan{Dial: s.dial, sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Duration: 10 * time.Millisecond}
+		plan := load.Plan{Dial: s.dial, Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Duration: 10 * time.Millisecond}
 		slo := SLO{99, time.Millisecond}
 		found, err := slo.Search(t.Context(), plan, func(Step) {})
 		if got, want := found.Verdict(slo), "no rate keeps p99=1ms: the closed loop got hardly a reply a second"; got != want || err != nil {
@@ -272,9 +275,9 @@ func TestSearchOfAServiceThatDoesNotReply(t *testing.T) {
 
 // A ratio to nothing is no number, and that is no reason to say nothing.
 func TestComparisonWithAServiceThatDoesNotReply(t *testing.T) {
-	none, some := &Result{Response: Times{newHistogram()}}, &Result{Replies: 1, Rate: 1, Response: Times{newHistogram()}}
-	record(some.Response.histogram, time.Millisecond)
-	c := Comparison{Rounds: [][2]*Result{{some, none}}}
+	none, some := &load.Result{Response: load.Times{Histogram: histogramOf(t)}}, &load.Result{Replies: 1, Rate: 1, Response: load.Times{Histogram: histogramOf(t)}}
+	some.Response.Histogram.RecordValue(int64(time.Millisecond))
+	c := Comparison{Rounds: [][2]*load.Result{{some, none}}}
 	for _, r := range c.Ratios() {
 		if !math.IsInf(r.Median, 1) {
 			t.Errorf("%s is worse by %v, want infinitely", r.Name, r.Median)
@@ -294,15 +297,15 @@ func TestAnInterruptedComparisonKeepsItsRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := answering(echo)
 		ctx, cancel := context.WithCancel(t.Context())
-		plan := Plan{sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Requests: 10}
-		plan.Dial = func(ctx context.Context) (net.Conn, Steps, error) {
+		plan := load.Plan{Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Requests: 10}
+		plan.Dial = func(ctx context.Context) (net.Conn, dial.Steps, error) {
 			if s.dials.Load() == 2 {
 				cancel()
-				return nil, Steps{}, context.Cause(ctx)
+				return nil, dial.Steps{}, context.Cause(ctx)
 			}
 			return s.dial(ctx)
 		}
-		c := Comparison{Plans: [2]Plan{plan, plan}}
+		c := Comparison{Plans: [2]load.Plan{plan, plan}}
 		if err := c.Run(ctx, 3, nil); err != nil || len(c.Rounds) != 1 {
 			t.Errorf("%d rounds, %v; want the one that is whole", len(c.Rounds), err)
 		}
@@ -342,15 +345,15 @@ func FuzzSLO(f *testing.F) {
 func TestComparisonIsOfRounds(t *testing.T) {
 	for _, rate := range []float64{0, 20} {
 		synctest.Test(t, func(t *testing.T) {
-			taking := func(d time.Duration) *stand {
+			taking := func(d time.Duration) *service {
 				return answering(func(dst []byte, req *parley.Request) ([]byte, error) {
 					time.Sleep(d)
 					return echo(dst, req)
 				})
 			}
 			a, b := taking(10*time.Millisecond), taking(25*time.Millisecond)
-			plan := Plan{sleep: time.Sleep, Messages: ParseMessages([]byte("{n}")), Connections: 1, Rate: rate, Duration: time.Second}
-			c := Comparison{Targets: [2]string{"a:1", "b:1"}, Plans: [2]Plan{plan, plan}}
+			plan := load.Plan{Sleep: time.Sleep, Messages: load.ParseMessages([]byte("{n}")), Connections: 1, Rate: rate, Duration: time.Second}
+			c := Comparison{Targets: [2]string{"a:1", "b:1"}, Plans: [2]load.Plan{plan, plan}}
 			c.Plans[0].Dial, c.Plans[1].Dial = a.dial, b.dial
 			var order []int
 			if err := c.Run(t.Context(), 3, func(_, target int) { order = append(order, target) }); err != nil {

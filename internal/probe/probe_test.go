@@ -1,10 +1,11 @@
-package load
+package probe
 
 import (
 	"bufio"
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,8 +14,23 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/parleytest"
 )
+
+const ms = time.Millisecond
+
+// names finds these addresses after some time.
+func names(after time.Duration, addresses ...string) func(context.Context, string, string) ([]netip.Addr, error) {
+	return func(ctx context.Context, _, _ string) (list []netip.Addr, err error) {
+		time.Sleep(after)
+		for _, a := range addresses {
+			list = append(list, netip.MustParseAddr(a))
+		}
+		return list, ctx.Err()
+	}
+}
 
 // service is a Connect to a server in memory, which has a connection 3 ms after it was
 // asked for and serves it as told.
@@ -40,7 +56,7 @@ func hearLine(c *parleytest.Conn) string {
 func silent(c *parleytest.Conn) { io.Copy(io.Discard, c) }
 
 func TestProbes(t *testing.T) {
-	ok := ExpectText("ok")
+	ok := expect.Text("ok")
 	for _, c := range []struct {
 		name  string
 		probe Probe
@@ -57,12 +73,12 @@ func TestProbes(t *testing.T) {
 			hearLine(c)
 			time.Sleep(5 * ms)
 			io.WriteString(c, "\n")
-		}, Finding{Reply: 5 * ms, Message: []byte{}, Kind: Mismatch}},
+		}, Finding{Reply: 5 * ms, Message: []byte{}, Kind: dial.Mismatch}},
 		{"is answered otherwise", Probe{Request: []byte("a"), Expect: ok}, func(c *parleytest.Conn) {
 			hearLine(c)
 			time.Sleep(5 * ms)
 			io.WriteString(c, "okay\n")
-		}, Finding{Reply: 5 * ms, Message: []byte("okay"), Kind: Mismatch}},
+		}, Finding{Reply: 5 * ms, Message: []byte("okay"), Kind: dial.Mismatch}},
 		{"hears a banner", Probe{Banner: true, Expect: ok}, func(c *parleytest.Conn) {
 			time.Sleep(7 * ms)
 			io.WriteString(c, "ok\n")
@@ -79,28 +95,28 @@ func TestProbes(t *testing.T) {
 			time.Sleep(7 * ms)
 			io.WriteString(c, "ok\n")
 			silent(c)
-		}, Finding{Banner: 7 * ms, Message: []byte("ok"), Kind: ReplyTimeout}},
-		{"hears nothing", Probe{Request: []byte("a")}, silent, Finding{Kind: ReplyTimeout}},
-		{"hears no banner", Probe{Banner: true}, silent, Finding{Kind: ReplyTimeout}},
-		{"is hung up on", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c) }, Finding{Kind: Closed}},
+		}, Finding{Banner: 7 * ms, Message: []byte("ok"), Kind: dial.ReplyTimeout}},
+		{"hears nothing", Probe{Request: []byte("a")}, silent, Finding{Kind: dial.ReplyTimeout}},
+		{"hears no banner", Probe{Banner: true}, silent, Finding{Kind: dial.ReplyTimeout}},
+		{"is hung up on", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c) }, Finding{Kind: dial.Closed}},
 		{"is hung up on inside a reply", Probe{Request: []byte("a"), Framing: parley.LengthPrefixed}, func(c *parleytest.Conn) {
 			c.Read(make([]byte, 5))
 			c.Write([]byte{0, 0, 0, 5, 'h'})
-		}, Finding{Kind: Closed}},
-		{"is reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c); c.Reset() }, Finding{Kind: Reset}},
+		}, Finding{Kind: dial.Closed}},
+		{"is reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c); c.Reset() }, Finding{Kind: dial.Reset}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.probe.Timeout = time.Second
-				c.probe.Dialer = Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(2*ms, "10.0.0.1"), Connect: service(c.serve)}
+				c.probe.Dialer = dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(2*ms, "10.0.0.1"), Connect: service(c.serve)}
 				c.want.Time, c.want.Connected = time.Now(), true
-				c.want.Steps = Steps{Address: "10.0.0.1:7", Lookup: 2 * ms, Connect: 3 * ms}
+				c.want.Steps = dial.Steps{Address: "10.0.0.1:7", Lookup: 2 * ms, Connect: 3 * ms}
 				found := c.probe.Run(t.Context())
 				if len(found) != 1 {
 					t.Fatalf("%d findings, want one", len(found))
 				}
 				got := found[0]
-				if (got.Err != nil) != (got.Kind != "" && got.Kind != Mismatch) {
+				if (got.Err != nil) != (got.Kind != "" && got.Kind != dial.Mismatch) {
 					t.Errorf("kind %q and error %v", got.Kind, got.Err)
 				}
 				if got.Err = nil; !same(got, c.want) {
@@ -119,25 +135,42 @@ func same(a, b Finding) bool {
 // With All each address has its own finding, whatever the others are like.
 func TestEachAddressIsProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &network{behave: map[string]behaviour{
-			"10.0.0.1:7": {after: never}, "10.0.0.2:7": {after: ms}, "10.0.0.3:7": {after: ms, err: syscall.ECONNREFUSED},
-		}}
-		p := Probe{All: true, Dialer: Dialer{Network: "tcp", Host: "many", Port: "7", Timeout: time.Second,
-			LookupAddrs: names(2*ms, "10.0.0.1", "10.0.0.2", "10.0.0.3"), Connect: n.connect}}
+		open := 0
+		connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+			failed := func(err error) error { return &net.OpError{Op: "dial", Net: network, Err: err} }
+			if address == "10.0.0.1:7" {
+				<-ctx.Done()
+				return nil, failed(ctx.Err())
+			}
+			time.Sleep(ms)
+			if address == "10.0.0.3:7" {
+				return nil, failed(syscall.ECONNREFUSED)
+			}
+			client, server := parleytest.ConnPair()
+			open++
+			go func() {
+				silent(server)
+				server.Close()
+				open--
+			}()
+			return client, nil
+		}
+		p := Probe{All: true, Dialer: dial.Dialer{Network: "tcp", Host: "many", Port: "7", Timeout: time.Second,
+			LookupAddrs: names(2*ms, "10.0.0.1", "10.0.0.2", "10.0.0.3"), Connect: connect}}
 		var got []Finding
 		for _, f := range p.Run(t.Context()) {
 			got = append(got, Finding{Steps: f.Steps, Kind: f.Kind})
 		}
 		want := []Finding{
-			{Steps: Steps{"10.0.0.1:7", 2 * ms, time.Second}, Kind: ConnectTimeout},
-			{Steps: Steps{"10.0.0.2:7", 2 * ms, ms}},
-			{Steps: Steps{"10.0.0.3:7", 2 * ms, ms}, Kind: Refused},
+			{Steps: dial.Steps{Address: "10.0.0.1:7", Lookup: 2 * ms, Connect: time.Second}, Kind: dial.ConnectTimeout},
+			{Steps: dial.Steps{Address: "10.0.0.2:7", Lookup: 2 * ms, Connect: ms}},
+			{Steps: dial.Steps{Address: "10.0.0.3:7", Lookup: 2 * ms, Connect: ms}, Kind: dial.Refused},
 		}
 		if !slices.EqualFunc(got, want, same) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if n.open != 0 {
-			t.Errorf("%d connections left open", n.open)
+		if synctest.Wait(); open != 0 {
+			t.Errorf("%d connections left open", open)
 		}
 	})
 }
@@ -146,7 +179,7 @@ func TestEachAddressIsProbed(t *testing.T) {
 func TestAProbeThatIsCutShortFindsNothing(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			p := Probe{All: all, Request: []byte("a"), Timeout: time.Minute, Dialer: Dialer{Network: "tcp", Host: "x", Port: "7",
+			p := Probe{All: all, Request: []byte("a"), Timeout: time.Minute, Dialer: dial.Dialer{Network: "tcp", Host: "x", Port: "7",
 				LookupAddrs: names(0, "10.0.0.1", "10.0.0.2"), Connect: service(silent)}}
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
@@ -223,21 +256,21 @@ func TestAnInterruptEndsPausesAtOnce(t *testing.T) {
 	})
 }
 
-func TestSeriesCounts(t *testing.T) {
-	var s Series
+func TestASummaryCounts(t *testing.T) {
+	var s Summary
 	if s.Lost() != 0 || s.Connect() != (Spread{}) {
 		t.Errorf("the zero value has %d lost and %v", s.Lost(), s.Connect())
 	}
 	for _, f := range []Finding{
-		{Connected: true, Steps: Steps{Connect: ms}, Reply: 3 * ms},
-		{Connected: true, Steps: Steps{Connect: 2 * ms}, Reply: 5 * ms, Kind: Mismatch},
-		{Connected: true, Steps: Steps{Connect: 3 * ms}, Kind: ReplyTimeout},
-		{Steps: Steps{Connect: time.Second}, Kind: Refused},
-		{Steps: Steps{Connect: time.Second}, Kind: Refused},
+		{Connected: true, Steps: dial.Steps{Connect: ms}, Reply: 3 * ms},
+		{Connected: true, Steps: dial.Steps{Connect: 2 * ms}, Reply: 5 * ms, Kind: dial.Mismatch},
+		{Connected: true, Steps: dial.Steps{Connect: 3 * ms}, Kind: dial.ReplyTimeout},
+		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
+		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
 	} {
 		s.Add(&f)
 	}
-	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[Refused] != 2 {
+	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[dial.Refused] != 2 {
 		t.Errorf("%d probes, %d held, %d lost, %v", s.Probes, s.Held, s.Lost(), s.Failed)
 	}
 	if got, want := s.Connect(), (Spread{3, ms, 2 * ms, 3 * ms, 3 * ms}); got != want {

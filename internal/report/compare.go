@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"cmp"
@@ -11,14 +11,16 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // A Comparison is two services under the same load in turn, round about: what a ratio
 // compares was measured close together.
 type Comparison struct {
 	Targets [2]string
-	Plans   [2]Plan
-	Rounds  [][2]*Result
+	Plans   [2]load.Plan
+	Rounds  [][2]*load.Result
 }
 
 // Run measures so many rounds. Each begins with the other service, so that neither
@@ -26,7 +28,7 @@ type Comparison struct {
 // each run before it begins.
 func (c *Comparison) Run(ctx context.Context, rounds int, told func(round, target int)) error {
 	for round := range rounds {
-		var pair [2]*Result
+		var pair [2]*load.Result
 		for i := range pair {
 			target := (i + round) % 2
 			if told != nil {
@@ -60,17 +62,17 @@ func (c *Comparison) Ratios() []Ratio {
 		return nil
 	}
 	duration := func(v float64) string { return Short(time.Duration(v)) }
-	quantile := func(percent float64) func(*Result) float64 {
-		return func(r *Result) float64 { return float64(r.Response.Quantile(percent)) }
+	quantile := func(percent float64) func(*load.Result) float64 {
+		return func(r *load.Result) float64 { return float64(r.Response.Quantile(percent)) }
 	}
 	return []Ratio{
-		c.ratio("replies/s", grouped, func(r *Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
+		c.ratio("replies/s", grouped, func(r *load.Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
 		c.ratio("p50", duration, quantile(50), func(a, b float64) float64 { return b / a }),
 		c.ratio("p99", duration, quantile(99), func(a, b float64) float64 { return b / a }),
 	}
 }
 
-func (c *Comparison) ratio(name string, show func(float64) string, of func(*Result) float64, worse func(a, b float64) float64) Ratio {
+func (c *Comparison) ratio(name string, show func(float64) string, of func(*load.Result) float64, worse func(a, b float64) float64) Ratio {
 	var first, second, ratios []float64
 	for _, pair := range c.Rounds {
 		a, b := of(pair[0]), of(pair[1])
@@ -103,7 +105,7 @@ func (c *Comparison) Verdict() (Ratio, bool) {
 
 // Failed reports whether either gave replies that were not as they should be.
 func (c *Comparison) Failed() bool {
-	return slices.ContainsFunc(c.Rounds, func(pair [2]*Result) bool { return pair[0].Failed() || pair[1].Failed() })
+	return slices.ContainsFunc(c.Rounds, func(pair [2]*load.Result) bool { return pair[0].Failed() || pair[1].Failed() })
 }
 
 // WriteText writes the ratios for a person.

@@ -1,4 +1,4 @@
-package load
+package expect
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 	"regexp/syntax"
 )
 
-// An Expectation judges replies. Its zero value holds for any.
-type Expectation struct {
+// An Rule judges replies. Its zero value holds for any.
+type Rule struct {
 	kind    expected
 	pattern *regexp.Regexp
 	text    string
@@ -25,39 +25,39 @@ const (
 	isText
 )
 
-// ParseExpectation reads what may stand on a command line: contains (the request is in
+// Parse reads what may stand on a command line: contains (the request is in
 // the reply), exact (the reply is the request), any, or else a regular expression.
-func ParseExpectation(s string) (Expectation, error) {
+func Parse(s string) (Rule, error) {
 	switch s {
 	case "any":
-		return Expectation{}, nil
+		return Rule{}, nil
 	case "contains":
-		return Expectation{kind: containsRequest}, nil
+		return Rule{kind: containsRequest}, nil
 	case "exact":
-		return Expectation{kind: isRequest}, nil
+		return Rule{kind: isRequest}, nil
 	}
-	return ExpectRegexp(s)
+	return Regexp(s)
 }
 
-// ExpectRegexp expects a match anywhere in the reply's bytes, in the syntax of package
+// Regexp expects a match anywhere in the reply's bytes, in the syntax of package
 // regexp. An empty pattern is an error: it would hold for any reply.
-func ExpectRegexp(pattern string) (Expectation, error) {
+func Regexp(pattern string) (Rule, error) {
 	if pattern == "" {
-		return Expectation{}, errors.New("the regular expression is empty; any reply would match it")
+		return Rule{}, errors.New("the regular expression is empty; any reply would match it")
 	}
 	re, err := regexp.Compile(pattern)
 	var wrong *syntax.Error
 	if errors.As(err, &wrong) {
-		return Expectation{}, fmt.Errorf("regular expression %#q: %s: %#q", pattern, wrong.Code, wrong.Expr)
+		return Rule{}, fmt.Errorf("regular expression %#q: %s: %#q", pattern, wrong.Code, wrong.Expr)
 	}
-	return Expectation{kind: matches, pattern: re}, err
+	return Rule{kind: matches, pattern: re}, err
 }
 
-// ExpectText expects exactly this reply.
-func ExpectText(text string) Expectation { return Expectation{kind: isText, text: text} }
+// Text expects exactly this reply.
+func Text(text string) Rule { return Rule{kind: isText, text: text} }
 
 // Holds says whether the reply to this request is as expected. It does not allocate.
-func (e Expectation) Holds(request, reply []byte) bool {
+func (e Rule) Holds(request, reply []byte) bool {
 	switch e.kind {
 	case containsRequest:
 		return bytes.Contains(reply, request)
@@ -72,10 +72,10 @@ func (e Expectation) Holds(request, reply []byte) bool {
 }
 
 // Judges says whether there are replies for which it does not hold.
-func (e Expectation) Judges() bool { return e.kind != anything }
+func (e Rule) Judges() bool { return e.kind != anything }
 
 // String names what is expected, for a report: "a match of `^PONG`".
-func (e Expectation) String() string {
+func (e Rule) String() string {
 	switch e.kind {
 	case containsRequest:
 		return "a reply that contains the request"

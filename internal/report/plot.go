@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // About is what the files of a run say beside what was measured. Its texts are shown as
@@ -28,7 +30,7 @@ type Setting struct{ Name, Value string }
 
 // WritePlot writes a picture of a run as SVG: the times by percentile, then replies a
 // second and p99 second by second.
-func WritePlot(w io.Writer, about *About, res *Result) error {
+func WritePlot(w io.Writer, about *About, res *load.Result) error {
 	const width, height = 960, 260
 	heading := wrapSettings(about.Settings, (width-2*margin)/6)
 	var body bytes.Buffer
@@ -74,13 +76,13 @@ func wrapSettings(settings []Setting, limit int) []string {
 }
 
 // charts are the three pictures of a run.
-func charts(about *About, res *Result) []*chart {
+func charts(about *About, res *load.Result) []*chart {
 	return []*chart{percentileChart(about, res), rateChart(about, res), secondsChart(about, res)}
 }
 
 // percentileChart has each further nine of a percentile as far from the last: where the
 // slowest request of a thousand is as easy to see as the slowest of ten.
-func percentileChart(about *About, res *Result) *chart {
+func percentileChart(about *About, res *load.Result) *chart {
 	c := &chart{title: "Service time by percentile, closed loop"}
 	if about.Rate > 0 {
 		c.title = "Time by percentile, open loop"
@@ -108,7 +110,7 @@ func percentileOfNines(n int) string {
 }
 
 // percentileCurve ends at the longest of all times: it is the one in so many.
-func percentileCurve(t Times) []point {
+func percentileCurve(t load.Times) []point {
 	const stepsADecade = 50
 	if t.Count() == 0 {
 		return nil
@@ -156,16 +158,16 @@ const shortestShown = 100 * time.Millisecond
 const maxParts = 1000
 
 // secondsAPart is how many seconds are shown as one.
-func secondsAPart(res *Result) int { return (len(res.Seconds) + maxParts - 1) / maxParts }
+func secondsAPart(res *load.Result) int { return (len(res.Seconds) + maxParts - 1) / maxParts }
 
 // parts are what is shown of a run over time.
-func parts(res *Result) []Second {
+func parts(res *load.Result) []load.Second {
 	if len(res.Seconds) == 0 {
 		return nil
 	}
-	var shown []Second
+	var shown []load.Second
 	for seconds := range slices.Chunk(res.Seconds, secondsAPart(res)) {
-		if s := together(seconds); s.counted() >= shortestShown {
+		if s := together(seconds); s.Counted() >= shortestShown {
 			shown = append(shown, s)
 		}
 	}
@@ -174,7 +176,7 @@ func parts(res *Result) []Second {
 
 // together makes one of several seconds. Percentiles cannot be put together: those of the
 // worst second stand for all.
-func together(seconds []Second) Second {
+func together(seconds []load.Second) load.Second {
 	all := seconds[0]
 	for _, s := range seconds[1:] {
 		all.Length += s.Length
@@ -186,16 +188,16 @@ func together(seconds []Second) Second {
 	return all
 }
 
-func rateChart(about *About, res *Result) *chart {
+func rateChart(about *About, res *load.Result) *chart {
 	c := &chart{title: "Replies a second"}
 	var good, bad []point
 	most, failures := about.Rate, uint64(0)
 	for _, s := range parts(res) {
-		if !s.sending(res) {
+		if !sending(s, res) {
 			break
 		}
-		g, b := float64(s.Replies)/s.counted().Seconds(), float64(s.Bad)/s.counted().Seconds()
-		good, bad = s.level(good, g), s.level(bad, b)
+		g, b := float64(s.Replies)/s.Counted().Seconds(), float64(s.Bad)/s.Counted().Seconds()
+		good, bad = level(s, good, g), level(s, bad, b)
 		most, failures = max(most, g, b), failures+s.Bad
 	}
 	if len(good) == 0 {
@@ -215,9 +217,9 @@ func rateChart(about *About, res *Result) *chart {
 
 // sending is false for what comes after the counted time: the last replies are waited for,
 // and how many come in a second says nothing of the service.
-func (s Second) sending(res *Result) bool { return s.At-s.counted()/2 <= res.Elapsed }
+func sending(s load.Second, res *load.Result) bool { return s.At-s.Counted()/2 <= res.Elapsed }
 
-func secondsChart(about *About, res *Result) *chart {
+func secondsChart(about *About, res *load.Result) *chart {
 	name, title, which := "service", "Service time", "p99 of each second"
 	if about.Rate > 0 {
 		name, title = "response", "Response time"
@@ -231,7 +233,7 @@ func secondsChart(about *About, res *Result) *chart {
 		last := len(strokes) - 1
 		switch {
 		case s.P99 > 0:
-			strokes[last] = s.level(strokes[last], logTime(s.P99))
+			strokes[last] = level(s, strokes[last], logTime(s.P99))
 		case len(strokes[last]) > 0:
 			strokes = append(strokes, nil) // no reply came, so there is nothing to draw
 		}
@@ -243,12 +245,12 @@ func secondsChart(about *About, res *Result) *chart {
 }
 
 // level adds a second to a line: what was measured holds for all of it.
-func (s Second) level(line []point, v float64) []point {
-	return append(line, point{(s.At - s.counted()).Seconds(), v}, point{s.At.Seconds(), v})
+func level(s load.Second, line []point, v float64) []point {
+	return append(line, point{(s.At - s.Counted()).Seconds(), v}, point{s.At.Seconds(), v})
 }
 
 // secondsAcross is an axis for the time since counting began, in s whatever its label.
-func secondsAcross(res *Result) axis {
+func secondsAcross(res *load.Result) axis {
 	end := 1.0
 	if shown := parts(res); len(shown) > 0 {
 		end = shown[len(shown)-1].At.Seconds()

@@ -14,13 +14,13 @@ import (
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
-// A socket is a connection in the hands of a poller. It is not waited for: with nothing to
+// A socket is a connection that a poller serves. It is not waited for: with nothing to
 // read Read returns errNotYet, and Write keeps what there is no room for. It counts its
-// bytes as a meter does.
+// bytes as a countingConn does.
 type socket struct {
 	net.Conn // closed; it knows the addresses
 	poller   *poller
-	lane     *lane
+	worker   *worker
 	fd       int
 	id       uint32      // in the poller's set
 	overdue  atomic.Bool // its deadline has passed
@@ -31,14 +31,14 @@ type socket struct {
 // errNotYet is a *net.OpError so that a client returns it as it is.
 var errNotYet error = &net.OpError{Op: "read", Net: "tcp", Err: syscall.EAGAIN}
 
-// adopt takes a lane's connection out of the hands of package net and its poller: a
+// takeOver takes a worker's connection out of the hands of package net and its poller: a
 // socket's events would wake both.
-func (p *poller) adopt(l *lane) *socket {
-	raw := rawConn(l.conn)
+func (p *poller) takeOver(w *worker) *socket {
+	raw := rawConn(w.conn)
 	if raw == nil {
 		return nil
 	}
-	s := &socket{Conn: l.conn, poller: p, lane: l, over: make(chan error, 1)}
+	s := &socket{Conn: w.conn, poller: p, worker: w, over: make(chan error, 1)}
 	var errno syscall.Errno
 	err := raw.Control(func(fd uintptr) {
 		var own uintptr
@@ -48,11 +48,11 @@ func (p *poller) adopt(l *lane) *socket {
 	if err != nil || errno != 0 {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conn.Close()
-	s.overdue.Store(l.waiting.Err() != nil) // an interrupt may have come before
-	l.conn, l.client = s, parley.NewClient(s, l.Framing)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn.Close()
+	s.overdue.Store(w.waiting.Err() != nil) // an interrupt may have come before
+	w.conn, w.client = s, parley.NewClient(s, w.Framing)
 	return s
 }
 
@@ -77,7 +77,7 @@ func (s *socket) ready(events uint32) {
 		}
 	}
 	if events&^epoll.Out != 0 {
-		s.proceed(s.lane.goOn())
+		s.proceed(s.worker.receiveAndSend())
 	}
 }
 
@@ -90,8 +90,8 @@ func (s *socket) proceed(err error) {
 	p.set.Leave(s.fd)
 	p.set.Forget(s.id)
 	p.wheel.Disarm(s.id)
-	*p.driven.At(s.id) = nil
-	s.over <- s.lane.unlessLeft(err)
+	*p.sockets.At(s.id) = nil
+	s.over <- s.worker.unlessHalfClosed(err)
 }
 
 func (s *socket) Read(p []byte) (int, error) {
@@ -107,12 +107,12 @@ func (s *socket) Read(p []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
-	s.lane.wire.in.Add(uint64(n))
+	s.worker.wire.in.Add(uint64(n))
 	return n, nil
 }
 
 func (s *socket) Write(p []byte) (n int, err error) {
-	s.lane.wire.out.Add(uint64(len(p)))
+	s.worker.wire.out.Add(uint64(len(p)))
 	if len(s.unsent) == 0 {
 		if n, err = epoll.Write(s.fd, p); n == len(p) {
 			return n, nil

@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"fmt"
@@ -12,17 +12,17 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // A Report is a result and what it is the result of.
 type Report struct {
 	Target string
-	Plan   Plan
-	*Result
+	Plan   load.Plan
+	*load.Result
 }
-
-// Failed reports whether replies were not what or when they should have been.
-func (r *Result) Failed() bool { return r.Mismatched+r.Missing+r.Late+r.Extra > 0 }
 
 // Title says what was done, in one line.
 func (r *Report) Title() string {
@@ -55,7 +55,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.writeTimes(&b)
 	if times, name := r.seen(); times.Count() > 0 {
 		fmt.Fprintf(&b, "\n%s\n", name)
-		writeBars(&b, times.Histogram())
+		writeBars(&b, times.Histogram)
 	}
 	if notes := r.Notes(); len(notes) > 0 {
 		b.WriteString("\n")
@@ -68,7 +68,7 @@ func (r *Report) WriteText(w io.Writer) error {
 }
 
 // seen is the time that a user of the service sees.
-func (r *Report) seen() (times Times, name string) {
+func (r *Report) seen() (times load.Times, name string) {
 	if r.Plan.Rate > 0 {
 		return r.Response, "response time"
 	}
@@ -131,7 +131,7 @@ var quantiles = []struct {
 // A measure is one kind of time.
 type measure struct {
 	name  string
-	times Times
+	times load.Times
 }
 
 // measures are the times that were measured.
@@ -180,7 +180,7 @@ func (r *Report) Notes() (notes []string) {
 	if r.GaveUp {
 		say("There was no connection for %v, so this ended after %s of %s requests.", r.Plan.Timeout, grouped(float64(r.Requests)), grouped(float64(r.Plan.Requests)))
 	}
-	if n := r.Errors[NoRoom]; n > 0 {
+	if n := r.Errors[dial.NoRoom]; n > 0 {
 		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
 	}
 	if r.Unsent > 0 {
@@ -310,4 +310,12 @@ func (r *Report) About(command []string) *About {
 func printable(text []byte) string {
 	quoted := strconv.Quote(string(text))
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// perSecond is a rate, to a whole number.
+func perSecond(n uint64, in time.Duration) float64 {
+	if in <= 0 {
+		return 0
+	}
+	return math.Round(float64(n) / in.Seconds())
 }

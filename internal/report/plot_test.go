@@ -1,4 +1,4 @@
-package load
+package report
 
 import (
 	"bytes"
@@ -11,39 +11,41 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/load"
 )
 
 // results are runs of all kinds, the odd ones too.
 func results(t *testing.T) map[string]struct {
 	about *About
-	res   *Result
+	res   *load.Result
 } {
 	t.Helper()
-	evenly := func(n int, step time.Duration) Times {
+	evenly := func(n int, step time.Duration) load.Times {
 		list := make([]time.Duration, n)
 		for i := range list {
 			list[i] = time.Duration(i+1) * step
 		}
-		return Times{histogramOf(t, list...)}
+		return load.Times{Histogram: histogramOf(t, list...)}
 	}
 	none := evenly(0, 0)
-	with := func(service, response Times, seconds ...Second) *Result {
-		return &Result{
+	with := func(service, response load.Times, seconds ...load.Second) *load.Result {
+		return &load.Result{
 			Requests: uint64(service.Count()), Replies: uint64(service.Count()), Elapsed: 2 * time.Second, Began: time.Unix(1795595981, 0),
 			Service: service, Response: response, Lag: none, Connect: none, Lookup: none, FirstReply: none,
 			Seconds: seconds,
 		}
 	}
-	second := Second{At: time.Second, Length: time.Second, Replies: 500, P50: time.Millisecond, P99: 20 * time.Millisecond}
-	failed := Second{At: 2 * time.Second, Length: time.Second, Bad: 40}
-	rest := Second{At: 2*time.Second + 1, Length: 1, Replies: 1, P50: 1, P99: 1}
+	second := load.Second{At: time.Second, Length: time.Second, Replies: 500, P50: time.Millisecond, P99: 20 * time.Millisecond}
+	failed := load.Second{At: 2 * time.Second, Length: time.Second, Bad: 40}
+	rest := load.Second{At: 2*time.Second + 1, Length: 1, Replies: 1, P50: 1, P99: 1}
 	settings := []Setting{{"connections", "16"}, {"message", strings.Repeat("<&\"'>\x00\u202e", 100)}}
 	closed := &About{Title: "a closed loop", Settings: settings}
 	open := &About{Title: "<an> open & \x01loop" + strings.Repeat(" and so on", 30), Rate: 1000, Settings: settings}
 	thousand := evenly(1000, time.Millisecond)
 	type run = struct {
 		about *About
-		res   *Result
+		res   *load.Result
 	}
 	return map[string]run{
 		"closed":        {closed, with(thousand, thousand, second, second)},
@@ -53,8 +55,8 @@ func results(t *testing.T) map[string]struct {
 		"one reply":     {closed, with(evenly(1, time.Millisecond), evenly(1, time.Millisecond), second)},
 		"the shortest":  {closed, with(evenly(3, 1), evenly(3, 1), rest)},
 		"the longest":   {open, with(evenly(2, 5*time.Minute), evenly(2, 5*time.Minute), second)},
-		"hours":         {open, with(thousand, thousand, Second{At: 5 * time.Hour, Length: 5 * time.Hour, Replies: 1e9, P99: 1})},
-		"a lone minute": {open, with(thousand, thousand, Second{At: 4 * time.Minute, Length: time.Minute, Replies: 1})},
+		"hours":         {open, with(thousand, thousand, load.Second{At: 5 * time.Hour, Length: 5 * time.Hour, Replies: 1e9, P99: 1})},
+		"a lone minute": {open, with(thousand, thousand, load.Second{At: 4 * time.Minute, Length: time.Minute, Replies: 1})},
 	}
 }
 
@@ -136,7 +138,7 @@ func TestPercentileCurveHasANineADecade(t *testing.T) {
 	for i := range times {
 		times[i] = time.Duration(i+1) * time.Microsecond
 	}
-	curve := percentileCurve(Times{histogramOf(t, times...)})
+	curve := percentileCurve(load.Times{Histogram: histogramOf(t, times...)})
 	for x, want := range map[float64]float64{0: 1, 1: 9_000, 2: 9_900, 3: 9_990, 4: 10_000} {
 		for _, p := range curve {
 			if math.Abs(p.x-x) > 1e-9 {
@@ -167,7 +169,7 @@ func TestPercentilesOfNines(t *testing.T) {
 // A second in which counting began has replies from then on only, and after the end there
 // are only those that were still awaited.
 func TestRateIsThatOfTheCountedTime(t *testing.T) {
-	res := &Result{Elapsed: 1500 * time.Millisecond, Seconds: []Second{
+	res := &load.Result{Elapsed: 1500 * time.Millisecond, Seconds: []load.Second{
 		{At: 500 * time.Millisecond, Length: time.Second, Replies: 400},
 		{At: 1500 * time.Millisecond, Length: time.Second, Replies: 900},
 		{At: 1501 * time.Millisecond, Length: time.Millisecond, Replies: 900},
@@ -190,9 +192,9 @@ func TestRateIsThatOfTheCountedTime(t *testing.T) {
 
 func TestLongRunIsShownInParts(t *testing.T) {
 	for seconds, want := range map[int]struct{ parts, each int }{0: {0, 0}, 1: {1, 1}, 999: {999, 1}, 1000: {1000, 1}, 1001: {501, 2}, 86_400: {994, 87}} {
-		res := &Result{}
+		res := &load.Result{}
 		for i := range seconds {
-			res.Seconds = append(res.Seconds, Second{
+			res.Seconds = append(res.Seconds, load.Second{
 				At: time.Duration(i)*time.Second + 300*time.Millisecond, Length: time.Second,
 				Replies: 3, Bad: 2, P50: time.Duration(i + 1), P99: time.Duration(2 * (seconds - i)),
 			})
@@ -201,9 +203,9 @@ func TestLongRunIsShownInParts(t *testing.T) {
 		if len(shown) != want.parts || secondsAPart(res) != want.each {
 			t.Errorf("%d seconds in %d parts of %d s, want %+v", seconds, len(shown), secondsAPart(res), want)
 		}
-		var all Second
+		var all load.Second
 		for i, s := range shown {
-			if begin := s.At - s.counted(); begin != all.At {
+			if begin := s.At - s.Counted(); begin != all.At {
 				t.Errorf("%d seconds: part %d begins at %v, want %v", seconds, i, begin, all.At)
 			}
 			all.At, all.Replies, all.Bad = s.At, all.Replies+s.Replies, all.Bad+s.Bad
@@ -217,10 +219,10 @@ func TestLongRunIsShownInParts(t *testing.T) {
 }
 
 func TestNoTimeIsDrawnWhereNoReplyCame(t *testing.T) {
-	at := func(s int, p99 time.Duration) Second {
-		return Second{At: time.Duration(s) * time.Second, Length: time.Second, P99: p99}
+	at := func(s int, p99 time.Duration) load.Second {
+		return load.Second{At: time.Duration(s) * time.Second, Length: time.Second, P99: p99}
 	}
-	c := secondsChart(&About{}, &Result{Seconds: []Second{at(1, 0), at(2, 1e6), at(3, 1e6), at(4, 0), at(5, 0), at(6, 1e6)}})
+	c := secondsChart(&About{}, &load.Result{Seconds: []load.Second{at(1, 0), at(2, 1e6), at(3, 1e6), at(4, 0), at(5, 0), at(6, 1e6)}})
 	var spans [][2]float64
 	for _, s := range c.lines[0].strokes {
 		spans = append(spans, [2]float64{s[0].x, s[len(s)-1].x})
@@ -248,7 +250,7 @@ func TestAxesHoldTheirValues(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {
 		least := random.Float64() * 11
-		most := least + random.Float64()*(math.Log10(float64(longest))-least)
+		most := least + random.Float64()*(math.Log10(float64(24*time.Hour))-least)
 		check(timeAxis("", least, most), least, most, 15)
 		check(timeAxis("", least, least), least, least, 13)
 		most = math.Pow(10, random.Float64()*12-2)

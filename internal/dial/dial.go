@@ -1,17 +1,14 @@
-package load
+// Package dial makes connections as a person expects, and says in words and for programs why
+// one could not be made or why no reply came over it.
+package dial
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/parley-tcp/parley"
 )
 
 // A Dialer connects as a person expects, and says what each step took: the name is looked
@@ -193,63 +190,4 @@ func (d *Dialer) race(ctx context.Context, addresses []string) attempt {
 			next.Reset(headStart)
 		}
 	}
-}
-
-// A Kind says what went wrong, for programs.
-type Kind string
-
-// The kinds of failure.
-const (
-	UnknownHost    Kind = "unknown_host"    // no such name, or none with an address of that family
-	LookupFailed   Kind = "lookup_failed"   // whether there is such a name could not be found out
-	Refused        Kind = "refused"         // nobody listens there
-	Unreachable    Kind = "unreachable"     // no way leads there: no route, no such socket, no permission
-	ConnectTimeout Kind = "connect_timeout" // no answer to the attempt to connect
-	ReplyTimeout   Kind = "reply_timeout"   // connected, but no reply came
-	Closed         Kind = "closed"          // the server closed before its reply, or inside it
-	Reset          Kind = "reset"           // the connection was reset
-	Mismatch       Kind = "mismatch"        // a reply came, but another than expected
-	TooLong        Kind = "too_long"        // the reply is longer than the limit
-	NoRoom         Kind = "no_room"         // this machine has no file, port or address left for a connection
-	IOError        Kind = "io_error"        // anything else
-)
-
-// KindOf classifies an error of a Dialer or of a parley.Client. It is "" for none.
-func KindOf(err error) Kind {
-	var dns *net.DNSError
-	var family *net.AddrError
-	var op *net.OpError
-	var timeout net.Error
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &family):
-		return UnknownHost
-	case errors.As(err, &dns):
-		return LookupFailed
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
-	case isAny(err, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.ENOENT, syscall.EACCES, syscall.EPERM):
-		return Unreachable
-	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL):
-		return NoRoom
-	case errors.As(err, &timeout) && timeout.Timeout():
-		if errors.As(err, &op) && op.Op == "dial" {
-			return ConnectTimeout
-		}
-		return ReplyTimeout
-	case isAny(err, io.EOF, io.ErrUnexpectedEOF):
-		return Closed
-	case isAny(err, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE):
-		return Reset
-	case errors.Is(err, parley.ErrOutOfStep):
-		return Mismatch
-	case errors.Is(err, parley.ErrTooLong):
-		return TooLong
-	}
-	return IOError
-}
-
-func isAny(err error, targets ...error) bool {
-	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

@@ -1,4 +1,4 @@
-package load
+package expect
 
 import (
 	"bytes"
@@ -8,20 +8,20 @@ import (
 )
 
 func TestExpectationsJudge(t *testing.T) {
-	parse := func(s string) Expectation {
-		e, err := ParseExpectation(s)
+	parse := func(s string) Rule {
+		e, err := Parse(s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return e
 	}
 	for _, c := range []struct {
-		expect         Expectation
+		expect         Rule
 		words          string
 		request, reply string
 		holds          bool
 	}{
-		{Expectation{}, "any reply", "a", "b", true},
+		{Rule{}, "any reply", "a", "b", true},
 		{parse("any"), "any reply", "a", "", true},
 		{parse("contains"), "a reply that contains the request", "hi", "Request #1 - hi ...", true},
 		{parse("contains"), "a reply that contains the request", "hi", "Request #1 - ho ...", false},
@@ -31,11 +31,11 @@ func TestExpectationsJudge(t *testing.T) {
 		{parse(`^\+PONG$`), "a match of `^\\+PONG$`", "PING", "-ERR", false},
 		{parse("`"), "a match of \"`\"", "", "`", true},
 		{parse(`\xff`), "a match of `\\xff`", "", "\u00ff", true},
-		{ExpectText("any"), `the text "any"`, "", "any", true},
-		{ExpectText("any"), `the text "any"`, "any", "anything", false},
-		{ExpectText("any"), `the text "any"`, "", "Any", false},
-		{ExpectText(""), `the text ""`, "a", "", true},
-		{ExpectText(""), `the text ""`, "a", "a", false},
+		{Text("any"), `the text "any"`, "", "any", true},
+		{Text("any"), `the text "any"`, "any", "anything", false},
+		{Text("any"), `the text "any"`, "", "Any", false},
+		{Text(""), `the text ""`, "a", "", true},
+		{Text(""), `the text ""`, "a", "a", false},
 	} {
 		if got := c.expect.Holds([]byte(c.request), []byte(c.reply)); got != c.holds {
 			t.Errorf("%v: %q answered with %q: %v, want %v", c.expect, c.request, c.reply, got, c.holds)
@@ -57,7 +57,7 @@ func TestBadExpectationsAreToldInOneLine(t *testing.T) {
 		"(\n":        `regular expression "(\n": missing closing ): "(\n"`,
 		"a{1,1001}b": "regular expression `a{1,1001}b`: invalid repeat count: `{1,1001}`",
 	} {
-		_, err := ParseExpectation(s)
+		_, err := Parse(s)
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", s, err, want)
 		}
@@ -68,7 +68,7 @@ func TestJudgingDoesNotAllocate(t *testing.T) {
 	request, reply := []byte("hi"), []byte("Request #1 - hi ...")
 	// Patterns are left out: package regexp pools its machines, and under -race a pool
 	// drops some of what it is given.
-	for _, e := range []Expectation{{}, {kind: containsRequest}, {kind: isRequest}, ExpectText("hi")} {
+	for _, e := range []Rule{{}, {kind: containsRequest}, {kind: isRequest}, Text("hi")} {
 		if n := testing.AllocsPerRun(100, func() { e.Holds(request, reply) }); n >= 1 {
 			t.Errorf("%v: %v allocations", e, n)
 		}
@@ -81,7 +81,7 @@ func FuzzExpectation(f *testing.F) {
 		f.Add(s, []byte("PING"), []byte("+PONG"))
 	}
 	f.Fuzz(func(t *testing.T, s string, request, reply []byte) {
-		e, err := ParseExpectation(s)
+		e, err := Parse(s)
 		words := e.String()
 		if err != nil {
 			words = err.Error()

@@ -92,7 +92,11 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	}
 	p := probe.Probe{
 		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
-		Framing: framing, Timeout: opt.timeout, Banner: opt.banner,
+		Framing: opt.framing.framing, Replies: framing, Timeout: opt.timeout, Banner: opt.banner,
+		BannerLacks: func(came []byte) (lacks, advice string) {
+			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+		},
+		ReplyLacks: func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
 	if len(words) > 0 {
 		p.Request = []byte(strings.Join(words, " "))

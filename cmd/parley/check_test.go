@@ -112,7 +112,13 @@ func TestCheckTellsFailuresApart(t *testing.T) {
 		{"closes", listenTo(t, read), []string{"hello"}, 1,
 			"ADDR closed the connection before it replied (connect TIME)"},
 		{"closes inside a reply", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "one\ntwo\n") }), []string{"hello", "-n", "3"}, 1,
-			"ADDR closed the connection inside its reply (connect TIME)"},
+			`ADDR closed the connection inside its reply: got "one\ntwo\n" (8 bytes), 2 of its 3 lines came; --lines says how many a reply has (connect TIME)`},
+		{"sends no newline", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "Test\r"); io.Copy(io.Discard, c) }), []string{"hello", "-w", "100ms"}, 1,
+			`the reply from ADDR is not whole after 100ms: got "Test\r" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer (connect TIME)`},
+		{"never sends the last line", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "250-a\n250-b\n"); io.Copy(io.Discard, c) }), []string{"hello", "--until", "^250 ", "-w", "100ms"}, 1,
+			"the reply from ADDR is not whole after 100ms: got \"250-a\\n250-b\\n\" (12 bytes), none of its lines matches `^250 `, which would end it; --timeout waits longer (connect TIME)"},
+		{"greets in a line", listenTo(t, func(c *net.TCPConn) { io.WriteString(c, "hi\n"); read(c); io.WriteString(c, "250-a\n250 b\n") }), []string{"hello", "--banner", "--until", "^250 "}, 0,
+			`ADDR answered: connect TIME, banner TIME, reply TIME: 250-a\n250 b`},
 		{"resets", listenTo(t, func(c *net.TCPConn) { read(c); c.SetLinger(0) }), []string{"hello"}, 1,
 			"the connection to ADDR broke: connection reset by peer (connect TIME)"},
 		{"accepts and closes, which is enough for a connection", listenTo(t, func(*net.TCPConn) {}), nil, 0,
@@ -143,7 +149,7 @@ func TestCheckOfAMailServer(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--banner", "-e", "^220"}, 0, ` answered: connect TIME, banner TIME: 220-mail.example\r\n220 ready`},
+		{[]string{"--banner", "-e", "^220"}, 0, ` answered: connect TIME, banner TIME: 220-mail.example`},
 		{[]string{"--banner", "EHLO", "me", "-e", "(?m)^250 HELP$"}, 0,
 			` answered: connect TIME, banner TIME, reply TIME: 250-mail.example\r\n250-PIPELINING\r\n250 HELP`},
 		// What comes first is taken for the reply: nothing else can be known.

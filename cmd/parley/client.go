@@ -359,7 +359,9 @@ func (t *talk) noReply(err error) error {
 	return t.broken(err)
 }
 
-func (t *talk) whyNoReply(err error) string { return dial.WhyNoReply(t.target, t.opt.timeout, err) }
+func (t *talk) whyNoReply(err error) string {
+	return dial.WhyNoReply(t.target, t.opt.timeout, err, dial.Partial{})
+}
 
 // broken explains an error of the connection.
 func (t *talk) broken(err error) error {

@@ -124,7 +124,7 @@ func (c *Check) why(f *Finding) string {
 	case f.Kind == dial.Mismatch:
 		return fmt.Sprintf("%s answered, but not with %v", place, c.Probe.Expect)
 	case f.Connected:
-		return dial.WhyNoReply(place, c.Probe.Timeout, f.Err)
+		return dial.WhyNoReply(place, c.Probe.Timeout, f.Err, f.Unfinished)
 	}
 	return dial.WhyNotConnected(place, c.Probe.Dialer.Timeout, f.Err)
 }
@@ -161,7 +161,11 @@ func (c *Check) object(f *Finding) []byte {
 	for _, step := range stepsOf(f) {
 		o.Number(step.name+"_ns", int64(step.took))
 	}
-	if f.Message != nil {
+	switch {
+	case len(f.Unfinished.Bytes) > 0:
+		o.Payload(f.Unfinished.Bytes)
+		o.Truth("whole", false)
+	case f.Message != nil:
 		o.Payload(f.Message)
 	}
 	o.Truth("held", f.Kind == "")

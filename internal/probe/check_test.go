@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -92,5 +93,34 @@ func fading(t *testing.T) Probe {
 				return parleytest.Pipe(t, srv), nil
 			},
 		},
+	}
+}
+
+// What came of a reply that is not whole is in the verdict, to the byte.
+func TestAnUnfinishedReplyIsShown(t *testing.T) {
+	for _, c := range []struct {
+		json bool
+		want string
+	}{
+		{false, `the reply from x:7 (10.0.0.1:7) is not whole after 1s: got "PONG\x00" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer (connect 3.00 ms)` + "\n"},
+		{true, `{"event":"check","time":"2000-01-01T00:00:00Z","target":"x:7","address":"10.0.0.1:7","connect_ns":3000000,"bytes":5,"payload_base64":"UE9ORwA=","whole":false,"held":false,"kind":"reply_timeout","error":"the reply from x:7 (10.0.0.1:7) is not whole after 1s: got \"PONG\\x00\" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer"}` + "\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			check := Check{Target: "x:7", Out: &out, JSON: c.json, Probe: Probe{
+				Timeout: time.Second, Request: []byte("PING"),
+				ReplyLacks: func([]byte) (string, string) { return "no newline ends it", "--framing chunk needs none" },
+				Dialer: dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(0, "10.0.0.1"), Connect: service(func(c *parleytest.Conn) {
+					io.WriteString(c, "PONG\x00")
+					silent(c)
+				})},
+			}}
+			if _, err := check.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != c.want {
+				t.Errorf("got\n%swant\n%s", &out, c.want)
+			}
+		})
 	}
 }

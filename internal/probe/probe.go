@@ -3,6 +3,8 @@
 package probe
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -16,11 +18,16 @@ import (
 type Probe struct {
 	Dialer  dial.Dialer
 	All     bool           // each address of the name is probed, not only the first that answers
-	Framing parley.Framing // Lines if nil
+	Framing parley.Framing // of a banner and of requests; Lines if nil
+	Replies parley.Framing // of the reply; as Framing if nil
 	Timeout time.Duration  // for each message to come
-	Banner  bool           // the server speaks first
+	Banner  bool           // the server speaks first, one message of Framing
 	Request []byte         // nil to send nothing; what comes first afterwards is its reply
 	Expect  expect.Rule    // of the last message
+
+	// What a banner and a reply of which only this came, framing included, lack to be whole, and
+	// what may help.
+	BannerLacks, ReplyLacks func(came []byte) (lacks, advice string)
 }
 
 // A Finding is what a Probe found.
@@ -30,6 +37,7 @@ type Finding struct {
 	dial.Steps
 	Banner, Reply time.Duration // until each was there, 0 if it is not
 	Message       []byte        // the last that came, nil if none did
+	Unfinished    dial.Partial  // what came of the one that did not come whole
 	Kind          dial.Kind     // of failure, "" if all holds
 	Err           error         // behind Kind; nil if that is dial.Mismatch
 }
@@ -78,20 +86,33 @@ func (p *Probe) add(ctx context.Context, found []Finding, connect func(context.C
 
 // converse hears the banner, asks, and hears the reply.
 func (p *Probe) converse(ctx context.Context, conn net.Conn, f *Finding) (err error) {
-	client := parley.NewClient(conn, p.Framing)
+	framing := &replaceable{cmp.Or(p.Framing, parley.Framing(parley.Lines))}
+	client := parley.NewClient(conn, framing.Framing)
+	if p.Replies != nil {
+		client = parley.NewClient(conn, framing)
+	}
 	if p.Banner {
-		if f.Banner, err = p.hear(ctx, client, nil, f); err != nil {
+		if f.Banner, err = p.hear(ctx, client, nil, p.BannerLacks, f); err != nil {
 			return err
 		}
+		for more := p.Request != nil; more && err == nil; { // what came with the banner is no reply either
+			_, more, err = client.TryReceive()
+		}
+	}
+	if p.Replies != nil {
+		framing.Framing = p.Replies
 	}
 	if p.Request != nil {
-		f.Reply, err = p.hear(ctx, client, p.Request, f)
+		f.Reply, err = p.hear(ctx, client, p.Request, p.ReplyLacks, f)
 	}
 	return err
 }
 
+// A replaceable framing can be another for the messages from some time on.
+type replaceable struct{ parley.Framing }
+
 // hear sends a request, if there is one, and waits for the next message.
-func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte, f *Finding) (time.Duration, error) {
+func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte, lacks func([]byte) (string, string), f *Finding) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	begin := time.Now()
@@ -102,6 +123,10 @@ func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte,
 	}
 	message, err := client.Receive(ctx)
 	if err != nil {
+		f.Unfinished.Bytes = bytes.Clone(client.Unfinished())
+		if len(f.Unfinished.Bytes) > 0 {
+			f.Unfinished.Lacks, f.Unfinished.Advice = lacks(f.Unfinished.Bytes)
+		}
 		return 0, err
 	}
 	f.Message = append([]byte{}, message...) // not nil, though it may be empty

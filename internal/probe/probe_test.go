@@ -102,12 +102,46 @@ func TestProbes(t *testing.T) {
 		{"is hung up on inside a reply", Probe{Request: []byte("a"), Framing: parley.LengthPrefixed}, func(c *parleytest.Conn) {
 			c.Read(make([]byte, 5))
 			c.Write([]byte{0, 0, 0, 5, 'h'})
-		}, Finding{Kind: dial.Closed}},
+		}, Finding{Kind: dial.Closed, Unfinished: partial("\x00\x00\x00\x05h", "its end")}},
+		{"hears no newline", Probe{Request: []byte("a")}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "Test\r")
+			silent(c)
+		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("Test\r", "its end")}},
+		{"hears another ending than its framing's, then a reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "PONG\x00")
+			time.Sleep(ms)
+			c.Reset()
+		}, Finding{Kind: dial.Reset, Unfinished: partial("PONG\x00", "its end")}},
+		{"hears whole lines, but not all", Probe{Request: []byte("a"), Replies: pairs{parley.Lines}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "one\n")
+			silent(c)
+		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("one\n", "its end")}},
+		{"hears a banner that is not whole", Probe{Banner: true}, func(c *parleytest.Conn) {
+			io.WriteString(c, "220")
+			silent(c)
+		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("220", "the end of a banner")}},
+		{"hears a banner of one line and a reply of two", Probe{Banner: true, Request: []byte("a"), Replies: pairs{parley.Lines}}, func(c *parleytest.Conn) {
+			time.Sleep(7 * ms)
+			io.WriteString(c, "220-hi\n220 this is no reply either\n")
+			hearLine(c)
+			time.Sleep(5 * ms)
+			io.WriteString(c, "one\ntwo\n")
+		}, Finding{Banner: 7 * ms, Reply: 5 * ms, Message: []byte("one\ntwo")}},
+		{"hears a banner of one line only", Probe{Banner: true, Replies: pairs{parley.Lines}, Expect: ok}, func(c *parleytest.Conn) {
+			time.Sleep(7 * ms)
+			io.WriteString(c, "ok\n")
+			silent(c)
+		}, Finding{Banner: 7 * ms, Message: []byte("ok")}},
 		{"is reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c); c.Reset() }, Finding{Kind: dial.Reset}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.probe.Timeout = time.Second
+				c.probe.BannerLacks = func([]byte) (string, string) { return "the end of a banner", "" }
+				c.probe.ReplyLacks = func([]byte) (string, string) { return "its end", "" }
 				c.probe.Dialer = dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(2*ms, "10.0.0.1"), Connect: service(c.serve)}
 				c.want.Time, c.want.Connected = time.Now(), true
 				c.want.Steps = dial.Steps{Address: "10.0.0.1:7", Lookup: 2 * ms, Connect: 3 * ms}
@@ -127,9 +161,26 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+func partial(came, lacks string) dial.Partial { return dial.Partial{Bytes: []byte(came), Lacks: lacks} }
+
+// pairs is a framing in which a reply is two lines.
+type pairs struct{ parley.Framing }
+
+func (p pairs) Next(buf []byte, _, max int, eof bool) (n int, body []byte, err error) {
+	for range 2 {
+		k, line, err := p.Framing.Next(buf[n:], 0, max, eof)
+		if err != nil || k == 0 {
+			return 0, nil, err
+		}
+		body = buf[:n+len(line)]
+		n += k
+	}
+	return n, body, nil
+}
+
 func same(a, b Finding) bool {
 	return a.Time.Equal(b.Time) && a.Connected == b.Connected && a.Steps == b.Steps && a.Banner == b.Banner && a.Reply == b.Reply &&
-		string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind
+		a.Unfinished.String() == b.Unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind
 }
 
 // With All each address has its own finding, whatever the others are like.

@@ -10,6 +10,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -40,6 +41,10 @@ type Plan struct {
 	Duration time.Duration // of what is counted; no end if zero
 	Requests uint64        // to be counted; no end if zero
 
+	// The longest reply that is taken, in bytes. If zero, all connections together hold 64 MiB:
+	// each gets its share, from 64 KiB to 16 MiB.
+	MaxReply int
+
 	// A reply that takes longer than Timeout is late. When one has taken twice that,
 	// its connection is given up. 10 s if zero.
 	Timeout time.Duration
@@ -68,6 +73,18 @@ type Second struct {
 
 // Counted is how much of it was counted: the warm-up may end within it.
 func (s Second) Counted() time.Duration { return min(s.Length, s.At) }
+
+// What the replies that are being received may hold, in bytes.
+const (
+	maxHeld       = 64 << 20 // on all connections
+	leastMaxReply = 64 << 10 // on each
+	mostMaxReply  = 16 << 20
+)
+
+// ReplyLimit is the longest reply that is taken, in bytes.
+func (p *Plan) ReplyLimit() int {
+	return cmp.Or(p.MaxReply, min(max(maxHeld/max(p.Connections, 1), leastMaxReply), mostMaxReply))
+}
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:
 // then the requests that still wait for their replies are not counted. It fails only if

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
@@ -52,7 +51,7 @@ func (p *poller) takeOver(w *worker) *socket {
 	defer w.mu.Unlock()
 	w.conn.Close()
 	s.overdue.Store(w.waiting.Err() != nil) // an interrupt may have come before
-	w.conn, w.client = s, parley.NewClient(s, w.Framing)
+	w.conn, w.client = s, w.newClient(s)
 	return s
 }
 

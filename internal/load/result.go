@@ -20,6 +20,8 @@ type Result struct {
 	Connects   uint64  // connections made, those before the warm-up included
 	Errors     map[dial.Kind]uint64
 
+	Examples map[Outcome]*Example // the first of each kind that was not as it should be
+
 	Began         time.Time     // when counting did
 	Elapsed       time.Duration // since then
 	Interrupted   bool
@@ -53,7 +55,7 @@ func (r *run) result() *Result {
 	res := &Result{
 		Requests: t.requests, Replies: t.replies,
 		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
-		Unsent: r.unsent, Connects: t.connects, Errors: maps.Clone(t.errors),
+		Unsent: r.unsent, Connects: t.connects, Errors: maps.Clone(t.errors), Examples: maps.Clone(map[Outcome]*Example(t.examples)),
 		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},

@@ -20,6 +20,7 @@ const (
 	maxPause      = time.Second            //
 	backlogLimit  = time.Second            // for what is overdue when an open loop ends
 	closeTimeout  = time.Second            // for a server to close after our end of file
+	drainTimeout  = 10 * time.Millisecond  // and with a connection for each request
 	maxSleep      = 100 * time.Millisecond // the longest sleep without a look whether the run is over
 	socketBuffers = 64 << 10               // bytes that the sockets of a connection hold, so that sending them does not wait
 	forever       = 100 * 365 * 24 * time.Hour
@@ -75,7 +76,7 @@ func newRun(p *Plan) *run {
 		plan.Framing = parley.Lines
 	}
 	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), totals: newTotals()}
-	r.large = plan.InFlight*plan.Messages.Longest() > socketBuffers
+	r.large = uint64(plan.InFlight)*uint64(plan.Messages.Longest()) > socketBuffers
 	r.waiting, r.cut = context.WithCancel(context.Background())
 	r.sending, r.end = context.WithCancel(r.waiting)
 	for range min(plan.Connections, runtime.GOMAXPROCS(0)) {
@@ -85,6 +86,14 @@ func newRun(p *Plan) *run {
 		r.workers = append(r.workers, newWorker(r, i))
 	}
 	return r
+}
+
+// addDurations adds two of 0 or more. The longest duration is "never" to those who ask for it.
+func addDurations(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // now is the time since base. It reads only the monotonic clock.
@@ -126,9 +135,9 @@ func (r *run) connectAll(ctx context.Context) error {
 func (r *run) start() {
 	r.began = r.now()
 	r.connectedAt = r.began
-	r.from = r.began + r.Warmup
+	r.from = addDurations(r.began, r.Warmup)
 	if r.Duration > 0 {
-		r.until = r.from + r.Duration
+		r.until = addDurations(r.from, r.Duration)
 	}
 	if r.Warmup == 0 {
 		r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
@@ -258,7 +267,7 @@ func (r *run) watch(ctx context.Context) {
 		counting = time.After(r.from - r.now())
 	}
 	if r.until > 0 {
-		end = time.After(r.until - r.now() + r.overtime())
+		end = time.After(addDurations(r.until-r.now(), r.overtime()))
 	}
 	interrupted := ctx.Done()
 	last := r.now()

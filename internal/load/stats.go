@@ -30,6 +30,7 @@ type stats struct {
 	connects   uint64
 	errors     map[dial.Kind]uint64
 	last       time.Duration // when the fate of the last request was known
+	examples   examples
 
 	service  *hdrhistogram.Histogram // from the sending of a request to its reply
 	response *hdrhistogram.Histogram // from when it was due
@@ -41,8 +42,9 @@ type stats struct {
 
 func newStats() *stats {
 	return &stats{
-		errors:  make(map[dial.Kind]uint64),
-		service: newHistogram(), response: newHistogram(), lag: newHistogram(),
+		errors:   make(map[dial.Kind]uint64),
+		examples: make(examples),
+		service:  newHistogram(), response: newHistogram(), lag: newHistogram(),
 		connect: newHistogram(), lookup: newHistogram(), first: newHistogram(),
 	}
 }
@@ -73,6 +75,9 @@ func (s *stats) add(other *stats) {
 	for kind, n := range other.errors {
 		s.errors[kind] += n
 	}
+	for outcome, example := range other.examples {
+		s.examples.add(outcome, example)
+	}
 	theirs := other.histograms()
 	for i, h := range s.histograms() {
 		if theirs[i].TotalCount() > 0 {
@@ -83,14 +88,14 @@ func (s *stats) add(other *stats) {
 
 func (s *stats) reset() {
 	hs := s.histograms()
-	errors := s.errors
-	clear(errors)
+	clear(s.errors)
+	clear(s.examples)
 	for _, h := range hs {
 		if h.TotalCount() > 0 {
 			h.Reset()
 		}
 	}
-	*s = stats{errors: errors, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5]}
+	*s = stats{errors: s.errors, examples: s.examples, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5]}
 }
 
 // record records a time, the longest one if it is longer.
@@ -175,11 +180,12 @@ func (r *run) collect(begin, end time.Duration) {
 
 // done is the share of the run that is over.
 func (r *run) done(now time.Duration) float64 {
-	switch {
-	case r.until > 0:
-		return min(1, float64(now-r.began)/float64(r.until-r.began))
-	case r.Requests > 0:
-		return min(1, float64(r.totals.total.requests)/float64(r.Requests))
+	share := 0.0
+	if r.until > 0 {
+		share = float64(now-r.began) / float64(r.until-r.began)
 	}
-	return 0
+	if r.Requests > 0 {
+		share = max(share, float64(r.totals.total.requests)/float64(r.Requests))
+	}
+	return min(1, share)
 }

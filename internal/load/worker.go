@@ -26,7 +26,8 @@ type worker struct {
 
 	room chan struct{} // for duplex: a token for each request that may be in flight
 
-	connected time.Duration
+	connected  time.Duration
+	unfinished []byte // what came of a reply on the connection that was closed last
 
 	mu          sync.Mutex
 	conn        net.Conn
@@ -92,8 +93,16 @@ func (w *worker) connect(ctx context.Context) error {
 	w.conn, w.halfClosed = conn, false
 	w.mu.Unlock()
 	w.wire.Conn = conn
-	w.client = parley.NewClient(&w.wire, w.Framing)
+	w.client, w.unfinished = w.newClient(&w.wire), nil
 	return nil
+}
+
+// newClient is a client of the connection, with the plan's limit of a reply.
+func (r *run) newClient(conn net.Conn) *parley.Client {
+	dialer := parley.Dialer{Framing: r.Framing, MaxReply: r.ReplyLimit(),
+		NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	client, _ := dialer.Dial(context.Background(), "") // NetDial does not fail
+	return client
 }
 
 // reconnect makes a lost connection again, with pauses that double, until the run is
@@ -131,6 +140,7 @@ func (w *worker) hangUp() {
 	defer w.mu.Unlock()
 	if w.conn != nil {
 		w.conn.Close()
+		w.unfinished = w.client.Unfinished()
 	}
 	w.conn, w.client = nil, nil
 }
@@ -147,17 +157,21 @@ func (w *worker) interrupt() {
 // connectionLost ends a connection that failed: what waits for a reply gets none.
 func (w *worker) connectionLost(err error) {
 	w.hangUp()
-	unanswered := uint64(0)
+	now, unanswered := w.now(), uint64(0)
+	var example *Example
 	for req, ok := w.oldestRequest(); ok; req, ok = w.oldestRequest() {
 		if req.counted {
-			unanswered++
+			if unanswered++; example == nil {
+				example = newExample(req, w.unfinished, now)
+				example.Cause = dial.KindOf(err)
+			}
 		}
+		w.unfinished = nil // it was of the oldest request, whether that is counted or not
 		w.finish()
 	}
 	if w.waiting.Err() != nil {
 		return // nobody waited for them
 	}
-	now := w.now()
 	w.recorder.count(func(s *stats) {
 		if unanswered > 0 {
 			s.last = max(s.last, now)
@@ -165,6 +179,7 @@ func (w *worker) connectionLost(err error) {
 		s.errors[dial.KindOf(err)]++
 		s.requests += unanswered
 		s.missing += unanswered
+		s.examples.add(Missing, example)
 	})
 }
 
@@ -213,7 +228,7 @@ func (w *worker) isConnected() bool {
 }
 
 func (w *worker) late(now time.Duration) bool {
-	return w.outstanding > 0 && now-w.requests[w.oldest].sent >= 2*w.Timeout
+	return w.outstanding > 0 && (now-w.requests[w.oldest].sent)/2 >= w.Timeout
 }
 
 // closedLoop sends a request for each reply that comes.
@@ -252,7 +267,7 @@ func (w *worker) send(now time.Duration) error {
 	}
 	switch {
 	case w.outstanding == 0:
-		w.halfClose()
+		w.halfClose(closeTimeout)
 	case len(w.batch) > 0:
 		return w.client.Send(context.Background(), w.batch...)
 	}
@@ -279,7 +294,7 @@ func (w *worker) duplex() error {
 		w.conn.Close()
 		w.mu.Unlock()
 	} else {
-		w.halfClose()
+		w.halfClose(closeTimeout)
 	}
 	<-broken
 	return cmp.Or(err, lost)
@@ -337,6 +352,8 @@ func (w *worker) connectEach() {
 		pause = minPause
 		if err = w.exchange(body); err != nil {
 			w.connectionLost(err)
+		} else {
+			w.drain()
 		}
 		w.hangUp()
 	}
@@ -351,13 +368,21 @@ func (w *worker) exchange(body []byte) error {
 		_, err := w.receive()
 		return err
 	}
-	client := w.client
+	client, conn := w.client, w.conn
 	var sending sync.WaitGroup
-	defer sending.Wait()
 	sending.Go(func() { client.Send(w.waiting, body) }) // what breaks it ends receiving too
 	_, err := w.receive()
-	w.hangUp() // a request that was answered early is not sent to its end
+	conn.SetWriteDeadline(longAgo) // a request that was answered early is not sent to its end
+	sending.Wait()
 	return err
+}
+
+// drain half-closes a connection whose request has been answered. What still comes until the
+// server closes, or for a moment, is extra: a reply that is there too early is not counted
+// for the one that was asked for without a word.
+func (w *worker) drain() {
+	w.halfClose(drainTimeout)
+	w.receiveAll()
 }
 
 // next is the job of the next request, if there is one before the connection is broken.
@@ -382,13 +407,17 @@ func (w *worker) receiveAll() error {
 }
 
 // unlessHalfClosed is what ended the connection: no error once our own end of file is out.
+// The beginning of a message is extra then too.
 func (w *worker) unlessHalfClosed(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.halfClosed {
-		return nil
+	if !w.halfClosed {
+		return err
 	}
-	return err
+	if unfinished := w.client.Unfinished(); len(unfinished) > 0 {
+		w.countExtra(unfinished, w.now())
+	}
+	return nil
 }
 
 // receive waits for a reply, and takes those that have come with it. It returns when
@@ -423,17 +452,28 @@ func (w *worker) stillInTime() bool {
 func (w *worker) judge(reply []byte, now time.Duration) {
 	req, ok := w.oldestRequest()
 	if !ok {
-		if now >= w.from {
-			w.recorder.count(func(s *stats) { s.extra++ })
-		}
+		w.countExtra(reply, now)
 		return
 	}
-	w.count(req, w.Expect.Holds(req.body, reply), now)
+	w.count(req, reply, now)
 	w.finish()
 }
 
+// countExtra counts a message that no request had asked for.
+func (w *worker) countExtra(message []byte, now time.Duration) {
+	if now >= w.from {
+		w.recorder.count(func(s *stats) {
+			s.extra++
+			if s.examples[Extra] == nil {
+				s.examples[Extra] = &Example{At: now, Reply: newExcerpt(message)}
+			}
+		})
+	}
+}
+
 // count counts the reply to a request.
-func (w *worker) count(req *request, held bool, now time.Duration) {
+func (w *worker) count(req *request, reply []byte, now time.Duration) {
+	held := w.Expect.Holds(req.body, reply)
 	service := now - req.sent
 	late := service > w.Timeout
 	w.recorder.mu.Lock()
@@ -450,8 +490,10 @@ func (w *worker) count(req *request, held bool, now time.Duration) {
 	switch {
 	case late:
 		s.late++
+		s.examples.note(Late, req, reply, now)
 	case !held:
 		s.mismatched++
+		s.examples.note(Mismatched, req, reply, now)
 	default:
 		s.replies++
 		record(s.service, service)
@@ -466,8 +508,8 @@ func (w *worker) count(req *request, held bool, now time.Duration) {
 }
 
 // halfClose half-closes a connection that is done with. What still comes is extra, if it
-// comes before the server closes, or soon.
-func (w *worker) halfClose() {
+// comes before the server closes, or within timeout.
+func (w *worker) halfClose(timeout time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.halfClosed = true
@@ -476,7 +518,7 @@ func (w *worker) halfClose() {
 		w.conn.SetReadDeadline(longAgo)
 		return
 	}
-	w.conn.SetReadDeadline(time.Now().Add(min(w.Timeout, closeTimeout)))
+	w.conn.SetReadDeadline(time.Now().Add(min(w.Timeout, timeout)))
 }
 
 // A countingConn counts the bytes of a connection.

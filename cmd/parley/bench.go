@@ -51,6 +51,8 @@ const (
 	benchMessage  = "message {n}"
 	maxRate       = 1e9 // one a nanosecond
 	maxInFlight   = 65536
+	maxTogether   = 1 << 22 // requests in flight on all connections
+	maxSize       = 1 << 30 // bytes of a request
 )
 
 func benchCommand() *cobra.Command {
@@ -67,7 +69,7 @@ and prints what was measured.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
 be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
-extra, or a promise or a ratio was not kept.`,
+extra, or a promise or a ratio was not kept. A run that counted nothing is no success: 1.`,
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
@@ -83,8 +85,8 @@ extra, or a promise or a ratio was not kept.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.IntVarP(&opt.connections, "connections", "c", 16, "connections at once")
-	flags.DurationVarP(&opt.duration, "duration", "d", benchDuration, "how long to measure")
-	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure, instead of a duration")
+	flags.DurationVarP(&opt.duration, "duration", "d", benchDuration, "how long to measure; with --requests alone no limit")
+	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure; with --duration too, what comes first ends it (default no limit)")
 	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second, all in all: an open loop; 0 is a closed one")
 	flags.IntVarP(&opt.inFlight, "in-flight", "p", 1, "requests sent on a connection before the first of their replies")
 	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the `TEXT` of each request")
@@ -166,11 +168,11 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		ok   bool
 		must string
 	}{
-		{"connections", opt.connections >= 1, "at least 1"},
+		{"connections", opt.connections >= 1 && opt.connections <= maxTogether, fmt.Sprintf("from 1 to %d", maxTogether)},
 		{"in-flight", opt.inFlight >= 1 && opt.inFlight <= maxInFlight, fmt.Sprintf("from 1 to %d", maxInFlight)},
 		{"requests", opt.requests >= 1 || !flags.Changed("requests"), "at least 1"},
 		{"rate", opt.rate >= 0 && opt.rate <= maxRate, "from 0 to 1e+09"},
-		{"size", opt.size >= 1 || !flags.Changed("size"), "at least 1"},
+		{"size", (opt.size >= 1 || !flags.Changed("size")) && opt.size <= maxSize, fmt.Sprintf("from 1 to %d", maxSize)},
 		{"duration", opt.duration > 0, "more than 0"},
 		{"warmup", opt.warmup >= 0, "0 or more"},
 		{"timeout", opt.timeout > 0, "more than 0"},
@@ -181,7 +183,14 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
 		}
 	}
+	for _, name := range []string{"expect", "file", "slo", "hdr", "plot", "html"} {
+		if flags.Changed(name) && flags.Lookup(name).Value.String() == "" {
+			return none, usageError("--%s is empty; leave it out instead", name)
+		}
+	}
 	switch {
+	case opt.connections > maxTogether/opt.inFlight:
+		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
 	case opt.connectEach && opt.inFlight > 1:
 		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
 	case opt.framing.name == "chunk" && opt.inFlight > 1:
@@ -287,6 +296,9 @@ func (b *bench) planFor(target int) load.Plan {
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
 	measured := report.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
+	measured.Lacks = func(came []byte) (lacks, advice string) {
+		return (&replyFlags{lines: 1}).lacks(b.opt.framing, came)
+	}
 	files, err := openBenchFiles(b.opt)
 	if err != nil {
 		return err
@@ -298,7 +310,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := errors.Join(b.print(measured.WriteText, measured.WriteJSON), files.write(&measured)); err != nil {
+	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, widthOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
 		return err
 	}
 	switch {
@@ -306,6 +318,10 @@ func (b *bench) measure(ctx context.Context) error {
 		return &exitError{code: exitMismatch}
 	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
 		return &exitError{code: exitNetwork}
+	case measured.Requests == 0 && measured.Interrupted:
+		return networkError("nothing was counted: it was interrupted before the first reply")
+	case measured.Requests == 0:
+		return networkError("nothing was counted: no request was due and answered in %v; --duration measures longer", b.plan.Duration)
 	}
 	return nil
 }
@@ -333,7 +349,10 @@ func (b *bench) search(ctx context.Context) error {
 	if err := b.print(text, func(w io.Writer) error { return json.NewEncoder(w).Encode(found) }); err != nil {
 		return err
 	}
-	if found.Rate == 0 {
+	switch {
+	case found.Rate == 0 && found.Interrupted:
+		return &exitError{code: exitNetwork} // nothing was judged
+	case found.Rate == 0:
 		return &exitError{code: exitMismatch}
 	}
 	return nil
@@ -356,14 +375,17 @@ func (b *bench) compare(ctx context.Context) error {
 		return b.unreachable(ctx, failedAt, err)
 	}
 	verdict, ok := c.Verdict()
-	if cause := signalled(ctx); cause != nil && !ok {
-		return cause // not one round is there to compare
+	if signalled(ctx) != nil && !ok {
+		return networkError("nothing was compared: it was interrupted before a round was whole")
 	}
 	if err := b.print(c.WriteText, c.WriteJSON); err != nil {
 		return err
 	}
-	if c.Failed() || b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio {
+	switch {
+	case c.Failed(), b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio:
 		return &exitError{code: exitMismatch}
+	case !c.Counted():
+		return networkError("nothing was compared: there were not replies of both in the counted time; --duration measures longer")
 	}
 	return nil
 }
@@ -381,8 +403,8 @@ func (b *bench) print(text, json func(io.Writer) error) error {
 
 // unreachable is the error of a run that could not begin.
 func (b *bench) unreachable(ctx context.Context, target int, err error) error {
-	if cause := signalled(ctx); cause != nil {
-		return cause
+	if signalled(ctx) != nil {
+		return networkError("nothing was counted: it was interrupted while it connected")
 	}
 	return explainDial(b.targets[target].target(), b.opt.timeout, err)
 }
@@ -460,13 +482,19 @@ func benchProgress(out io.Writer, quiet bool) report.Progress {
 	if quiet {
 		p.Out = nil
 	} else if isTerminal(out) {
-		p.Width = func() int {
-			width, _, err := term.GetSize(int(out.(*os.File).Fd()))
-			if err != nil {
-				return 80
-			}
-			return width
-		}
+		p.Width = func() int { return widthOf(out) }
 	}
 	return p
+}
+
+// widthOf is how many columns a terminal has; 0 for anything else.
+func widthOf(out io.Writer) int {
+	if !isTerminal(out) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(out.(*os.File).Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }

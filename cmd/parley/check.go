@@ -136,10 +136,12 @@ func runCheck(ctx context.Context, check *probe.Check) error {
 	defer stop()
 	summary, err := check.Run(ctx)
 	// A series that was cut short has a verdict all the same.
-	if cause := signalled(ctx); cause != nil && (check.Count == 0 || summary.Probes == 0) {
+	if cause := signalled(ctx); cause != nil && check.Count == 0 {
 		return cause
 	}
 	switch {
+	case summary.Probes == 0:
+		return networkError("nothing was checked: it was interrupted before the first verdict")
 	case err != nil:
 		return cannotWrite(err)
 	case summary.Lost() > 0:

@@ -103,6 +103,11 @@ func (c *Comparison) Verdict() (Ratio, bool) {
 	return Ratio{}, false
 }
 
+// Counted reports whether there was a reply of both to compare in any round.
+func (c *Comparison) Counted() bool {
+	return slices.ContainsFunc(c.Rounds, func(pair [2]*load.Result) bool { return pair[0].Replies > 0 && pair[1].Replies > 0 })
+}
+
 // Failed reports whether either gave replies that were not as they should be.
 func (c *Comparison) Failed() bool {
 	return slices.ContainsFunc(c.Rounds, func(pair [2]*load.Result) bool { return pair[0].Failed() || pair[1].Failed() })
@@ -111,7 +116,7 @@ func (c *Comparison) Failed() bool {
 // WriteText writes the ratios for a person.
 func (c *Comparison) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "A is %s, B is %s; %s in turn\n\n", c.Targets[0], c.Targets[1], plural(uint64(len(c.Rounds)), "round"))
+	fmt.Fprintf(&b, "A is %s, B is %s; %s in turn\n\n", escaped(c.Targets[0]), escaped(c.Targets[1]), plural(uint64(len(c.Rounds)), "round"))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "median\tA\tB\tB is worse by\tleast\tmost\t")
 	for _, r := range c.Ratios() {
@@ -121,7 +126,7 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	t.Flush()
 	for i, target := range c.Targets {
 		if bad := c.bad(i); bad > 0 {
-			fmt.Fprintf(&b, "\n%s: mismatched, missing, late or extra replies: %s\n", target, grouped(float64(bad)))
+			fmt.Fprintf(&b, "\n%s: mismatched, missing, late or extra replies: %s\n", escaped(target), grouped(float64(bad)))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -136,8 +141,7 @@ func factor(v float64, unit string) string {
 	return fmt.Sprintf("%.2f%s", v, unit)
 }
 
-// WriteJSON writes the ratios as one JSON object on a line; times are in µs, and
-// the ratio of a service that gave no replies is null.
+// WriteJSON writes the ratios as one JSON object on a line; the ratio of a service that gave no replies is null.
 func (c *Comparison) WriteJSON(w io.Writer) error {
 	type ratio struct {
 		A      float64  `json:"a"`
@@ -155,11 +159,11 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 	}
 	figures := make(map[string]ratio)
 	for _, r := range c.Ratios() {
-		unit := 1.0
+		key, unit := "rate_per_s", 1.0
 		if r.Name != "replies/s" {
-			unit = float64(time.Microsecond)
+			key, unit = r.Name+"_us", float64(time.Microsecond)
 		}
-		figures[strings.ReplaceAll(r.Name, "replies/s", "rate")] = ratio{
+		figures[key] = ratio{
 			rounded(r.First / unit), rounded(r.Second / unit), factor(r.Median), factor(r.Min), factor(r.Max)}
 	}
 	return json.NewEncoder(w).Encode(struct {

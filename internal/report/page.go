@@ -143,9 +143,9 @@ func (p *page) timesTable(about *About, res *load.Result) {
 			p.Columns, p.Glossary = append(p.Columns, c.name), append(p.Glossary, c.means)
 		}
 	}
-	add := func(name string, cell func(load.Times) string) {
+	add := func(name string, always bool, cell func(load.Times) string) {
 		r := row{Name: name}
-		told := false
+		told := always
 		for _, t := range columns {
 			r.Cells = append(r.Cells, cell(t))
 			told = told || cell(t) != "–"
@@ -154,14 +154,14 @@ func (p *page) timesTable(about *About, res *load.Result) {
 			p.Rows = append(p.Rows, r)
 		}
 	}
-	add("shortest", func(t load.Times) string { return Short(t.Min()) })
+	add("shortest", true, func(t load.Times) string { return Short(t.Min()) })
 	for _, percent := range []float64{50, 75, 90, 95, 99, 99.9, 99.99, 99.999, 99.9999} {
-		add(strconv.FormatFloat(percent, 'f', -1, 64)+" %", func(t load.Times) string { return timeOf(t, percent) })
+		add(strconv.FormatFloat(percent, 'f', -1, 64)+" %", percent <= 99.99, func(t load.Times) string { return timeOf(t, percent) })
 	}
-	add("longest", func(t load.Times) string { return Short(t.Max()) })
-	add("mean", func(t load.Times) string { return Short(t.Mean()) })
-	add("std. deviation", func(t load.Times) string { return Short(t.StdDev()) })
-	add("how many", func(t load.Times) string { return grouped(float64(t.Count())) })
+	add("longest", true, func(t load.Times) string { return Short(t.Max()) })
+	add("mean", true, func(t load.Times) string { return Short(t.Mean()) })
+	add("std. deviation", true, func(t load.Times) string { return Short(t.StdDev()) })
+	add("how many", true, func(t load.Times) string { return grouped(float64(t.Count())) })
 }
 
 // counts are all that was counted, each with what it means.
@@ -181,7 +181,7 @@ func counts(about *About, res *load.Result) []count {
 		failed("unsent", res.Unsent, "requests that were due and could not be sent in time")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(res.Errors)) {
-		failed("error: "+strings.ReplaceAll(string(kind), "_", " "), res.Errors[kind], "connections that failed so")
+		failed("error: "+words(kind), res.Errors[kind], "connections that failed so")
 	}
 	list = append(list,
 		count{Name: "connections", Value: grouped(float64(res.Connects)), Meaning: "made, those before the warm-up included"},

@@ -40,14 +40,14 @@ func TestPageEscapesWhatStrangersWrote(t *testing.T) {
 	const evil = `</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"'`
 	run := results(t)["open"]
 	about := *run.about
-	about.Title, about.Command, about.Notes = evil, evil, []string{evil}
+	about.Title, about.Command, about.Notes, about.Examples = evil, evil, []string{evil}, []string{evil}
 	about.Settings, about.Machine = []Setting{{evil, evil}}, []Setting{{evil, evil}}
 	page := pageOf(t, &about, run.res)
 	if strings.Contains(page, "<script") || strings.Contains(page, "<img") {
 		t.Error("what a stranger wrote is an element of the page")
 	}
-	if got, want := strings.Count(page, "&lt;script&gt;"), 8; got != want {
-		t.Errorf("it is on the page %d times, want %d: title, heading, command, note, parameter, machine", got, want)
+	if got, want := strings.Count(page, "&lt;script&gt;"), 9; got != want {
+		t.Errorf("it is on the page %d times, want %d: title, heading, command, note, example, parameter, machine", got, want)
 	}
 }
 
@@ -60,6 +60,7 @@ func TestPageHasEveryFigure(t *testing.T) {
 	res.Connect = load.Times{Histogram: histogramOf(t, 300*time.Microsecond)}
 	about := *run.about
 	about.Command, about.Notes = "parley bench -r 1000 :6969", []string{"The load program was busy."}
+	about.Examples = []string{`first late: to "a" came "b" after 2 s`}
 	about.Machine = []Setting{{"CPU", "a slow one"}}
 	text := regexp.MustCompile(`\s*<[^>]*>\s*`).ReplaceAllString(pageOf(t, &about, &res), "|")
 	text = regexp.MustCompile(`\|+`).ReplaceAllString(text, "|")
@@ -70,7 +71,7 @@ func TestPageHasEveryFigure(t *testing.T) {
 		"|error: connect timeout|11,007|", "|error: refused|11,008|",
 		"|bytes sent|12,000,001|6,000,001 a second", "|bytes received|12,000,002|6,000,001 a second", "|own CPU|43 %|",
 		"|percentile|response|service|connect|",
-		"|50 %|500 ms|500 µs|–|", "|99.9 %|999 ms|999 µs|–|", "|longest|1.00 s|1.00 ms|300 µs|", "|how many|1,000|1,000|1|",
+		"|50 %|500 ms|500 µs|–|", "|99.99 %|–|–|–|", "|first late: to &#34;a&#34; came &#34;b&#34; after 2 s|", "|99.9 %|999 ms|999 µs|–|", "|longest|1.00 s|1.00 ms|300 µs|", "|how many|1,000|1,000|1|",
 		"|connections|16|", "|CPU|a slow one|",
 		"|1.0 s|500|0|1.00 ms|20.0 ms|", "|2.0 s|0|40|–|–|",
 	} {
@@ -78,7 +79,7 @@ func TestPageHasEveryFigure(t *testing.T) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
-	for _, hasNot := range []string{"|99.99 %|", "|first reply|"} {
+	for _, hasNot := range []string{"|99.999 %|", "|first reply|"} {
 		if strings.Contains(text, hasNot) {
 			t.Errorf("the page has %q", hasNot)
 		}

@@ -22,6 +22,7 @@ type About struct {
 	Rate     float64   // requests due a second; 0 for a closed loop
 	Settings []Setting // the parameters of the run, in the order to show them
 	Machine  []Setting // what it ran on
+	Examples []string  // of replies that were not as they should be
 	Notes    []string  // sentences that a reader of the figures must know
 }
 

@@ -3,8 +3,11 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parley-tcp/parley/internal/load"
 )
@@ -56,32 +59,48 @@ func (p *Progress) End() {
 //
 //	4s: 12,345 replies/s, p50 81.2 µs, p99 1.32 ms, 0 errors
 func Line(s load.Second) string {
+	line := strings.Join(figures(s), ", ")
 	if s.At <= 0 {
-		return figures(s)
+		return line
 	}
-	return s.At.Round(100*time.Millisecond).String() + ": " + figures(s)
+	return s.At.Round(100*time.Millisecond).String() + ": " + line
 }
 
-func figures(s load.Second) string {
+// figures are those of a second, the errors last.
+func figures(s load.Second) []string {
+	errors := plural(s.Bad, "error")
 	if s.At <= 0 {
-		return "warm-up, " + plural(s.Bad, "error") // its replies are not counted
+		return []string{"warm-up", errors} // its replies are not counted
 	}
-	return fmt.Sprintf("%s replies/s, p50 %s, p99 %s, %s", grouped(perSecond(s.Replies, s.Length)), Short(s.P50), Short(s.P99), plural(s.Bad, "error"))
+	return []string{grouped(perSecond(s.Replies, s.Length)) + " replies/s", "p50 " + Short(s.P50), "p99 " + Short(s.P99), errors}
 }
 
 const progressWidth = 20
 
-// Bar is Line behind a progress bar, if the run has an end, cut to width characters.
+// Bar is Line behind a progress bar, if the run has an end. Where width columns have no room
+// for all it leaves out the bar, then the first of the figures that are not errors.
 func Bar(s load.Second, began, now time.Time, width int) string {
-	line := Line(s)
+	if width <= 0 {
+		width = math.MaxInt
+	}
+	parts := figures(s)
+	bar := ""
 	if s.Done > 0 {
 		full := int(s.Done * progressWidth)
-		left := time.Duration(float64(now.Sub(began)) * (1 - s.Done) / s.Done)
-		line = fmt.Sprintf("[%s%s] %s left, %s", strings.Repeat("#", full), strings.Repeat("-", progressWidth-full),
-			left.Round(time.Second), figures(s))
+		bar = fmt.Sprintf("[%s%s] ", strings.Repeat("#", full), strings.Repeat("-", progressWidth-full))
+		left := min(float64(now.Sub(began))*(1-s.Done)/s.Done, float64(math.MaxInt64/2))
+		parts = slices.Insert(parts, 0, time.Duration(left).Round(time.Second).String()+" left")
+	} else if s.At > 0 {
+		parts[0] = s.At.Round(100*time.Millisecond).String() + ": " + parts[0]
 	}
-	if text := []rune(line); len(text) >= width && width > 0 {
-		line = string(text[:width-1])
+	line := bar + strings.Join(parts, ", ")
+	for utf8.RuneCountInString(line) >= width && (bar != "" || len(parts) > 1) {
+		if bar != "" {
+			bar = ""
+		} else {
+			parts = parts[1:]
+		}
+		line = bar + strings.Join(parts, ", ")
 	}
 	return line
 }

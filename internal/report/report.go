@@ -6,13 +6,14 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/load"
 )
@@ -22,9 +23,13 @@ type Report struct {
 	Target string
 	Plan   load.Plan
 	*load.Result
+
+	// Lacks says what a reply of which only this came, framing included, lacks to be whole, and
+	// what may help; not said if nil.
+	Lacks func(came []byte) (lacks, advice string)
 }
 
-// Title says what was done, in one line.
+// Title says what was done, in one line that is escaped.
 func (r *Report) Title() string {
 	p := &r.Plan
 	parts := []string{"closed loop"}
@@ -44,18 +49,23 @@ func (r *Report) Title() string {
 	if r.Interrupted {
 		length += ", interrupted"
 	}
-	return fmt.Sprintf("%s: %s", r.Target, strings.Join(append(parts, length), ", "))
+	return fmt.Sprintf("%s: %s", escaped(r.Target), strings.Join(append(parts, length), ", "))
 }
 
-// WriteText writes the report for a person.
-func (r *Report) WriteText(w io.Writer) error {
+// WriteText writes the report for a person, with tables that fit into width columns if that
+// is not 0.
+func (r *Report) WriteText(w io.Writer, width int) error {
+	if width <= 0 {
+		width = math.MaxInt
+	}
 	var b strings.Builder
 	b.WriteString(r.Title() + "\n\n")
 	r.writeCounts(&b)
-	r.writeTimes(&b)
+	r.writeExamples(&b)
+	r.writeTimes(&b, width)
 	if times, name := r.seen(); times.Count() > 0 {
 		fmt.Fprintf(&b, "\n%s\n", name)
-		writeBars(&b, times.Histogram)
+		writeBars(&b, times.Histogram, width)
 	}
 	if notes := r.Notes(); len(notes) > 0 {
 		b.WriteString("\n")
@@ -82,18 +92,18 @@ func (r *Report) writeCounts(b *strings.Builder) {
 		fmt.Fprintf(t, "%s\t%15s\t%s\n", name, grouped(float64(n)), about)
 	}
 	row("requests", r.Requests, "")
-	expected := "as expected: " + r.Plan.Expect.String()
+	expected := "as expected: " + escaped(r.Plan.Expect.String())
 	if !r.Plan.Expect.Judges() {
 		expected = "not judged"
 	}
 	row("replies", r.Replies, grouped(r.Rate)+"/s, "+expected)
-	for _, c := range r.faults() {
-		if c.n > 0 {
-			row(c.name, c.n, c.about)
+	for _, f := range r.failures() {
+		if f.n > 0 {
+			row(f.name, f.n, f.about)
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
-		row("errors", r.Errors[kind], strings.ReplaceAll(string(kind), "_", " "))
+		row("errors", r.Errors[kind], words(kind))
 	}
 	row("connections", r.Connects, "")
 	row("bytes sent", r.BytesSent, "")
@@ -105,15 +115,15 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	b.WriteString("\n")
 }
 
-// A fault is one way in which replies were not as they should be.
-type fault struct {
+// A failure is one way in which replies were not as they should be.
+type failure struct {
 	name  string
 	n     uint64
 	about string
 }
 
-func (r *Report) faults() []fault {
-	return []fault{
+func (r *Report) failures() []failure {
+	return []failure{
 		{"mismatched", r.Mismatched, "replies that were other than expected"},
 		{"missing", r.Missing, "requests that got no reply"},
 		{"late", r.Late, fmt.Sprintf("replies that took longer than %v", r.Plan.Timeout)},
@@ -122,11 +132,82 @@ func (r *Report) faults() []fault {
 	}
 }
 
+// writeExamples shows the first of each kind that was not as it should be.
+func (r *Report) writeExamples(b *strings.Builder) {
+	for _, text := range r.examples() {
+		b.WriteString(text + "\n")
+	}
+	if len(r.Examples) > 0 {
+		b.WriteString("\n")
+	}
+}
+
+// outcomes are the kinds that there are examples of, in the order to show them.
+var outcomes = []load.Outcome{load.Mismatched, load.Missing, load.Late, load.Extra}
+
+// examples are lines such as
+//
+//	first mismatched: to "PING" came "Request #1 - PING ..."
+func (r *Report) examples() (lines []string) {
+	for _, outcome := range outcomes {
+		e := r.Examples[outcome]
+		if e == nil {
+			continue
+		}
+		text := fmt.Sprintf("first %s: to %s came ", outcome, shown(e.Request))
+		switch {
+		case outcome == load.Extra:
+			text = fmt.Sprintf("first %s: %s", outcome, shown(e.Reply))
+		case outcome == load.Missing && e.Reply.Size == 0:
+			text += "nothing"
+		default:
+			text += shown(e.Reply)
+		}
+		if lacks, advice := r.lacks(outcome, e); lacks != "" {
+			text += ", " + lacks
+			if advice != "" {
+				text += "; " + advice
+			}
+		}
+		switch {
+		case e.Cause != "":
+			text += fmt.Sprintf(" (%s after %s)", words(e.Cause), Short(e.Took))
+		case outcome == load.Late:
+			text += " after " + Short(e.Took)
+		}
+		lines = append(lines, text)
+	}
+	return lines
+}
+
+// lacks says what a reply of which only the beginning came lacks to be whole.
+func (r *Report) lacks(outcome load.Outcome, e *load.Example) (lacks, advice string) {
+	if outcome != load.Missing || e.Reply.Size == 0 || r.Lacks == nil || e.Cause == dial.TooLong {
+		return "", ""
+	}
+	return r.Lacks(e.Reply.Bytes)
+}
+
+// maxShown is how much of a message a line shows, in bytes.
+const maxShown = 200
+
+// shown is a message in quotes, escaped and cut.
+func shown(e load.Excerpt) string {
+	n := min(len(e.Bytes), maxShown)
+	if n == e.Size {
+		return `"` + escaped(string(e.Bytes)) + `"`
+	}
+	return fmt.Sprintf(`"%s"… (%s bytes)`, escaped(string(e.Bytes[:n])), grouped(float64(e.Size)))
+}
+
+// words are a kind of failure as people write it.
+func words(kind dial.Kind) string { return strings.ReplaceAll(string(kind), "_", " ") }
+
 // quantiles are those that are told, in percent.
 var quantiles = []struct {
 	name    string
 	percent float64
-}{{"p50", 50}, {"p75", 75}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}}
+}{{"p50", 50}, {"p75", 75}, {"p90", 90}, {"p95", 95}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}}
 
 // A measure is one kind of time.
 type measure struct {
@@ -151,21 +232,49 @@ func (r *Report) measures() []measure {
 	})
 }
 
-func (r *Report) writeTimes(b *strings.Builder) {
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	cells := []string{"time", "mean", "std dev", "min"}
+// leastNeeded are the columns of the table of times, those first that are left out first
+// where there is no room for all.
+var leastNeeded = []string{"std dev", "p75", "mean", "min", "p99.99", "p90", "p95", "p99.9", "p50"}
+
+// writeTimes writes a row for each kind of time, in columns of a width that fits the longest
+// cell of each.
+func (r *Report) writeTimes(b *strings.Builder, width int) {
+	table := [][]string{{"time", "mean", "std dev", "min"}}
 	for _, q := range quantiles {
-		cells = append(cells, q.name)
+		table[0] = append(table[0], q.name)
 	}
-	fmt.Fprintln(t, strings.Join(append(cells, "max"), "\t")+"\t")
+	table[0] = append(table[0], "max")
 	for _, m := range r.measures() {
-		cells := []string{m.name, Short(m.times.Mean()), Short(m.times.StdDev()), Short(m.times.Min())}
+		row := []string{m.name, Short(m.times.Mean()), Short(m.times.StdDev()), Short(m.times.Min())}
 		for _, q := range quantiles {
-			cells = append(cells, Short(m.times.Quantile(q.percent)))
+			row = append(row, Short(m.times.Quantile(q.percent)))
 		}
-		fmt.Fprintln(t, strings.Join(append(cells, Short(m.times.Max())), "\t")+"\t")
+		table = append(table, append(row, Short(m.times.Max())))
 	}
-	t.Flush()
+	widths := make([]int, len(table[0]))
+	total := 0
+	for i := range widths {
+		for _, row := range table {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i])+2)
+		}
+		total += widths[i]
+	}
+	for _, name := range leastNeeded {
+		if total <= width {
+			break
+		}
+		i := slices.Index(table[0], name)
+		total -= widths[i]
+		widths[i] = 0
+	}
+	for _, row := range table {
+		for i, cell := range row {
+			if widths[i] > 0 {
+				fmt.Fprintf(b, "%*s", widths[i], cell)
+			}
+		}
+		b.WriteString("\n")
+	}
 }
 
 // Notes are what must be known to read the figures rightly, each a sentence.
@@ -183,6 +292,10 @@ func (r *Report) Notes() (notes []string) {
 	if n := r.Errors[dial.NoRoom]; n > 0 {
 		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
 	}
+	if r.Errors[dial.TooLong] > 0 {
+		say("A reply longer than %s bytes was not taken: that is the limit for each of %s. Fewer connections, -c, may have longer ones.",
+			grouped(float64(r.Plan.ReplyLimit())), plural(uint64(max(1, r.Plan.Connections)), "connection"))
+	}
 	if r.Unsent > 0 {
 		say("The service did not keep up: %s requests were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)))
 	}
@@ -196,10 +309,15 @@ func (r *Report) Notes() (notes []string) {
 	return notes
 }
 
-const barWidth = 50
+const (
+	maxBar     = 50
+	leastBar   = 5
+	besideBars = 30 // columns
+)
 
 // writeBars writes a histogram in characters, its steps 1, 2, 5, 10 … of a unit.
-func writeBars(b *strings.Builder, h *hdrhistogram.Histogram) {
+func writeBars(b *strings.Builder, h *hdrhistogram.Histogram, width int) {
+	longest := min(max(width-besideBars, leastBar), maxBar)
 	edges := []int64{1}
 	for e := int64(1); e < h.Max(); {
 		for _, factor := range []int64{2, 5, 10} {
@@ -222,7 +340,7 @@ func writeBars(b *strings.Builder, h *hdrhistogram.Histogram) {
 	most := slices.Max(counts)
 	for i := first; i <= last; i++ {
 		share := float64(counts[i]) / float64(h.TotalCount())
-		bar := strings.Repeat("█", int(math.Round(float64(barWidth*counts[i])/float64(most))))
+		bar := strings.Repeat("█", int(math.Round(float64(longest)*float64(counts[i])/float64(most))))
 		if bar == "" && counts[i] > 0 {
 			bar = "▏"
 		}
@@ -291,26 +409,23 @@ func (r *Report) About(command []string) *About {
 	} else {
 		add("rate", "none: a closed loop")
 	}
-	add("first request", printable(p.Messages.Append(nil, 1, 1)))
-	add("expected", printable([]byte(p.Expect.String())))
+	add("first request", escaped(string(p.Messages.Append(nil, 1, 1))))
+	add("expected", escaped(p.Expect.String()))
 	add("warm-up", seconds(p.Warmup))
 	add("counted", seconds(r.Elapsed))
 	add("timeout", seconds(p.Timeout))
-	words := make([]string, len(command))
+	typed := make([]string, len(command))
 	for i, word := range command {
-		words[i] = printable([]byte(word))
-		if words[i] == "" || strings.ContainsAny(words[i], " \t'\"\\$&|;<>()*?[]{}") {
-			words[i] = "'" + strings.ReplaceAll(words[i], "'", `'\''`) + "'"
+		typed[i] = escaped(word)
+		if typed[i] == "" || strings.ContainsAny(typed[i], " \t'\"\\$&|;<>()*?[]{}") {
+			typed[i] = "'" + strings.ReplaceAll(typed[i], "'", `'\''`) + "'"
 		}
 	}
-	return &About{Title: r.Title(), Command: strings.Join(words, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Notes: r.Notes()}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Examples: r.examples(), Notes: r.Notes()}
 }
 
-// printable shows bytes as Go would, without the quotes.
-func printable(text []byte) string {
-	quoted := strconv.Quote(string(text))
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-}
+// escaped is a text in which all that is not printable is escaped.
+func escaped(text string) string { return string(console.AppendEscaped(nil, []byte(text))) }
 
 // perSecond is a rate, to a whole number.
 func perSecond(n uint64, in time.Duration) float64 {

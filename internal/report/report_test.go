@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
@@ -95,11 +97,119 @@ func TestReportsForAPerson(t *testing.T) {
 				misbehave = func(string, *parleytest.Conn) bool { time.Sleep(time.Minute); return true }
 			}
 			var text bytes.Buffer
-			if err := measured(t, plan, misbehave).WriteText(&text); err != nil {
+			if err := measured(t, plan, misbehave).WriteText(&text, 0); err != nil {
 				t.Error(err)
 			}
 			golden(t, name, text.String())
 		})
+	}
+}
+
+// Tables fit into the terminal by leaving out what is needed least; what failed is never left out.
+func TestReportFitsTheTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		report := measured(t, load.Plan{Connections: 1, Requests: 100, Timeout: time.Second}, func(line string, conn *parleytest.Conn) bool {
+			if line == "7" {
+				conn.Write([]byte("7\nmore\n"))
+			}
+			return line == "7"
+		})
+		report.Plan.Messages = load.ParseMessages([]byte("{n}"))
+		for width, columns := range map[int]string{
+			0:   "time mean std dev min p50 p75 p90 p95 p99 p99.9 p99.99 max",
+			110: "time mean std dev min p50 p75 p90 p95 p99 p99.9 p99.99 max",
+			80:  "time p50 p90 p95 p99 p99.9 p99.99 max",
+			40:  "time p50 p99 max", 1: "time p99 max",
+		} {
+			var text bytes.Buffer
+			if err := report.WriteText(&text, width); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(text.String(), "\nextra                         1  ") {
+				t.Errorf("%d columns: no count of what is extra in\n%s", width, &text)
+			}
+			_, table, _ := strings.Cut(text.String(), "\n\n")
+			for line := range strings.Lines(table) {
+				line = strings.TrimSuffix(line, "\n")
+				isTable := strings.HasPrefix(strings.TrimSpace(line), "time ") || strings.HasPrefix(line, "  up to") || strings.HasPrefix(line, "  service ")
+				if n := utf8.RuneCountInString(line); isTable && width >= 40 && n > width {
+					t.Errorf("%d columns: a line has %d:\n%s", width, n, line)
+				}
+				if got := strings.Join(strings.Fields(line), " "); strings.HasPrefix(got, "time ") && got != columns {
+					t.Errorf("%d columns: the table has %q, want %q", width, got, columns)
+				}
+			}
+		}
+	})
+}
+
+// Whatever arguments and peers wrote is on one line, and nothing in it steers a terminal.
+func TestReportsEscapeWhatStrangersWrote(t *testing.T) {
+	const evil = "\x1b[2J\u202e\n"
+	expected := expect.Text(evil)
+	excerpt := load.Excerpt{Bytes: []byte(evil), Size: len(evil)}
+	result := &load.Result{
+		Service: load.Times{Histogram: histogramOf(t)}, Response: load.Times{Histogram: histogramOf(t)}, Lag: load.Times{Histogram: histogramOf(t)},
+		Connect: load.Times{Histogram: histogramOf(t)}, Lookup: load.Times{Histogram: histogramOf(t)}, FirstReply: load.Times{Histogram: histogramOf(t)},
+		Examples: map[load.Outcome]*load.Example{load.Mismatched: {Request: excerpt, Reply: excerpt}, load.Missing: {Request: excerpt, Reply: excerpt, Cause: dial.Reset}},
+	}
+	report := &Report{Target: evil, Plan: load.Plan{Messages: load.ParseMessages([]byte(evil)), Expect: expected}, Result: result}
+	comparison := &Comparison{Targets: [2]string{evil, evil}, Plans: [2]load.Plan{report.Plan, report.Plan}, Rounds: [][2]*load.Result{{{Mismatched: 1, Response: result.Response}, {Response: result.Response}}}}
+	var text, line, plot, page, compared bytes.Buffer
+	about := report.About([]string{"parley", "bench", evil})
+	for _, err := range []error{
+		report.WriteText(&text, 80), report.WriteJSON(&line), WritePlot(&plot, about, result), WritePage(&page, about, result), comparison.WriteText(&compared),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for name, out := range map[string]*bytes.Buffer{"text": &text, "JSON": &line, "plot": &plot, "page": &page, "comparison": &compared} {
+		if strings.ContainsAny(out.String(), "\x1b\u202e") && name != "JSON" || strings.Contains(out.String(), "\x1b") {
+			t.Errorf("the %s is not escaped:\n%s", name, out)
+		}
+		if want := `\x1b[2J\xe2\x80\xae\n`; name != "JSON" && !strings.Contains(out.String(), want) {
+			t.Errorf("the %s does not show %s:\n%s", name, want, out)
+		}
+	}
+	for _, want := range []string{`first mismatched: to "\x1b[2J\xe2\x80\xae\n" came "\x1b[2J\xe2\x80\xae\n"`, `first missing: to`} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+	var found struct {
+		Examples map[string]struct {
+			Request []byte `json:"request_base64"`
+			Reply   []byte `json:"reply_base64"`
+			Kind    string
+		}
+	}
+	if err := json.Unmarshal(line.Bytes(), &found); err != nil {
+		t.Fatal(err)
+	}
+	if e := found.Examples["missing"]; string(e.Request) != evil || string(e.Reply) != evil || e.Kind != "reset" {
+		t.Errorf("the example in JSON is %+v, want the exact bytes", found.Examples)
+	}
+}
+
+// A reply that is not whole is shown with what it lacks; a long one is cut.
+func TestExamplesSayWhatIsMissing(t *testing.T) {
+	report := &Report{Result: &load.Result{Examples: map[load.Outcome]*load.Example{
+		load.Missing: {
+			Request: load.Excerpt{Bytes: []byte("PING"), Size: 4}, Reply: load.Excerpt{Bytes: []byte("PONG\x00"), Size: 5},
+			Cause: dial.ReplyTimeout, Took: 10 * time.Second,
+		},
+		load.Extra: {Reply: load.Excerpt{Bytes: bytes.Repeat([]byte("x"), 4096), Size: 65536}},
+	}}}
+	report.Lacks = func(came []byte) (string, string) { return fmt.Sprintf("no newline ends these %d", len(came)), "do so" }
+	got := strings.Join(report.examples(), "\n")
+	want := `first missing: to "PING" came "PONG\x00", no newline ends these 5; do so (reply timeout after 10.0 s)
+first extra: "` + strings.Repeat("x", 200) + `"… (65,536 bytes)`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if e := report.examplesJSON()[load.Missing]; *e.RequestBytes != 4 || *e.Request != "PING" || e.ReplyBytes != 5 || string(e.ReplyBase64) != "PONG\x00" || e.Lacks != "no newline ends these 5" {
+		t.Errorf("in JSON %+v", e)
 	}
 }
 
@@ -142,12 +252,12 @@ func TestReportInJSON(t *testing.T) {
 		if err := json.Unmarshal(text.Bytes(), &fields); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range strings.Fields("requests replies mismatched missing late extra errors seconds rate bytes_sent bytes_received service response connect lag") {
+		for _, name := range strings.Fields("requests replies mismatched missing late extra errors examples elapsed_s rate_per_s bytes_sent bytes_received service response connect lag") {
 			if _, ok := fields[name]; !ok {
 				t.Errorf("%q is not there", name)
 			}
 		}
-		for _, name := range strings.Fields("mean stddev min p50 p75 p90 p99 p99_9 p99_99 max") {
+		for _, name := range strings.Fields("mean_us stddev_us min_us p50_us p75_us p90_us p95_us p99_us p99_9_us p99_99_us max_us") {
 			if _, ok := fields["service"].(map[string]any)[name]; !ok {
 				t.Errorf("%q is not among the times", name)
 			}
@@ -175,8 +285,22 @@ func TestBarIsCutToTheTerminal(t *testing.T) {
 	if got, want := Bar(s, began, began.Add(10*time.Second), 100), "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := Bar(s, began, began.Add(10*time.Second), 30); got != "[#####---------------] 30s le" {
-		t.Errorf("30 columns: got %q", got)
+	// Without room for all the count of errors is what stays.
+	for width, want := range map[int]string{
+		0:  "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
+		80: "30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
+		60: "1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
+		40: "p50 1.00 ms, p99 2.00 ms, 0 errors",
+		30: "p99 2.00 ms, 0 errors",
+		20: "0 errors", 1: "0 errors",
+	} {
+		if got := Bar(s, began, began.Add(10*time.Second), width); got != want {
+			t.Errorf("%d columns: got %q, want %q", width, got, want)
+		}
+	}
+	s.Done = 1e-12 // of a run that is to go on for centuries
+	if got := Bar(s, began, began.Add(10*time.Second), 100); strings.Contains(got, "-1") || !strings.Contains(got, " left") {
+		t.Errorf("got %q, want no time below 0", got)
 	}
 }
 

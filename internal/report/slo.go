@@ -54,10 +54,10 @@ type Step struct {
 
 // Found is the end of a search. That it was repeated not once is only when it was interrupted.
 type Found struct {
-	Rate        float64 `json:"rate"`   // the highest that held; 0 if none did
-	Held        int     `json:"held"`   // in how many of the runs that repeated it
-	Tried       int     `json:"tried"`  // these
-	Broken      float64 `json:"broken"` // the lowest rate that did not hold; 0 if all did
+	Rate        float64 `json:"rate_per_s"`   // the highest that held; 0 if none did
+	Held        int     `json:"held"`         // in how many of the runs that repeated it
+	Tried       int     `json:"tried"`        // these
+	Broken      float64 `json:"broken_per_s"` // the lowest rate that did not hold; 0 if all did
 	Interrupted bool    `json:"interrupted"`
 }
 

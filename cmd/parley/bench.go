@@ -77,7 +77,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
-  parley bench --json -r 1000 :6969 | jq .response.p99`,
+  parley bench --json -r 1000 :6969 | jq .response.p99_us`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
 		},

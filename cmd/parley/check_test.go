@@ -12,13 +12,6 @@ import (
 	"time"
 )
 
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	return err.(*exitError).code
-}
-
 // A series that an interrupt cut short sums up what it had; any other check just ends.
 func TestInterruptedCheck(t *testing.T) {
 	s := startServer(t)

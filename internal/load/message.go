@@ -131,9 +131,6 @@ func SizedMessages(size int) *Messages {
 // Numbered reports whether the requests can be told apart.
 func (m *Messages) Numbered() bool { return m.numbered }
 
-// Len is how many there are before the first comes again.
-func (m *Messages) Len() int { return len(m.list) }
-
 // Longest is how many bytes the longest has, at most.
 func (m *Messages) Longest() int {
 	longest := 0

@@ -183,7 +183,7 @@ func (c *Check) sumUp() {
 		return
 	}
 	s := &c.summary
-	text := fmt.Sprintf("%s: %d of %d held", c.Target, s.Held, s.Probes)
+	text := fmt.Sprintf("%s: %d of %d held", console.AppendEscaped(nil, []byte(c.Target)), s.Held, s.Probes)
 	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
 		text += fmt.Sprintf(", %d %s", s.Failed[kind], strings.ReplaceAll(string(kind), "_", " "))
 	}

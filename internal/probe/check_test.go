@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -123,4 +125,64 @@ func TestAnUnfinishedReplyIsShown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nothing that an argument or a peer says steers a terminal.
+func TestVerdictsAreEscaped(t *testing.T) {
+	const evil = "\x1b[2J\u202e\n"
+	for _, c := range []struct {
+		name string
+		err  error // of connecting
+		json bool
+	}{{"answered", nil, false}, {"not connected", syscall.ECONNREFUSED, false}, {"in JSON", nil, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			var out, notes bytes.Buffer
+			check := Check{Target: evil, Count: 1, Out: &out, Notes: &notes, JSON: c.json, Probe: Probe{
+				Timeout: time.Second, Request: []byte("a"), Expect: expect.Text(evil),
+				Dialer: dial.Dialer{Network: "tcp", Host: evil, Port: "7", LookupAddrs: names(0, "10.0.0.1"), Connect: func(ctx context.Context, network, address string) (net.Conn, error) {
+					if c.err != nil {
+						return nil, &net.OpError{Op: "dial", Net: network, Err: c.err}
+					}
+					return service(func(c *parleytest.Conn) { hearLine(c); io.WriteString(c, "\x1b[2J\u202e\n") })(ctx, network, address)
+				}},
+			}}
+			if _, err := check.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if strings.ContainsAny(out.String(), "\x1b\u202e") {
+				t.Errorf("%s: %q", c.name, &out)
+			}
+		})
+	}
+}
+
+// Who writes the longest time means never.
+func TestTheLargestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		check := Check{Target: "x:7", Wait: math.MaxInt64, Out: io.Discard, Notes: io.Discard, Probe: Probe{
+			Timeout: math.MaxInt64, Request: []byte("a"),
+			Dialer: dial.Dialer{Network: "tcp", Host: "x", Port: "7", Timeout: math.MaxInt64, LookupAddrs: names(0, "10.0.0.1"),
+				Connect: func(ctx context.Context, network, address string) (net.Conn, error) {
+					if time.Since(begin) < time.Hour {
+						return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+					}
+					return service(func(c *parleytest.Conn) { hearLine(c); time.Sleep(time.Hour); io.WriteString(c, "b\n") })(ctx, network, address)
+				}},
+		}}
+		summary, err := check.Run(t.Context())
+		if took := time.Since(begin).Round(time.Minute); err != nil || summary.Held != 1 || took != 2*time.Hour {
+			t.Errorf("%+v, %v after %v; want it held after 2h", summary, err, took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		check := Check{Count: math.MaxInt, Interval: math.MaxInt64, Out: io.Discard, Probe: Probe{
+			Dialer: dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(0, "10.0.0.1"), Connect: service(silent)},
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*365*24*time.Hour)
+		defer cancel()
+		if summary, err := check.Run(ctx); err != nil || summary.Probes != 1 {
+			t.Errorf("%d probes in a hundred years, %v; want one", summary.Probes, err)
+		}
+	})
 }

@@ -141,38 +141,34 @@ func factor(v float64, unit string) string {
 	return fmt.Sprintf("%.2f%s", v, unit)
 }
 
-// WriteJSON writes the ratios as one JSON object on a line; the ratio of a service that gave no replies is null.
+// WriteJSON writes the ratios as one JSON object on a line. The ratio of a service that gave no
+// replies is null.
 func (c *Comparison) WriteJSON(w io.Writer) error {
-	type ratio struct {
-		A      float64  `json:"a"`
-		B      float64  `json:"b"`
-		Median *float64 `json:"ratio"`
-		Min    *float64 `json:"ratio_min"`
-		Max    *float64 `json:"ratio_max"`
-	}
-	factor := func(v float64) *float64 {
+	number := func(v float64) *float64 {
 		if math.IsInf(v, 1) {
 			return nil
 		}
 		v = rounded(v)
 		return &v
 	}
-	figures := make(map[string]ratio)
+	ratios := make(map[string]map[string]*float64)
 	for _, r := range c.Ratios() {
-		key, unit := "rate_per_s", 1.0
+		name, unit, of := "rate", "_per_s", 1.0
 		if r.Name != "replies/s" {
-			key, unit = r.Name+"_us", float64(time.Microsecond)
+			name, unit, of = r.Name, "_us", float64(time.Microsecond)
 		}
-		figures[key] = ratio{
-			rounded(r.First / unit), rounded(r.Second / unit), factor(r.Median), factor(r.Min), factor(r.Max)}
+		ratios[name] = map[string]*float64{
+			"a" + unit: number(r.First / of), "b" + unit: number(r.Second / of),
+			"ratio": number(r.Median), "ratio_min": number(r.Min), "ratio_max": number(r.Max),
+		}
 	}
 	return json.NewEncoder(w).Encode(struct {
-		A      string           `json:"a"`
-		B      string           `json:"b"`
-		Rounds int              `json:"rounds"`
-		Bad    [2]uint64        `json:"bad"` // mismatched, missing, late and extra replies of each
-		Ratios map[string]ratio `json:"ratios"`
-	}{c.Targets[0], c.Targets[1], len(c.Rounds), [2]uint64{c.bad(0), c.bad(1)}, figures})
+		A      string                         `json:"a"`
+		B      string                         `json:"b"`
+		Rounds int                            `json:"rounds"`
+		Bad    [2]uint64                      `json:"bad"` // mismatched, missing, late and extra replies of each
+		Ratios map[string]map[string]*float64 `json:"ratios"`
+	}{c.Targets[0], c.Targets[1], len(c.Rounds), [2]uint64{c.bad(0), c.bad(1)}, ratios})
 }
 
 func (c *Comparison) bad(target int) (n uint64) {

@@ -222,6 +222,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		Framing: opt.framing.framing, Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
+		Lacks: func(came []byte) (lacks, advice string) {
+			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+		},
 	}, nil
 }
 
@@ -296,9 +299,6 @@ func (b *bench) planFor(target int) load.Plan {
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
 	measured := report.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
-	measured.Lacks = func(came []byte) (lacks, advice string) {
-		return (&replyFlags{lines: 1}).lacks(b.opt.framing, came)
-	}
 	files, err := openBenchFiles(b.opt)
 	if err != nil {
 		return err
@@ -336,9 +336,16 @@ func (b *bench) search(ctx context.Context) error {
 	if b.opt.json {
 		tell = b.progress.Say
 	}
+	shown := false // what went wrong first
 	found, err := slo.Search(ctx, b.planFor(0), func(s report.Step) {
 		b.progress.End()
 		tell(slo.Describe(s))
+		if !shown {
+			for _, line := range report.Examples(s.Result) {
+				tell(line)
+				shown = true
+			}
+		}
 		b.progress.Begin()
 	})
 	b.progress.End()

@@ -25,6 +25,8 @@ type Example struct {
 	Reply   Excerpt       // of a missing one what came of it, framing included
 	Took    time.Duration // until the reply came, or was waited for no more
 	Cause   dial.Kind     // why it is missing
+	Lacks   string        // what Reply lacks to be whole, if it is missing and some of it came
+	Advice  string        // what may help then
 }
 
 // An Excerpt is the beginning of a message.

@@ -42,6 +42,7 @@ func TestTheFirstOfEachKindIsKept(t *testing.T) {
 				return true
 			})
 			plan.Connections, plan.Requests, plan.Timeout = 1, 20, time.Second
+			plan.Lacks = func(came []byte) (string, string) { return fmt.Sprintf("%d came", len(came)), "" }
 			r := s.run(t, t.Context(), plan)
 			if len(r.Examples) != 4 {
 				t.Fatalf("%s: examples %v, want one of each kind; %+v", name, r.Examples, r)
@@ -50,6 +51,9 @@ func TestTheFirstOfEachKindIsKept(t *testing.T) {
 				Mismatched: `"2" (1) "what?longl" (16389) ""`, Late: `"6" (1) "6" (1) ""`, Extra: `"" (0) "\x1b4" (2) ""`,
 				Missing: `"8" (1) "half of 8\r" (10) "reply_timeout"`,
 			} {
+				if lacks := r.Examples[Missing].Lacks; lacks != "10 came" {
+					t.Errorf("%s: the one that is missing lacks %q", name, lacks)
+				}
 				e := r.Examples[outcome]
 				got := fmt.Sprintf("%q (%d) %.10q (%d) %q", e.Request.Bytes, e.Request.Size, e.Reply.Bytes, e.Reply.Size, e.Cause)
 				if got != want || len(e.Reply.Bytes) > maxExcerpt {

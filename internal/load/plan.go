@@ -45,6 +45,10 @@ type Plan struct {
 	// each gets its share, from 64 KiB to 16 MiB.
 	MaxReply int
 
+	// Lacks says what a reply of which only this came, framing included, lacks to be whole, and what
+	// may help. Not asked if nil.
+	Lacks func(came []byte) (lacks, advice string)
+
 	// A reply that takes longer than Timeout is late. When one has taken twice that,
 	// its connection is given up. 10 s if zero.
 	Timeout time.Duration

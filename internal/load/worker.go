@@ -162,8 +162,7 @@ func (w *worker) connectionLost(err error) {
 	for req, ok := w.oldestRequest(); ok; req, ok = w.oldestRequest() {
 		if req.counted {
 			if unanswered++; example == nil {
-				example = newExample(req, w.unfinished, now)
-				example.Cause = dial.KindOf(err)
+				example = w.missing(req, err, now)
 			}
 		}
 		w.unfinished = nil // it was of the oldest request, whether that is counted or not
@@ -181,6 +180,16 @@ func (w *worker) connectionLost(err error) {
 		s.missing += unanswered
 		s.examples.add(Missing, example)
 	})
+}
+
+// missing is the example of a request whose reply did not come, or not whole.
+func (w *worker) missing(req *request, err error, now time.Duration) *Example {
+	e := newExample(req, w.unfinished, now)
+	e.Cause = dial.KindOf(err)
+	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
+		e.Lacks, e.Advice = w.Lacks(w.unfinished)
+	}
+	return e
 }
 
 // prepare writes the request of a job into its place and notes that it is in flight.

@@ -127,6 +127,7 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	for i, target := range c.Targets {
 		if bad := c.bad(i); bad > 0 {
 			fmt.Fprintf(&b, "\n%s: mismatched, missing, late or extra replies: %s\n", escaped(target), grouped(float64(bad)))
+			b.WriteString(strings.Join(Examples(c.firstBad(i)), "\n") + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -163,12 +164,25 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 		}
 	}
 	return json.NewEncoder(w).Encode(struct {
-		A      string                         `json:"a"`
-		B      string                         `json:"b"`
-		Rounds int                            `json:"rounds"`
-		Bad    [2]uint64                      `json:"bad"` // mismatched, missing, late and extra replies of each
-		Ratios map[string]map[string]*float64 `json:"ratios"`
-	}{c.Targets[0], c.Targets[1], len(c.Rounds), [2]uint64{c.bad(0), c.bad(1)}, ratios})
+		A        string                          `json:"a"`
+		B        string                          `json:"b"`
+		Rounds   int                             `json:"rounds"`
+		Bad      [2]uint64                       `json:"bad"`      // mismatched, missing, late and extra replies of each
+		Examples [2]map[load.Outcome]exampleJSON `json:"examples"` // the first of each kind, of the first round that had any
+		Ratios   map[string]map[string]*float64  `json:"ratios"`
+	}{c.Targets[0], c.Targets[1], len(c.Rounds), [2]uint64{c.bad(0), c.bad(1)},
+		[2]map[load.Outcome]exampleJSON{newExamplesJSON(c.firstBad(0)), newExamplesJSON(c.firstBad(1))}, ratios})
+}
+
+// firstBad is of the first round in which replies were not as they should be; nothing if there
+// is none.
+func (c *Comparison) firstBad(target int) *load.Result {
+	for _, pair := range c.Rounds {
+		if pair[target].Failed() {
+			return pair[target]
+		}
+	}
+	return new(load.Result)
 }
 
 func (c *Comparison) bad(target int) (n uint64) {

@@ -49,7 +49,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		FirstReply  *timesJSON                   `json:"first_reply"`
 	}{
 		r.Target, r.Began.UTC(), max(1, r.Plan.Connections), max(1, r.Plan.InFlight), r.Plan.Rate, r.Plan.Expect.Judges(), r.Interrupted,
-		r.Requests, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, r.examplesJSON(), r.Connects,
+		r.Requests, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects,
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
 		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.FirstReply),
@@ -97,11 +97,10 @@ type exampleJSON struct {
 	Lacks         string  `json:"lacks,omitempty"` // what a reply lacks of which only this came
 }
 
-func (r *Report) examplesJSON() map[load.Outcome]exampleJSON {
+func newExamplesJSON(res *load.Result) map[load.Outcome]exampleJSON {
 	all := make(map[load.Outcome]exampleJSON)
-	for outcome, e := range r.Examples {
-		j := exampleJSON{ReplyBytes: e.Reply.Size, TookUS: microseconds(e.Took), Kind: string(e.Cause)}
-		j.Lacks, _ = r.lacks(outcome, e)
+	for outcome, e := range res.Examples {
+		j := exampleJSON{ReplyBytes: e.Reply.Size, TookUS: microseconds(e.Took), Kind: string(e.Cause), Lacks: e.Lacks}
 		j.Reply, j.ReplyBase64 = textOrBytes(e.Reply.Bytes)
 		if outcome != load.Extra {
 			j.RequestBytes = &e.Request.Size

@@ -23,10 +23,6 @@ type Report struct {
 	Target string
 	Plan   load.Plan
 	*load.Result
-
-	// Lacks says what a reply of which only this came, framing included, lacks to be whole, and
-	// what may help; not said if nil.
-	Lacks func(came []byte) (lacks, advice string)
 }
 
 // Title says what was done, in one line that is escaped.
@@ -61,7 +57,9 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 	var b strings.Builder
 	b.WriteString(r.Title() + "\n\n")
 	r.writeCounts(&b)
-	r.writeExamples(&b)
+	if examples := Examples(r.Result); len(examples) > 0 {
+		b.WriteString(strings.Join(examples, "\n") + "\n\n")
+	}
 	r.writeTimes(&b, width)
 	if times, name := r.seen(); times.Count() > 0 {
 		fmt.Fprintf(&b, "\n%s\n", name)
@@ -132,25 +130,15 @@ func (r *Report) failures() []failure {
 	}
 }
 
-// writeExamples shows the first of each kind that was not as it should be.
-func (r *Report) writeExamples(b *strings.Builder) {
-	for _, text := range r.examples() {
-		b.WriteString(text + "\n")
-	}
-	if len(r.Examples) > 0 {
-		b.WriteString("\n")
-	}
-}
-
 // outcomes are the kinds that there are examples of, in the order to show them.
 var outcomes = []load.Outcome{load.Mismatched, load.Missing, load.Late, load.Extra}
 
-// examples are lines such as
+// Examples are lines on the first of each kind that was not as it should be, such as
 //
 //	first mismatched: to "PING" came "Request #1 - PING ..."
-func (r *Report) examples() (lines []string) {
+func Examples(res *load.Result) (lines []string) {
 	for _, outcome := range outcomes {
-		e := r.Examples[outcome]
+		e := res.Examples[outcome]
 		if e == nil {
 			continue
 		}
@@ -163,11 +151,11 @@ func (r *Report) examples() (lines []string) {
 		default:
 			text += shown(e.Reply)
 		}
-		if lacks, advice := r.lacks(outcome, e); lacks != "" {
-			text += ", " + lacks
-			if advice != "" {
-				text += "; " + advice
-			}
+		if e.Lacks != "" {
+			text += ", " + escaped(e.Lacks)
+		}
+		if e.Advice != "" {
+			text += "; " + e.Advice
 		}
 		switch {
 		case e.Cause != "":
@@ -178,14 +166,6 @@ func (r *Report) examples() (lines []string) {
 		lines = append(lines, text)
 	}
 	return lines
-}
-
-// lacks says what a reply of which only the beginning came lacks to be whole.
-func (r *Report) lacks(outcome load.Outcome, e *load.Example) (lacks, advice string) {
-	if outcome != load.Missing || e.Reply.Size == 0 || r.Lacks == nil || e.Cause == dial.TooLong {
-		return "", ""
-	}
-	return r.Lacks(e.Reply.Bytes)
 }
 
 // maxShown is how much of a message a line shows, in bytes.
@@ -421,7 +401,7 @@ func (r *Report) About(command []string) *About {
 			typed[i] = "'" + strings.ReplaceAll(typed[i], "'", `'\''`) + "'"
 		}
 	}
-	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Examples: r.examples(), Notes: r.Notes()}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Examples: Examples(r.Result), Notes: r.Notes()}
 }
 
 // escaped is a text in which all that is not printable is escaped.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"math"
 	"net"
 	"os"
@@ -154,11 +153,11 @@ func TestReportsEscapeWhatStrangersWrote(t *testing.T) {
 		Examples: map[load.Outcome]*load.Example{load.Mismatched: {Request: excerpt, Reply: excerpt}, load.Missing: {Request: excerpt, Reply: excerpt, Cause: dial.Reset}},
 	}
 	report := &Report{Target: evil, Plan: load.Plan{Messages: load.ParseMessages([]byte(evil)), Expect: expected}, Result: result}
-	comparison := &Comparison{Targets: [2]string{evil, evil}, Plans: [2]load.Plan{report.Plan, report.Plan}, Rounds: [][2]*load.Result{{{Mismatched: 1, Response: result.Response}, {Response: result.Response}}}}
-	var text, line, plot, page, compared bytes.Buffer
+	comparison := &Comparison{Targets: [2]string{evil, evil}, Plans: [2]load.Plan{report.Plan, report.Plan}, Rounds: [][2]*load.Result{{{Mismatched: 1, Response: result.Response, Examples: result.Examples}, {Response: result.Response}}}}
+	var text, line, plot, page, compared, comparedLine bytes.Buffer
 	about := report.About([]string{"parley", "bench", evil})
 	for _, err := range []error{
-		report.WriteText(&text, 80), report.WriteJSON(&line), WritePlot(&plot, about, result), WritePage(&page, about, result), comparison.WriteText(&compared),
+		report.WriteText(&text, 80), report.WriteJSON(&line), WritePlot(&plot, about, result), WritePage(&page, about, result), comparison.WriteText(&compared), comparison.WriteJSON(&comparedLine),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -171,6 +170,9 @@ func TestReportsEscapeWhatStrangersWrote(t *testing.T) {
 		if want := `\x1b[2J\xe2\x80\xae\n`; name != "JSON" && !strings.Contains(out.String(), want) {
 			t.Errorf("the %s does not show %s:\n%s", name, want, out)
 		}
+	}
+	if !strings.Contains(compared.String(), "first mismatched: to ") || !strings.Contains(comparedLine.String(), `"examples":[{"mismatched":{`) {
+		t.Errorf("a comparison does not show what went wrong first:\n%s%s", &compared, &comparedLine)
 	}
 	for _, want := range []string{`first mismatched: to "\x1b[2J\xe2\x80\xae\n" came "\x1b[2J\xe2\x80\xae\n"`, `first missing: to`} {
 		if !strings.Contains(text.String(), want) {
@@ -197,18 +199,17 @@ func TestExamplesSayWhatIsMissing(t *testing.T) {
 	report := &Report{Result: &load.Result{Examples: map[load.Outcome]*load.Example{
 		load.Missing: {
 			Request: load.Excerpt{Bytes: []byte("PING"), Size: 4}, Reply: load.Excerpt{Bytes: []byte("PONG\x00"), Size: 5},
-			Cause: dial.ReplyTimeout, Took: 10 * time.Second,
+			Cause: dial.ReplyTimeout, Took: 10 * time.Second, Lacks: "no newline ends it", Advice: "do so",
 		},
 		load.Extra: {Reply: load.Excerpt{Bytes: bytes.Repeat([]byte("x"), 4096), Size: 65536}},
 	}}}
-	report.Lacks = func(came []byte) (string, string) { return fmt.Sprintf("no newline ends these %d", len(came)), "do so" }
-	got := strings.Join(report.examples(), "\n")
-	want := `first missing: to "PING" came "PONG\x00", no newline ends these 5; do so (reply timeout after 10.0 s)
+	got := strings.Join(Examples(report.Result), "\n")
+	want := `first missing: to "PING" came "PONG\x00", no newline ends it; do so (reply timeout after 10.0 s)
 first extra: "` + strings.Repeat("x", 200) + `"… (65,536 bytes)`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if e := report.examplesJSON()[load.Missing]; *e.RequestBytes != 4 || *e.Request != "PING" || e.ReplyBytes != 5 || string(e.ReplyBase64) != "PONG\x00" || e.Lacks != "no newline ends these 5" {
+	if e := newExamplesJSON(report.Result)[load.Missing]; *e.RequestBytes != 4 || *e.Request != "PING" || e.ReplyBytes != 5 || string(e.ReplyBase64) != "PONG\x00" || e.Lacks != "no newline ends it" {
 		t.Errorf("in JSON %+v", e)
 	}
 }

@@ -39,11 +39,11 @@ func (p *Progress) Show(s load.Second) {
 	}
 }
 
-// Say tells something in a line of its own.
+// Say tells something in a line of its own, escaped.
 func (p *Progress) Say(line string) {
 	p.End()
 	if p.Out != nil {
-		fmt.Fprintln(p.Out, line)
+		fmt.Fprintln(p.Out, escaped(line))
 	}
 }
 

@@ -145,8 +145,8 @@ const shortest = 50 * time.Millisecond
 func (r *run) collect(begin, end time.Duration) {
 	all := &r.totals
 	all.second.reset()
-	for _, s := range r.recorders {
-		all.second.add(s.interval())
+	for _, recorder := range r.recorders {
+		all.second.add(recorder.interval())
 	}
 	all.total.add(all.second)
 	if end-begin < shortest && len(all.seconds) > 0 {

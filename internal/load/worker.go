@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -152,44 +151,6 @@ func (w *worker) interrupt() {
 	if w.conn != nil {
 		w.conn.SetDeadline(longAgo)
 	}
-}
-
-// connectionLost ends a connection that failed: what waits for a reply gets none.
-func (w *worker) connectionLost(err error) {
-	w.hangUp()
-	now, unanswered := w.now(), uint64(0)
-	var example *Example
-	for req, ok := w.oldestRequest(); ok; req, ok = w.oldestRequest() {
-		if req.counted {
-			if unanswered++; example == nil {
-				example = w.missing(req, err, now)
-			}
-		}
-		w.unfinished = nil // it was of the oldest request, whether that is counted or not
-		w.finish()
-	}
-	if w.waiting.Err() != nil {
-		return // nobody waited for them
-	}
-	w.recorder.count(func(s *stats) {
-		if unanswered > 0 {
-			s.last = max(s.last, now)
-		}
-		s.errors[dial.KindOf(err)]++
-		s.requests += unanswered
-		s.missing += unanswered
-		s.examples.add(Missing, example)
-	})
-}
-
-// missing is the example of a request whose reply did not come, or not whole.
-func (w *worker) missing(req *request, err error, now time.Duration) *Example {
-	e := newExample(req, w.unfinished, now)
-	e.Cause = dial.KindOf(err)
-	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
-		e.Lacks, e.Advice = w.Lacks(w.unfinished)
-	}
-	return e
 }
 
 // prepare writes the request of a job into its place and notes that it is in flight.
@@ -457,65 +418,6 @@ func (w *worker) stillInTime() bool {
 	return true
 }
 
-// judge counts a reply.
-func (w *worker) judge(reply []byte, now time.Duration) {
-	req, ok := w.oldestRequest()
-	if !ok {
-		w.countExtra(reply, now)
-		return
-	}
-	w.count(req, reply, now)
-	w.finish()
-}
-
-// countExtra counts a message that no request had asked for.
-func (w *worker) countExtra(message []byte, now time.Duration) {
-	if now >= w.from {
-		w.recorder.count(func(s *stats) {
-			s.extra++
-			if s.examples[Extra] == nil {
-				s.examples[Extra] = &Example{At: now, Reply: newExcerpt(message)}
-			}
-		})
-	}
-}
-
-// count counts the reply to a request.
-func (w *worker) count(req *request, reply []byte, now time.Duration) {
-	held := w.Expect.Holds(req.body, reply)
-	service := now - req.sent
-	late := service > w.Timeout
-	w.recorder.mu.Lock()
-	defer w.recorder.mu.Unlock()
-	s := w.recorder.stats
-	if held && !late && now >= w.from && (w.until == 0 || now <= w.until) {
-		s.within++
-	}
-	if !req.counted {
-		return
-	}
-	s.requests++
-	s.last = max(s.last, now)
-	switch {
-	case late:
-		s.late++
-		s.examples.note(Late, req, reply, now)
-	case !held:
-		s.mismatched++
-		s.examples.note(Mismatched, req, reply, now)
-	default:
-		s.replies++
-		record(s.service, service)
-		if w.Rate > 0 {
-			record(s.response, now-req.due)
-			record(s.lag, req.lag)
-		}
-		if w.ConnectEach {
-			record(s.first, now-w.connected)
-		}
-	}
-}
-
 // halfClose half-closes a connection that is done with. What still comes is extra, if it
 // comes before the server closes, or within timeout.
 func (w *worker) halfClose(timeout time.Duration) {
@@ -528,33 +430,4 @@ func (w *worker) halfClose(timeout time.Duration) {
 		return
 	}
 	w.conn.SetReadDeadline(time.Now().Add(min(w.Timeout, timeout)))
-}
-
-// A countingConn counts the bytes of a connection.
-type countingConn struct {
-	net.Conn
-	in, out atomic.Uint64
-}
-
-func (c *countingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.in.Add(uint64(n))
-	return n, err
-}
-
-func (c *countingConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.out.Add(uint64(n))
-	return n, err
-}
-
-// traffic is what has gone over the wire.
-type traffic struct{ in, out uint64 }
-
-func (r *run) bytes() (t traffic) {
-	for _, w := range r.workers {
-		t.in += w.wire.in.Load()
-		t.out += w.wire.out.Load()
-	}
-	return t
 }

@@ -35,7 +35,7 @@ type Check struct {
 func (c *Check) Run(ctx context.Context) (Summary, error) {
 	switch {
 	case c.Count > 0:
-		Repeat(ctx, c.Count, c.Interval, func() { c.tell(c.Probe.Run(ctx)) })
+		repeat(ctx, c.Count, c.Interval, func() { c.tell(c.Probe.Run(ctx)) })
 		if c.summary.Probes > 0 {
 			c.sumUp()
 		}
@@ -56,7 +56,7 @@ const leastTry = time.Second
 func (c *Check) await(ctx context.Context) (found []Finding) {
 	timeout := c.Probe.Timeout
 	var said dial.Kind
-	Retry(ctx, c.Wait, func(left time.Duration) bool {
+	retry(ctx, c.Wait, func(left time.Duration) bool {
 		c.Probe.Timeout = min(timeout, max(left, leastTry).Round(time.Millisecond))
 		c.Probe.Dialer.Timeout = c.Probe.Timeout
 		found = c.Probe.Run(ctx)
@@ -76,7 +76,7 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 // tell prints what was found, a line each, and counts it.
 func (c *Check) tell(found []Finding) {
 	for i := range found {
-		c.summary.Add(&found[i])
+		c.summary.add(&found[i])
 		if c.JSON {
 			c.write(c.object(&found[i]))
 		} else {
@@ -188,10 +188,10 @@ func (c *Check) sumUp() {
 		text += fmt.Sprintf(", %d %s", s.Failed[kind], strings.ReplaceAll(string(kind), "_", " "))
 	}
 	text += fmt.Sprintf("; %.1f %% lost\n", 100*float64(s.Lost())/float64(s.Probes))
-	for _, row := range c.spreads() {
-		if row.N > 0 {
+	for _, row := range c.summary.spreads() {
+		if row.n > 0 {
 			text += fmt.Sprintf("%s: min %s, median %s, p99 %s, max %s\n", row.name,
-				milliseconds(row.Min), milliseconds(row.Median), milliseconds(row.P99), milliseconds(row.Max))
+				milliseconds(row.min), milliseconds(row.median), milliseconds(row.p99), milliseconds(row.max))
 		}
 	}
 	c.write([]byte(text))
@@ -207,23 +207,13 @@ func (c *Check) summaryObject() []byte {
 	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
 		o.Number(string(kind), int64(s.Failed[kind]))
 	}
-	for _, row := range c.spreads() {
-		if row.N > 0 {
-			o.Number(row.name+"_min_ns", int64(row.Min))
-			o.Number(row.name+"_median_ns", int64(row.Median))
-			o.Number(row.name+"_p99_ns", int64(row.P99))
-			o.Number(row.name+"_max_ns", int64(row.Max))
+	for _, row := range c.summary.spreads() {
+		if row.n > 0 {
+			o.Number(row.name+"_min_ns", int64(row.min))
+			o.Number(row.name+"_median_ns", int64(row.median))
+			o.Number(row.name+"_p99_ns", int64(row.p99))
+			o.Number(row.name+"_max_ns", int64(row.max))
 		}
 	}
 	return o.Line()
-}
-
-// A spread is how the times of a step lie.
-type spread struct {
-	name string
-	Spread
-}
-
-func (c *Check) spreads() []spread {
-	return []spread{{"connect", c.summary.Connect()}, {"reply", c.summary.Reply()}}
 }

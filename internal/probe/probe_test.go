@@ -260,7 +260,7 @@ func TestRetryBacksOffUntilPatienceRunsOut(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
 			var at []time.Duration
-			Retry(t.Context(), c.patience, func(left time.Duration) bool {
+			retry(t.Context(), c.patience, func(left time.Duration) bool {
 				at = append(at, time.Since(begin))
 				if want := c.patience - time.Since(begin); left != want {
 					t.Errorf("%s: %v left, want %v", c.name, left, want)
@@ -279,7 +279,7 @@ func TestRoundsAreAnIntervalApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var at []time.Duration
-		Repeat(t.Context(), 4, time.Second, func() {
+		repeat(t.Context(), 4, time.Second, func() {
 			at = append(at, time.Since(begin))
 			if len(at) == 2 {
 				time.Sleep(2500 * ms) // longer than the interval: the next comes at once
@@ -296,11 +296,11 @@ func TestAnInterruptEndsPausesAtOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(2050*ms, cancel)
 		begin, rounds, tries := time.Now(), 0, 0
-		Repeat(ctx, 100, time.Second, func() { rounds++ })
+		repeat(ctx, 100, time.Second, func() { rounds++ })
 		if rounds != 3 || time.Since(begin) != 2050*ms {
 			t.Errorf("%d rounds in %v, want 3 in 2.05s", rounds, time.Since(begin))
 		}
-		Retry(ctx, time.Hour, func(time.Duration) bool { tries++; return false })
+		retry(ctx, time.Hour, func(time.Duration) bool { tries++; return false })
 		if tries != 1 || time.Since(begin) != 2050*ms {
 			t.Errorf("%d tries after the end of the context, want 1", tries)
 		}
@@ -309,8 +309,8 @@ func TestAnInterruptEndsPausesAtOnce(t *testing.T) {
 
 func TestASummaryCounts(t *testing.T) {
 	var s Summary
-	if s.Lost() != 0 || s.Connect() != (Spread{}) {
-		t.Errorf("the zero value has %d lost and %v", s.Lost(), s.Connect())
+	if s.Lost() != 0 || s.spreads()[0].n != 0 {
+		t.Errorf("the zero value has %d lost and %v", s.Lost(), s.spreads())
 	}
 	for _, f := range []Finding{
 		{Connected: true, Steps: dial.Steps{Connect: ms}, Reply: 3 * ms},
@@ -319,16 +319,14 @@ func TestASummaryCounts(t *testing.T) {
 		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
 		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
 	} {
-		s.Add(&f)
+		s.add(&f)
 	}
 	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[dial.Refused] != 2 {
 		t.Errorf("%d probes, %d held, %d lost, %v", s.Probes, s.Held, s.Lost(), s.Failed)
 	}
-	if got, want := s.Connect(), (Spread{3, ms, 2 * ms, 3 * ms, 3 * ms}); got != want {
-		t.Errorf("connect %v, want %v", got, want)
-	}
-	if got, want := s.Reply(), (Spread{2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}); got != want {
-		t.Errorf("reply %v, want %v", got, want)
+	want := []spread{{"connect", 3, ms, 2 * ms, 3 * ms, 3 * ms}, {"reply", 2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}}
+	if got := s.spreads(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
@@ -339,11 +337,11 @@ func TestSpreadIsByNearestRank(t *testing.T) {
 		}
 		return list
 	}
-	for n, want := range map[int]Spread{
-		1: {1, 1, 1, 1, 1}, 2: {2, 1, 1, 2, 2}, 3: {3, 1, 2, 3, 3}, 99: {99, 1, 50, 99, 99},
-		100: {100, 1, 50, 99, 100}, 101: {101, 1, 51, 100, 101}, 200: {200, 1, 100, 198, 200},
+	for n, want := range map[int]spread{
+		1: {"", 1, 1, 1, 1, 1}, 2: {"", 2, 1, 1, 2, 2}, 3: {"", 3, 1, 2, 3, 3}, 99: {"", 99, 1, 50, 99, 99},
+		100: {"", 100, 1, 50, 99, 100}, 101: {"", 101, 1, 51, 100, 101}, 200: {"", 200, 1, 100, 198, 200},
 	} {
-		if got := spreadOf(upTo(n)); got != want {
+		if got := newSpread("", upTo(n)); got != want {
 			t.Errorf("1 to %d: %v, want %v", n, got, want)
 		}
 	}

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Pauses between the tries of Retry: the first, doubled up to the last.
+// Pauses between the tries of retry: the first, doubled up to the last.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// Retry tries until it holds, ctx ends, or patience has run out: the last try begins
+// retry tries until it holds, ctx ends, or patience has run out: the last try begins
 // then. Each is told how much patience is left.
-func Retry(ctx context.Context, patience time.Duration, try func(left time.Duration) (holds bool)) {
+func retry(ctx context.Context, patience time.Duration, try func(left time.Duration) (holds bool)) {
 	deadline := time.Now().Add(patience)
 	for pause, left := firstPause, patience; !try(left); pause = min(2*pause, lastPause) {
 		rest := time.Until(deadline)
@@ -24,9 +24,9 @@ func Retry(ctx context.Context, patience time.Duration, try func(left time.Durat
 	}
 }
 
-// Repeat runs a round count times, until ctx ends. Each begins interval after the one
+// repeat runs a round count times, until ctx ends. Each begins interval after the one
 // before, or at once if that one took longer.
-func Repeat(ctx context.Context, count int, interval time.Duration, round func()) {
+func repeat(ctx context.Context, count int, interval time.Duration, round func()) {
 	for i := range count {
 		begin := time.Now()
 		round()

@@ -14,8 +14,8 @@ type Summary struct {
 	connect, reply []time.Duration
 }
 
-// Add counts one more.
-func (s *Summary) Add(f *Finding) {
+// add counts one more.
+func (s *Summary) add(f *Finding) {
 	s.Probes++
 	if f.Kind == "" {
 		s.Held++
@@ -36,24 +36,24 @@ func (s *Summary) Add(f *Finding) {
 // Lost is how many went unanswered. A reply other than expected is an answer.
 func (s *Summary) Lost() int { return s.Probes - s.Held - s.Failed[dial.Mismatch] }
 
-// Connect is how long connecting took, when it could be done.
-func (s *Summary) Connect() Spread { return spreadOf(s.connect) }
-
-// Reply is how long replies took, those that came.
-func (s *Summary) Reply() Spread { return spreadOf(s.reply) }
-
-// A Spread says how durations lie.
-type Spread struct {
-	N                     int // how many they are; the others are 0 if none
-	Min, Median, P99, Max time.Duration
+// spreads are those of connecting, when it could be done, and of the replies that came.
+func (s *Summary) spreads() []spread {
+	return []spread{newSpread("connect", s.connect), newSpread("reply", s.reply)}
 }
 
-func spreadOf(durations []time.Duration) Spread {
-	n := len(durations)
+// A spread says how the times of a step lie.
+type spread struct {
+	name                  string
+	n                     int // how many there are; the times are 0 if none
+	min, median, p99, max time.Duration
+}
+
+func newSpread(name string, times []time.Duration) spread {
+	n := len(times)
 	if n == 0 {
-		return Spread{}
+		return spread{name: name}
 	}
-	sorted := slices.Sorted(slices.Values(durations))
+	sorted := slices.Sorted(slices.Values(times))
 	rank := func(percent int) time.Duration { return sorted[(n*percent+99)/100-1] } // the nearest rank
-	return Spread{N: n, Min: sorted[0], Median: rank(50), P99: rank(99), Max: sorted[n-1]}
+	return spread{name: name, n: n, min: sorted[0], median: rank(50), p99: rank(99), max: sorted[n-1]}
 }

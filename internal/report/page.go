@@ -205,8 +205,8 @@ func partRow(s load.Second, res *load.Result) row {
 	return r
 }
 
-// Machine describes what this program runs on.
-func Machine() []Setting {
+// machine describes what this program runs on.
+func machine() []Setting {
 	return []Setting{
 		{"CPU", cpuModel()},
 		{"cores", fmt.Sprintf("%d, of which Go uses %d", runtime.NumCPU(), runtime.GOMAXPROCS(0))},

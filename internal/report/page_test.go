@@ -112,7 +112,7 @@ func TestPercentileNeedsEnoughTimes(t *testing.T) {
 
 func TestMachineIsDescribed(t *testing.T) {
 	var text strings.Builder
-	for _, s := range Machine() {
+	for _, s := range machine() {
 		if s.Name == "" || s.Value == "" || strings.ContainsAny(s.Value, "\n\t") {
 			t.Errorf("the setting %q is %q", s.Name, s.Value)
 		}

@@ -34,7 +34,7 @@ func (p *Progress) Show(s load.Second) {
 	case p.Width == nil:
 		fmt.Fprintln(p.Out, Line(s))
 	default:
-		fmt.Fprint(p.Out, clearLine, Bar(s, p.began, time.Now(), p.Width()))
+		fmt.Fprint(p.Out, clearLine, liveLine(s, p.began, time.Now(), p.Width()))
 		p.painted = true
 	}
 }
@@ -77,9 +77,9 @@ func figures(s load.Second) []string {
 
 const progressWidth = 20
 
-// Bar is Line behind a progress bar, if the run has an end. Where width columns have no room
+// liveLine is Line behind a progress bar, if the run has an end. Where width columns have no room
 // for all it leaves out the bar, then the first of the figures that are not errors.
-func Bar(s load.Second, began, now time.Time, width int) string {
+func liveLine(s load.Second, began, now time.Time, width int) string {
 	if width <= 0 {
 		width = math.MaxInt
 	}

@@ -401,7 +401,7 @@ func (r *Report) About(command []string) *About {
 			typed[i] = "'" + strings.ReplaceAll(typed[i], "'", `'\''`) + "'"
 		}
 	}
-	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: Machine(), Examples: Examples(r.Result), Notes: r.Notes()}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: r.Notes()}
 }
 
 // escaped is a text in which all that is not printable is escaped.

@@ -283,7 +283,7 @@ func TestTimesHaveThreeDigitsAndAUnit(t *testing.T) {
 func TestBarIsCutToTheTerminal(t *testing.T) {
 	began := time.Unix(0, 0)
 	s := load.Second{At: time.Second, Length: time.Second, Replies: 1000, Done: 0.25, P50: 1e6, P99: 2e6}
-	if got, want := Bar(s, began, began.Add(10*time.Second), 100), "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors"; got != want {
+	if got, want := liveLine(s, began, began.Add(10*time.Second), 100), "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	// Without room for all the count of errors is what stays.
@@ -295,12 +295,12 @@ func TestBarIsCutToTheTerminal(t *testing.T) {
 		30: "p99 2.00 ms, 0 errors",
 		20: "0 errors", 1: "0 errors",
 	} {
-		if got := Bar(s, began, began.Add(10*time.Second), width); got != want {
+		if got := liveLine(s, began, began.Add(10*time.Second), width); got != want {
 			t.Errorf("%d columns: got %q, want %q", width, got, want)
 		}
 	}
 	s.Done = 1e-12 // of a run that is to go on for centuries
-	if got := Bar(s, began, began.Add(10*time.Second), 100); strings.Contains(got, "-1") || !strings.Contains(got, " left") {
+	if got := liveLine(s, began, began.Add(10*time.Second), 100); strings.Contains(got, "-1") || !strings.Contains(got, " left") {
 		t.Errorf("got %q, want no time below 0", got)
 	}
 }

@@ -153,8 +153,12 @@ func parleyBench(args ...string) func(ctx context.Context, b *bench, port, conne
 			return sample{}, errors.New(reason(out, err))
 		}
 		var found struct {
-			Requests, Rate float64
-			Service        struct{ P50, P99 float64 }
+			Requests float64
+			Rate     float64 `json:"rate_per_s"`
+			Service  struct {
+				P50 float64 `json:"p50_us"`
+				P99 float64 `json:"p99_us"`
+			}
 		}
 		if err := json.Unmarshal(out, &found); err != nil {
 			return sample{}, err

@@ -3,16 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 const defaultPort = "6969"
@@ -119,8 +115,8 @@ func (a address) target() string {
 func (a address) dialled() string { return cmp.Or(a.host, "localhost") }
 
 // dialer connects to the address within the timeout, over "4" or "6" alone or over any.
-func (a address) dialer(family string, timeout time.Duration) load.Dialer {
-	return load.Dialer{Network: a.network, Host: a.dialled(), Port: a.port, Path: a.path, Family: family, Timeout: timeout}
+func (a address) dialer(family string, timeout time.Duration) dial.Dialer {
+	return dial.Dialer{Network: a.network, Host: a.dialled(), Port: a.port, Path: a.path, Family: family, Timeout: timeout}
 }
 
 // dial connects to the address; its error says so in words.
@@ -146,51 +142,5 @@ func family(only4, only6 bool) string {
 
 // explainDial is the error of a connection that could not be made.
 func explainDial(target string, timeout time.Duration, err error) error {
-	return networkError("%s", whyNotConnected(target, timeout, err))
-}
-
-// whyNotConnected says in words why a connection could not be made.
-func whyNotConnected(target string, timeout time.Duration, err error) string {
-	why := ""
-	var dns *net.DNSError
-	var family *net.AddrError
-	var op *net.OpError
-	switch kind := load.KindOf(err); {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		why = fmt.Sprintf("unknown host %q", dns.Name)
-	case errors.As(err, &dns):
-		why = "the name could not be looked up: " + dns.Err
-	case errors.As(err, &family):
-		why = family.Addr + " has no address of that family"
-	case kind == load.ConnectTimeout:
-		why = fmt.Sprintf("no answer within %v", timeout)
-	case errors.As(err, &op):
-		why = plainly(op.Err).Error()
-	default:
-		why = plainly(err).Error()
-	}
-	return fmt.Sprintf("cannot connect to %s: %s", target, why)
-}
-
-// whyNoReply says in words why a reply did not come.
-func whyNoReply(target string, timeout time.Duration, err error) string {
-	switch {
-	case load.KindOf(err) == load.ReplyTimeout:
-		return fmt.Sprintf("no reply from %s within %v; --timeout waits longer", target, timeout)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return target + " closed the connection inside its reply"
-	case errors.Is(err, io.EOF):
-		return target + " closed the connection before it replied"
-	case errors.Is(err, parley.ErrTooLong):
-		return fmt.Sprintf("the reply from %s is longer than 16 MiB; is --framing right?", target)
-	}
-	return fmt.Sprintf("the connection to %s broke: %s", target, whyBroken(err))
-}
-
-// whyBroken says in words what broke a connection.
-func whyBroken(err error) string {
-	if load.KindOf(err) == load.Reset {
-		return "connection reset by peer"
-	}
-	return plainly(err).Error()
+	return networkError("%s", dial.WhyNotConnected(target, timeout, err))
 }

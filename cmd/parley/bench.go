@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/report"
 )
 
 type benchOptions struct {
@@ -48,8 +49,10 @@ const (
 	stepDuration  = 3 * time.Second // of a search or a comparison
 	stepWarmup    = 500 * time.Millisecond
 	benchMessage  = "message {n}"
-	mostRate      = 1e9 // one a nanosecond
-	mostInFlight  = 65536
+	maxRate       = 1e9 // one a nanosecond
+	maxInFlight   = 65536
+	maxTogether   = 1 << 22 // requests in flight on all connections
+	maxSize       = 1 << 30 // bytes of a request
 )
 
 func benchCommand() *cobra.Command {
@@ -66,7 +69,7 @@ and prints what was measured.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
 be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
-extra, or a promise or a ratio was not kept.`,
+extra, or a promise or a ratio was not kept. A run that counted nothing is no success: 1.`,
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
@@ -74,7 +77,7 @@ extra, or a promise or a ratio was not kept.`,
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
-  parley bench --json -r 1000 :6969 | jq .response.p99`,
+  parley bench --json -r 1000 :6969 | jq .response.p99_us`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
 		},
@@ -82,8 +85,8 @@ extra, or a promise or a ratio was not kept.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.IntVarP(&opt.connections, "connections", "c", 16, "connections at once")
-	flags.DurationVarP(&opt.duration, "duration", "d", benchDuration, "how long to measure")
-	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure, instead of a duration")
+	flags.DurationVarP(&opt.duration, "duration", "d", benchDuration, "how long to measure; with --requests alone no limit")
+	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure; with --duration too, what comes first ends it (default no limit)")
 	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second, all in all: an open loop; 0 is a closed one")
 	flags.IntVarP(&opt.inFlight, "in-flight", "p", 1, "requests sent on a connection before the first of their replies")
 	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the `TEXT` of each request")
@@ -137,7 +140,7 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), live: newLive(cmd.ErrOrStderr(), opt.quiet)}
+	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), progress: benchProgress(cmd.ErrOrStderr(), opt.quiet)}
 	for i := range max(1, len(targets)) {
 		at, err := addressOf(targets[i:])
 		if err != nil {
@@ -165,11 +168,11 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		ok   bool
 		must string
 	}{
-		{"connections", opt.connections >= 1, "at least 1"},
-		{"in-flight", opt.inFlight >= 1 && opt.inFlight <= mostInFlight, fmt.Sprintf("from 1 to %d", mostInFlight)},
+		{"connections", opt.connections >= 1 && opt.connections <= maxTogether, fmt.Sprintf("from 1 to %d", maxTogether)},
+		{"in-flight", opt.inFlight >= 1 && opt.inFlight <= maxInFlight, fmt.Sprintf("from 1 to %d", maxInFlight)},
 		{"requests", opt.requests >= 1 || !flags.Changed("requests"), "at least 1"},
-		{"rate", opt.rate >= 0 && opt.rate <= mostRate, "from 0 to 1e+09"},
-		{"size", opt.size >= 1 || !flags.Changed("size"), "at least 1"},
+		{"rate", opt.rate >= 0 && opt.rate <= maxRate, "from 0 to 1e+09"},
+		{"size", (opt.size >= 1 || !flags.Changed("size")) && opt.size <= maxSize, fmt.Sprintf("from 1 to %d", maxSize)},
 		{"duration", opt.duration > 0, "more than 0"},
 		{"warmup", opt.warmup >= 0, "0 or more"},
 		{"timeout", opt.timeout > 0, "more than 0"},
@@ -180,7 +183,14 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
 		}
 	}
+	for _, name := range []string{"expect", "file", "slo", "hdr", "plot", "html"} {
+		if flags.Changed(name) && flags.Lookup(name).Value.String() == "" {
+			return none, usageError("--%s is empty; leave it out instead", name)
+		}
+	}
 	switch {
+	case opt.connections > maxTogether/opt.inFlight:
+		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
 	case opt.connectEach && opt.inFlight > 1:
 		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
 	case opt.framing.name == "chunk" && opt.inFlight > 1:
@@ -199,19 +209,22 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	}
 	expected := opt.expect
 	if expected == "" {
-		if expected = "any"; messages.Counts() {
+		if expected = "any"; messages.Numbered() {
 			expected = "contains"
 		}
 	}
-	expect, err := load.ParseExpectation(expected)
+	judge, err := expect.Parse(expected)
 	if err != nil {
 		return none, usageError("--expect: %w", err)
 	}
 	opt.setLengths(flags.Changed)
 	return load.Plan{
-		Framing: opt.framing.framing, Messages: messages, Expect: expect,
+		Framing: opt.framing.framing, Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
+		Lacks: func(came []byte) (lacks, advice string) {
+			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+		},
 	}, nil
 }
 
@@ -235,68 +248,42 @@ func (opt *benchOptions) setLengths(changed func(flag string) bool) {
 
 // messages are the requests, each of which the framing can carry.
 func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
-	texts := [][]byte{[]byte(opt.message)}
+	messages := load.ParseMessages([]byte(opt.message))
 	switch {
 	case opt.size > 0:
-		messages := load.SizedMessages(opt.size)
-		if err := opt.carries(messages.Append(nil, 1, 1)); err != nil {
-			return nil, usageError("--size %d cannot be sent: %w", opt.size, err)
-		}
-		return messages, nil
+		messages = load.SizedMessages(opt.size)
 	case opt.file != "":
 		var err error
-		if texts, err = readRequests(cmd.InOrStdin(), opt.file); err != nil {
-			return nil, err
+		if messages, err = readMessages(cmd.InOrStdin(), opt.file); err != nil {
+			return nil, usageError("--file %s: %w", opt.file, plainly(err))
 		}
 	}
-	for i, text := range texts {
-		err := opt.carries(text)
-		if len(text) == 0 {
-			err = errors.New("it is empty")
-		}
-		if err != nil {
-			return nil, usageError("request %d cannot be sent: %w", i+1, err)
-		}
+	if err := messages.Fit(opt.framing.framing); err != nil {
+		return nil, usageError("%w", err)
 	}
-	return load.ParseMessages(texts...), nil
+	return messages, nil
 }
 
-// carries is the error of a request that the framing cannot carry.
-func (opt *benchOptions) carries(request []byte) error {
-	framing := opt.framing.framing
-	_, err := framing.End(append(framing.Begin(nil), request...), 0)
-	return err
-}
-
-// readRequests reads the lines of a file.
-func readRequests(stdin io.Reader, file string) ([][]byte, error) {
-	text, err := []byte(nil), error(nil)
+// readMessages reads the requests from a file, or from standard input.
+func readMessages(stdin io.Reader, file string) (*load.Messages, error) {
 	if file == "-" {
-		text, err = io.ReadAll(stdin)
-	} else {
-		text, err = os.ReadFile(file)
+		return load.ReadMessages(stdin)
 	}
+	f, err := os.Open(file)
 	if err != nil {
-		return nil, usageError("--file %s: %w", file, plainly(err))
+		return nil, err
 	}
-	text = bytes.TrimSuffix(text, []byte("\n"))
-	if len(text) == 0 {
-		return nil, usageError("--file %s: there is no request in it", file)
-	}
-	lines := bytes.Split(text, []byte("\n"))
-	for i := range lines {
-		lines[i] = bytes.TrimSuffix(lines[i], []byte("\r"))
-	}
-	return lines, nil
+	defer f.Close()
+	return load.ReadMessages(f)
 }
 
 // A bench is one run of the command.
 type bench struct {
-	opt     *benchOptions
-	plan    load.Plan
-	targets []address
-	out     io.Writer
-	live    *live
+	opt      *benchOptions
+	plan     load.Plan
+	targets  []address
+	out      io.Writer
+	progress report.Progress
 }
 
 // planFor is the load on one of the targets.
@@ -304,53 +291,64 @@ func (b *bench) planFor(target int) load.Plan {
 	plan := b.plan
 	dialer := b.targets[target].dialer(family(b.opt.only4, b.opt.only6), b.opt.timeout)
 	plan.Dial = dialer.Dial
-	b.live.begin()
-	plan.Watch = b.live.show
+	b.progress.Begin()
+	plan.Watch = b.progress.Show
 	return plan
 }
 
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
-	report := load.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
+	measured := report.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
 	files, err := openBenchFiles(b.opt)
 	if err != nil {
 		return err
 	}
 	defer files.close()
-	report.Plan.Watch = files.watch(report.Plan.Watch)
-	report.Result, err = report.Plan.Run(ctx)
-	b.live.end()
+	measured.Plan.Watch = files.watch(measured.Plan.Watch)
+	measured.Result, err = measured.Plan.Run(ctx)
+	b.progress.End()
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := errors.Join(b.print(report.WriteText, report.WriteJSON), files.write(&report)); err != nil {
+	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, widthOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
 		return err
 	}
 	switch {
-	case report.Failed():
+	case measured.Failed():
 		return &exitError{code: exitMismatch}
-	case report.GaveUp, report.Replies == 0 && len(report.Errors) > 0:
+	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
 		return &exitError{code: exitNetwork}
+	case measured.Requests == 0 && measured.Interrupted:
+		return networkError("nothing was counted: it was interrupted before the first reply")
+	case measured.Requests == 0:
+		return networkError("nothing was counted: no request was due and answered in %v; --duration measures longer", b.plan.Duration)
 	}
 	return nil
 }
 
 // search looks for the highest rate that keeps the promise.
 func (b *bench) search(ctx context.Context) error {
-	slo, err := load.ParseSLO(b.opt.slo)
+	slo, err := report.ParseSLO(b.opt.slo)
 	if err != nil {
 		return usageError("--slo: %w", err)
 	}
 	tell := func(line string) { fmt.Fprintln(b.out, line) }
 	if b.opt.json {
-		tell = b.live.say
+		tell = b.progress.Say
 	}
-	found, err := slo.Search(ctx, b.planFor(0), func(s load.Step) {
-		b.live.end()
+	shown := false // what went wrong first
+	found, err := slo.Search(ctx, b.planFor(0), func(s report.Step) {
+		b.progress.End()
 		tell(slo.Describe(s))
-		b.live.begin()
+		if !shown {
+			for _, line := range report.Examples(s.Result) {
+				tell(line)
+				shown = true
+			}
+		}
+		b.progress.Begin()
 	})
-	b.live.end()
+	b.progress.End()
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
@@ -358,7 +356,10 @@ func (b *bench) search(ctx context.Context) error {
 	if err := b.print(text, func(w io.Writer) error { return json.NewEncoder(w).Encode(found) }); err != nil {
 		return err
 	}
-	if found.Rate == 0 {
+	switch {
+	case found.Rate == 0 && found.Interrupted:
+		return &exitError{code: exitNetwork} // nothing was judged
+	case found.Rate == 0:
 		return &exitError{code: exitMismatch}
 	}
 	return nil
@@ -366,30 +367,32 @@ func (b *bench) search(ctx context.Context) error {
 
 // compare runs both targets in turn and prints their ratio.
 func (b *bench) compare(ctx context.Context) error {
-	c := load.Comparison{}
+	c := report.Comparison{}
 	for i := range c.Targets {
 		c.Targets[i], c.Plans[i] = b.targets[i].target(), b.planFor(i)
 	}
 	failedAt := 0
 	err := c.Run(ctx, b.opt.rounds, func(round, target int) {
-		b.live.end()
-		b.live.say(fmt.Sprintf("round %d of %d: %s", round+1, b.opt.rounds, c.Targets[target]))
-		b.live.begin()
+		b.progress.Say(fmt.Sprintf("round %d of %d: %s", round+1, b.opt.rounds, c.Targets[target]))
+		b.progress.Begin()
 		failedAt = target
 	})
-	b.live.end()
+	b.progress.End()
 	if err != nil {
 		return b.unreachable(ctx, failedAt, err)
 	}
 	verdict, ok := c.Verdict()
-	if cause := signalled(ctx); cause != nil && !ok {
-		return cause // not one round is there to compare
+	if signalled(ctx) != nil && !ok {
+		return networkError("nothing was compared: it was interrupted before a round was whole")
 	}
 	if err := b.print(c.WriteText, c.WriteJSON); err != nil {
 		return err
 	}
-	if c.Failed() || b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio {
+	switch {
+	case c.Failed(), b.opt.maxRatio > 0 && verdict.Median > b.opt.maxRatio:
 		return &exitError{code: exitMismatch}
+	case !c.Counted():
+		return networkError("nothing was compared: there were not replies of both in the counted time; --duration measures longer")
 	}
 	return nil
 }
@@ -407,8 +410,8 @@ func (b *bench) print(text, json func(io.Writer) error) error {
 
 // unreachable is the error of a run that could not begin.
 func (b *bench) unreachable(ctx context.Context, target int, err error) error {
-	if cause := signalled(ctx); cause != nil {
-		return cause
+	if signalled(ctx) != nil {
+		return networkError("nothing was counted: it was interrupted while it connected")
 	}
 	return explainDial(b.targets[target].target(), b.opt.timeout, err)
 }
@@ -418,7 +421,7 @@ func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 type benchFiles struct {
 	opt             *benchOptions
 	hdr, plot, html *os.File // nil if not asked for
-	log             *load.HDRLog
+	log             *report.HDRLog
 }
 
 func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
@@ -437,7 +440,7 @@ func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
 		}
 	}
 	if f.hdr != nil {
-		f.log = load.NewHDRLog(f.hdr)
+		f.log = report.NewHDRLog(f.hdr)
 	}
 	return f, nil
 }
@@ -462,74 +465,43 @@ func (f *benchFiles) watch(show func(load.Second)) func(load.Second) {
 }
 
 // write writes the files.
-func (f *benchFiles) write(report *load.Report) error {
+func (f *benchFiles) write(measured *report.Report) error {
 	if f.log != nil && f.log.Err() != nil {
 		return usageError("--hdr %s: %w", f.opt.hdr, plainly(f.log.Err()))
 	}
-	about := report.About(append([]string{"parley"}, os.Args[1:]...))
+	about := measured.About(append([]string{"parley"}, os.Args[1:]...))
 	if f.plot != nil {
-		if err := load.WritePlot(f.plot, about, report.Result); err != nil {
+		if err := report.WritePlot(f.plot, about, measured.Result); err != nil {
 			return usageError("--plot %s: %w", f.opt.plot, plainly(err))
 		}
 	}
 	if f.html != nil {
-		if err := load.WritePage(f.html, about, report.Result); err != nil {
+		if err := report.WritePage(f.html, about, measured.Result); err != nil {
 			return usageError("--html %s: %w", f.opt.html, plainly(err))
 		}
 	}
 	return nil
 }
 
-// A live tells how a run is going: on a terminal in one line that is painted again and
-// again, elsewhere in a line a second.
-type live struct {
-	out     io.Writer // nil to say nothing
-	width   func() int
-	painted bool
-	began   time.Time
-}
-
-func newLive(out io.Writer, quiet bool) *live {
-	l := &live{out: out}
+// benchProgress goes to standard error, unless that is to be quiet.
+func benchProgress(out io.Writer, quiet bool) report.Progress {
+	p := report.Progress{Out: out}
 	if quiet {
-		l.out = nil
+		p.Out = nil
 	} else if isTerminal(out) {
-		l.width = func() int {
-			width, _, err := term.GetSize(int(out.(*os.File).Fd()))
-			if err != nil {
-				return 80
-			}
-			return width
-		}
+		p.Width = func() int { return widthOf(out) }
 	}
-	return l
+	return p
 }
 
-const clearLine = "\r\x1b[K"
-
-func (l *live) begin() { l.began = time.Now() }
-
-func (l *live) show(s load.Second) {
-	switch {
-	case l.out == nil:
-	case l.width == nil:
-		fmt.Fprintln(l.out, s.Line())
-	default:
-		fmt.Fprint(l.out, clearLine, s.Bar(l.began, time.Now(), l.width()))
-		l.painted = true
+// widthOf is how many columns a terminal has; 0 for anything else.
+func widthOf(out io.Writer) int {
+	if !isTerminal(out) {
+		return 0
 	}
-}
-
-func (l *live) say(line string) {
-	if l.out != nil {
-		fmt.Fprintln(l.out, line)
+	width, _, err := term.GetSize(int(out.(*os.File).Fd()))
+	if err != nil {
+		return 0
 	}
-}
-
-// end takes the painted line off.
-func (l *live) end() {
-	if l.painted {
-		fmt.Fprint(l.out, clearLine)
-		l.painted = false
-	}
+	return width
 }

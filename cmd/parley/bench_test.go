@@ -10,6 +10,8 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/parleytest"
 )
@@ -35,12 +37,12 @@ func BenchmarkLoad(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	expect, err := load.ParseExpectation("contains")
+	contains, err := expect.Parse("contains")
 	if err != nil {
 		b.Fatal(err)
 	}
-	dialer := load.Dialer{Network: "tcp", Host: host, Port: port, Timeout: patience}
-	plan := load.Plan{Dial: dialer.Dial, Messages: load.SizedMessages(16), Expect: expect, Connections: 64, Requests: uint64(b.N)}
+	dialer := dial.Dialer{Network: "tcp", Host: host, Port: port, Timeout: patience}
+	plan := load.Plan{Dial: dialer.Dial, Messages: load.SizedMessages(16), Expect: contains, Connections: 64, Requests: uint64(b.N)}
 	result, err := plan.Run(b.Context())
 	if err != nil || result.Failed() {
 		b.Errorf("%+v, %v", result, err)

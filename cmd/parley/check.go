@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/expect"
+	"github.com/parley-tcp/parley/internal/probe"
 )
 
 type checkOptions struct {
@@ -52,13 +47,11 @@ for wrong usage, 3 if the reply was not the expected one.`,
 			if err != nil {
 				return err
 			}
-			c, err := opt.check(cmd, at, args[min(1, len(args)):])
+			check, err := opt.check(cmd, at, args[min(1, len(args)):])
 			if err != nil {
 				return err
 			}
-			ctx, stop := untilSignal(cmd.Context())
-			defer stop()
-			return c.run(ctx)
+			return runCheck(cmd.Context(), check)
 		},
 	}
 	flags := cmd.Flags()
@@ -87,7 +80,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 }
 
 // check is what the command line asks for.
-func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (*check, error) {
+func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (*probe.Check, error) {
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
 			return nil, err
@@ -97,28 +90,32 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	if err != nil {
 		return nil, err
 	}
-	probe := load.Probe{
+	p := probe.Probe{
 		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
-		Framing: framing, Timeout: opt.timeout, Banner: opt.banner,
+		Framing: opt.framing.framing, Replies: framing, Timeout: opt.timeout, Banner: opt.banner,
+		BannerLacks: func(came []byte) (lacks, advice string) {
+			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+		},
+		ReplyLacks: func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
 	if len(words) > 0 {
-		probe.Request = []byte(strings.Join(words, " "))
+		p.Request = []byte(strings.Join(words, " "))
 		start := framing.Begin(nil)
-		if _, err := framing.End(append(start, probe.Request...), 0); err != nil {
+		if _, err := framing.End(append(start, p.Request...), 0); err != nil {
 			return nil, usageError("the message cannot be sent: %w", err)
 		}
 	}
 	flags := cmd.Flags()
 	switch {
 	case flags.Changed("expect"):
-		if probe.Expect, err = load.ExpectRegexp(opt.expect); err != nil {
+		if p.Expect, err = expect.Regexp(opt.expect); err != nil {
 			return nil, usageError("--expect: %w", err)
 		}
 	case flags.Changed("expect-text"):
-		probe.Expect = load.ExpectText(opt.expectText)
+		p.Expect = expect.Text(opt.expectText)
 	}
 	switch {
-	case probe.Expect.Judges() && probe.Request == nil && !opt.banner:
+	case p.Expect.Judges() && p.Request == nil && !opt.banner:
 		return nil, usageError("there will be no reply to judge; give a message, or --banner if the server speaks first")
 	case opt.timeout <= 0:
 		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
@@ -127,220 +124,30 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	case opt.wait < 0 || opt.interval < 0:
 		return nil, usageError("--wait and --interval cannot be negative")
 	}
-	return &check{opt: opt, probe: probe, target: at.target(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}, nil
+	return &probe.Check{
+		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait,
+		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,
+	}, nil
 }
 
-// A check is one run of the command.
-type check struct {
-	opt        *checkOptions
-	probe      load.Probe
-	target     string
-	out, notes io.Writer
-	err        error // the first of out
-
-	series load.Series
-}
-
-// run checks once, until it holds or as often as asked for. The error is the verdict.
-func (c *check) run(ctx context.Context) error {
-	switch {
-	case c.opt.count > 0:
-		load.Repeat(ctx, c.opt.count, c.opt.interval, func() { c.tell(c.probe.Run(ctx)) })
-	case c.opt.wait > 0:
-		if found := c.await(ctx); ctx.Err() == nil {
-			c.tell(found)
-		}
-	default:
-		c.tell(c.probe.Run(ctx))
-	}
+// runCheck has the verdict as its error.
+func runCheck(ctx context.Context, check *probe.Check) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	summary, err := check.Run(ctx)
 	// A series that was cut short has a verdict all the same.
-	if cause := signalled(ctx); cause != nil && (c.opt.count == 0 || c.series.Probes == 0) {
+	if cause := signalled(ctx); cause != nil && check.Count == 0 {
 		return cause
 	}
-	if c.opt.count > 0 {
-		c.sumUp()
-	}
 	switch {
-	case c.err != nil:
-		return cannotWrite(c.err)
-	case c.series.Lost() > 0:
+	case summary.Probes == 0:
+		return networkError("nothing was checked: it was interrupted before the first verdict")
+	case err != nil:
+		return cannotWrite(err)
+	case summary.Lost() > 0:
 		return &exitError{code: exitNetwork}
-	case c.series.Held < c.series.Probes:
+	case summary.Held < summary.Probes:
 		return &exitError{code: exitMismatch}
 	}
 	return nil
-}
-
-// leastTry is what a try may take though the time for all of them is nearly over.
-const leastTry = time.Second
-
-// await tries until all holds, and returns what the last try found.
-func (c *check) await(ctx context.Context) (found []load.Finding) {
-	var said load.Kind
-	load.Retry(ctx, c.opt.wait, func(left time.Duration) bool {
-		c.probe.Timeout = min(c.opt.timeout, max(left, leastTry).Round(time.Millisecond))
-		c.probe.Dialer.Timeout = c.probe.Timeout
-		found = c.probe.Run(ctx)
-		i := slices.IndexFunc(found, func(f load.Finding) bool { return f.Kind != "" })
-		if i < 0 {
-			return true
-		}
-		if f := &found[i]; f.Kind != said && !c.opt.quiet {
-			said = f.Kind
-			fmt.Fprintf(c.notes, "parley: waiting: %s\n", console.AppendEscaped(nil, []byte(c.why(f))))
-		}
-		return false
-	})
-	return found
-}
-
-// tell prints what was found, a line each, and counts it.
-func (c *check) tell(found []load.Finding) {
-	for i := range found {
-		c.series.Add(&found[i])
-		if c.opt.json {
-			c.write(c.object(&found[i]))
-		} else {
-			c.write(append(c.sentence(&found[i]), '\n'))
-		}
-	}
-}
-
-func (c *check) write(line []byte) {
-	if c.opt.quiet || c.err != nil {
-		return
-	}
-	_, c.err = c.out.Write(line)
-}
-
-// sentence is the verdict in words.
-func (c *check) sentence(f *load.Finding) []byte {
-	text := f.Address
-	switch {
-	case f.Kind == "" && f.Message == nil:
-		text += " is reachable: " + times(f)
-	case f.Kind == "":
-		text += " answered: " + times(f) + ": "
-	case f.Kind == load.Mismatch:
-		text += fmt.Sprintf(" answered, but not with %v: %s: ", c.probe.Expect, times(f))
-	case f.Connected:
-		text = c.why(f) + " (" + times(f) + ")"
-	default:
-		text = c.why(f)
-	}
-	line := console.AppendEscaped(nil, []byte(text))
-	if f.Kind == "" || f.Kind == load.Mismatch {
-		line = console.AppendPayload(line, f.Message)
-	}
-	return line
-}
-
-// why says in words what failed.
-func (c *check) why(f *load.Finding) string {
-	place := c.target
-	if f.Address != "" && f.Address != place {
-		place += " (" + f.Address + ")"
-	}
-	switch {
-	case f.Kind == load.Mismatch:
-		return fmt.Sprintf("%s answered, but not with %v", place, c.probe.Expect)
-	case f.Connected:
-		return whyNoReply(place, c.probe.Timeout, f.Err)
-	}
-	return whyNotConnected(place, c.probe.Dialer.Timeout, f.Err)
-}
-
-// A step is something that was done, and how long it took.
-type step struct {
-	name string
-	took time.Duration
-}
-
-func stepsOf(f *load.Finding) []step {
-	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"banner", f.Banner}, {"reply", f.Reply}}
-	return slices.DeleteFunc(all, func(s step) bool { return s.took == 0 })
-}
-
-// times are such as "lookup 0.20 ms, connect 0.10 ms".
-func times(f *load.Finding) string {
-	var list []string
-	for _, step := range stepsOf(f) {
-		list = append(list, step.name+" "+milliseconds(step.took))
-	}
-	return strings.Join(list, ", ")
-}
-
-func milliseconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds()*1000, 'f', 2, 64) + " ms"
-}
-
-// object is the verdict in JSON.
-func (c *check) object(f *load.Finding) []byte {
-	o := console.NewObject("check", f.Time)
-	o.Text("target", c.target)
-	o.Text("address", f.Address)
-	for _, step := range stepsOf(f) {
-		o.Number(step.name+"_ns", int64(step.took))
-	}
-	if f.Message != nil {
-		o.Payload(f.Message)
-	}
-	o.Truth("held", f.Kind == "")
-	if f.Kind != "" {
-		o.Text("kind", string(f.Kind))
-		o.Text("error", c.why(f))
-	}
-	return o.Line()
-}
-
-// sumUp prints what a series came to.
-func (c *check) sumUp() {
-	if c.opt.json {
-		c.write(c.summaryObject())
-		return
-	}
-	s := &c.series
-	text := fmt.Sprintf("%s: %d of %d held", c.target, s.Held, s.Probes)
-	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
-		text += fmt.Sprintf(", %d %s", s.Failed[kind], strings.ReplaceAll(string(kind), "_", " "))
-	}
-	text += fmt.Sprintf("; %.1f %% lost\n", 100*float64(s.Lost())/float64(s.Probes))
-	for _, row := range c.spreads() {
-		if row.N > 0 {
-			text += fmt.Sprintf("%s: min %s, median %s, p99 %s, max %s\n", row.name,
-				milliseconds(row.Min), milliseconds(row.Median), milliseconds(row.P99), milliseconds(row.Max))
-		}
-	}
-	c.write([]byte(text))
-}
-
-func (c *check) summaryObject() []byte {
-	s := &c.series
-	o := console.NewObject("summary", time.Now())
-	o.Text("target", c.target)
-	o.Number("checks", int64(s.Probes))
-	o.Number("held", int64(s.Held))
-	o.Number("lost", int64(s.Lost()))
-	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
-		o.Number(string(kind), int64(s.Failed[kind]))
-	}
-	for _, row := range c.spreads() {
-		if row.N > 0 {
-			o.Number(row.name+"_min_ns", int64(row.Min))
-			o.Number(row.name+"_median_ns", int64(row.Median))
-			o.Number(row.name+"_p99_ns", int64(row.P99))
-			o.Number(row.name+"_max_ns", int64(row.Max))
-		}
-	}
-	return o.Line()
-}
-
-// A spread is how the times of a step lie.
-type spread struct {
-	name string
-	load.Spread
-}
-
-func (c *check) spreads() []spread {
-	return []spread{{"connect", c.series.Connect()}, {"reply", c.series.Reply()}}
 }

@@ -2,109 +2,15 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/load"
-	"github.com/parley-tcp/parley/parleytest"
 )
-
-// A series as it is printed, in made-up time: a reply that takes longer each time, one
-// that is another, one that does not come, and a host that has gone.
-func TestReportOfASeries(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		opt  checkOptions
-		want string
-	}{
-		{"in words", checkOptions{}, `10.0.0.1:7 answered: lookup 1.50 ms, connect 3.00 ms, reply 1.00 ms: pong 1
-10.0.0.1:7 answered: lookup 1.50 ms, connect 3.00 ms, reply 2.00 ms: pong 2
-10.0.0.1:7 answered, but not with a match of ` + "`^pong`" + `: lookup 1.50 ms, connect 3.00 ms, reply 3.00 ms: p\x00ng\n3
-no reply from many:7 (10.0.0.1:7) within 2s; --timeout waits longer (lookup 1.50 ms, connect 3.00 ms)
-cannot connect to many:7 (10.0.0.1:7): connection refused; is a server listening there?
-many:7: 2 of 5 held, 1 mismatch, 1 refused, 1 reply timeout; 40.0 % lost
-connect: min 3.00 ms, median 3.00 ms, p99 3.00 ms, max 3.00 ms
-reply: min 1.00 ms, median 2.00 ms, p99 3.00 ms, max 3.00 ms
-`},
-		{"in JSON", checkOptions{json: true}, `{"event":"check","time":"2000-01-01T00:00:00Z","target":"many:7","address":"10.0.0.1:7","lookup_ns":1500000,"connect_ns":3000000,"reply_ns":1000000,"bytes":6,"payload":"pong 1","held":true}
-{"event":"check","time":"2000-01-01T00:00:01Z","target":"many:7","address":"10.0.0.1:7","lookup_ns":1500000,"connect_ns":3000000,"reply_ns":2000000,"bytes":6,"payload":"pong 2","held":true}
-{"event":"check","time":"2000-01-01T00:00:02Z","target":"many:7","address":"10.0.0.1:7","lookup_ns":1500000,"connect_ns":3000000,"reply_ns":3000000,"bytes":6,"payload_base64":"cABuZwoz","held":false,"kind":"mismatch","error":"many:7 (10.0.0.1:7) answered, but not with a match of ` + "`^pong`" + `"}
-{"event":"check","time":"2000-01-01T00:00:03Z","target":"many:7","address":"10.0.0.1:7","lookup_ns":1500000,"connect_ns":3000000,"held":false,"kind":"reply_timeout","error":"no reply from many:7 (10.0.0.1:7) within 2s; --timeout waits longer"}
-{"event":"check","time":"2000-01-01T00:00:05.0045Z","target":"many:7","address":"10.0.0.1:7","lookup_ns":1500000,"connect_ns":3000000,"held":false,"kind":"refused","error":"cannot connect to many:7 (10.0.0.1:7): connection refused; is a server listening there?"}
-{"event":"summary","time":"2000-01-01T00:00:05.009Z","target":"many:7","checks":5,"held":2,"lost":2,"mismatch":1,"refused":1,"reply_timeout":1,"connect_min_ns":3000000,"connect_median_ns":3000000,"connect_p99_ns":3000000,"connect_max_ns":3000000,"reply_min_ns":1000000,"reply_median_ns":2000000,"reply_p99_ns":3000000,"reply_max_ns":3000000}
-`},
-		{"quiet", checkOptions{quiet: true}, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var out bytes.Buffer
-				c.opt.count, c.opt.interval = 5, time.Second
-				check := fading(t, &c.opt, &out)
-				if err := check.run(t.Context()); exitCode(err) != exitNetwork {
-					t.Errorf("%v, want exit code 1", err)
-				}
-				if out.String() != c.want {
-					t.Errorf("got\n%swant\n%s", &out, c.want)
-				}
-			})
-		})
-	}
-}
-
-// fading checks a service that gets worse, in made-up time.
-func fading(t *testing.T, opt *checkOptions, out io.Writer) *check {
-	pong, err := load.ExpectRegexp("^pong")
-	if err != nil {
-		t.Fatal(err)
-	}
-	replies := []string{"pong 1", "pong 2", "p\x00ng\n3", ""}
-	var n atomic.Int32 // requests so far
-	serve := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
-		i := n.Add(1)
-		time.Sleep(time.Duration(i) * time.Millisecond)
-		if replies[i-1] == "" {
-			time.Sleep(time.Hour)
-		}
-		return append(dst, replies[i-1]...), nil
-	})
-	srv := &parley.Server{Handler: serve, Framing: parley.LengthPrefixed}
-	return &check{opt: opt, target: "many:7", out: out, notes: out, probe: load.Probe{
-		Framing: parley.LengthPrefixed, Timeout: 2 * time.Second, Request: []byte("ping"), Expect: pong,
-		Dialer: load.Dialer{Network: "tcp", Host: "many", Port: "7",
-			LookupAddrs: func(context.Context, string, string) ([]netip.Addr, error) {
-				time.Sleep(1500 * time.Microsecond)
-				return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
-			},
-			Connect: func(context.Context, string, string) (net.Conn, error) {
-				time.Sleep(3 * time.Millisecond)
-				if int(n.Load()) == len(replies) {
-					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-				}
-				return parleytest.Pipe(t, srv), nil
-			},
-		},
-	}}
-}
-
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	return err.(*exitError).code
-}
 
 // A series that an interrupt cut short sums up what it had; any other check just ends.
 func TestInterruptedCheck(t *testing.T) {
@@ -199,7 +105,13 @@ func TestCheckTellsFailuresApart(t *testing.T) {
 		{"closes", listenTo(t, read), []string{"hello"}, 1,
 			"ADDR closed the connection before it replied (connect TIME)"},
 		{"closes inside a reply", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "one\ntwo\n") }), []string{"hello", "-n", "3"}, 1,
-			"ADDR closed the connection inside its reply (connect TIME)"},
+			`ADDR closed the connection inside its reply: got "one\ntwo\n" (8 bytes), 2 of its 3 lines came; --lines says how many a reply has (connect TIME)`},
+		{"sends no newline", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "Test\r"); io.Copy(io.Discard, c) }), []string{"hello", "-w", "100ms"}, 1,
+			`the reply from ADDR is not whole after 100ms: got "Test\r" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer (connect TIME)`},
+		{"never sends the last line", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "250-a\n250-b\n"); io.Copy(io.Discard, c) }), []string{"hello", "--until", "^250 ", "-w", "100ms"}, 1,
+			"the reply from ADDR is not whole after 100ms: got \"250-a\\n250-b\\n\" (12 bytes), none of its lines matches `^250 `, which would end it; --timeout waits longer (connect TIME)"},
+		{"greets in a line", listenTo(t, func(c *net.TCPConn) { io.WriteString(c, "hi\n"); read(c); io.WriteString(c, "250-a\n250 b\n") }), []string{"hello", "--banner", "--until", "^250 "}, 0,
+			`ADDR answered: connect TIME, banner TIME, reply TIME: 250-a\n250 b`},
 		{"resets", listenTo(t, func(c *net.TCPConn) { read(c); c.SetLinger(0) }), []string{"hello"}, 1,
 			"the connection to ADDR broke: connection reset by peer (connect TIME)"},
 		{"accepts and closes, which is enough for a connection", listenTo(t, func(*net.TCPConn) {}), nil, 0,
@@ -230,7 +142,7 @@ func TestCheckOfAMailServer(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--banner", "-e", "^220"}, 0, ` answered: connect TIME, banner TIME: 220-mail.example\r\n220 ready`},
+		{[]string{"--banner", "-e", "^220"}, 0, ` answered: connect TIME, banner TIME: 220-mail.example`},
 		{[]string{"--banner", "EHLO", "me", "-e", "(?m)^250 HELP$"}, 0,
 			` answered: connect TIME, banner TIME, reply TIME: 250-mail.example\r\n250-PIPELINING\r\n250 HELP`},
 		// What comes first is taken for the reply: nothing else can be known.

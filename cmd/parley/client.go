@@ -17,7 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 type clientOptions struct {
@@ -339,7 +339,7 @@ func (t *talk) unsent(ctx, sendCtx context.Context, err error) error {
 		return ctx.Err()
 	case sendCtx.Err() != nil:
 		return t.lost("write_timeout", "the server does not read", "%s took no more of the request within %v", t.target, t.opt.timeout)
-	case load.KindOf(err) == load.Reset, errors.Is(err, io.EOF):
+	case dial.KindOf(err) == dial.Reset, errors.Is(err, io.EOF):
 		return t.broken(err)
 	}
 	t.view.Closed("not_sent", "not sent")
@@ -359,15 +359,17 @@ func (t *talk) noReply(err error) error {
 	return t.broken(err)
 }
 
-func (t *talk) whyNoReply(err error) string { return whyNoReply(t.target, t.opt.timeout, err) }
+func (t *talk) whyNoReply(err error) string {
+	return dial.WhyNoReply(t.target, t.opt.timeout, err, dial.Partial{})
+}
 
 // broken explains an error of the connection.
 func (t *talk) broken(err error) error {
 	reason := "io_error"
-	if load.KindOf(err) == load.Reset {
+	if dial.KindOf(err) == dial.Reset {
 		reason = "reset"
 	}
-	return t.lost(reason, whyBroken(err), "the connection to %s broke: %s", t.target, whyBroken(err))
+	return t.lost(reason, dial.WhyBroken(err), "the connection to %s broke: %s", t.target, dial.WhyBroken(err))
 }
 
 // lost ends the conversation as not in order.

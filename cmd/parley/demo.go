@@ -17,7 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 // demoSessions is what the two clients type.
@@ -194,7 +194,7 @@ func playSession(ctx context.Context, table *transcript, port int, lines []strin
 	table.say(clientColumn, "$ parley client "+target)
 
 	heard := table.lines(serverColumn)
-	dialer := load.Dialer{Network: "tcp", Host: "localhost", Port: strconv.Itoa(port), Timeout: demoTimeout}
+	dialer := dial.Dialer{Network: "tcp", Host: "localhost", Port: strconv.Itoa(port), Timeout: demoTimeout}
 	conn, _, err := dialer.Dial(ctx)
 	if err != nil {
 		return err

@@ -212,13 +212,9 @@ func plainly(err error) error {
 		errno syscall.Errno
 		text  string
 	}{
-		{syscall.ECONNREFUSED, "connection refused; is a server listening there?"},
 		{syscall.EADDRINUSE, "the port is in use; choose another, or 0 for any free one"},
 		{syscall.EACCES, "permission denied; ports below 1024 and some paths want more rights"},
 		{syscall.EADDRNOTAVAIL, "this host has no such address, or no free local port"},
-		{syscall.ENETUNREACH, "network unreachable"},
-		{syscall.EHOSTUNREACH, "host unreachable"},
-		{syscall.ECONNRESET, "connection reset by peer"},
 		{syscall.EPIPE, "broken pipe"},
 		{syscall.ENOENT, "no such file"},
 		{syscall.EEXIST, "something else of that name is there"},

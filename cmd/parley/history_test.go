@@ -88,7 +88,7 @@ func TestPageShowsWhatTheJournalHas(t *testing.T) {
 		long := strings.Repeat(said, 1000)
 		converse(t, s.addr, said+"\n"+long+"\n")
 		for range 501 {
-			dial(t, s.addr).Close()
+			connect(t, s.addr).Close()
 		}
 		eventually(t, "all sessions are over", func() bool {
 			return strings.Count(s.stdout.String(), "Server: Connection closed!") == 502
@@ -106,7 +106,7 @@ func TestPageShowsWhatTheJournalHas(t *testing.T) {
 func TestPageCountsAnOpenSessionThatIsJournaled(t *testing.T) {
 	s := startServer(t, "--echo", "--journal", filepath.Join(t.TempDir(), "journal"), "--web", "0")
 	page := pageOf(t, s.process)
-	conn := dial(t, s.addr)
+	conn := connect(t, s.addr)
 	long := strings.Repeat("x", 2000) // longer than what the page itself remembers
 	fmt.Fprintln(conn, long)
 	io.ReadFull(conn, make([]byte, 2001))
@@ -138,7 +138,7 @@ func TestPageShowsATappedConversation(t *testing.T) {
 	})
 	tap := startTap(t, l.Addr().String(), "--web", "0")
 	b := openTab(t, startBrowser(t), 1200, 900, pageOf(t, tap.process))
-	conn := dial(t, tap.addr)
+	conn := connect(t, tap.addr)
 	in := bufio.NewReader(conn)
 	in.ReadString('\n')
 	io.WriteString(conn, "HELO\n")

@@ -52,7 +52,7 @@ func killUnderLoad(t *testing.T, file string, n int, sync_ bool, args []string) 
 	var clients sync.WaitGroup
 	var replied [killClients]int
 	for i := range replied {
-		c := dial(t, s.addr)
+		c := connect(t, s.addr)
 		clients.Go(func() { replied[i] = readReplies(c, fmt.Sprintf("%d.%d.", n, i)) })
 	}
 	time.Sleep(time.Duration(rand.Int64N(int64(150 * time.Millisecond)))) // the random moment
@@ -120,7 +120,7 @@ func TestFailedSyncIsNotTriedAgain(t *testing.T) {
 				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=12",
 				program(t).Path, "server", "127.0.0.1:0", "-q", "--addr-file", addr, "--drain-timeout", "100ms",
 				"--journal", filepath.Join(dir, "journal"), "--journal-sync", "--journal-on-error", policy))
-			c := dial(t, awaitAddr(t, addr))
+			c := connect(t, awaitAddr(t, addr))
 			in := bufio.NewReader(c)
 			const failed = "the disk has failed to sync, so nothing is recorded until the server is started again"
 			replies, behind := 0, 0

@@ -27,4 +27,15 @@ func TestInterruptedBenchReports(t *testing.T) {
 	if code := bench.stop(t, syscall.SIGINT); code != exitMismatch {
 		t.Errorf("exit code %d, want %d", code, exitMismatch)
 	}
+	// One that has counted nothing has none, and is no success.
+	for _, args := range [][]string{{"--warmup", "1h"}, {"--compare", "--warmup", "1h", srv.addr}, {"--slo", "p99=1s", "--warmup", "1h"}} {
+		bench := start(t, program(t, append([]string{"bench", "-d", "1h", srv.addr}, args...)...))
+		bench.stderr.await(t, "warm-up")
+		if code := bench.stop(t, syscall.SIGINT); code != exitNetwork {
+			t.Errorf("%v: exit code %d, want %d", args, code, exitNetwork)
+		}
+		if told := bench.stdout.String() + bench.stderr.String(); !strings.Contains(told, "interrupted before") {
+			t.Errorf("%v: it does not say why:\n%s", args, told)
+		}
+	}
 }

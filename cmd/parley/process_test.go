@@ -189,8 +189,8 @@ func (o *output) await(t testing.TB, text string) {
 	}
 }
 
-// dial connects to a server, with a deadline for the whole connection.
-func dial(t testing.TB, addr string) *net.TCPConn {
+// connect connects to a server, with a deadline for the whole connection.
+func connect(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -204,7 +204,7 @@ func dial(t testing.TB, addr string) *net.TCPConn {
 // converse sends text, half-closes and returns all that comes back.
 func converse(t testing.TB, addr, text string) string {
 	t.Helper()
-	conn := dial(t, addr)
+	conn := connect(t, addr)
 	defer conn.Close()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/load"
+	"github.com/parley-tcp/parley/internal/expect"
 )
 
 // replyFlags say where a reply of several lines ends: --lines and --until.
@@ -36,11 +39,31 @@ func (r *replyFlags) framing(f framingFlag) (parley.Framing, error) {
 	case f.name != "line":
 		return nil, usageError("--until goes with --framing line, not with %s", f.name)
 	}
-	last, err := load.ExpectRegexp(r.until)
+	last, err := expect.Regexp(r.until)
 	if err != nil {
 		return nil, usageError("--until: %w", err)
 	}
 	return replyUntil{f.framing, last}, nil
+}
+
+// lacks says what a reply of which only this came, framing included, lacks to be whole, and
+// what may help.
+func (r *replyFlags) lacks(f framingFlag, came []byte) (lacks, advice string) {
+	lines := bytes.Count(came, []byte("\n"))
+	end, delimited := strings.CutPrefix(f.name, "delim:")
+	switch {
+	case r.lines > 1 && lines > 0:
+		return fmt.Sprintf("%d of its %d lines came", lines, r.lines), "--lines says how many a reply has"
+	case r.until != "" && lines > 0:
+		return fmt.Sprintf("none of its lines matches %#q, which would end it", r.until), ""
+	case f.name == "length" && len(came) < 4:
+		return fmt.Sprintf("%d of the 4 bytes of its length came", len(came)), "--framing line is for servers that send none"
+	case f.name == "length":
+		return fmt.Sprintf("%d of its %d bytes came", len(came)-4, binary.BigEndian.Uint32(came)), "--framing line is for servers that send no length"
+	case delimited:
+		return "no byte 0x" + end + " ends it", "--framing chunk needs none"
+	}
+	return "no newline ends it", "--framing chunk needs none"
 }
 
 // replyLines is a framing of lines in which a message read is several of them.
@@ -68,7 +91,7 @@ func (r replyLines) Next(buf []byte, _, max int, eof bool) (n int, body []byte, 
 // the last one must be.
 type replyUntil struct {
 	parley.Framing
-	last load.Expectation
+	last expect.Rule
 }
 
 func (r replyUntil) Next(buf []byte, scanned, max int, eof bool) (n int, body []byte, err error) {

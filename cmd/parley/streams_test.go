@@ -34,7 +34,7 @@ func TestBlockedStdoutDelaysNoReply(t *testing.T) {
 	defer r.Close()
 	s := startServerTo(t, w, "--echo")
 	w.Close()
-	conn := dial(t, s.addr)
+	conn := connect(t, s.addr)
 	const requests = 6000
 	line := strings.Repeat("x", 4000) // 24 MB of narrative for a queue of 16 MiB
 	in := bufio.NewReader(conn)
@@ -211,7 +211,7 @@ func TestOutOfDescriptorsIsSurvived(t *testing.T) {
 	begin := time.Now()
 	var held []net.Conn
 	for range 100 { // more than it has descriptors; the rest waits in the backlog
-		held = append(held, dial(t, addr))
+		held = append(held, connect(t, addr))
 	}
 	p.stderr.await(t, "parley: cannot accept, and will try again: ")
 	for _, conn := range held {
@@ -233,7 +233,7 @@ func TestDrainUnderLoadAnswersWhatWasRead(t *testing.T) {
 		s := startServer(t, "--json")
 		var clients sync.WaitGroup
 		for range 20 {
-			conn := dial(t, s.addr)
+			conn := connect(t, s.addr)
 			clients.Go(func() {
 				defer conn.Close()
 				in := bufio.NewReader(conn)
@@ -270,7 +270,7 @@ func TestDrainUnderLoadAnswersWhatWasRead(t *testing.T) {
 // stuffed is a connection whose peer owes it replies that it does not read.
 func stuffed(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
-	conn := dial(t, addr)
+	conn := connect(t, addr)
 	conn.SetReadBuffer(4 << 10)
 	conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	line := []byte(strings.Repeat("x", 60000) + "\n")
@@ -317,13 +317,13 @@ func TestSecondSignalStopsAtOnceWith1(t *testing.T) {
 // A refusal tells the peer and the operator, and the others never notice.
 func TestRefusalsTellPeerAndOperator(t *testing.T) {
 	s := startServer(t, "--max-sessions", "2")
-	first, second := dial(t, s.addr), dial(t, s.addr)
+	first, second := connect(t, s.addr), connect(t, s.addr)
 	for _, conn := range []net.Conn{first, second} {
 		fmt.Fprintln(conn, "a")
 		bufio.NewReader(conn).ReadString('\n')
 	}
 	for range 40 {
-		conn := dial(t, s.addr)
+		conn := connect(t, s.addr)
 		if got, err := io.ReadAll(conn); string(got) != "Error: server is full (2 sessions)\n" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
@@ -348,7 +348,7 @@ func TestRefusalsTellPeerAndOperator(t *testing.T) {
 // Bytes without a newline earn a hint that names the peer and what helps.
 func TestMissingNewlineEarnsAHint(t *testing.T) {
 	s := startServer(t)
-	conn := dial(t, s.addr)
+	conn := connect(t, s.addr)
 	io.WriteString(conn, "no newline")
 	s.stderr.await(t, fmt.Sprintf("parley: %v sent 10 bytes and no newline yet; for peers that send none there is --framing chunk\n", conn.LocalAddr()))
 }

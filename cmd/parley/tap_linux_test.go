@@ -19,7 +19,7 @@ import (
 func TestTapWithoutItsListenerEnds(t *testing.T) {
 	s := startServer(t, "-q", "--echo")
 	tap := startTap(t, s.addr)
-	conn := dial(t, tap.addr)
+	conn := connect(t, tap.addr)
 	fmt.Fprintln(conn, "a")
 	io.ReadFull(conn, make([]byte, 2))
 	shutListener(t, tap.Process.Pid)
@@ -84,7 +84,7 @@ func TestTapThatWasStoppedCutsNobody(t *testing.T) {
 	tap := startTap(t, s.addr, "--idle-timeout", "2s", "--write-timeout", "2s", "--half-close-timeout", "2s")
 	conns := make([]net.Conn, 20)
 	for i := range conns {
-		conns[i] = dial(t, tap.addr)
+		conns[i] = connect(t, tap.addr)
 		fmt.Fprintln(conns[i], "a")
 		io.ReadFull(conns[i], make([]byte, 2))
 	}

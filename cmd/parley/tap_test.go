@@ -201,7 +201,7 @@ func TestTapBeforeMemcached(t *testing.T) {
 		t.Run(framing, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "journal")
 			tap := startTap(t, "unix:"+socket, "--framing", framing, "--journal", file, "--max-message", "1MiB")
-			conn := dial(t, tap.addr)
+			conn := connect(t, tap.addr)
 			in := bufio.NewReader(conn)
 			const set, get = 0x01, 0x00
 			value := must(io.ReadAll(randomBytes(2, 500<<10)))
@@ -277,7 +277,7 @@ func TestBlockedStdoutDelaysNoByte(t *testing.T) {
 	w.Close()
 	line := strings.Repeat("x", 4000) + "\n"
 	text := strings.Repeat(line, 3000) // 24 MB of narrative for a queue of 16 MiB
-	conn := dial(t, tap.addr)
+	conn := connect(t, tap.addr)
 	go func() {
 		io.WriteString(conn, text)
 		conn.CloseWrite()
@@ -309,7 +309,7 @@ func TestTapDrains(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tap := startTap(t, s.addr, c.args...)
-			conn := dial(t, tap.addr)
+			conn := connect(t, tap.addr)
 			fmt.Fprintln(conn, "a")
 			io.ReadFull(conn, make([]byte, 2))
 			if err := tap.Process.Signal(syscall.SIGINT); err != nil {

@@ -210,7 +210,7 @@ type lines struct {
 }
 
 func talkTo(t *testing.T, addr string) *lines {
-	conn := dial(t, addr)
+	conn := connect(t, addr)
 	return &lines{t, conn, bufio.NewReader(conn)}
 }
 
@@ -829,7 +829,7 @@ func TestPageIsOfThisHostOnly(t *testing.T) {
 		if url != "http://127.0.0.1:"+port+"/" {
 			t.Errorf("--web %s is at %s", at, url)
 		}
-		dial(t, "127.0.0.1:"+port)
+		connect(t, "127.0.0.1:"+port)
 		for _, other := range []string{"127.0.0.2", "[::1]"} { // of this host, and served by who listens on all of its addresses
 			if conn, err := net.Dial("tcp", other+":"+port); err == nil {
 				conn.Close()
@@ -859,7 +859,7 @@ func startShort(t *testing.T, descriptors int, stderr *os.File, args ...string) 
 func TestPageLeavesTheServiceItsDescriptors(t *testing.T) {
 	s, page := startShort(t, 256, nil)
 	for n := range 300 {
-		conn := dial(t, page)
+		conn := connect(t, page)
 		fmt.Fprintf(conn, "GET /session?number=%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n", n, page)
 	}
 	const sessions = (256 - 64) / 2 // parley.DefaultMaxSessions with 256 descriptors
@@ -896,13 +896,13 @@ func TestPageThatComplainsLetsTheServerEnd(t *testing.T) {
 	const descriptors = 48
 	s, page := startShort(t, descriptors, stderr, "--max-sessions", "100")
 	for range descriptors {
-		dial(t, s.addr)
+		connect(t, s.addr)
 	}
 	eventually(t, "its descriptors are used up", func() bool {
 		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.Pid))
 		return err == nil && len(open) >= descriptors
 	})
-	dial(t, page)
+	connect(t, page)
 	s.stop(t, os.Interrupt)
 }
 

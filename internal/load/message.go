@@ -2,15 +2,20 @@ package load
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"strconv"
+
+	"github.com/parley-tcp/parley"
 )
 
 // Messages are the requests of a run, sent in turn. In each, {n} stands for the request's
 // number and {conn} for its connection's, both from 1; {{n}} and {{conn}} stand for
 // themselves. Any other brace is a brace: a message may well be JSON.
 type Messages struct {
-	list   [][]piece
-	counts bool
+	list     [][]piece
+	numbered bool
 }
 
 // A piece is literal bytes with a number behind it, if there is one.
@@ -61,7 +66,7 @@ func (m *Messages) parse(text []byte) []piece {
 		literal, text = append(literal, tokens[t].literal...), text[len(tokens[t].text):]
 		if n := tokens[t].number; n != none {
 			pieces = append(pieces, piece{literal: literal, number: n})
-			literal, m.counts = nil, true
+			literal, m.numbered = nil, true
 		}
 	}
 	return append(pieces, piece{literal: literal})
@@ -77,6 +82,38 @@ func tokenAt(text []byte) (index int, ok bool) {
 	return 0, false
 }
 
+// ReadMessages reads the texts of the requests, one a line.
+func ReadMessages(r io.Reader) (*Messages, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.TrimSuffix(text, []byte("\n"))
+	if len(text) == 0 {
+		return nil, errors.New("there is no request in it")
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	for i := range lines {
+		lines[i] = bytes.TrimSuffix(lines[i], []byte("\r"))
+	}
+	return ParseMessages(lines...), nil
+}
+
+// Fit is an error for the first message that is empty or that the framing cannot carry.
+func (m *Messages) Fit(framing parley.Framing) error {
+	for i := range m.list {
+		request := m.Append(nil, uint64(i+1), 1)
+		err := errors.New("it is empty")
+		if len(request) > 0 {
+			_, err = framing.End(append(framing.Begin(nil), request...), 0)
+		}
+		if err != nil {
+			return fmt.Errorf("request %d cannot be sent: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 // sizedDigits is how many digits of its number a message of a given size begins with.
 const sizedDigits = 16
 
@@ -88,14 +125,11 @@ func SizedMessages(size int) *Messages {
 		filler[i] = 'a' + byte(i%26)
 	}
 	first := piece{number: ofRequest, width: min(size, sizedDigits)}
-	return &Messages{list: [][]piece{{first, {literal: filler}}}, counts: true}
+	return &Messages{list: [][]piece{{first, {literal: filler}}}, numbered: true}
 }
 
-// Counts reports whether the requests can be told apart.
-func (m *Messages) Counts() bool { return m.counts }
-
-// Len is how many there are before the first comes again.
-func (m *Messages) Len() int { return len(m.list) }
+// Numbered reports whether the requests can be told apart.
+func (m *Messages) Numbered() bool { return m.numbered }
 
 // Longest is how many bytes the longest has, at most.
 func (m *Messages) Longest() int {

@@ -28,8 +28,8 @@ func TestMessagesCount(t *testing.T) {
 		for n := range uint64(3) {
 			got = append(got, string(m.Append(nil, n+1, 2)))
 		}
-		if all := strings.Join(got, "|"); all != test.want || m.Counts() != test.counts {
-			t.Errorf("%q: got %s, counts %v; want %s, %v", test.texts, all, m.Counts(), test.want, test.counts)
+		if all := strings.Join(got, "|"); all != test.want || m.Numbered() != test.counts {
+			t.Errorf("%q: got %s, counts %v; want %s, %v", test.texts, all, m.Numbered(), test.want, test.counts)
 		}
 	}
 }

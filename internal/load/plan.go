@@ -10,6 +10,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -17,17 +18,19 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 )
 
 // A Plan is a load and what is expected of the service under it.
 type Plan struct {
 	// Dial makes a connection and says what it took. It may be called by many
 	// goroutines at a time.
-	Dial func(context.Context) (net.Conn, Steps, error)
+	Dial func(context.Context) (net.Conn, dial.Steps, error)
 
 	Framing  parley.Framing // of requests and replies; parley.Lines if nil
 	Messages *Messages      // the requests
-	Expect   Expectation    // of each reply; the zero value does not judge
+	Expect   expect.Rule    // of each reply; the zero value does not judge
 
 	Connections int     // at once; 1 if zero
 	InFlight    int     // requests sent on one connection before the first of their replies; 1 if zero
@@ -38,6 +41,14 @@ type Plan struct {
 	Duration time.Duration // of what is counted; no end if zero
 	Requests uint64        // to be counted; no end if zero
 
+	// The longest reply that is taken, in bytes. If zero, all connections together hold 64 MiB:
+	// each gets its share, from 64 KiB to 16 MiB.
+	MaxReply int
+
+	// Lacks says what a reply of which only this came, framing included, lacks to be whole, and what
+	// may help. Not asked if nil.
+	Lacks func(came []byte) (lacks, advice string)
+
 	// A reply that takes longer than Timeout is late. When one has taken twice that,
 	// its connection is given up. 10 s if zero.
 	Timeout time.Duration
@@ -45,7 +56,8 @@ type Plan struct {
 	// Watch, if not nil, is told of each second of the run, by one goroutine.
 	Watch func(Second)
 
-	sleep func(time.Duration) // tests have time of their own
+	// Sleep is how an open loop waits until a request is due: precisely, to some µs, if nil.
+	Sleep func(time.Duration)
 }
 
 // A Second is what happened in one second of a run, or in the rest of one at its end.
@@ -61,6 +73,21 @@ type Second struct {
 	// Response holds the response times in ns, in a closed loop the service times. It is
 	// valid during the call of Watch.
 	Response *hdrhistogram.Histogram
+}
+
+// Counted is how much of it was counted: the warm-up may end within it.
+func (s Second) Counted() time.Duration { return min(s.Length, s.At) }
+
+// What the replies that are being received may hold, in bytes.
+const (
+	maxHeld       = 64 << 20 // on all connections
+	leastMaxReply = 64 << 10 // on each
+	mostMaxReply  = 16 << 20
+)
+
+// ReplyLimit is the longest reply that is taken, in bytes.
+func (p *Plan) ReplyLimit() int {
+	return cmp.Or(p.MaxReply, min(max(maxHeld/max(p.Connections, 1), leastMaxReply), mostMaxReply))
 }
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:

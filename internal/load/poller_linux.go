@@ -20,40 +20,40 @@ const (
 	pollerShare = time.Millisecond      // of work before the other goroutines of its CPU have a turn
 )
 
-// A poller goes on with many closed loops in one goroutine: what a goroutine for each
+// A poller does the work of many closed loops in one goroutine: what a goroutine for each
 // spends on being woken is as much as all the rest of its work.
 type poller struct {
-	set    *epoll.Set
-	file   *os.File // the set's
-	raw    syscall.RawConn
-	poll   func(uintptr) (done bool)
-	ready  int // sockets at the last poll
-	err    error
-	wheel  *epoll.Wheel
-	waking time.Time            // the file's deadline
-	driven epoll.Table[*socket] // by number in the set
-	rested time.Time            // when other goroutines last had a turn
+	set     *epoll.Set
+	file    *os.File // the set's
+	raw     syscall.RawConn
+	poll    func(uintptr) (done bool)
+	ready   int // sockets at the last poll
+	err     error
+	wheel   *epoll.Wheel
+	waking  time.Time            // the file's deadline
+	sockets epoll.Table[*socket] // by number in the set
+	yielded time.Time            // when other goroutines last had a turn
 
 	mu      sync.Mutex
-	arrived []*socket
+	added   []*socket // the mailbox
 	stopped bool
 }
 
-// hirePollers starts a poller for each shard, if there are sockets for them. Without any
-// each lane waits for itself.
-func (r *run) hirePollers() (dismiss func()) {
+// startPollers starts a poller for each recorder, if there are sockets for them. Without any
+// each worker waits for itself.
+func (r *run) startPollers() (stop func()) {
 	var running sync.WaitGroup
 	var all []*poller
-	if slices.ContainsFunc(r.lanes, func(l *lane) bool { return rawConn(l.conn) != nil }) {
-		for i := range r.shards {
+	if slices.ContainsFunc(r.workers, func(w *worker) bool { return rawConn(w.conn) != nil }) {
+		for i := range r.recorders {
 			p, err := newPoller()
 			if err != nil {
 				break
 			}
 			all = append(all, p)
 			running.Go(p.run)
-			for j := i; j < len(r.lanes); j += len(r.shards) {
-				r.lanes[j].poller = p
+			for j := i; j < len(r.workers); j += len(r.recorders) {
+				r.workers[j].poller = p
 			}
 		}
 	}
@@ -95,21 +95,21 @@ func (p *poller) free() {
 	p.set.Free()
 }
 
-// drive has the poller go on with a lane until it has left or lost its connection, of
-// which it takes possession. ok is false if that is no socket.
-func (p *poller) drive(l *lane) (ok bool, err error) {
-	s := p.adopt(l)
+// serve has the poller do the work of a worker until that has half-closed or lost its
+// connection, which the poller takes over. ok is false if that is no socket.
+func (p *poller) serve(w *worker) (ok bool, err error) {
+	s := p.takeOver(w)
 	if s == nil {
 		return false, nil
 	}
 	p.mu.Lock()
-	p.arrived = append(p.arrived, s)
+	p.added = append(p.added, s)
 	p.mu.Unlock()
 	p.set.Wake()
 	return true, <-s.over
 }
 
-// stop ends run. Nothing may be driven any more.
+// stop ends run. No worker may be served any more.
 func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
@@ -118,18 +118,18 @@ func (p *poller) stop() {
 }
 
 func (p *poller) run() {
-	for !p.look() {
+	for !p.checkMailbox() {
 		p.wait()
 		for i := range p.ready {
 			if id, events := p.set.Event(i); events != 0 {
-				(*p.driven.At(id)).ready(events)
+				(*p.sockets.At(id)).ready(events)
 			}
 		}
 		now := time.Now()
 		p.wheel.Advance(now, p.expire)
-		if now.Sub(p.rested) > pollerShare {
+		if now.Sub(p.yielded) > pollerShare {
 			time.Sleep(time.Nanosecond) // unlike runtime.Gosched it has the runtime look for events too
-			p.rested = time.Now()
+			p.yielded = time.Now()
 		}
 	}
 }
@@ -146,21 +146,21 @@ func (p *poller) wait() {
 	}
 }
 
-// look has a look at what was rung for: sockets that have come or are to be interrupted,
+// checkMailbox takes what run was woken for: sockets that were added or are to be interrupted,
 // or the end.
-func (p *poller) look() (stopped bool) {
+func (p *poller) checkMailbox() (stopped bool) {
 	if !p.set.Woken() {
 		return false
 	}
 	p.mu.Lock()
-	arrived, stopped := p.arrived, p.stopped
-	p.arrived = nil
+	added, stopped := p.added, p.stopped
+	p.added = nil
 	p.mu.Unlock()
-	for _, s := range arrived {
+	for _, s := range added {
 		p.begin(s)
 	}
-	for id := range p.driven.Len() {
-		if s := *p.driven.At(id); s != nil && s.overdue.Load() {
+	for id := range p.sockets.Len() {
+		if s := *p.sockets.At(id); s != nil && s.overdue.Load() {
 			s.ready(epoll.In)
 		}
 	}
@@ -174,13 +174,13 @@ func (p *poller) begin(s *socket) {
 		return
 	}
 	s.id = id
-	p.driven.Grow(id)
-	*p.driven.At(id) = s
-	s.proceed(s.lane.send(s.lane.now()))
+	p.sockets.Grow(id)
+	*p.sockets.At(id) = s
+	s.proceed(s.worker.send(s.worker.now()))
 }
 
 func (p *poller) expire(id uint32) time.Time {
-	s := *p.driven.At(id)
+	s := *p.sockets.At(id)
 	s.overdue.Store(true)
 	s.ready(epoll.In)
 	return epoll.Never

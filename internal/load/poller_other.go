@@ -2,9 +2,9 @@
 
 package load
 
-// A poller is there for none: each lane waits for itself.
+// A poller is there for none: each worker waits for itself.
 type poller struct{}
 
-func (*run) hirePollers() (dismiss func()) { return func() {} }
+func (*run) startPollers() (stop func()) { return func() {} }
 
-func (*poller) drive(*lane) (ok bool, err error) { return false, nil }
+func (*poller) serve(*worker) (ok bool, err error) { return false, nil }

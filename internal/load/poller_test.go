@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
 // serveSockets has a service of real sockets, and returns how they are dialled.
-func serveSockets(t *testing.T, serve func(conn *net.TCPConn)) Dialer {
+func serveSockets(t *testing.T, serve func(conn *net.TCPConn)) dial.Dialer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,7 +43,7 @@ func serveSockets(t *testing.T, serve func(conn *net.TCPConn)) Dialer {
 		}
 	})
 	host, port, _ := net.SplitHostPort(l.Addr().String())
-	return Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second}
+	return dial.Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second}
 }
 
 // answerLines serves line by line, until answer returns false.
@@ -52,7 +54,7 @@ func answerLines(answer func(line string, conn *net.TCPConn) (more bool)) func(*
 	}
 }
 
-func runOver(t *testing.T, ctx context.Context, dialer Dialer, plan Plan) *Result {
+func runOver(t *testing.T, ctx context.Context, dialer dial.Dialer, plan Plan) *Result {
 	t.Helper()
 	if plan.Dial == nil {
 		plan.Dial = dialer.Dial
@@ -60,7 +62,7 @@ func runOver(t *testing.T, ctx context.Context, dialer Dialer, plan Plan) *Resul
 	if plan.Messages == nil {
 		plan.Messages = ParseMessages([]byte("{n}"))
 	}
-	plan.Expect, _ = ParseExpectation("contains")
+	plan.Expect, _ = expect.Parse("contains")
 	r, err := plan.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +82,8 @@ func TestRunsOverSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	parleytest.Serve(t, &parley.Server{Handler: parley.HandlerFunc(echo)}, unix)
-	exact, _ := ParseExpectation("exact")
-	for _, dialer := range []Dialer{{Network: "tcp", Host: host, Port: port}, {Network: "unix", Path: path}} {
+	exact, _ := expect.Parse("exact")
+	for _, dialer := range []dial.Dialer{{Network: "tcp", Host: host, Port: port}, {Network: "unix", Path: path}} {
 		for _, plan := range []Plan{
 			{Connections: 8}, {Connections: 8, InFlight: 16}, {Connections: 8, Rate: 20000}, {Connections: 8, InFlight: 8, Rate: 50000},
 			{Connections: 8, ConnectEach: true},
@@ -125,7 +127,7 @@ func TestEveryReplyIsJudgedOverSockets(t *testing.T) {
 		t.Errorf("%d requests, %d replies, %d mismatched, %d extra, %d late, %d missing; want 20, 14, 2, 2, 0, 4",
 			r.Requests, r.Replies, r.Mismatched, r.Extra, r.Late, r.Missing)
 	}
-	if r.Errors[Closed] != 2 || r.Errors[ReplyTimeout] != 2 || len(r.Errors) != 2 {
+	if r.Errors[dial.Closed] != 2 || r.Errors[dial.ReplyTimeout] != 2 || len(r.Errors) != 2 {
 		t.Errorf("errors %v, want closed 2, reply_timeout 2", r.Errors)
 	}
 }
@@ -136,7 +138,7 @@ func TestSocketsWithoutRoom(t *testing.T) {
 		conn.SetReadBuffer(4 << 10)
 		io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{conn}, make([]byte, 1<<10))
 	})
-	dial := func(ctx context.Context) (net.Conn, Steps, error) {
+	dial := func(ctx context.Context) (net.Conn, dial.Steps, error) {
 		conn, steps, err := dialer.Dial(ctx)
 		if err == nil {
 			conn.(*net.TCPConn).SetWriteBuffer(4 << 10)

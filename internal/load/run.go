@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	dialsAtOnce = 128                    // when a run begins: below the usual backlogs
-	minRetry    = 10 * time.Millisecond  // before a lost connection is made again, doubling
-	maxRetry    = time.Second            //
-	backlogTime = time.Second            // for what is overdue when an open loop ends
-	farewell    = time.Second            // for a server to close after our end of file
-	restless    = 100 * time.Millisecond // the longest sleep without a look whether the run is over
-	buffered    = 64 << 10               // bytes that the sockets of a connection hold, so that sending them does not wait
-	forever     = 100 * 365 * 24 * time.Hour
+	dialsAtOnce   = 128                    // when a run begins: below the usual backlogs
+	minPause      = 10 * time.Millisecond  // before a lost connection is made again, doubling
+	maxPause      = time.Second            //
+	backlogLimit  = time.Second            // for what is overdue when an open loop ends
+	closeTimeout  = time.Second            // for a server to close after our end of file
+	drainTimeout  = 10 * time.Millisecond  // and with a connection for each request
+	maxSleep      = 100 * time.Millisecond // the longest sleep without a look whether the run is over
+	socketBuffers = 64 << 10               // bytes that the sockets of a connection hold, so that sending them does not wait
+	forever       = 100 * 365 * 24 * time.Hour
 )
 
 // longAgo is a deadline that wakes whoever waits.
@@ -31,20 +32,20 @@ var longAgo = time.Unix(1, 0)
 // A run is a Plan being carried out. Its times are durations since base.
 type run struct {
 	*Plan
-	base    time.Time
-	began   time.Duration // the first request is due
-	from    time.Duration // requests are counted from here
-	until   time.Duration // and no more are due from here; 0 is never
-	tickets chan ticket   // of an open loop
-	large   bool          // what is in flight on a connection does not fit into its sockets
-	lanes   []*lane
-	shards  []*shard
-	ledger  ledger
+	base      time.Time
+	began     time.Duration // the first request is due
+	from      time.Duration // requests are counted from here
+	until     time.Duration // and no more are due from here; 0 is never
+	jobs      chan job      // of an open loop
+	large     bool          // what is in flight on a connection does not fit into its sockets
+	workers   []*worker
+	recorders []*recorder
+	totals    totals
 
 	taken   atomic.Uint64 // requests
 	counted atomic.Uint64 // of these
 	working sync.WaitGroup
-	idle    chan struct{} // closed when all lanes have ended
+	idle    chan struct{} // closed when all workers have ended
 
 	waiting context.Context // ends when replies are not waited for any more
 	cut     context.CancelFunc
@@ -52,15 +53,15 @@ type run struct {
 	end     context.CancelFunc
 
 	interrupted time.Duration // when, 0 if it was not
-	seen        time.Duration // when there was a connection last
+	connectedAt time.Duration // when there was a connection last
 	gaveUp      bool          // since there was none for too long
 	unsent      uint64        // requests that were due when an open loop ended; written by pace
 	usedBefore  usage         // what this process had used when counting began
 	bytesBefore traffic       // and what had gone over the wire
 }
 
-// A ticket allows one request to be sent.
-type ticket struct {
+// A job is one request that is to be sent.
+type job struct {
 	n       uint64        // its number, from 1
 	due     time.Duration // when
 	counted bool
@@ -74,17 +75,25 @@ func newRun(p *Plan) *run {
 	if plan.Framing == nil {
 		plan.Framing = parley.Lines
 	}
-	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), ledger: newLedger()}
-	r.large = plan.InFlight*plan.Messages.Longest() > buffered
+	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), totals: newTotals()}
+	r.large = uint64(plan.InFlight)*uint64(plan.Messages.Longest()) > socketBuffers
 	r.waiting, r.cut = context.WithCancel(context.Background())
 	r.sending, r.end = context.WithCancel(r.waiting)
 	for range min(plan.Connections, runtime.GOMAXPROCS(0)) {
-		r.shards = append(r.shards, newShard())
+		r.recorders = append(r.recorders, newRecorder())
 	}
 	for i := range plan.Connections {
-		r.lanes = append(r.lanes, newLane(r, i))
+		r.workers = append(r.workers, newWorker(r, i))
 	}
 	return r
+}
+
+// addDurations adds two of 0 or more. The longest duration is "never" to those who ask for it.
+func addDurations(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // now is the time since base. It reads only the monotonic clock.
@@ -100,14 +109,14 @@ func (r *run) connectAll(ctx context.Context) error {
 		}
 		return err
 	}
-	errs := make([]error, len(r.lanes))
+	errs := make([]error, len(r.workers))
 	places := make(chan struct{}, dialsAtOnce)
 	var dialling sync.WaitGroup
-	for i, l := range r.lanes {
+	for i, w := range r.workers {
 		places <- struct{}{}
 		dialling.Go(func() {
-			if errs[i] = l.connect(ctx); errs[i] != nil {
-				l.failed(errs[i])
+			if errs[i] = w.connect(ctx); errs[i] != nil {
+				w.failed(errs[i])
 			}
 			<-places
 		})
@@ -116,8 +125,8 @@ func (r *run) connectAll(ctx context.Context) error {
 	if ctx.Err() == nil && slices.Contains(errs, nil) {
 		return nil
 	}
-	for _, l := range r.lanes {
-		l.hangUp()
+	for _, w := range r.workers {
+		w.hangUp()
 	}
 	return cmp.Or(context.Cause(ctx), errs[0])
 }
@@ -125,99 +134,100 @@ func (r *run) connectAll(ctx context.Context) error {
 // start begins to send.
 func (r *run) start() {
 	r.began = r.now()
-	r.seen = r.began
-	r.from = r.began + r.Warmup
+	r.connectedAt = r.began
+	r.from = addDurations(r.began, r.Warmup)
 	if r.Duration > 0 {
-		r.until = r.from + r.Duration
+		r.until = addDurations(r.from, r.Duration)
 	}
 	if r.Warmup == 0 {
 		r.usedBefore, r.bytesBefore = usageNow(), r.bytes()
 	}
 	if r.Rate > 0 {
-		r.tickets = make(chan ticket)
+		r.jobs = make(chan job)
 		r.working.Go(r.pace)
 	}
-	dismiss := func() {}
+	stopPollers := func() {}
 	if r.Rate == 0 && !r.large && !r.ConnectEach {
-		dismiss = r.hirePollers()
+		stopPollers = r.startPollers()
 	}
-	for _, l := range r.lanes {
-		r.working.Go(l.work)
+	for _, w := range r.workers {
+		r.working.Go(w.work)
 	}
 	go func() {
 		defer close(r.idle)
 		r.working.Wait()
-		dismiss()
+		stopPollers()
 	}()
 }
 
 // interrupt ends the run without waiting for replies.
 func (r *run) interrupt() {
 	r.cut()
-	for _, l := range r.lanes {
-		l.interrupt()
+	for _, w := range r.workers {
+		w.interrupt()
 	}
 }
 
-// take allows a closed loop its next request.
-func (r *run) take(now time.Duration) (ticket, bool) {
-	t := ticket{due: now, counted: now >= r.from}
+// take is the next job of a closed loop, unless the run is over.
+func (r *run) take(now time.Duration) (job, bool) {
+	j := job{due: now, counted: now >= r.from}
 	if r.until > 0 && now >= r.until || r.sending.Err() != nil {
-		return t, false
+		return j, false
 	}
-	return r.number(t)
+	return r.number(j)
 }
 
-// number gives the request its number, unless there have been enough.
-func (r *run) number(t ticket) (ticket, bool) {
-	if t.counted && r.Requests > 0 && r.counted.Add(1) > r.Requests {
+// number gives the job its number, unless there have been enough.
+func (r *run) number(j job) (job, bool) {
+	if j.counted && r.Requests > 0 && r.counted.Add(1) > r.Requests {
 		r.end() // a lost connection is not made again for nothing
-		return t, false
+		return j, false
 	}
-	t.n = r.taken.Add(1)
-	return t, true
+	j.n = r.taken.Add(1)
+	return j, true
 }
 
-// pace hands out the tickets of an open loop, each when it is due: to whichever lane
+// pace hands out the jobs of an open loop, each when it is due: to whichever worker
 // has room, or as soon as one has.
 func (r *run) pace() {
-	defer close(r.tickets)
+	defer close(r.jobs)
 	sleep, done := r.sleeper()
 	defer done()
 	for i := uint64(0); ; i++ {
-		t, ok := r.ticket(i)
+		j, ok := r.jobAt(i)
 		if !ok {
 			return
 		}
-		for wait := t.due - r.now(); wait > 0 && r.sending.Err() == nil; wait = t.due - r.now() {
-			sleep(min(wait, restless))
+		for wait := j.due - r.now(); wait > 0 && r.sending.Err() == nil; wait = j.due - r.now() {
+			sleep(min(wait, maxSleep))
 		}
 		select {
-		case r.tickets <- t:
+		case r.jobs <- j:
 		case <-r.sending.Done():
-			r.leave(t, i)
+			r.countUnsent(j, i)
 			return
 		}
 	}
 }
 
-// ticket is the i-th of an open loop.
-func (r *run) ticket(i uint64) (ticket, bool) {
+// jobAt is the i-th job of an open loop.
+func (r *run) jobAt(i uint64) (job, bool) {
 	due := r.due(i)
 	if r.until > 0 && due >= r.until {
-		return ticket{}, false
+		return job{}, false
 	}
-	return r.number(ticket{due: due, counted: due >= r.from})
+	return r.number(job{due: due, counted: due >= r.from})
 }
 
-// due is when the i-th ticket of an open loop is.
+// due is when the i-th job of an open loop is.
 func (r *run) due(i uint64) time.Duration {
 	return r.began + time.Duration(min(float64(i)/r.Rate*float64(time.Second), float64(forever)))
 }
 
-// leave counts the tickets from t, the i-th, on that were due and nobody had room for.
+// countUnsent counts the jobs from the i-th on, which is j, that were due when no worker had
+// room for them.
 // They may be too many to be taken one by one.
-func (r *run) leave(t ticket, i uint64) {
+func (r *run) countUnsent(j job, i uint64) {
 	end := r.now() + 1
 	if r.until > 0 {
 		end = min(end, r.until)
@@ -226,27 +236,27 @@ func (r *run) leave(t ticket, i uint64) {
 	r.unsent = max(first, r.dueBefore(end)) - first
 	if r.Requests > 0 {
 		left := r.Requests - r.counted.Load()
-		if t.counted {
+		if j.counted {
 			left++
 		}
 		r.unsent = min(r.unsent, left)
 	}
 }
 
-// dueBefore is how many tickets of an open loop are due before then.
+// dueBefore is how many jobs of an open loop are due before then.
 func (r *run) dueBefore(then time.Duration) uint64 {
 	return uint64(sort.Search(math.MaxInt, func(i int) bool { return r.due(uint64(i)) >= then }))
 }
 
 // sleeper is how pace sleeps.
 func (r *run) sleeper() (sleep func(time.Duration), done func()) {
-	if r.sleep != nil {
-		return r.sleep, func() {}
+	if r.Sleep != nil {
+		return r.Sleep, func() {}
 	}
 	return preciseSleep()
 }
 
-// watch tells of each second, until all lanes have ended.
+// watch tells of each second, until all workers have ended.
 func (r *run) watch(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
@@ -257,7 +267,7 @@ func (r *run) watch(ctx context.Context) {
 		counting = time.After(r.from - r.now())
 	}
 	if r.until > 0 {
-		end = time.After(r.until - r.now() + r.patience())
+		end = time.After(addDurations(r.until-r.now(), r.overtime()))
 	}
 	interrupted := ctx.Done()
 	last := r.now()
@@ -271,8 +281,8 @@ func (r *run) watch(ctx context.Context) {
 		case <-second.C:
 			tell()
 		case <-late.C:
-			r.giveUp()
-			if r.gone() {
+			r.interruptLate()
+			if r.serviceGone() {
 				r.gaveUp = true
 				r.end()
 			}
@@ -297,28 +307,28 @@ func (r *run) watch(ctx context.Context) {
 	}
 }
 
-// patience is how long what is overdue when an open loop ends may still be sent.
-func (r *run) patience() time.Duration {
+// overtime is how long what is overdue when an open loop ends may still be sent.
+func (r *run) overtime() time.Duration {
 	if r.Rate > 0 {
-		return backlogTime
+		return backlogLimit
 	}
 	return 0
 }
 
-// giveUp gives up the connections whose replies have taken too long.
-func (r *run) giveUp() {
+// interruptLate gives up the connections whose replies have taken too long.
+func (r *run) interruptLate() {
 	now := r.now()
-	for _, l := range r.lanes {
-		l.interruptIfLate(now)
+	for _, w := range r.workers {
+		w.interruptIfLate(now)
 	}
 }
 
-// gone reports whether the service has been away for Timeout. A run that ends at a given
+// serviceGone reports whether the service has been away for Timeout. A run that ends at a given
 // time waits for it to come back; one of a number of requests would wait for ever.
-func (r *run) gone() bool {
+func (r *run) serviceGone() bool {
 	now := r.now()
-	if r.until > 0 || r.ConnectEach || slices.ContainsFunc(r.lanes, (*lane).isConnected) {
-		r.seen = now
+	if r.until > 0 || r.ConnectEach || slices.ContainsFunc(r.workers, (*worker).isConnected) {
+		r.connectedAt = now
 	}
-	return now-r.seen >= r.Timeout
+	return now-r.connectedAt >= r.Timeout
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -16,26 +15,28 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
-// A stand is a service in memory, for a bubble of made-up time.
-type stand struct {
+// A service in memory, for a bubble of made-up time.
+type service struct {
 	serve  func(conn *parleytest.Conn)
 	dials  atomic.Int64
 	refuse func(dial int64) error // nil to accept all
 	closed sync.WaitGroup
 }
 
-// answering is a stand with a parley server.
-func answering(handler parley.HandlerFunc) *stand {
+// answering is a service with a parley server.
+func answering(handler parley.HandlerFunc) *service {
 	srv := &parley.Server{Handler: handler}
-	return &stand{serve: func(conn *parleytest.Conn) { srv.ServeConn(conn) }}
+	return &service{serve: func(conn *parleytest.Conn) { srv.ServeConn(conn) }}
 }
 
-// speaking is a stand that has a talk for each line.
-func speaking(answer func(line string, conn *parleytest.Conn) (more bool)) *stand {
-	return &stand{serve: func(conn *parleytest.Conn) {
+// speaking is a service that does as told with each line.
+func speaking(answer func(line string, conn *parleytest.Conn) (more bool)) *service {
+	return &service{serve: func(conn *parleytest.Conn) {
 		defer conn.Close()
 		in := bufio.NewScanner(conn)
 		for in.Scan() {
@@ -46,24 +47,24 @@ func speaking(answer func(line string, conn *parleytest.Conn) (more bool)) *stan
 	}}
 }
 
-func (s *stand) dial(context.Context) (net.Conn, Steps, error) {
+func (s *service) dial(context.Context) (net.Conn, dial.Steps, error) {
 	if n := s.dials.Add(1); s.refuse != nil {
 		if err := s.refuse(n); err != nil {
-			return nil, Steps{}, err
+			return nil, dial.Steps{}, err
 		}
 	}
 	client, server := parleytest.ConnPair()
 	s.closed.Go(func() { s.serve(server) })
-	return client, Steps{Address: "memory", Lookup: time.Millisecond, Connect: 2 * time.Millisecond}, nil
+	return client, dial.Steps{Address: "memory", Lookup: time.Millisecond, Connect: 2 * time.Millisecond}, nil
 }
 
-// run runs the plan against the stand. Time is that of the bubble.
-func (s *stand) run(t *testing.T, ctx context.Context, plan Plan) *Result {
+// run runs the plan against the service. Time is that of the bubble.
+func (s *service) run(t *testing.T, ctx context.Context, plan Plan) *Result {
 	t.Helper()
-	plan.Dial, plan.sleep = s.dial, time.Sleep
+	plan.Dial, plan.Sleep = s.dial, time.Sleep
 	if plan.Messages == nil {
 		plan.Messages = ParseMessages([]byte("{n}"))
-		plan.Expect, _ = ParseExpectation("contains")
+		plan.Expect, _ = expect.Parse("contains")
 	}
 	result, err := plan.Run(ctx)
 	if err != nil {
@@ -84,7 +85,7 @@ func within(got, want, give time.Duration) bool { return got >= want-give && got
 // while the service stalls they do not ask.
 func TestOpenLoopShowsAStallAndClosedLoopHidesIt(t *testing.T) {
 	const rate = 200
-	stalling := func(usual time.Duration) *stand {
+	stalling := func(usual time.Duration) *service {
 		start := time.Now()
 		return answering(func(dst []byte, req *parley.Request) ([]byte, error) {
 			if at := time.Since(start) % (10 * time.Second); at >= 9*time.Second {
@@ -167,7 +168,7 @@ func TestEveryReplyIsJudged(t *testing.T) {
 			t.Errorf("%d requests, %d replies, %d mismatched, %d extra, %d late, %d missing; want 100, 60, 10, 10, 10, 20",
 				r.Requests, r.Replies, r.Mismatched, r.Extra, r.Late, r.Missing)
 		}
-		if r.Errors[Closed] != 10 || r.Errors[ReplyTimeout] != 10 || len(r.Errors) != 2 {
+		if r.Errors[dial.Closed] != 10 || r.Errors[dial.ReplyTimeout] != 10 || len(r.Errors) != 2 {
 			t.Errorf("errors %v, want closed 10, reply_timeout 10", r.Errors)
 		}
 		if n := r.Service.Count(); n != 60 {
@@ -322,7 +323,7 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 		if r.Requests != 100 || r.Replies+r.Missing != 100 || r.Missing != 9 {
 			t.Errorf("%d requests, %d replies, %d missing; want 100, 91, 9", r.Requests, r.Replies, r.Missing)
 		}
-		if r.Errors[Refused] == 0 || r.Errors[Closed]+r.Errors[Reset] != 9 {
+		if r.Errors[dial.Refused] == 0 || r.Errors[dial.Closed]+r.Errors[dial.Reset] != 9 {
 			t.Errorf("errors %v, want some refused and 9 closed or, if the request was already on its way, reset", r.Errors)
 		}
 	})
@@ -333,15 +334,15 @@ func TestARunEndsWhileItConnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := speaking(func(line string, conn *parleytest.Conn) bool { return false })
 		plan := Plan{Duration: time.Second, Messages: ParseMessages([]byte("x"))}
-		plan.Dial = func(ctx context.Context) (net.Conn, Steps, error) {
+		plan.Dial = func(ctx context.Context) (net.Conn, dial.Steps, error) {
 			if s.dials.Load() > 0 {
 				<-ctx.Done()
-				return nil, Steps{}, &net.OpError{Op: "dial", Err: ctx.Err()}
+				return nil, dial.Steps{}, &net.OpError{Op: "dial", Err: ctx.Err()}
 			}
 			return s.dial(ctx)
 		}
 		r, err := plan.Run(t.Context())
-		if err != nil || r.Errors[Closed]+r.Errors[Reset] != 1 || len(r.Errors) != 1 {
+		if err != nil || r.Errors[dial.Closed]+r.Errors[dial.Reset] != 1 || len(r.Errors) != 1 {
 			t.Errorf("errors %v, %v; want only that of the connection that was lost", r.Errors, err)
 		}
 		s.closed.Wait()
@@ -380,7 +381,7 @@ func TestARunOfRequestsEndsWithItsService(t *testing.T) {
 // its end.
 func TestExtremeRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck := func() *stand {
+		stuck := func() *service {
 			return speaking(func(string, *parleytest.Conn) bool { time.Sleep(time.Hour); return false })
 		}
 		plan := Plan{Rate: 1e9, Duration: time.Minute, Warmup: time.Minute, Timeout: 10 * time.Second}
@@ -401,8 +402,8 @@ func TestExtremeRates(t *testing.T) {
 func TestNoConnectionAtAllIsAnError(t *testing.T) {
 	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, ConnectEach: true}} {
 		plan.Messages = ParseMessages([]byte("x"))
-		plan.Dial = func(context.Context) (net.Conn, Steps, error) {
-			return nil, Steps{}, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		plan.Dial = func(context.Context) (net.Conn, dial.Steps, error) {
+			return nil, dial.Steps{}, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		}
 		if _, err := plan.Run(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%+v: err = %v, want connection refused", plan, err)
@@ -449,7 +450,7 @@ func TestLargeRequestsAreAnsweredWhileTheyAreSent(t *testing.T) {
 			conn.Write(buf[:n])
 		}
 	})
-	exact, _ := ParseExpectation("exact")
+	exact, _ := expect.Parse("exact")
 	for _, plan := range []Plan{{Connections: 1}, {Connections: 2, InFlight: 500}, {ConnectEach: true}, {Rate: 1000, InFlight: 500}} {
 		plan.Dial, plan.Expect, plan.Timeout = dialer.Dial, exact, 30*time.Second
 		plan.Messages, plan.Requests = SizedMessages(12<<20), 2
@@ -478,12 +479,4 @@ func TestSleepIsNeverEarly(t *testing.T) {
 			t.Errorf("a sleep of %v took %v", d, took)
 		}
 	}
-}
-
-func ExampleSecond_Line() {
-	fmt.Println(Second{At: 4 * time.Second, Length: time.Second, Replies: 12345, P50: 81200, P99: 1320 * time.Microsecond}.Line())
-	fmt.Println(Second{At: 0, Length: time.Second, Bad: 1}.Line())
-	// Output:
-	// 4s: 12,345 replies/s, p50 81.2 µs, p99 1.32 ms, 0 errors
-	// warm-up, 1 error
 }

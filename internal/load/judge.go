@@ -1,0 +1,104 @@
+package load
+
+import (
+	"time"
+
+	"github.com/parley-tcp/parley/internal/dial"
+)
+
+// judge counts a reply.
+func (w *worker) judge(reply []byte, now time.Duration) {
+	req, ok := w.oldestRequest()
+	if !ok {
+		w.countExtra(reply, now)
+		return
+	}
+	w.count(req, reply, now)
+	w.finish()
+}
+
+// countExtra counts a message that no request had asked for.
+func (w *worker) countExtra(message []byte, now time.Duration) {
+	if now >= w.from {
+		w.recorder.count(func(s *stats) {
+			s.extra++
+			if s.examples[Extra] == nil {
+				s.examples[Extra] = &Example{At: now, Reply: newExcerpt(message)}
+			}
+		})
+	}
+}
+
+// count counts the reply to a request.
+func (w *worker) count(req *request, reply []byte, now time.Duration) {
+	held := w.Expect.Holds(req.body, reply)
+	service := now - req.sent
+	late := service > w.Timeout
+	w.recorder.mu.Lock()
+	defer w.recorder.mu.Unlock()
+	s := w.recorder.stats
+	if held && !late && now >= w.from && (w.until == 0 || now <= w.until) {
+		s.within++
+	}
+	if !req.counted {
+		return
+	}
+	s.requests++
+	s.last = max(s.last, now)
+	switch {
+	case late:
+		s.late++
+		s.examples.note(Late, req, reply, now)
+	case !held:
+		s.mismatched++
+		s.examples.note(Mismatched, req, reply, now)
+	default:
+		s.replies++
+		record(s.service, service)
+		if w.Rate > 0 {
+			record(s.response, now-req.due)
+			record(s.lag, req.lag)
+		}
+		if w.ConnectEach {
+			record(s.first, now-w.connected)
+		}
+	}
+}
+
+// connectionLost ends a connection that failed: what waits for a reply gets none.
+func (w *worker) connectionLost(err error) {
+	w.hangUp()
+	now, unanswered := w.now(), uint64(0)
+	var example *Example
+	for req, ok := w.oldestRequest(); ok; req, ok = w.oldestRequest() {
+		if req.counted {
+			if unanswered++; example == nil {
+				example = w.missing(req, err, now)
+			}
+		}
+		w.unfinished = nil // it was of the oldest request, whether that is counted or not
+		w.finish()
+	}
+	if w.waiting.Err() != nil {
+		return // nobody waited for them
+	}
+	w.recorder.count(func(s *stats) {
+		if unanswered > 0 {
+			s.last = max(s.last, now)
+		}
+		s.errors[dial.KindOf(err)]++
+		s.requests += unanswered
+		s.missing += unanswered
+		s.examples.add(Missing, example)
+	})
+}
+
+// missing is the example of a request whose reply did not come, or not whole.
+func (w *worker) missing(req *request, err error, now time.Duration) *Example {
+	e := newExample(req, w.unfinished, now)
+	e.Cause = dial.KindOf(err)
+	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
+		e.Lacks, e.Advice = w.Lacks(w.unfinished)
+	}
+	return e
+}

@@ -1,0 +1,85 @@
+package load
+
+import (
+	"maps"
+	"time"
+
+	"github.com/parley-tcp/parley/internal/dial"
+)
+
+// A Result is what a run measured. Requests of the warm-up are in none of its numbers.
+type Result struct {
+	Requests   uint64  // sent, and their fate is known
+	Replies    uint64  // as expected and in time: only these are in the latencies
+	Mismatched uint64  // were other than expected
+	Missing    uint64  // never came
+	Late       uint64  // came after Timeout
+	Extra      uint64  // came with no request open
+	Rate       float64 // replies a second, of those that came while it was counted
+	Unsent     uint64  // requests of an open loop that were due and could not be sent in time
+	Connects   uint64  // connections made, those before the warm-up included
+	Errors     map[dial.Kind]uint64
+
+	Examples map[Outcome]*Example // the first of each kind that was not as it should be
+
+	Began         time.Time     // when counting did
+	Elapsed       time.Duration // since then
+	Interrupted   bool
+	GaveUp        bool   // before all requests were sent, since there was no connection for Timeout
+	BytesSent     uint64 // endings included
+	BytesReceived uint64
+
+	// Times. Response and Lag are those of an open loop, Lookup and FirstReply those
+	// of a connection for each request.
+	Service, Response, Lag, Connect, Lookup, FirstReply Times
+
+	Seconds []Second // the parts of the counted time
+	CPU     float64  // the share of its cores that this process used, 0 if unknown
+}
+
+// Failed reports whether replies were not what or when they should have been.
+func (r *Result) Failed() bool { return r.Mismatched+r.Missing+r.Late+r.Extra > 0 }
+
+// Bad counts whatever was other than a reply as expected and in time.
+func (r *Result) Bad() uint64 {
+	n := r.Mismatched + r.Missing + r.Late + r.Extra + r.Unsent
+	for _, k := range r.Errors {
+		n += k
+	}
+	return n
+}
+
+func (r *run) result() *Result {
+	t := r.totals.total
+	wire := r.bytes()
+	res := &Result{
+		Requests: t.requests, Replies: t.replies,
+		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
+		Unsent: r.unsent, Connects: t.connects, Errors: maps.Clone(t.errors), Examples: maps.Clone(map[Outcome]*Example(t.examples)),
+		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
+		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
+		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},
+		Connect: Times{t.connect}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
+		Seconds: r.totals.seconds,
+		CPU:     usageNow().share(r.usedBefore),
+	}
+	if res.Elapsed > 0 {
+		res.Rate = float64(t.within) / res.Elapsed.Seconds()
+	}
+	if r.Rate == 0 {
+		res.Response = res.Service // a request is due when it is sent
+	}
+	return res
+}
+
+// elapsed is how long was counted.
+func (r *run) elapsed() time.Duration {
+	end := r.totals.total.last
+	switch {
+	case r.interrupted > 0:
+		end = r.interrupted
+	case r.until > 0 && (r.Requests == 0 || r.totals.total.requests < r.Requests):
+		end = r.until
+	}
+	return max(0, end-r.from)
+}

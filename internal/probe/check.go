@@ -1,0 +1,219 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dial"
+)
+
+// A Check probes once, until all holds or in a series, and prints a line for each finding.
+type Check struct {
+	Probe    Probe
+	Target   string        // as it was typed
+	Count    int           // of a series, with a summary at its end; 0 for none
+	Interval time.Duration // from one probe of the series to the next
+	Wait     time.Duration // probe again for this long until all holds; 0 to probe once
+
+	Out         io.Writer // the verdicts
+	Notes       io.Writer // what is waited for
+	JSON, Quiet bool      // verdicts as JSON objects; no verdict and no note at all
+
+	summary Summary
+	err     error // the first of Out
+}
+
+// Run checks and returns what its probes came to: in a series that ctx ended what there was of
+// it, else nothing. The error is that of Out.
+func (c *Check) Run(ctx context.Context) (Summary, error) {
+	switch {
+	case c.Count > 0:
+		repeat(ctx, c.Count, c.Interval, func() { c.tell(c.Probe.Run(ctx)) })
+		if c.summary.Probes > 0 {
+			c.sumUp()
+		}
+	case c.Wait > 0:
+		if found := c.await(ctx); ctx.Err() == nil {
+			c.tell(found)
+		}
+	default:
+		c.tell(c.Probe.Run(ctx))
+	}
+	return c.summary, c.err
+}
+
+// leastTry is what a try may take though the time for all of them is nearly over.
+const leastTry = time.Second
+
+// await tries until all holds, and returns what the last try found.
+func (c *Check) await(ctx context.Context) (found []Finding) {
+	timeout := c.Probe.Timeout
+	var said dial.Kind
+	retry(ctx, c.Wait, func(left time.Duration) bool {
+		c.Probe.Timeout = min(timeout, max(left, leastTry).Round(time.Millisecond))
+		c.Probe.Dialer.Timeout = c.Probe.Timeout
+		found = c.Probe.Run(ctx)
+		i := slices.IndexFunc(found, func(f Finding) bool { return f.Kind != "" })
+		if i < 0 {
+			return true
+		}
+		if f := &found[i]; f.Kind != said && !c.Quiet {
+			said = f.Kind
+			fmt.Fprintf(c.Notes, "parley: waiting: %s\n", console.AppendEscaped(nil, []byte(c.why(f))))
+		}
+		return false
+	})
+	return found
+}
+
+// tell prints what was found, a line each, and counts it.
+func (c *Check) tell(found []Finding) {
+	for i := range found {
+		c.summary.add(&found[i])
+		if c.JSON {
+			c.write(c.object(&found[i]))
+		} else {
+			c.write(append(c.sentence(&found[i]), '\n'))
+		}
+	}
+}
+
+func (c *Check) write(line []byte) {
+	if c.Quiet || c.err != nil {
+		return
+	}
+	_, c.err = c.Out.Write(line)
+}
+
+// sentence is the verdict in words.
+func (c *Check) sentence(f *Finding) []byte {
+	text := f.Address
+	switch {
+	case f.Kind == "" && f.Message == nil:
+		text += " is reachable: " + times(f)
+	case f.Kind == "":
+		text += " answered: " + times(f) + ": "
+	case f.Kind == dial.Mismatch:
+		text += fmt.Sprintf(" answered, but not with %v: %s: ", c.Probe.Expect, times(f))
+	case f.Connected:
+		text = c.why(f) + " (" + times(f) + ")"
+	default:
+		text = c.why(f)
+	}
+	line := console.AppendEscaped(nil, []byte(text))
+	if f.Kind == "" || f.Kind == dial.Mismatch {
+		line = console.AppendPayload(line, f.Message)
+	}
+	return line
+}
+
+// why says in words what failed.
+func (c *Check) why(f *Finding) string {
+	place := c.Target
+	if f.Address != "" && f.Address != place {
+		place += " (" + f.Address + ")"
+	}
+	switch {
+	case f.Kind == dial.Mismatch:
+		return fmt.Sprintf("%s answered, but not with %v", place, c.Probe.Expect)
+	case f.Connected:
+		return dial.WhyNoReply(place, c.Probe.Timeout, f.Err, f.Unfinished)
+	}
+	return dial.WhyNotConnected(place, c.Probe.Dialer.Timeout, f.Err)
+}
+
+// A step is something that was done, and how long it took.
+type step struct {
+	name string
+	took time.Duration
+}
+
+func stepsOf(f *Finding) []step {
+	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"banner", f.Banner}, {"reply", f.Reply}}
+	return slices.DeleteFunc(all, func(s step) bool { return s.took == 0 })
+}
+
+// times are such as "lookup 0.20 ms, connect 0.10 ms".
+func times(f *Finding) string {
+	var list []string
+	for _, step := range stepsOf(f) {
+		list = append(list, step.name+" "+milliseconds(step.took))
+	}
+	return strings.Join(list, ", ")
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds()*1000, 'f', 2, 64) + " ms"
+}
+
+// object is the verdict in JSON.
+func (c *Check) object(f *Finding) []byte {
+	o := console.NewObject("check", f.Time)
+	o.Text("target", c.Target)
+	o.Text("address", f.Address)
+	for _, step := range stepsOf(f) {
+		o.Number(step.name+"_ns", int64(step.took))
+	}
+	switch {
+	case len(f.Unfinished.Bytes) > 0:
+		o.Payload(f.Unfinished.Bytes)
+		o.Truth("whole", false)
+	case f.Message != nil:
+		o.Payload(f.Message)
+	}
+	o.Truth("held", f.Kind == "")
+	if f.Kind != "" {
+		o.Text("kind", string(f.Kind))
+		o.Text("error", c.why(f))
+	}
+	return o.Line()
+}
+
+// sumUp prints what a series came to.
+func (c *Check) sumUp() {
+	if c.JSON {
+		c.write(c.summaryObject())
+		return
+	}
+	s := &c.summary
+	text := fmt.Sprintf("%s: %d of %d held", console.AppendEscaped(nil, []byte(c.Target)), s.Held, s.Probes)
+	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
+		text += fmt.Sprintf(", %d %s", s.Failed[kind], strings.ReplaceAll(string(kind), "_", " "))
+	}
+	text += fmt.Sprintf("; %.1f %% lost\n", 100*float64(s.Lost())/float64(s.Probes))
+	for _, row := range c.summary.spreads() {
+		if row.n > 0 {
+			text += fmt.Sprintf("%s: min %s, median %s, p99 %s, max %s\n", row.name,
+				milliseconds(row.min), milliseconds(row.median), milliseconds(row.p99), milliseconds(row.max))
+		}
+	}
+	c.write([]byte(text))
+}
+
+func (c *Check) summaryObject() []byte {
+	s := &c.summary
+	o := console.NewObject("summary", time.Now())
+	o.Text("target", c.Target)
+	o.Number("checks", int64(s.Probes))
+	o.Number("held", int64(s.Held))
+	o.Number("lost", int64(s.Lost()))
+	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
+		o.Number(string(kind), int64(s.Failed[kind]))
+	}
+	for _, row := range c.summary.spreads() {
+		if row.n > 0 {
+			o.Number(row.name+"_min_ns", int64(row.min))
+			o.Number(row.name+"_median_ns", int64(row.median))
+			o.Number(row.name+"_p99_ns", int64(row.p99))
+			o.Number(row.name+"_max_ns", int64(row.max))
+		}
+	}
+	return o.Line()
+}

@@ -56,13 +56,13 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 	return w, nil
 }
 
-// close lets the journal take what is queued, and returns the exit code's error if it
-// does not.
-func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error {
+// close lets the journal take what is queued until ctx ends, and returns the exit code's error
+// if it does not.
+func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, notes *console.Notes) error {
 	if w == nil {
 		return nil
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(ctx); err != nil {
 		notes.Printf("journal %s: %v", console.AppendEscaped(nil, []byte(opt.file)), err)
 		return &exitError{code: exitUsage}
 	}

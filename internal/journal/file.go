@@ -47,12 +47,14 @@ type file struct {
 	begin, commit, rollback   stmt
 	opened, closed, gap, mark stmt
 	cut, refused              stmt
-	one, many                 stmt // of exchanges
+	one, many, numbered       stmt // of exchanges
 	args                      []driver.NamedValue
 	sums                      checksummer
 	base                      int64 // the highest id of a session before this writer
 	session                   int64 // the highest id of a session that anything was recorded of
 	exchange, refusal, ended  int64 // the last ids that were given
+	idsSkipped                bool  // the next exchange has not the id that SQLite would give it
+	lostUpTo                  int64 // exchanges up to this id that are not there were told to be lost
 	info, wal                 fs.FileInfo
 	log                       *os.File // the -wal file, to look at
 	space                     space
@@ -268,8 +270,9 @@ func (f *file) lastIDs() error {
 }
 
 func (f *file) prepare() error {
-	const values = "(?,?,?,?,?,?,?,?)"
-	const exchanges = "INSERT OR REPLACE INTO exchanges (id, session, seq, received_ns, took_ns, request, reply, sum) VALUES " + values
+	const values = "(?,?,?,?,?,?,?)"
+	const columns = "session, seq, received_ns, took_ns, request, reply, sum"
+	const exchanges = "INSERT INTO exchanges (" + columns + ") VALUES " + values
 	for _, s := range []struct {
 		stmt *stmt
 		text string
@@ -279,6 +282,7 @@ func (f *file) prepare() error {
 		{&f.rollback, "ROLLBACK"},
 		{&f.one, exchanges},
 		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
+		{&f.numbered, "INSERT INTO exchanges (" + columns + ", id) VALUES (?,?,?,?,?,?,?,?)"},
 		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, sum) VALUES (?,?,?,?,?,?)"},
 		// The whole row, since its opening may not be recorded.
 		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
@@ -319,7 +323,7 @@ func (f *file) closeGuard() {
 
 // disconnect closes the connection that writes, and what belongs to it.
 func (f *file) disconnect() (err error) {
-	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.one, &f.many} {
+	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.one, &f.many, &f.numbered} {
 		if *s != nil {
 			(*s).Close()
 			*s = nil
@@ -338,8 +342,6 @@ func (f *file) disconnect() (err error) {
 // write records a batch, whole or not at all. Once the disk has failed to sync nothing is
 // recorded any more: the kernel may have dropped what was written, and would say that the
 // next sync went well (see "fsyncgate", 2018).
-//
-// A batch that failed can be written again: its records have the same ids then.
 func (f *file) write(b *batch) error {
 	if err := f.check(); err != nil {
 		return err
@@ -348,7 +350,13 @@ func (f *file) write(b *batch) error {
 	if err := f.reserve(size); err != nil {
 		return err
 	}
-	if err := f.transaction(b); err != nil {
+	err := f.transaction(b)
+	if err == errOtherIDs { // somebody has deleted the last ones
+		f.rollback.ExecContext(background, nil)
+		f.idsSkipped = true
+		err = f.transaction(b)
+	}
+	if err != nil {
 		f.rollback.ExecContext(background, nil) // some errors have done that
 		return f.judged(err)
 	}
@@ -356,6 +364,7 @@ func (f *file) write(b *batch) error {
 		return err
 	}
 	f.written = true
+	f.idsSkipped = f.idsSkipped && len(b.exchanges) == 0
 	f.space.sinceCheckpoint += size
 	f.exchange += int64(len(b.exchanges))
 	f.refusal += int64(len(b.refused))
@@ -444,14 +453,22 @@ func (f *file) transaction(b *batch) error {
 	return err
 }
 
-const exchangeColumns = 8
+const exchangeColumns = 7 // without the id
 
-// insert inserts the exchanges, as many at once as there are.
+// errOtherIDs is that SQLite has given an exchange another id than its checksum is made of.
+var errOtherIDs = errors.New("other ids than expected")
+
+// insert inserts the exchanges, as many at once as there are. SQLite numbers them, which costs
+// less than to say each number: it gives the highest id there is and 1. Where the next one is
+// another, the first exchange says it.
 func (f *file) insert(b *batch) error {
 	rest, bytes, id := b.exchanges, b.bytes, f.exchange
-	for len(rest) > 0 {
-		insert, n := f.one, 1
-		if len(rest) >= rowsAtOnce {
+	for skipped := f.idsSkipped; len(rest) > 0; skipped = false {
+		insert, n, columns := f.one, 1, exchangeColumns
+		switch {
+		case skipped:
+			insert, columns = f.numbered, exchangeColumns+1
+		case len(rest) >= rowsAtOnce:
 			insert, n = f.many, rowsAtOnce
 		}
 		for i := range rest[:n] {
@@ -461,17 +478,24 @@ func (f *file) insert(b *batch) error {
 			request, bytes = taken(bytes, e.request)
 			reply, bytes = taken(bytes, e.reply)
 			a := f.args[exchangeColumns*i:]
-			a[0].Value, a[1].Value, a[2].Value, a[3].Value, a[4].Value = id, e.session, int64(e.seq), e.received, int64(e.took)
-			a[5].Value, a[6].Value = orNull(request), orNull(reply)
-			a[7].Value = f.sums.exchange(id, e.session, int64(e.seq), e.received, int64(e.took), int64(e.requestCut), int64(e.replyCut), request, reply)
+			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
+			a[4].Value, a[5].Value = orNull(request), orNull(reply)
+			a[6].Value = f.sums.exchange(id, e.session, int64(e.seq), e.received, int64(e.took), int64(e.requestCut), int64(e.replyCut), request, reply)
 			if e.isCut() {
 				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut)); err != nil {
 					return err
 				}
 			}
 		}
-		if _, err := insert.ExecContext(background, f.args[:exchangeColumns*n]); err != nil {
+		if skipped {
+			f.args[exchangeColumns].Value = id
+		}
+		result, err := insert.ExecContext(background, f.args[:columns*n])
+		if err != nil {
 			return err
+		}
+		if given, err := result.LastInsertId(); err != nil || given != id {
+			return cmp.Or(err, errOtherIDs)
 		}
 		rest = rest[n:]
 	}

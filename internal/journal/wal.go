@@ -119,9 +119,6 @@ func (f *file) copyLog(how string) (all bool, err error) {
 
 // truncateLog copies the -wal file and gives its room back, if no reader needs it.
 func (f *file) truncateLog() error {
-	if f.check() != nil {
-		return nil
-	}
 	if _, err := f.copyLog("TRUNCATE"); err != nil {
 		return f.judged(err)
 	}
@@ -155,7 +152,9 @@ func (f *file) relieve() {
 	for more, err := true, error(nil); more && err == nil; {
 		more, err = f.prune()
 	}
-	f.truncateLog()
+	if f.check() == nil {
+		f.truncateLog()
+	}
 }
 
 // hasHole says whether something of the -wal file is missing before its end: it was cut, and
@@ -173,7 +172,8 @@ func (f *file) hasHole(size int64) bool {
 }
 
 // mend opens the files anew when the -wal file was cut or is gone, with all that is whole of
-// it, and returns how many exchanges are lost. It does nothing about other errors.
+// it. It returns how many exchanges are lost; fewer than none if those of the last batch are
+// there although write could not be sure. It does nothing about other errors.
 func (f *file) mend() (lost int64, err error) {
 	why := f.check()
 	if why != errWALGone && why != errWALCut {
@@ -188,6 +188,7 @@ func (f *file) mend() (lost int64, err error) {
 	if err := forgetIndex(f.name + "-shm"); err != nil {
 		return 0, err
 	}
+	expected := f.exchange
 	f.written, f.space = false, space{}
 	if err := f.connect(); err != nil {
 		f.disconnect()
@@ -198,9 +199,11 @@ func (f *file) mend() (lost int64, err error) {
 	if err := queryRow(f.conn, "SELECT coalesce(max(id), 0) FROM exchanges", &last); err != nil {
 		return 0, err
 	}
-	f.down = nil
+	f.down, f.idsSkipped = nil, last < f.exchange
+	lost = expected - max(last, f.lostUpTo)
+	f.lostUpTo = expected
 	// Into the journal with what is left, and a new -wal file.
-	return max(0, f.exchange-last), f.truncateLog()
+	return lost, f.truncateLog()
 }
 
 // forgetIndex has SQLite look through the -wal file for what it has, as after a crash. The

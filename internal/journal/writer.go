@@ -425,10 +425,13 @@ func (w *Writer) tryAgain(b *batch, err error) error {
 	switch {
 	case err == errWALGone || err == errWALCut:
 		lost, err := w.file.mend()
-		b.gap.exchanges += lost
 		if err != nil {
 			return err
 		}
+		if lost < 0 {
+			return nil // this batch was there already
+		}
+		b.gap.exchanges += lost
 	case isFull(err):
 		w.file.relieve()
 	}

@@ -48,7 +48,7 @@ var (
 // isDamage says whether an error is that of some page of the file, so that others may be read.
 func isDamage(err error) bool {
 	code := primary(codeOf(err))
-	return code == codeCorrupt || code == codeIO || err == errDisorder
+	return code == codeCorrupt || code == codeIO
 }
 
 // report tells of damage, once.
@@ -115,7 +115,11 @@ type row interface {
 func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func() bool) error {
 	for w.from <= w.to {
 		err := r.walkOn(ctx, q, &w, row, use)
-		if !isDamage(err) {
+		switch {
+		case err == errDisorder: // going on would go round in a circle
+			r.report(Damage{w.table, min(w.from, w.to), max(w.from, w.to), err.Error()})
+			return nil
+		case !isDamage(err):
 			return err
 		}
 		// Rows that the conditions leave out may lie between the last one and the damage.
@@ -156,7 +160,7 @@ func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use fu
 			return errDisorder
 		}
 		w.behind(id)
-		if !good {
+		if !good || id == 0 { // ids count from 1
 			r.report(Damage{w.table, id, id, badColumn})
 		} else if !use() {
 			w.from, w.to = 1, 0

@@ -127,6 +127,8 @@ func brief(e Event) string {
 		return fmt.Sprintf("%d.%d!", e.Session.ID, e.Exchange.Seq)
 	case parley.Closed:
 		return fmt.Sprintf("-%d", e.Session.ID)
+	case parley.Refused:
+		return "refused " + e.Session.Reason
 	}
 	return e.Kind.String()
 }

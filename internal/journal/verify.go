@@ -60,7 +60,7 @@ func (v *Verdict) count(records *int64, summed bool) {
 const verifyAtOnce = 10000
 
 func (r *Reader) verify(ctx context.Context, table, columns string, row row, use func()) error {
-	for last, more := int64(0), true; more; {
+	for last, more := int64(fromTheStart), true; more; {
 		n := 0
 		part, cancel := r.limit(ctx)
 		err := r.walk(part, r.db, walk{table: table, columns: columns, from: last + 1, to: math.MaxInt64}, row, func() bool {

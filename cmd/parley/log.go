@@ -145,13 +145,20 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	case signalled(ctx) != nil:
 		return signalled(ctx)
 	case damages > 0:
-		return networkError("%s is damaged in %d places, and what is there is left out; 'parley log --verify' names all", escapedName(file), damages)
+		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", escapedName(file), places(damages))
 	case shown == 0 && opt.filter.Number != 0:
 		return networkError("%s has no session %d that is what the flags select", escapedName(file), opt.filter.Number)
 	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
 		return networkError("nothing in %s is what the flags select", escapedName(file))
 	}
 	return nil
+}
+
+func places(n int) string {
+	if n == 1 {
+		return "one place"
+	}
+	return fmt.Sprintf("%d places", n)
 }
 
 // openJournal opens a journal for reading.
@@ -191,7 +198,7 @@ func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.W
 		return cannotWrite(err)
 	}
 	if v.Damages > 0 {
-		return networkError("%s is damaged in %d places", escapedName(file), v.Damages)
+		return networkError("%s is damaged in %s", escapedName(file), places(v.Damages))
 	}
 	return nil
 }

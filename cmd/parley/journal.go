@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strconv"
@@ -27,7 +28,7 @@ func (opt *journalOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&opt.file, "journal", "", "keep every session and every exchange in `FILE` (SQLite)")
 	flags.BoolVar(&opt.sync, "journal-sync", false, "let a reply out only after its record is on disk")
 	flags.StringVar(&opt.onError, "journal-on-error", "stop", "stop answering while the journal cannot be written, or serve without records: `stop|serve`")
-	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest of what is more: 7d, 12h, 10GiB")
+	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest while the files together would be more: 7d, 12h, 10GiB")
 }
 
 // open opens the journal; it is nil if there is to be none.
@@ -54,13 +55,13 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 	return w, nil
 }
 
-// close lets the journal take what is queued, and returns the exit code's error if it
-// does not.
-func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error {
+// close lets the journal take what is queued until ctx ends, and returns the exit code's error
+// if it does not.
+func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, notes *console.Notes) error {
 	if w == nil {
 		return nil
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(ctx); err != nil {
 		notes.Printf("journal %s: %v", console.AppendEscaped(nil, []byte(opt.file)), err)
 		return &exitError{code: exitUsage}
 	}
@@ -87,7 +88,7 @@ func (f *keepFlag) Type() string   { return "AGE|SIZE" }
 func (f *keepFlag) Set(s string) error {
 	f.text = s
 	var size sizeFlag
-	if size.Set(s) == nil && strings.ContainsAny(s, "kKMGB") {
+	if size.Set(s) == nil && size >= journal.MinKeep && strings.ContainsAny(s, "kKMGB") {
 		f.Keep = journal.Keep{Bytes: int64(size)}
 		return nil
 	}
@@ -99,7 +100,7 @@ func (f *keepFlag) Set(s string) error {
 		age = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
 	}
 	if err != nil || age <= 0 {
-		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB")
+		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB, 1MiB or more")
 	}
 	f.Keep = journal.Keep{Age: age}
 	return nil

@@ -367,7 +367,7 @@ func orOff[T comparable](limit T) string {
 // recorded. It returns the exit code's error, of which all is said.
 func (v *serverView) ended(err error, patience time.Duration) error {
 	const most = 10 // named; a drain may cut thousands
-	unkept := v.journal.close(v.kept, v.notes)
+	unkept := v.journal.close(context.Background(), v.kept, v.notes)
 	var drain *parley.DrainError
 	if errors.As(err, &drain) {
 		for i, s := range drain.Cut {
@@ -394,7 +394,7 @@ func (v *serverView) close() {
 		v.page.close()
 	}
 	if v.kept != nil {
-		v.kept.Close() // again, mostly
+		v.kept.Close(context.Background()) // again, mostly
 	}
 	if v.out != nil {
 		v.out.Close(lastWords)

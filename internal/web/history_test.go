@@ -26,7 +26,7 @@ func run(t *testing.T, file string, texts []string, look func(p *Page, addr stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer w.Close(context.Background())
 	p := New(Options{History: NewHistory(file, w)})
 	addr := parleytest.Start(t, &parley.Server{Handler: echo, Gate: w, Observer: parley.Observers(w, p)})
 	for _, text := range texts {

@@ -208,6 +208,11 @@ func (c *Client) TryReceive() (message []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
+// Unfinished returns the bytes that came and of which no message has been made, valid
+// until the next call of Receive or Do: once one of them has failed, the beginning of the
+// message that it waited for, with its framing. It is for the goroutine that Receives.
+func (c *Client) Unfinished() []byte { return c.in[c.r:c.w] }
+
 // read reads once.
 func (c *Client) read(ctx context.Context) error {
 	if ctx.Err() != nil {

@@ -333,6 +333,42 @@ func TestReceiveTellsTheEndings(t *testing.T) {
 	}
 }
 
+// What came of a message is not lost because its rest did not come.
+func TestUnfinishedIsWhatCameOfAMessage(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		framing parley.Framing
+		sent    string
+		closes  bool
+		want    string
+		err     error
+	}{
+		{"nothing", parley.Lines, "", false, "", context.DeadlineExceeded},
+		{"no newline", parley.Lines, "Test\r", false, "Test\r", context.DeadlineExceeded},
+		{"behind a whole message", parley.Delimited(0), "one\x00tw", false, "tw", context.DeadlineExceeded},
+		{"end of file inside", parley.LengthPrefixed, "\x00\x00\x00\x05ab", true, "\x00\x00\x00\x05ab", io.ErrUnexpectedEOF},
+		{"end of file", parley.Lines, "one\n", true, "", io.EOF},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, server := parleytest.ConnPair()
+			client := parley.NewClient(conn, c.framing)
+			io.WriteString(server, c.sent)
+			if c.closes {
+				server.Close()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			var err error
+			for err == nil {
+				_, err = client.Receive(ctx)
+			}
+			if got := client.Unfinished(); string(got) != c.want || !errors.Is(err, c.err) {
+				t.Errorf("%s: %q is unfinished after %v, want %q after %v", c.name, got, err, c.want, c.err)
+			}
+		})
+	}
+}
+
 func TestCloseEndsAReceiveThatWaits(t *testing.T) {
 	noLeaks(t)
 	client, _ := scripted(t, nil)

@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/load":    {".", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {"."},
+	"internal/talk":    {".", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":     {"."},
 	"internal/web":     {".", "internal/journal"},
 	"cmd/parley":       {"*"},

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -41,6 +44,26 @@ func (r *replyFlags) framing(f framingFlag) (parley.Framing, error) {
 		return nil, usageError("--until: %w", err)
 	}
 	return replyUntil{f.framing, last}, nil
+}
+
+// lacks says what a reply of which only this came, framing included, lacks to be whole, and
+// what may help.
+func (r *replyFlags) lacks(f framingFlag, came []byte) (lacks, advice string) {
+	lines := bytes.Count(came, []byte("\n"))
+	end, delimited := strings.CutPrefix(f.name, "delim:")
+	switch {
+	case r.lines > 1 && lines > 0:
+		return fmt.Sprintf("%d of its %d lines came", lines, r.lines), "--lines says how many a reply has"
+	case r.until != "" && lines > 0:
+		return fmt.Sprintf("none of its lines matches %#q, which would end it", r.until), ""
+	case f.name == "length" && len(came) < 4:
+		return fmt.Sprintf("%d of the 4 bytes of its length came", len(came)), "--framing line is for servers that send none"
+	case f.name == "length":
+		return fmt.Sprintf("%d of its %d bytes came", len(came)-4, binary.BigEndian.Uint32(came)), "--framing line is for servers that send no length"
+	case delimited:
+		return "no byte 0x" + end + " ends it", "--framing chunk needs none"
+	}
+	return "no newline ends it", "--framing chunk needs none"
 }
 
 // replyLines is a framing of lines in which a message read is several of them.

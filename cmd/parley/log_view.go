@@ -173,19 +173,19 @@ func (v csvView) end() error { return nil }
 // A markdownView fills the seed's table: what the two terminals show.
 type markdownView struct {
 	out     io.Writer
-	table   *transcript
+	table   *console.Transcript
 	clients map[int64]*console.ClientNarrative // by Session.ID
 }
 
 func newMarkdownView(out io.Writer) (logView, error) {
-	return &markdownView{out, newTranscript(terminals...), make(map[int64]*console.ClientNarrative)}, nil
+	return &markdownView{out, console.NewTranscript(terminals...), make(map[int64]*console.ClientNarrative)}, nil
 }
 
 func (v *markdownView) show(e journal.Event) error {
 	entry, client := entryOf(e), v.client(e.Session)
 	server := func() {
 		line := console.AppendEntry(nil, entry, false)
-		v.table.say(serverColumn, strings.TrimSuffix(string(line), "\n"))
+		v.table.Say(serverColumn, strings.TrimSuffix(string(line), "\n"))
 	}
 	switch {
 	case entry.Kind == parley.Opened:
@@ -216,12 +216,12 @@ func (v *markdownView) show(e journal.Event) error {
 
 func (v *markdownView) client(s *journal.Session) *console.ClientNarrative {
 	if v.clients[s.ID] == nil {
-		v.clients[s.ID] = console.NewClientNarrative(v.table.column(clientColumn), nil, console.Piped)
+		v.clients[s.ID] = console.NewClientNarrative(v.table.Column(clientColumn), nil, console.Piped)
 	}
 	return v.clients[s.ID]
 }
 
-func (v *markdownView) end() error { return v.table.print(v.out) }
+func (v *markdownView) end() error { return v.table.Print(v.out) }
 
 // A mermaidView draws a sequence diagram.
 type mermaidView struct {

@@ -200,6 +200,32 @@ func TestReaderOfTheClientMayLeave(t *testing.T) {
 	}
 }
 
+// Nor does it go on for a server that speaks unasked.
+func TestReaderOfMessagesMayLeave(t *testing.T) {
+	addr, served := serveOnce(t, func(conn *net.TCPConn) { io.Copy(conn, endless("news\n")) })
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, "client", addr)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	cmd.Stdout = w
+	p := start(t, cmd)
+	w.Close()
+	if _, err := bufio.NewReader(r).ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+	r.Close()
+	if code := p.exit(t); code != 0 || p.stderr.String() != "" {
+		t.Errorf("exit code %d, stderr %q; want 0 and nothing", code, p.stderr)
+	}
+	<-served
+}
+
 // endless is read again and again.
 type endless string
 

@@ -204,8 +204,11 @@ func withAdvice(lacks, advice string) string {
 
 // broken explains an error of the connection.
 func (c *Conversation) broken(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return c.lost("truncated", "closed by the server inside a message", "%s closed the connection inside a message", c.Server)
+	case errors.Is(err, parley.ErrTooLong):
+		return c.lost("too_long", "message too long", "a message from %s is longer than 16 MiB; is --framing right?", c.Server)
 	}
 	return c.lost(brokenReason(err), whyBroken(err), "the connection to %s broke: %s", c.Server, whyBroken(err))
 }

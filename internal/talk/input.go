@@ -15,6 +15,7 @@ type input struct {
 	lines    chan line // one for each that was asked for
 	asked    bool      // one is still to come
 	count    int       // of the lines asked for
+	over     bool      // its user ended it: what is typed behind is not for us
 }
 
 type line struct {
@@ -62,7 +63,7 @@ func (i *input) ask() {
 // take takes all that was typed and not asked for from a terminal, whose input then has
 // ended.
 func (i *input) take() []byte {
-	if i.terminal == nil || !i.terminal.stop() {
+	if i.terminal == nil || i.over || !i.terminal.stop() {
 		return nil
 	}
 	var typed []byte

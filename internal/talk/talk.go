@@ -87,9 +87,10 @@ func (c *Conversation) Once(ctx context.Context, request []byte) error {
 	return nil
 }
 
-// Lines has each line of the input answered, until a blank one or the end. In a *Terminal
+// Lines has each line of the input answered, until a blank one or the end. At a *Terminal
 // what was typed and not sent is shown and taken away, so that it is not left to who
-// reads the terminal next; what is typed behind the blank line is for that one.
+// reads the terminal next; what is typed behind the end is for that one. If the output is
+// a broken pipe it returns that error.
 func (c *Conversation) Lines(ctx context.Context, in io.Reader) error {
 	c.begin()
 	defer c.end()
@@ -107,15 +108,14 @@ func (c *Conversation) Lines(ctx context.Context, in io.Reader) error {
 		c.View.Typed(line.text)
 		switch {
 		case line.err != nil:
+			c.input.over = true
 			return c.hangUp(ctx)
 		case len(line.text) == 0 && !c.KeepBlank:
+			c.input.over = true
 			return c.endAtBlank(ctx)
 		}
 		if err := c.exchange(ctx, line.text); err != nil {
 			return err
-		}
-		if err := c.View.Err(); errors.Is(err, syscall.EPIPE) {
-			return err // nobody reads on
 		}
 	}
 }
@@ -174,10 +174,14 @@ func (c *Conversation) end() {
 	}
 }
 
-// nextLine waits for a line of the input. Meanwhile the server may speak, or leave.
+// nextLine waits for a line of the input. Meanwhile the server may speak, or leave; and so
+// may who reads the output, for whom alone it would go on.
 func (c *Conversation) nextLine(ctx context.Context) (l line, left bool, err error) {
 	c.input.ask()
 	for {
+		if err := c.View.Err(); errors.Is(err, syscall.EPIPE) {
+			return line{}, false, err
+		}
 		select {
 		case l := <-c.input.lines:
 			c.input.asked = false

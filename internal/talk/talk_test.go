@@ -168,14 +168,27 @@ func TestWhatCameBehindTheLastReplyIsShown(t *testing.T) {
 
 // The server leaves at the prompt, in the middle of what it says unasked.
 func TestWhatCameAtThePromptIsShown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in, keyboard := io.Pipe()
-		defer keyboard.Close()
-		shown, _, err := converse(t, linePairs{parley.Lines},
-			func(s *parleytest.Conn) { io.WriteString(s, "Error: full\n"); s.Close() },
-			func(c *talk.Conversation) error { return c.Lines(t.Context(), in) })
-		check(t, "", shown, "Connected to s\nEnter data: \nserver message: Error: full\nConnection closed (closed by the server)\n", err, "s closed the connection")
-	})
+	for _, c := range []struct {
+		framing parley.Framing
+		said    string
+		shown   string
+		want    string
+	}{
+		{linePairs{parley.Lines}, "Error: full\n", "server message: Error: full\nConnection closed (closed by the server)\n", "s closed the connection"},
+		{parley.LengthPrefixed, "\x00\x00\x00\x05ab", "unfinished response: \\x00\\x00\\x00\\x05ab\nConnection closed (closed by the server inside a message)\n",
+			"s closed the connection inside a message"},
+		{parley.LengthPrefixed, "SSH-2.0", "unfinished response: SSH-2.0\nConnection closed (message too long)\n",
+			"a message from s is longer than 16 MiB; is --framing right?"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			in, keyboard := io.Pipe()
+			defer keyboard.Close()
+			shown, _, err := converse(t, c.framing,
+				func(s *parleytest.Conn) { io.WriteString(s, c.said); s.Close() },
+				func(c *talk.Conversation) error { return c.Lines(t.Context(), in) })
+			check(t, c.said, shown, "Connected to s\nEnter data: \n"+c.shown, err, c.want)
+		})
+	}
 }
 
 // A reply that is not whole is never withheld and never called none.

@@ -95,6 +95,10 @@ func TestWhatWasTypedAndNotSentIsTaken(t *testing.T) {
 			"Client: sending [1] a ...\nClient: not sent: rm -rf\\nls\nClient: Connection closed (closed by the server before it replied)\n", "next\n"},
 		{"behind the blank line it is for the shell", repliesOnce, []string{"a\n", "\n", "ls\n"}, func(s *parleytest.Conn, _ func()) { s.Close() },
 			"Client: Connection closed\n", "ls\n"},
+		{"also if the server then does not close", repliesOnce, []string{"a\n", "\n", "ls\n"}, func(_ *parleytest.Conn, cancel func()) { cancel() },
+			"Enter data: ", "ls\n"},
+		{"or the end was typed", repliesOnce, []string{"a\n", "\x04", "ls\n"}, func(s *parleytest.Conn, _ func()) { s.Close() },
+			"Enter data: \nClient: Connection closed\n", "ls\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t)

@@ -33,9 +33,9 @@ func clientCommand() *cobra.Command {
 		Use:   "client [[host:]port] [message...]",
 		Short: "Talk to a server, by hand, in a pipe or with one request",
 		Long: `Send each line typed as a request and show its reply. A blank line, or the end of the
-input, ends the conversation. Words behind the address are one request: it is sent,
-its reply shown, and that is all. Without an address: localhost:6969. Behind -- words
-may look like flags.`,
+input, ends the conversation; input behind a blank line in a pipe is an error. Words
+behind the address are one request: it is sent, its reply shown, and that is all.
+Without an address: localhost:6969. Behind -- words may look like flags.`,
 		Example: `  parley client                              localhost:6969, typed
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
@@ -52,7 +52,7 @@ may look like flags.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped and cut at 4 KiB on a terminal")
+	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal, and cut at 4 KiB")
 	flags.BoolVar(&opt.raw, "raw", false, "print replies only, exact bytes also on a terminal")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.VarP(&opt.framing, "framing", "f", framingUsage)

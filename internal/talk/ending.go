@@ -204,33 +204,37 @@ func withAdvice(lacks, advice string) string {
 
 // broken explains an error of the connection.
 func (c *Conversation) broken(err error) error {
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return c.lost("truncated", "closed by the server inside a message", "%s closed the connection inside a message", c.Server)
-	case errors.Is(err, parley.ErrTooLong):
-		return c.lost("too_long", "message too long", "a message from %s is longer than 16 MiB; is --framing right?", c.Server)
+	reason, why := howBroken(err)
+	switch reason {
+	case "truncated":
+		return c.lost(reason, why, "%s closed the connection inside a message", c.Server)
+	case "too_long":
+		return c.lost(reason, why, "a message from %s is longer than 16 MiB; is --framing right?", c.Server)
 	}
-	return c.lost(brokenReason(err), whyBroken(err), "the connection to %s broke: %s", c.Server, whyBroken(err))
+	return c.lost(reason, why, "the connection to %s broke: %s", c.Server, why)
 }
 
-func brokenReason(err error) string {
-	if isReset(err) {
-		return "reset"
+// howBroken says what an error of the connection is, for programs and in words.
+func howBroken(err error) (reason, why string) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "truncated", "closed by the server inside a message"
+	case errors.Is(err, parley.ErrTooLong):
+		return "too_long", "message too long"
+	case isReset(err):
+		return "reset", "connection reset by peer"
 	}
-	return "io_error"
+	return "io_error", inWords(err)
 }
 
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE)
 }
 
-// whyBroken says in words what broke a connection or an input.
-func whyBroken(err error) string {
+// inWords is an error of the system without the addresses and calls around it.
+func inWords(err error) string {
 	var errno syscall.Errno
-	switch {
-	case isReset(err):
-		return "connection reset by peer"
-	case errors.As(err, &errno):
+	if errors.As(err, &errno) {
 		return errno.Error()
 	}
 	return err.Error()

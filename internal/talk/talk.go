@@ -82,7 +82,7 @@ func (c *Conversation) Once(ctx context.Context, request []byte) error {
 	case errors.Is(err, errStillOpen):
 		c.View.Closed("close_timeout", "not by the server")
 	default:
-		c.View.Closed(brokenReason(err), whyBroken(err))
+		c.View.Closed(howBroken(err))
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (c *Conversation) nextLine(ctx context.Context) (l line, left bool, err err
 		case l := <-c.input.lines:
 			c.input.asked = false
 			if l.err != nil && l.err != io.EOF {
-				return l, false, &Error{true, "cannot read the input: " + whyBroken(l.err)}
+				return l, false, &Error{true, "cannot read the input: " + inWords(l.err)}
 			}
 			return l, false, nil
 		case h := <-c.heard:

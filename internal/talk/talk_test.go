@@ -157,6 +157,8 @@ func TestWhatCameBehindTheLastReplyIsShown(t *testing.T) {
 		{"inside a message of known length", parley.LengthPrefixed, "\x00\x00\x00\x02ok\x00\x00\x00\x05ab", lines("a"),
 			"Enter data: a\nsending [1] a ...\nserver response: ok\nEnter data: \nunfinished response: \\x00\\x00\\x00\\x05ab\nConnection closed (closed by the server inside a message)\n",
 			"s closed the connection inside a message"},
+		{"inside a message that one request does not want", parley.LengthPrefixed, "\x00\x00\x00\x02ok\x00\x00\x00\x05ab", once("a"),
+			"sending [1] a ...\nserver response: ok\nunfinished response: \\x00\\x00\\x00\\x05ab\nConnection closed (closed by the server inside a message)\n", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			// It closes once it has read our end of file.

@@ -208,6 +208,19 @@ func TestInteractiveShellDoesNotRunWhatWasHalfTyped(t *testing.T) {
 	}
 }
 
+// A client that was put into the background ends there, and leaves the terminal to the
+// shell that has it: to change it would stop the client for good.
+func TestClientInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
+	s := startServer(t)
+	term := openShell(t, "bash", "--norc", "--noprofile", "-i")
+	term.typeAt(t, "ready> ", "parley client "+s.addr+"\n")
+	term.typeAt(t, "Enter data: ", "\x1a")
+	term.typeAt(t, "Stopped", "kill %1; wait %1; echo code $?; echo and the shell reads on\n")
+	term.screen.await(t, "code 143\r\nand the shell reads on\r\n")
+	term.typeAt(t, "reads on\r\nready> ", "exit\n")
+	term.exit(t)
+}
+
 // nohup has the client go on without its terminal.
 func TestHangUpThatIsIgnoredStaysIgnored(t *testing.T) {
 	s := startServer(t)

@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/report":  {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {".", "internal/journal"},
+	"internal/talk":    {".", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":     {".", "internal/accept"},
 	"internal/web":     {".", "internal/journal"},
 	"cmd/parley":       {"*"},

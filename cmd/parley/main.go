@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley/internal/console"
 )
 
 // version is set by the build: see the Makefile.
@@ -51,7 +53,7 @@ func main() {
 		exit := &exitError{exitUsage, err} // cobra's own: an unknown flag, too many arguments
 		errors.As(err, &exit)
 		if exit.err != nil {
-			fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+			fmt.Fprintf(os.Stderr, "parley: %s\n", console.AppendEscaped(nil, []byte(err.Error())))
 		}
 		code = exit.code
 	}

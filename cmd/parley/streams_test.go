@@ -162,6 +162,46 @@ func TestStrangersBytesAreEscaped(t *testing.T) {
 	}
 }
 
+// Nor does what was typed on the command line.
+func TestArgumentsAreEscaped(t *testing.T) {
+	const nasty = "\x1b[2J\u009b\u202e\x7f\xff"
+	for _, args := range [][]string{
+		{"client", "host" + nasty + ":6969", "x"},
+		{"client", "host" + nasty, "x"},
+		{"client", "unix:/nowhere" + nasty, "x"},
+		{"client", "127.0.0.1:" + nasty, "x"},
+		{"client", "127.0.0.1:1", "--" + nasty},
+		{"client", "127.0.0.1:1", "--framing", nasty},
+		{"client", "127.0.0.1:1", "--until", "(" + nasty},
+		{nasty},
+	} {
+		p := start(t, program(t, args...))
+		code := p.exit(t)
+		if code == 0 || strings.Count(p.stderr.String(), "\n") != 1 {
+			t.Errorf("%q: exit code %d and stderr %q, want an error in one line", args, code, p.stderr)
+		}
+		checkHarmless(t, fmt.Sprintf("the error of %q", args), p.stderr.String())
+	}
+	// The target and the request are shown as they go.
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), nasty))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := start(t, program(t, "client", "unix:"+l.Addr().String(), nasty))
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Read(make([]byte, 100))
+	conn.Close()
+	if code := p.exit(t); code != 1 || !strings.Contains(p.stdout.String(), `sending [`) {
+		t.Errorf("exit code %d, stdout %q; want 1 and the request", code, p.stdout)
+	}
+	checkHarmless(t, "stdout", p.stdout.String())
+	checkHarmless(t, "stderr", p.stderr.String())
+}
+
 func checkHarmless(t *testing.T, name, text string) {
 	t.Helper()
 	for i, r := range text {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/talk"
 )
 
 // strange is everything that must not get out as it is.
@@ -326,7 +327,7 @@ func TestCounts(t *testing.T) {
 }
 
 func TestClientViews(t *testing.T) {
-	play := func(v ClientView) {
+	play := func(v talk.View) {
 		v.Connected("localhost:6969")
 		v.Prompt()
 		v.Message([]byte("wel\x1bcome"))
@@ -336,25 +337,35 @@ func TestClientViews(t *testing.T) {
 		v.Response([]byte("you said\x1b hi"), 7)
 		v.Prompt()
 		v.Typed(nil)
+		v.Unfinished([]byte("\x1bye\r"), "no new\x1bline ends it")
+		v.Prompt()
+		v.NotSent([]byte("half\x1b"))
 		v.Closed("eof", "")
 		v.Closed("reset", "connection reset by peer")
 	}
 	for name, c := range map[string]struct {
-		view func(out io.Writer) ClientView
+		view func(out io.Writer) talk.View
 		want string
 	}{
-		"narrative": {func(out io.Writer) ClientView { return NewClientNarrative(out, nil, Piped) }, `Client: Connected to localhost:6969
+		"narrative": {func(out io.Writer) talk.View { return NewClientNarrative(out, nil, Piped) }, `Client: Connected to localhost:6969
 Enter data: 
 Client: server message: wel\x1bcome
 Enter data: hi
 Client: sending [2] hi ...
 Client: server response: you said\x1b hi
 Enter data: 
+Client: unfinished response: \x1bye\r
+Enter data: 
+Client: not sent: half\x1b
 Client: Connection closed
 Client: Connection closed (connection reset by peer)
 `},
-		"replies": {func(out io.Writer) ClientView { return NewReplies(out, false) }, "you said\x1b hi\n"},
-		"escaped": {func(out io.Writer) ClientView { return NewReplies(out, true) }, `you said\x1b hi` + "\n"},
+		"replies": {func(out io.Writer) talk.View { return NewReplies(out, out, false) }, `parley: server message: wel\x1bcome` + "\nyou said\x1b hi\n\x1bye\r\n" + `parley: not sent: half\x1b` + "\n"},
+		"escaped": {func(out io.Writer) talk.View { return NewReplies(out, out, true) }, `parley: server message: wel\x1bcome
+you said\x1b hi
+\x1bye\r
+parley: not sent: half\x1b
+`},
 	} {
 		var out bytes.Buffer
 		v := c.view(&out)
@@ -374,7 +385,7 @@ Client: Connection closed (connection reset by peer)
 		}
 		got = append(got, fmt.Sprint(e["event"], e["seq"], e["payload"], e["payload_base64"], e["reason"]))
 	}
-	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
+	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> unfinished1<nil>G3llDQ==<nil> not_sent<nil><nil>aGFsZhs=<nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
 	if g := strings.ReplaceAll(fmt.Sprint(got), " ", ""); g != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("events %s, want %s", g, want)
 	}

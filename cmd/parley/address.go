@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -107,6 +111,60 @@ func (a address) listen(ctx context.Context) (net.Listener, error) {
 	return config.Listen(ctx, a.network, at)
 }
 
+// explainListen says in words why an address could not be listened on.
+func explainListen(at address, err error) error {
+	where, about := "port "+at.port, aPort
+	switch {
+	case at.network == "unix":
+		where, about = at.target(), aSocket
+	case at.host != "":
+		where = at.target()
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return usageError("cannot listen on %s: unknown host %q", where, dns.Name)
+	}
+	if about == aSocket && errors.Is(err, syscall.EADDRINUSE) {
+		return usageError("cannot listen on %s: %s", where, whatIsAt(at.path))
+	}
+	return usageError("cannot listen on %s: %w", where, inWords(err, about))
+}
+
+// whatIsAt says what is in the way of a Unix socket.
+func whatIsAt(path string) string {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Type() == fs.ModeSocket {
+		return "the socket exists; remove it if no server uses it"
+	}
+	return "something that is no socket has that name; choose another"
+}
+
+// writeAddress puts the bound address in a file, whole or not at all: a script may
+// be waiting for it to appear. No file is asked for by no name.
+func writeAddress(file string, bound net.Addr) error {
+	if file == "" {
+		return nil
+	}
+	text := bound.String()
+	if bound.Network() == "unix" {
+		text = "unix:" + text
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+	}
+	_, err = fmt.Fprintln(f, text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+	}
+	return nil
+}
+
 // target is the address to dial, as it is shown: the host as it was typed.
 func (a address) target() string {
 	if a.network == "unix" {
@@ -165,9 +223,9 @@ func whyNotConnected(target string, timeout time.Duration, err error) string {
 	case kind == load.ConnectTimeout:
 		why = fmt.Sprintf("no answer within %v", timeout)
 	case errors.As(err, &op):
-		why = plainly(op.Err).Error()
+		why = inWords(op.Err, aConnection).Error()
 	default:
-		why = plainly(err).Error()
+		why = inWords(err, aConnection).Error()
 	}
 	return fmt.Sprintf("cannot connect to %s: %s", target, why)
 }
@@ -192,5 +250,5 @@ func whyBroken(err error) string {
 	if load.KindOf(err) == load.Reset {
 		return "connection reset by peer"
 	}
-	return plainly(err).Error()
+	return inWords(err, aConnection).Error()
 }

@@ -277,7 +277,7 @@ func readRequests(stdin io.Reader, file string) ([][]byte, error) {
 		text, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return nil, usageError("--file %s: %w", file, plainly(err))
+		return nil, usageError("--file %s: %w", file, inWords(err, aFileToRead))
 	}
 	text = bytes.TrimSuffix(text, []byte("\n"))
 	if len(text) == 0 {
@@ -433,7 +433,7 @@ func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
 		var err error
 		if *file.file, err = os.Create(file.name); err != nil {
 			f.close()
-			return nil, usageError("--%s %s: %w", file.flag, file.name, plainly(err))
+			return nil, usageError("--%s %s: %w", file.flag, file.name, inWords(err, aFileToWrite))
 		}
 	}
 	if f.hdr != nil {
@@ -464,17 +464,17 @@ func (f *benchFiles) watch(show func(load.Second)) func(load.Second) {
 // write writes the files.
 func (f *benchFiles) write(report *load.Report) error {
 	if f.log != nil && f.log.Err() != nil {
-		return usageError("--hdr %s: %w", f.opt.hdr, plainly(f.log.Err()))
+		return usageError("--hdr %s: %w", f.opt.hdr, inWords(f.log.Err(), aFileToWrite))
 	}
 	about := report.About(append([]string{"parley"}, os.Args[1:]...))
 	if f.plot != nil {
 		if err := load.WritePlot(f.plot, about, report.Result); err != nil {
-			return usageError("--plot %s: %w", f.opt.plot, plainly(err))
+			return usageError("--plot %s: %w", f.opt.plot, inWords(err, aFileToWrite))
 		}
 	}
 	if f.html != nil {
 		if err := load.WritePage(f.html, about, report.Result); err != nil {
-			return usageError("--html %s: %w", f.opt.html, plainly(err))
+			return usageError("--html %s: %w", f.opt.html, inWords(err, aFileToWrite))
 		}
 	}
 	return nil

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -401,40 +399,6 @@ func (t *talk) hangUp(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// untilSignal is ctx until an interrupt or a request to terminate.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case s := <-signals:
-			code := 130
-			if s == syscall.SIGTERM {
-				code = 143
-			}
-			cancel(&exitError{code: code})
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-watched
-	}
-}
-
-// signalled is the exit that a signal asked for, or nil.
-func signalled(ctx context.Context) error {
-	var exit *exitError
-	if errors.As(context.Cause(ctx), &exit) {
-		return exit
-	}
-	return nil
 }
 
 func isTerminal(stream any) bool {

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,7 +83,7 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	if err != nil {
 		return usageError("%w", err)
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -205,42 +204,3 @@ func (f *sizeFlag) Set(s string) error {
 	*f = sizeFlag(n << shift)
 	return nil
 }
-
-// plainly words the errors that everybody meets.
-func plainly(err error) error {
-	for _, known := range []struct {
-		errno syscall.Errno
-		text  string
-	}{
-		{syscall.ECONNREFUSED, "connection refused; is a server listening there?"},
-		{syscall.EADDRINUSE, "the port is in use; choose another, or 0 for any free one"},
-		{syscall.EACCES, "permission denied; ports below 1024 and some paths want more rights"},
-		{syscall.EADDRNOTAVAIL, "this host has no such address, or no free local port"},
-		{syscall.ENETUNREACH, "network unreachable"},
-		{syscall.EHOSTUNREACH, "host unreachable"},
-		{syscall.ECONNRESET, "connection reset by peer"},
-		{syscall.EPIPE, "broken pipe"},
-		{syscall.ENOENT, "no such file"},
-		{syscall.EEXIST, "something else of that name is there"},
-		{syscall.ENOSPC, "no space left on device"},
-	} {
-		if errors.Is(err, known.errno) {
-			return &plainError{known.text, err}
-		}
-	}
-	return err
-}
-
-// cannotWrite is the error of an output that did not take what was written.
-func cannotWrite(err error) error {
-	return usageError("cannot write the output: %w", plainly(err))
-}
-
-// A plainError says err in other words.
-type plainError struct {
-	text string
-	err  error
-}
-
-func (e *plainError) Error() string { return e.text }
-func (e *plainError) Unwrap() error { return e.err }

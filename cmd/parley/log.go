@@ -92,7 +92,7 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return usageError("cannot read %s: no such file; 'parley server --journal %s' writes one", file, file)
 	} else if err != nil {
-		return usageError("cannot read %s: %w", file, plainly(err))
+		return usageError("cannot read %s: %w", file, inWords(err, aFileToRead))
 	}
 	defer r.Close()
 	out, err := opt.open(cmd, file)
@@ -189,7 +189,7 @@ func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput,
 		}
 		var err error
 		if out.file, err = os.OpenFile(opt.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-			return nil, usageError("--output %s: %w", opt.output, plainly(err))
+			return nil, usageError("--output %s: %w", opt.output, inWords(err, aFileToWrite))
 		}
 		out.Writer = out.file
 	}
@@ -232,7 +232,7 @@ func bringIndexUpToDate(ctx context.Context, stderr io.Writer, r *journal.Reader
 		fmt.Fprintln(stderr)
 	}
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %v\n", plainly(err))
+		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %v\n", inWords(err, aFileToRead))
 	}
 }
 

@@ -144,7 +144,7 @@ func readRecording(ctx context.Context, stdin io.Reader, file string) (*replay.R
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, usageError("cannot read %s: %w", file, plainly(errors.Unwrap(err)))
+			return nil, usageError("cannot read %s: %w", file, inWords(err, aFileToRead))
 		}
 		defer f.Close()
 		in = f
@@ -173,7 +173,7 @@ func readRecording(ctx context.Context, stdin io.Reader, file string) (*replay.R
 func readJournal(ctx context.Context, file string) (*replay.Recording, error) {
 	r, err := journal.Open(file)
 	if err != nil {
-		return nil, plainly(err)
+		return nil, inWords(err, aFileToRead)
 	}
 	defer r.Close()
 	recording := new(replay.Recording)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"time"
 
@@ -78,34 +79,25 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	if err != nil {
 		return err
 	}
-	stop, ignore := stopSignals()
-	defer ignore()
-
+	target := upstream.target()
+	s := newServing(cmd, opt.output(target), opt.drain, func() string {
+		return fmt.Sprintf("waiting up to %v for open connections to end (%d)", opt.drain, t.Open())
+	})
+	defer s.close()
 	l, err := at.listen(cmd.Context())
 	if err != nil {
 		return explainListen(at, err)
 	}
 	defer l.Close()
-
-	view := newTapView(cmd, &opt, upstream.target())
-	defer view.close()
-	if t.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
 	}
-	t.Observer = view.observer
-	if view.starter != nil {
-		view.starter.Started(l.Addr())
+	t.Observer = s.observer
+	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+		return err
 	}
-	if opt.addrFile != "" {
-		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
-			return err
-		}
-	}
-	err, drained := serveUntil(stop, drainingTap{t, view.notes, opt.drain}, l, opt.drain)
-	if !drained {
-		return usageError("the tap cannot go on: %w", err)
-	}
-	return view.ended(err, opt.drain)
+	s.Started(l.Addr())
+	return s.run(t, l)
 }
 
 // newTap makes the tap that the flags describe.
@@ -126,40 +118,8 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}, nil
 }
 
-// newTapView is what a running tap says.
-func newTapView(cmd *cobra.Command, opt *tapOptions, target string) *serverView {
-	v := &serverView{limits: console.Limits{MaxSessions: opt.maxSessions}, counts: new(console.Counts)}
-	v.err = console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
-	v.notes = console.NewNotes(v.err, v.limits, opt.framing.name == "line")
-	lost := func(err error) {
-		v.notes.Printf("standard output is gone (%v); passing goes on without it", plainly(err))
-	}
-	var narrator parley.Observer
-	switch {
-	case opt.json:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapJSON, lost)
-		j := console.NewTapJSON(v.out, target)
-		narrator, v.starter = j, j
-	case !opt.quiet:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapLine, lost)
-		n := console.NewTapNarrative(v.out, target, opt.verbose)
-		narrator, v.starter = n, n
-	}
-	v.observer = parley.Observers(narrator, v.notes, v.counts)
-	return v
-}
-
-// A drainingTap says what its drain waits for: connections that are open and idle end
-// only when one of their ends wants it.
-type drainingTap struct {
-	*tap.Tap
-	notes    *console.Notes
-	patience time.Duration
-}
-
-func (t drainingTap) Shutdown(ctx context.Context) error {
-	if n := t.Open(); n > 0 {
-		t.notes.Printf("waiting up to %v for open connections to end (%d); a second signal cuts them", t.patience, n)
-	}
-	return t.Tap.Shutdown(ctx)
+// output is what the tap has to say.
+func (opt *tapOptions) output(target string) console.OutputOptions {
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.name == "line", Upstream: target}
 }

@@ -32,20 +32,19 @@ type address struct {
 // addressOf reads the first of a command's words, and looks at the second only for a
 // better error. No word at all is port 6969.
 func addressOf(args []string) (address, error) {
-	word, next := "", ""
-	if len(args) > 0 {
-		if word = args[0]; word == "" {
-			return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
-		}
+	switch {
+	case len(args) == 0:
+		return address{network: "tcp", port: defaultPort}, nil
+	case args[0] == "":
+		return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
+	case len(args) == 1:
+		return parseAddress(args[0], "")
 	}
-	if len(args) > 1 {
-		next = args[1]
-	}
-	return parseAddress(word, next)
+	return parseAddress(args[0], args[1])
 }
 
-// parseAddress reads 6969, :6969, host:port, [v6]:port or unix:PATH. No word at all
-// is port 6969. next is the word behind it, if there is one, for a better error.
+// parseAddress reads 6969, :6969, host:port, [v6]:port or unix:PATH. next is the word behind it,
+// if there is one, for a better error.
 func parseAddress(word, next string) (address, error) {
 	if path, ok := strings.CutPrefix(word, "unix:"); ok {
 		if path == "" {
@@ -55,7 +54,7 @@ func parseAddress(word, next string) (address, error) {
 	}
 	switch {
 	case word == "":
-		return address{network: "tcp", port: defaultPort}, nil
+		return address{}, usageError("the address is empty; write one such as localhost:%s", defaultPort)
 	case strings.Contains(word, "://"):
 		return address{}, usageError("address %q is a URL; write its host and port alone, such as localhost:%s", word, defaultPort)
 	case strings.Contains(word, "/"):

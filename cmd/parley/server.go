@@ -29,6 +29,9 @@ type serverOptions struct {
 	drain                           time.Duration
 }
 
+// maxChunk is the longest request under chunk, in bytes: each read has room for one.
+const maxChunk = 1 << 30
+
 func serverCommand() *cobra.Command {
 	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
 	cmd := &cobra.Command{
@@ -135,10 +138,14 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if err != nil {
 		return nil, usageError("%w", err)
 	}
-	for name, n := range map[string]int{"--max-sessions": opt.maxSessions - 1, "--max-sessions-per-ip": opt.maxSessionsPerIP} {
-		if n < 0 {
-			return nil, usageError("%s: the number is too small", name)
-		}
+	if err := checkMaxSessions(opt.maxSessions); err != nil {
+		return nil, err
+	}
+	if opt.maxSessionsPerIP < 0 {
+		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
+	}
+	if opt.framing.name == "chunk" && opt.maxRequest > maxChunk {
+		return nil, usageError("--max-request %d: with --framing chunk each read has room for all of it; %d is the most", opt.maxRequest, maxChunk)
 	}
 	for name, d := range map[string]time.Duration{"--first-byte-timeout": opt.firstByte, "--request-timeout": opt.request,
 		"--idle-timeout": opt.idle, "--write-timeout": opt.write, "--drain-timeout": opt.drain} {

@@ -102,9 +102,10 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 
 // newTap makes the tap that the flags describe.
 func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
+	if err := checkMaxSessions(opt.maxSessions); err != nil {
+		return nil, err
+	}
 	switch {
-	case opt.maxSessions < 1:
-		return nil, usageError("--max-sessions: the number is too small")
 	case opt.connect <= 0:
 		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
 	case opt.drain < 0:

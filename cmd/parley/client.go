@@ -167,40 +167,6 @@ func (opt *clientOptions) messageFraming() (parley.Framing, error) {
 	return opt.reply.framing(opt.framing)
 }
 
-// untilSignal is ctx until an interrupt, a request to terminate or, unless the program was
-// started to ignore it, the terminal's hang-up.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case s := <-signals:
-			cancel(&exitError{code: 128 + int(s.(syscall.Signal))})
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-watched
-	}
-}
-
-// signalled is the exit that a signal asked for, or nil.
-func signalled(ctx context.Context) error {
-	var exit *exitError
-	if errors.As(context.Cause(ctx), &exit) {
-		return exit
-	}
-	return nil
-}
-
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -90,10 +90,9 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 		return usageError("demo: %w", err)
 	}
 	defer l.Close()
-	stderr := console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
-	defer stderr.Close(lastWords)
-	notes := console.NewNotes(stderr, console.Limits{}, false)
-	page, err := openPage(cmd.Context(), opt, l.Addr(), nil, notes)
+	out := console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), console.OutputOptions{Quiet: true})
+	defer out.Close()
+	page, err := openPage(cmd.Context(), opt, l.Addr(), nil, out.Notes)
 	if err != nil {
 		return err
 	}
@@ -102,8 +101,8 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	defer func() { srv.Close(); <-served }()
-	notes.Printf("live page at %s", page.url)
-	notes.Printf("an interrupt (Ctrl-C) ends the demo")
+	out.Notes.Printf("live page at %s", page.url)
+	out.Notes.Printf("an interrupt (Ctrl-C) ends the demo")
 	for {
 		for _, lines := range demoSessions {
 			err := playSlowly(ctx, l.Addr().String(), lines)

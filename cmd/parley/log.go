@@ -168,7 +168,7 @@ func openJournal(file string) (*journal.Reader, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usageError("cannot read %[1]s: no such file; 'parley server --journal %[1]s' writes one", escapedName(file))
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", escapedName(file), plainly(err))
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
 	}
 	return r, nil
 }
@@ -296,7 +296,7 @@ func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput,
 		}
 		var err error
 		if out.file, err = os.OpenFile(opt.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-			return nil, usageError("--output %s: %w", escapedName(opt.output), plainly(err))
+			return nil, usageError("--output %s: %w", escapedName(opt.output), inWords(err, aFileToWrite))
 		}
 		out.Writer = out.file
 	}
@@ -340,7 +340,7 @@ func bringIndexUpToDate(ctx context.Context, stderr io.Writer, r *journal.Reader
 		fmt.Fprintln(stderr)
 	}
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %s\n", escapedName(plainly(err).Error()))
+		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %s\n", escapedName(inWords(err, aFileToRead).Error()))
 	}
 }
 

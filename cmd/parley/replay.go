@@ -135,9 +135,9 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 	case err == replay.ErrJournalOnInput:
 		return nil, usageError("%w", err)
 	case errors.As(err, &path):
-		return nil, usageError("cannot read %s: %w", escapedName(file), plainly(path.Err))
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(path.Err, aFileToRead))
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", escapedName(file), plainly(err))
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
 	}
 	note := notesOn(cmd)
 	if recording.Skipped > 0 {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -98,50 +98,38 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	if err != nil {
 		return err
 	}
-	stop, ignore := stopSignals()
-	defer ignore()
-
+	target := upstream.target()
+	opt.web.upstream = target
+	s := newServing(cmd, opt.output(target), opt.drain, func() string {
+		return fmt.Sprintf("waiting up to %v for open connections to end (%d)", opt.drain, t.Open())
+	})
+	defer s.close()
 	l, err := at.listen(cmd.Context())
 	if err != nil {
 		return explainListen(at, err)
 	}
 	defer l.Close()
-
-	opt.web.upstream = upstream.target()
-	view := newTapView(cmd, &opt, upstream.target())
-	defer view.close()
-	if t.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
 	}
-	t.Observer = view.observer
+	t.Observer = s.observer
+	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+		return err
+	}
 	if opt.verbose {
-		view.notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v",
-			opt.maxSessions, orOff(opt.idle), orOff(opt.write), orOff(opt.half), opt.drain)
+		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v",
+			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain)
 	}
-	if view.starter != nil {
-		view.starter.Started(l.Addr())
-	}
-	if opt.addrFile != "" {
-		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
-			return err
-		}
-	}
-	running := &runningTap{t, view.notes, opt.drain, make(chan error, 1)}
-	err, _ = serveUntil(stop, running, l, opt.drain)
-	select {
-	case lost := <-running.lost:
-		view.ended(err, opt.drain)
-		return usageError("the tap cannot go on without its listener: %w", lost)
-	default:
-		return view.ended(err, opt.drain)
-	}
+	s.Started(l.Addr())
+	return s.run(t, l)
 }
 
 // newTap makes the tap that the flags describe.
 func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
+	if err := checkMaxSessions(opt.maxSessions); err != nil {
+		return nil, err
+	}
 	switch {
-	case opt.maxSessions < 1:
-		return nil, usageError("--max-sessions: the number is too small")
 	case opt.connect <= 0:
 		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
 	}
@@ -162,57 +150,8 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}, nil
 }
 
-// newTapView is what a running tap says.
-func newTapView(cmd *cobra.Command, opt *tapOptions, target string) *serverView {
-	v := &serverView{limits: console.Limits{MaxSessions: opt.maxSessions}, counts: new(console.Counts)}
-	v.err = console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
-	v.notes = console.NewNotes(v.err, v.limits, opt.framing.name == "line")
-	lost := func(err error) {
-		v.notes.Printf("standard output is gone (%v); passing goes on without it", plainly(err))
-	}
-	var narrator parley.Observer
-	switch {
-	case opt.json:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapJSON, lost)
-		j := console.NewTapJSON(v.out, target)
-		narrator, v.starter = j, j
-	case !opt.quiet:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapLine, lost)
-		n := console.NewTapNarrative(v.out, target, opt.verbose)
-		narrator, v.starter = n, n
-	}
-	v.observer = parley.Observers(narrator, v.notes, v.counts)
-	return v
-}
-
-// A runningTap says what it waits for when it stops: connections that are open and idle end
-// only when one of their ends wants it. It stops by itself when its listener is lost.
-type runningTap struct {
-	*tap.Tap
-	notes    *console.Notes
-	patience time.Duration
-	lost     chan error // has why the listener is lost, if it is
-}
-
-func (t *runningTap) Serve(l net.Listener) error {
-	err := t.Tap.Serve(l)
-	if err == parley.ErrServerClosed {
-		return err
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	t.notes.Printf("the listener is lost, nobody can connect any more: %v", err)
-	t.lost <- err
-	ctx, cancel := context.WithTimeout(context.Background(), t.patience)
-	defer cancel()
-	return t.Shutdown(ctx)
-}
-
-func (t *runningTap) Shutdown(ctx context.Context) error {
-	if n := t.Open(); n > 0 {
-		t.notes.Printf("waiting up to %v for open connections to end (%d); a second signal cuts them", t.patience, n)
-	}
-	return t.Tap.Shutdown(ctx)
+// output is what the tap has to say.
+func (opt *tapOptions) output(target string) console.OutputOptions {
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.name == "line", Upstream: target}
 }

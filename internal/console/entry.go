@@ -47,7 +47,7 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 	case parley.Replied:
 		dst = appendMessage(append(dst, replyWords(e.Unsent)...), e.Body, e.Cut)
 	case parley.Unasked:
-		dst = appendMessage(append(dst, "Server: message ["...), e.Body, e.Cut)
+		dst = appendMessage(append(dst, unasked...), e.Body, e.Cut)
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
 	case parley.Refused:
@@ -63,7 +63,7 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 func replyWords(unsent string) string {
 	switch unsent {
 	case "":
-		return "Server: reply ["
+		return replied
 	case "no":
 		return "Server: reply not sent ["
 	}

@@ -20,28 +20,29 @@ const (
 	acceptLook = time.Second
 )
 
-// loopAcceptor accepts for the loops, in the goroutine of Serve. One of them waits at the
-// listener beside its sockets, and knocks: a thread that waits there alone would take
-// turns with the loop's own for every connection. The listener stays Go's own: its
+// loopAcceptor accepts for the loops, in the goroutine of Serve. One loop watches the
+// listener beside its sockets and wakes the acceptor: a thread that waits there alone would
+// take turns with the loop's own for every connection. The listener stays Go's own: its
 // descriptor is used within RawConn.Control only.
 type loopAcceptor struct {
-	srv   *Server
-	l     net.Listener
-	raw   syscall.RawConn
-	door  *loop        // waits at the listener
-	knock chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
-	look  *time.Ticker // whether the listener was closed by others, which epoll does not tell
-	more  bool         // others may be waiting too
-	posts []*post
-	fixed bool      // all connections have the listener's own address
-	local *endpoint // of the last connection, or of all
-	some  func(listener uintptr)
-	batch []arrival
-	err   error // what ended the batch
+	srv     *Server
+	l       net.Listener
+	raw     syscall.RawConn
+	watcher *loop        // waits at the listener beside its sockets
+	ready   chan error   // somebody may be waiting to be accepted, or nobody can be waited for; room for one
+	look    *time.Ticker // whether the listener was closed by others, which epoll does not tell
+	more    bool         // others may be waiting too
+	watched bool         // the watcher was told to, and has not failed
+	routes  []*route
+	fixed   bool      // all connections have the listener's own address
+	local   *endpoint // of the last connection, or of all
+	some    func(listener uintptr)
+	batch   []accepted
+	err     error // what ended the batch
 }
 
 // An arrival is a connection that was accepted.
-type arrival struct {
+type accepted struct {
 	fd     int
 	remote epoll.Address
 }
@@ -51,7 +52,7 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &loopAcceptor{srv: s, l: l, raw: raw, knock: make(chan error, 1)}
+	a := &loopAcceptor{srv: s, l: l, raw: raw, ready: make(chan error, 1)}
 	a.some = a.acceptSome
 	a.local, a.fixed = endpointOf(l.Addr()), true
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
@@ -61,23 +62,27 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 		})
 	}
 	if err == nil {
-		err = s.loops.hire(s)
+		err = s.loops.acquire(s)
 	}
 	if err != nil {
 		return nil, err
 	}
 	a.look = time.NewTicker(acceptLook)
-	a.posts = s.loops.posts()
-	a.door = s.loops.inTurn(a.posts).loop
-	a.door.post(letter{door: a, about: watch})
+	a.routes = s.loops.routes()
+	a.watcher = s.loops.nextRoute(a.routes).loop
 	return a, nil
 }
 
 func (a *loopAcceptor) accept() error {
+	if !a.watched {
+		a.watched = true
+		a.watcher.send(command{acceptor: a, action: watchListener})
+	}
 	if !a.more {
 		select {
-		case err := <-a.knock:
+		case err := <-a.ready:
 			if err != nil {
+				a.watched = false
 				return err
 			}
 		case <-a.look.C:
@@ -99,10 +104,10 @@ func (a *loopAcceptor) accept() error {
 	return a.err
 }
 
-// knocks has accept look, unless it is about to.
-func (a *loopAcceptor) knocks(err error) {
+// wakeUp has accept look whether somebody is waiting, unless it is about to.
+func (a *loopAcceptor) wakeUp(err error) {
 	select {
-	case a.knock <- err:
+	case a.ready <- err:
 	default:
 	}
 }
@@ -118,11 +123,11 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 			}
 			return
 		}
-		a.batch = append(a.batch, arrival{fd, remote})
+		a.batch = append(a.batch, accepted{fd, remote})
 	}
 }
 
-func (a *loopAcceptor) admit(c arrival) {
+func (a *loopAcceptor) admit(c accepted) {
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {
 		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
@@ -132,7 +137,7 @@ func (a *loopAcceptor) admit(c arrival) {
 		}
 	}
 	session.local = a.local
-	t := &talk{post: a.srv.loops.inTurn(a.posts), fd: int32(fd)}
+	t := &loopConn{route: a.srv.loops.nextRoute(a.routes), fd: int32(fd)}
 	t.conversation = conversation{settings: &t.loop.settings, session: session}
 	switch reason := a.srv.enter(t); reason {
 	case 0:
@@ -154,20 +159,20 @@ func (a *loopAcceptor) admit(c arrival) {
 		t.refused, t.lingering = true, true
 	}
 	t.conns.Add(1)
-	t.loop.post(letter{talk: t, about: adopt})
+	t.loop.send(command{conn: t, action: register})
 }
 
 func (a *loopAcceptor) close() {
-	a.raw.Control(func(fd uintptr) { a.door.set.Leave(int(fd)) }) // somebody may have a copy of it
+	a.raw.Control(func(fd uintptr) { a.watcher.set.Leave(int(fd)) }) // somebody may have a copy of it
 	a.l.Close()
-	a.knocks(nil)
+	a.wakeUp(nil)
 }
 
 func (a *loopAcceptor) wait() {
-	for _, p := range a.posts {
+	for _, p := range a.routes {
 		p.conns.Wait()
 	}
 	a.look.Stop()
-	a.door.post(letter{door: a, about: unwatch})
+	a.watcher.send(command{acceptor: a, action: unwatchListener})
 	a.srv.loops.release()
 }

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -315,11 +318,36 @@ func TestShutdownInterruptsTheWaitForAccept(t *testing.T) {
 	})
 }
 
-func TestAListenerThatFailsForGoodEndsServe(t *testing.T) {
-	broken := errors.New("broken for good")
-	l := &badListener{closed: make(chan struct{}), errs: []error{broken}}
-	if err := (&parley.Server{Handler: echo}).Serve(l); err != broken {
-		t.Errorf("Serve = %v, want %v", err, broken)
+// What is wrong with one connection, or for a moment, does not end Serve, also if nobody has
+// heard of it; what is wrong with the listener does.
+func TestOnlyALostListenerEndsServe(t *testing.T) {
+	accepting := func(err error) error { return &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)} }
+	passing := []error{errors.New("broken, but for good?")}
+	for _, errno := range []syscall.Errno{syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.EHOSTUNREACH,
+		syscall.ENOPROTOOPT, syscall.EOPNOTSUPP, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENFILE} {
+		passing = append(passing, accepting(errno))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := &badListener{closed: make(chan struct{}), errs: slices.Clone(passing)}
+		w := new(witness)
+		srv := &parley.Server{Handler: echo, Observer: w}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(l.calls) != len(passing)+1 || w.count(parley.AcceptFailed) != len(passing) {
+			t.Errorf("accepted %d times and told of %d errors, want one more than the %d errors", len(l.calls), w.count(parley.AcceptFailed), len(passing))
+		}
+		srv.Close()
+		if err := <-served; err != parley.ErrServerClosed {
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
+		}
+	})
+	for _, final := range []error{net.ErrClosed, accepting(syscall.EBADF), accepting(syscall.EINVAL), accepting(syscall.ENOTSOCK)} {
+		l := &badListener{closed: make(chan struct{}), errs: []error{final}}
+		if err := (&parley.Server{Handler: echo}).Serve(l); err != final {
+			t.Errorf("Serve = %v, want %v", err, final)
+		}
 	}
 }
 
@@ -407,5 +435,74 @@ func TestCloseEndsEverythingAtOnce(t *testing.T) {
 		if all := w.all(); all[len(all)-1].kind != parley.Closed || all[len(all)-1].reason != parley.ServerClosed {
 			t.Errorf("the events are %v, want closed for closed at their end", all)
 		}
+	})
+}
+
+// A stuckConn cannot be closed before it is freed, as a TLS one whose peer has no room for
+// the goodbye.
+type stuckConn struct {
+	*parleytest.Conn
+	closing chan struct{} // receives when Close is called
+	freed   chan struct{}
+}
+
+func (c *stuckConn) Close() error {
+	select {
+	case c.closing <- struct{}{}:
+	default: // again
+	}
+	<-c.freed
+	return c.Conn.Close()
+}
+
+// A stuckTLS is one that closing the connection below frees.
+type stuckTLS struct{ *stuckConn }
+
+func (c stuckTLS) NetConn() net.Conn { return freeing{c.stuckConn} }
+
+type freeing struct{ *stuckConn }
+
+func (c freeing) Close() error { close(c.freed); return nil }
+
+// Connections whose close takes long are closed side by side, and without holding the
+// server up.
+func TestCloseThatTakesLongHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo}
+		var served, closed sync.WaitGroup
+		closing, freed := make(chan struct{}, 3), make(chan struct{})
+		for range cap(closing) {
+			_, server := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(&stuckConn{server, closing, freed}) })
+		}
+		synctest.Wait()
+		closed.Go(func() { srv.Close() })
+		for range cap(closing) {
+			<-closing
+		}
+		if err := srv.ServeConn(must(parleytest.ConnPair())); err != parley.ErrServerClosed {
+			t.Errorf("ServeConn = %v, want ErrServerClosed", err)
+		}
+		close(freed)
+		closed.Wait()
+		served.Wait()
+	})
+}
+
+func TestCloseWaitsASecondForAGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo}
+		var served sync.WaitGroup
+		for range 3 {
+			_, server := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(stuckTLS{&stuckConn{server, make(chan struct{}), make(chan struct{})}}) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		srv.Close()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("Close took %v, want 1s", took)
+		}
+		served.Wait()
 	})
 }

@@ -27,7 +27,9 @@ const (
 //	expire  when its deadline has come
 //	close   once it is over and what it owes is written
 //
-// Times are kept as durations since the session was opened.
+// Clocks are kept as durations since the session was opened, which a step of the wall clock
+// does not change. The times of events are the wall clock as it is then: only the last
+// read's has to be kept for that.
 type conversation struct {
 	*settings
 	session *Session
@@ -48,7 +50,7 @@ type conversation struct {
 	in, out uint64 // bytes read and written
 	scanned int    // bytes at the start of the input that hold no end of a request
 
-	arrived time.Duration // the last read
+	arrived time.Time     // the last read
 	stopped time.Duration // since when nothing was read: the last read, or the last flush
 	clock   time.Duration // from when the clock for input counts; it stands still while nothing is read
 	stall   time.Duration // since when a write is pending
@@ -60,14 +62,14 @@ type phase uint8
 
 const (
 	needsInput phase = iota // has answered all that is whole
-	needsRoom               // holds whole requests; answer again when the outbox is flushed
-	over                    // flush the outbox, then close
+	needsRoom               // holds whole requests; answer again when the write buffer is flushed
+	over                    // flush the write buffer, then close
 	broken                  // close now; what is unsent is lost
 )
 
-// An outbox holds the replies a session is owed until the socket has taken them.
-// The engine lends one to a conversation while there is something in it.
-type outbox struct {
+// A writeBuffer holds the replies a session is owed until the socket has taken them.
+// A conversation has one only while there is something in it.
+type writeBuffer struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
@@ -79,7 +81,7 @@ type outbox struct {
 	event Event
 }
 
-// A mark says where a reply lies in the outbox.
+// A mark says where a reply lies in the write buffer.
 type mark struct {
 	seq        uint64
 	arrived    time.Duration
@@ -87,11 +89,11 @@ type mark struct {
 	last       int // behind the framing's ending
 }
 
-func (o *outbox) unsent() []byte { return o.buf[o.sent:] }
+func (o *writeBuffer) unsent() []byte { return o.buf[o.sent:] }
 
-func (o *outbox) flushed() bool { return o.sent == len(o.buf) && o.told == len(o.marks) }
+func (o *writeBuffer) flushed() bool { return o.sent == len(o.buf) && o.told == len(o.marks) }
 
-func (o *outbox) reset() {
+func (o *writeBuffer) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
 	o.sent, o.replies, o.told = 0, 0, 0
 }
@@ -106,16 +108,15 @@ func (c *conversation) open() {
 func (c *conversation) read(n int, now time.Time) {
 	c.heard = c.heard || n > 0
 	c.in += uint64(n)
-	c.arrived = c.since(now)
-	c.stopped = c.arrived
+	c.arrived, c.stopped = now, c.since(now)
 }
 
 // answer answers the whole requests at the start of in, which is all that is held,
-// and reports how many bytes they took up. It stops when the outbox is full. A handler
+// and reports how many bytes they took up. It stops when the write buffer is full. A handler
 // that panics ends its own conversation only.
-func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (used int) {
-	defer c.caught() // here rather than around each call: it costs a tenth of a small request
-	out.req.Session, out.req.Time = c.session, c.at(c.arrived)
+func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
+	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
+	out.req.Session, out.req.Time = c.session, c.arrived
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase = needsRoom
@@ -124,13 +125,13 @@ func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (use
 		rest := in[used:]
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest) > c.maxRequest+framingAllowance:
+		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest:
 			out.buf = appendMessage(out.buf, c.framing, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
 			c.finish(TooLong, nil)
 			return used
 		case n == 0:
 			c.scanned = len(rest)
-			c.starve(len(rest), eof)
+			c.awaitMore(len(rest), eof)
 			return used
 		}
 		used += n
@@ -145,7 +146,7 @@ func (c *conversation) answer(by Handler, out *outbox, in []byte, eof bool) (use
 }
 
 // starve is called when no whole request is left; held bytes of one may be.
-func (c *conversation) starve(held int, eof bool) {
+func (c *conversation) awaitMore(held int, eof bool) {
 	c.phase = needsInput
 	switch {
 	case eof && !c.heard:
@@ -163,8 +164,8 @@ func (c *conversation) starve(held int, eof bool) {
 	}
 }
 
-// reply has one request answered into the outbox.
-func (c *conversation) reply(by Handler, out *outbox, body []byte) {
+// reply has one request answered into the write buffer.
+func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
 	if c.tells(Received) {
@@ -185,7 +186,7 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 		c.finish(HandlerError, err)
 		return
 	}
-	buf = extend(buf, answer)
+	buf = appendAnswer(buf, answer)
 	end := len(buf)
 	if buf, err = c.framing.End(buf, before); err != nil {
 		c.finish(HandlerError, err)
@@ -194,10 +195,10 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 	out.buf = buf
 	out.replies++
 	if c.tells(Replied) || c.gate != nil {
-		out.marks = append(out.marks, mark{c.seq, c.arrived, start, end, len(buf)})
+		out.marks = append(out.marks, mark{c.seq, c.since(c.arrived), start, end, len(buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: present(body), Reply: present(buf[start:end])})
+		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
@@ -205,7 +206,7 @@ func (c *conversation) reply(by Handler, out *outbox, body []byte) {
 }
 
 // present is a message that is there, also if it is empty: nil would be none.
-func present(message []byte) []byte {
+func nonNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
 	}
@@ -213,7 +214,7 @@ func present(message []byte) []byte {
 }
 
 // caught makes an error of a handler's panic. Whatever else panics is let through.
-func (c *conversation) caught() {
+func (c *conversation) recoverHandler() {
 	if !c.asking {
 		return
 	}
@@ -224,7 +225,7 @@ func (c *conversation) caught() {
 }
 
 // extend puts answer behind buf; mostly it lies there already.
-func extend(buf, answer []byte) []byte {
+func appendAnswer(buf, answer []byte) []byte {
 	n := len(buf)
 	if len(answer) > 0 && cap(buf) > n && &answer[0] == &buf[: n+1 : n+1][n] {
 		return buf[:n+len(answer)]
@@ -244,9 +245,9 @@ func appendMessage(dst []byte, framing Framing, body []byte) []byte {
 	return whole
 }
 
-// wrote notes that the socket took n bytes of the outbox. It leaves the bytes
+// wrote notes that the socket took n bytes of the write buffer. It leaves the bytes
 // there: a handler may be at work behind them.
-func (c *conversation) wrote(out *outbox, n int, now time.Time) {
+func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) {
 	out.sent += n
 	c.out += uint64(n)
 	at := c.since(now)
@@ -386,7 +387,19 @@ func (c *conversation) close(now time.Time) {
 	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
 			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
+	} else if c.reason == HandlerError {
+		c.logHandlerError()
 	}
+}
+
+// logHandlerError logs what no Observer is told of. The logger escapes it.
+func (c *conversation) logHandlerError() {
+	about := []any{"session", c.session.number, "remote", string(c.session.remote.appendTo(nil)), "request", c.seq, "error", c.err}
+	var panicked *PanicError
+	if errors.As(c.err, &panicked) {
+		about = append(about, "stack", string(panicked.Stack))
+	}
+	c.log.Error("parley: the handler failed", about...)
 }
 
 func (c *conversation) since(now time.Time) time.Duration { return now.Sub(c.session.opened) }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // echo sends back what comes.
@@ -18,13 +20,14 @@ var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func newTestConversation(set *settings) *conversation {
 	set.framing = orElse(set.framing, Lines)
 	set.handler = orElse[Handler](set.handler, echo)
+	set.log = slog.New(slog.DiscardHandler)
 	if set.maxRequest == 0 {
 		set.maxRequest = 64 << 10
 	}
 	if set.maxUnsent == 0 {
 		set.maxUnsent = 256 << 10
 	}
-	set.wanted = wantedBy(set.observer)
+	set.wanted = wantedKinds(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
 	return &conversation{settings: set, session: session}
 }
@@ -39,7 +42,7 @@ func orElse[T any](value, other T) T {
 // A desk plays the engine for one conversation, by hand.
 type desk struct {
 	*conversation
-	out  outbox
+	out  writeBuffer
 	in   []byte
 	sent bytes.Buffer
 	log  []string
@@ -189,7 +192,7 @@ func TestOutputIsBoundedWithinOneRead(t *testing.T) {
 	reply := HandlerFunc(func(dst []byte, _ *Request) ([]byte, error) { return append(dst, text...), nil })
 	d := newDesk(&settings{handler: reply, observer: ObserverFunc(func(*Event) {})})
 	in := []byte(strings.Repeat("x\n", 32<<10))
-	out, replies, most := new(outbox), 0, 0
+	out, replies, most := new(writeBuffer), 0, 0
 	for range 40 { // rounds of 1,260 that it would take
 		in = in[d.answer(d.handler, out, in, false):]
 		most = max(most, len(out.buf))
@@ -243,6 +246,66 @@ func TestEmptyReplyUnderChunksIsTold(t *testing.T) {
 	if got := d.log[len(d.log)-1]; got != `replied 1 "" 0s` {
 		t.Errorf("told %s, want replied", got)
 	}
+}
+
+// Each event has the wall clock's time as it was then, also after it was set; how long
+// something took does not change with it.
+func TestTimesAfterAStepOfTheWallClock(t *testing.T) {
+	var told []string
+	opened := time.Now()
+	note := func(kind fmt.Stringer, at time.Time, took time.Duration) {
+		told = append(told, fmt.Sprint(kind, " ", at.Round(0).Sub(opened.Round(0)), " ", took))
+	}
+	gate := gateOf(func(batch []Exchange) { note(Received, batch[0].Received, batch[0].Took) })
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 10000 * time.Hour} {
+		told = nil
+		d := newDesk(&settings{gate: gate, idleTimeout: time.Minute,
+			observer: ObserverFunc(func(e *Event) { note(e.Kind, e.Time, e.Took) }),
+			handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+				note(Received, req.Time, 0)
+				return dst, nil
+			}),
+		})
+		d.session.opened, d.session.hold = opened, new(hold)
+		at := func(d time.Duration) time.Time { return stepped(t, opened.Add(d), step) }
+		d.read(2, at(time.Second))
+		d.answer(d.handler, &d.out, []byte("a\nb"), false)
+		d.ask(&d.out, at(2*time.Second))
+		d.wrote(&d.out, len(d.out.unsent()), at(3*time.Second))
+		if got := d.due(); got != 5*time.Second { // it did not run while the reply was unsent
+			t.Errorf("step of %v: the next deadline is after %v, want the hint after 5s", step, got)
+		}
+		d.expire([]byte("b"), at(5*time.Second))
+		d.close(at(6 * time.Second))
+		var want []string
+		for _, e := range []struct {
+			kind     EventKind
+			at, took time.Duration
+		}{{Received, time.Second, 0}, {Received, time.Second, 0}, {Received, time.Second, time.Second},
+			{Replied, 3 * time.Second, 2 * time.Second}, {Unfinished, 5 * time.Second, 0}, {Closed, 6 * time.Second, 6 * time.Second}} {
+			want = append(want, fmt.Sprint(e.kind, " ", e.at+step, " ", e.took))
+		}
+		if got := told[1:]; strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("step of %v: told\n%s\nwant\n%s", step, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+type gateOf func(batch []Exchange)
+
+func (f gateOf) Pass(_ *Session, batch []Exchange) bool { f(batch); return true }
+
+// stepped is the time t, read from a wall clock that was set forward by step meanwhile: its
+// monotonic part is t's. No clock can be set in a test, and package time has no way to say
+// this, so it goes by the seconds in the layout of a time.Time with a monotonic part.
+func stepped(t *testing.T, at time.Time, step time.Duration) time.Time {
+	t.Helper()
+	after := at
+	*(*uint64)(unsafe.Pointer(&after)) += uint64(step/time.Second) << 30
+	if after.Sub(at) != 0 || after.Round(0).Sub(at.Round(0)) != step {
+		t.Fatalf("a time.Time is made otherwise: %v and %v", after, at)
+	}
+	return after
 }
 
 // The clocks, with times made up: when each runs out and that it stands still while
@@ -331,7 +394,7 @@ func TestClocks(t *testing.T) {
 func TestNobodyIsHintedWithoutAnObserver(t *testing.T) {
 	c := newTestConversation(&settings{requestTimeout: 30 * time.Second})
 	c.read(1, zero)
-	c.answer(c.handler, new(outbox), []byte("x"), false)
+	c.answer(c.handler, new(writeBuffer), []byte("x"), false)
 	if got := c.deadline().Sub(zero); got != 30*time.Second {
 		t.Errorf("the next deadline is at %v, want 30s", got)
 	}
@@ -363,7 +426,7 @@ func benchmarkConversation(b *testing.B, pipelined int, observer Observer) {
 	}
 	c := newTestConversation(&settings{handler: handler, observer: observer})
 	in := []byte(strings.Repeat("session 1 msg 1\n", pipelined))
-	out := new(outbox)
+	out := new(writeBuffer)
 	b.ReportAllocs()
 	for b.Loop() {
 		c.read(len(in), zero)
@@ -387,7 +450,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	}
 	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
 	c.session.local = &c.session.remote
-	in, out := []byte("a\nb\nc\n"), new(outbox)
+	in, out := []byte("a\nb\nc\n"), new(writeBuffer)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)
 		c.answer(c.handler, out, in, false)

@@ -74,7 +74,7 @@ func (a *goroutineAcceptor) wait() { a.sessions.Wait() }
 
 // converse makes a session of conn and has it served through run, or refuses it.
 func (s *Server) converse(conn net.Conn, run func(serve func())) error {
-	d := newDialogue(s, conn, NewSession(0, conn.RemoteAddr(), conn.LocalAddr(), time.Now()))
+	d := newGoroutineConn(s, conn, NewSession(0, conn.RemoteAddr(), conn.LocalAddr(), time.Now()))
 	switch reason := s.enter(d); reason {
 	case 0:
 		run(func() {
@@ -97,16 +97,16 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 	}
 }
 
-// A dialogue drives one conversation over one connection, in one goroutine. A
+// A goroutineConn drives one conversation over one connection, in one goroutine. A
 // second one is at work only while a handler runs: a timer that flushes the
 // replies made before it.
-type dialogue struct {
+type goroutineConn struct {
 	conversation
 	srv    *Server
 	conn   net.Conn
-	link   link
-	in     inbox
-	out    *outbox       // borrowed while there is something to answer
+	io     connIO
+	in     readBuffer
+	out    *writeBuffer  // of the pool, while there is something to answer
 	armed  time.Time     // the read deadline that is set
 	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
 
@@ -116,20 +116,20 @@ type dialogue struct {
 	lateDone chan struct{} // it has
 }
 
-func newDialogue(s *Server, conn net.Conn, session *Session) *dialogue {
-	d := &dialogue{srv: s, conn: conn}
+func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn {
+	d := &goroutineConn{srv: s, conn: conn}
 	d.conversation = conversation{settings: &s.settings, session: session}
-	d.link = newLink(conn, &d.in, &s.settings)
+	d.io = newConnIO(conn, &d.in, &s.settings)
 	if s.Gate != nil {
 		d.released = make(chan struct{}, 1)
 	}
 	return d
 }
 
-func (d *dialogue) about() *Session { return d.session }
+func (d *goroutineConn) describe() *Session { return d.session }
 
 // refuse tells the peer why it is hung up on.
-func (d *dialogue) refuse(reason CloseReason, run func(serve func())) {
+func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	text, patient := d.srv.refuse(d, reason)
 	if !patient {
 		// A new socket has room for the text; what is not one gets no time.
@@ -148,31 +148,31 @@ func (d *dialogue) refuse(reason CloseReason, run func(serve func())) {
 
 // converse has the conversation from its opening to its end, but for the closing
 // of the connection.
-func (d *dialogue) converse() {
+func (d *goroutineConn) converse() {
 	d.open()
 	for d.phase < over {
 		if d.phase == needsInput {
 			d.listen()
 		}
-		d.out = outboxes.Get().(*outbox)
+		d.out = writeBuffers.Get().(*writeBuffer)
 		used := d.answer(d, d.out, d.in.held(), d.in.eof)
 		held := d.held()
 		d.in.drop(used)
 		d.flush(held)
-		d.out.giveBack()
+		d.out.recycle()
 	}
 	d.close(time.Now())
 }
 
 // listen waits for the peer, or for a clock.
-func (d *dialogue) listen() {
+func (d *goroutineConn) listen() {
 	d.arm()
 	// Look after arming: Shutdown's wake-up may have come first and been overwritten.
 	if d.srv.stopped() {
 		d.drain()
 		return
 	}
-	n, err := d.link.read()
+	n, err := d.io.read()
 	now := time.Now()
 	switch {
 	case n > 0:
@@ -190,7 +190,7 @@ func (d *dialogue) listen() {
 
 // arm sets the read deadline. One that is earlier than need be is left alone, since
 // most of the time it moves with each request and is never reached.
-func (d *dialogue) arm() {
+func (d *goroutineConn) arm() {
 	want := d.deadline()
 	if want.IsZero() || !d.armed.IsZero() && !want.Before(d.armed) {
 		return
@@ -200,30 +200,30 @@ func (d *dialogue) arm() {
 }
 
 // disarm takes off a deadline that has passed: left there, every read would fail.
-func (d *dialogue) disarm() {
+func (d *goroutineConn) disarm() {
 	d.armed = time.Time{}
 	d.conn.SetReadDeadline(time.Time{})
 }
 
-// wake has the dialogue look whether the server is stopping.
-func (d *dialogue) wake() { d.conn.SetReadDeadline(longAgo) }
+// wake has it look whether the server is stopping.
+func (d *goroutineConn) wake() { d.conn.SetReadDeadline(longAgo) }
 
-func (d *dialogue) release() {
+func (d *goroutineConn) release() {
 	select {
 	case d.released <- struct{}{}:
 	default: // it has not seen the one before, and will look
 	}
 }
 
-// cut closes the connection under the conversation.
-func (d *dialogue) cut(reason CloseReason) {
+// cut has the conversation end for a reason when the connection is closed under it.
+func (d *goroutineConn) cut(reason CloseReason) net.Conn {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
 	d.session.end(cutErrors[reason])
-	d.conn.Close()
+	return d.conn
 }
 
 // broke ends the conversation for an error of the connection.
-func (d *dialogue) broke(err error) {
+func (d *goroutineConn) broke(err error) {
 	if reason := CloseReason(d.cutFor.Load()); reason != 0 {
 		d.fail(reason, nil)
 	} else {
@@ -240,10 +240,10 @@ func brokenBy(err error) CloseReason {
 }
 
 // held asks the gate, if there is one.
-func (d *dialogue) held() bool { return d.gate != nil && d.ask(d.out, time.Now()) }
+func (d *goroutineConn) held() bool { return d.gate != nil && d.ask(d.out, time.Now()) }
 
 // awaitRelease waits until the gate lets the session go on, or it is cut.
-func (d *dialogue) awaitRelease() {
+func (d *goroutineConn) awaitRelease() {
 	cut := d.session.Context().Done()
 	for !d.session.released() {
 		select {
@@ -255,15 +255,15 @@ func (d *dialogue) awaitRelease() {
 	}
 }
 
-// flush writes the outbox once the gate does not hold it, for as long as the peer takes
+// flush writes what is owed once the gate does not hold it, for as long as the peer takes
 // some of it.
-func (d *dialogue) flush(held bool) {
+func (d *goroutineConn) flush(held bool) {
 	if held {
 		d.awaitRelease()
 	}
 	waited := false
 	for d.phase != broken && !d.out.flushed() {
-		n, err := d.link.write(d.out.unsent(), waited)
+		n, err := d.io.write(d.out.unsent(), waited)
 		now := time.Now()
 		d.wrote(d.out, n, now)
 		switch {
@@ -284,7 +284,7 @@ func (d *dialogue) flush(held bool) {
 
 // Reply stands before the server's handler: while it is at work, the replies that
 // were made before it are flushed once they have waited for a millisecond.
-func (d *dialogue) Reply(dst []byte, req *Request) ([]byte, error) {
+func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
 	if !d.out.flushed() {
 		d.flushLate()
 		defer d.stopLate()
@@ -292,7 +292,7 @@ func (d *dialogue) Reply(dst []byte, req *Request) ([]byte, error) {
 	return d.handler.Reply(dst, req)
 }
 
-func (d *dialogue) flushLate() {
+func (d *goroutineConn) flushLate() {
 	if d.late != nil {
 		d.late.Reset(flushAfter)
 		return
@@ -304,45 +304,45 @@ func (d *dialogue) flushLate() {
 	})
 }
 
-// stopLate waits for a flush that is under way: the outbox is ours again.
-func (d *dialogue) stopLate() {
+// stopLate waits for a flush that is under way: the write buffer is ours again.
+func (d *goroutineConn) stopLate() {
 	if !d.late.Stop() {
 		<-d.lateDone
 	}
 }
 
-var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}
 
-// giveBack ends the loan. A buffer that one large reply has blown up is dropped.
-func (o *outbox) giveBack() {
+// recycle returns it to the pool. A buffer that one large reply has blown up is dropped.
+func (o *writeBuffer) recycle() {
 	o.reset()
 	o.req, o.event = Request{}, Event{}
 	if cap(o.buf) > 1<<20 {
 		o.buf = nil
 	}
-	outboxes.Put(o)
+	writeBuffers.Put(o)
 }
 
-// An inbox holds the bytes that were read and not yet answered. Its first buffer
-// is borrowed where the link can wait without one.
-type inbox struct {
-	buf   []byte
-	r, w  int // buf[r:w] is held
-	eof   bool
-	size  int        // of the first buffer
-	loans *sync.Pool // of *[]byte of that size; nil if the buffer is kept
-	loan  *[]byte
+// A readBuffer holds the bytes that were read and not yet answered. Its first buffer
+// comes from a pool where the connection can be waited for without one.
+type readBuffer struct {
+	buf    []byte
+	r, w   int // buf[r:w] is held
+	eof    bool
+	size   int        // of the first buffer
+	pool   *sync.Pool // of *[]byte of that size; nil if the buffer is kept
+	pooled *[]byte    // buf, if it is the pool's
 }
 
-func (in *inbox) held() []byte { return in.buf[in.r:in.w] }
+func (in *readBuffer) held() []byte { return in.buf[in.r:in.w] }
 
 // space returns where the next read goes. Held bytes grow by doubling, so that a
 // peer pays in sent bytes for what it takes up.
-func (in *inbox) space() []byte {
+func (in *readBuffer) space() []byte {
 	switch {
-	case in.buf == nil && in.loans != nil:
-		in.loan = in.loans.Get().(*[]byte)
-		in.buf = *in.loan
+	case in.buf == nil && in.pool != nil:
+		in.pooled = in.pool.Get().(*[]byte)
+		in.buf = *in.pooled
 	case in.buf == nil:
 		in.buf = make([]byte, in.size)
 	case in.w == len(in.buf):
@@ -351,63 +351,63 @@ func (in *inbox) space() []byte {
 	return in.buf[in.w:]
 }
 
-// drop takes n answered bytes off. A buffer on loan goes back, and what is still
+// drop takes n answered bytes off. A pooled buffer goes back, and what is still
 // held moves to one of its own size.
-func (in *inbox) drop(n int) {
+func (in *readBuffer) drop(n int) {
 	in.r += n
 	held := in.w - in.r
 	switch {
-	case held > 0 && in.loan != nil:
+	case held > 0 && in.pooled != nil:
 		in.move(make([]byte, max(512, 2*held)))
 	case held > 0 && n > 0:
 		in.move(in.buf)
 	case held == 0:
 		in.r, in.w = 0, 0
-		if in.loan != nil {
-			in.giveBack()
+		if in.pooled != nil {
+			in.recycle()
 		}
-		if in.loans != nil || len(in.buf) != in.size {
+		if in.pool != nil || len(in.buf) != in.size {
 			in.buf = nil
 		}
 	}
 }
 
-// split takes what is held off into an inbox of its own.
-func (in *inbox) split() *inbox {
+// split takes what is held off into a buffer of its own.
+func (in *readBuffer) split() *readBuffer {
 	held := in.held()
-	rest := &inbox{buf: make([]byte, max(512, 2*len(held))), w: len(held), size: in.size}
+	rest := &readBuffer{buf: make([]byte, max(512, 2*len(held))), w: len(held), size: in.size}
 	copy(rest.buf, held)
 	in.drop(len(held))
 	return rest
 }
 
-func (in *inbox) move(to []byte) {
+func (in *readBuffer) move(to []byte) {
 	in.w = copy(to, in.held())
 	in.r, in.buf = 0, to
-	if in.loan != nil {
-		in.giveBack()
+	if in.pooled != nil {
+		in.recycle()
 	}
 }
 
-func (in *inbox) giveBack() {
-	in.loans.Put(in.loan)
-	in.loan = nil
+func (in *readBuffer) recycle() {
+	in.pool.Put(in.pooled)
+	in.pooled = nil
 }
 
-// A link reads and writes a connection for the goroutine engine.
-type link interface {
-	// read waits until something can be read, then reads once into the inbox.
+// A connIO reads and writes a connection for the goroutine engine.
+type connIO interface {
+	// read waits until something can be read, then reads once into the read buffer.
 	read() (int, error)
 	// write writes some of p. Without wait it takes what can be had at once, where
 	// it can tell.
 	write(p []byte, wait bool) (int, error)
 }
 
-// streamLink is the link of any net.Conn. It waits inside Read, so an idle session
+// streamIO is that of any net.Conn. It waits inside Read, so an idle session
 // holds its buffer.
-type streamLink struct {
+type streamIO struct {
 	conn net.Conn
-	in   *inbox
+	in   *readBuffer
 }
 
 const (
@@ -415,15 +415,15 @@ const (
 	streamPiece  = 4 << 10 // what a peer must take in one WriteTimeout to be making progress
 )
 
-func newStreamLink(conn net.Conn, in *inbox, set *settings) link {
+func newStreamIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	in.size = streamBuffer
 	if set.framing == Chunks {
 		in.size = set.readSize
 	}
-	return &streamLink{conn, in}
+	return &streamIO{conn, in}
 }
 
-func (l *streamLink) read() (int, error) {
+func (l *streamIO) read() (int, error) {
 	n, err := l.conn.Read(l.in.space())
 	l.in.w += n
 	return n, err
@@ -431,7 +431,7 @@ func (l *streamLink) read() (int, error) {
 
 // write goes in pieces, since how much of a blocked Write has been taken, and when,
 // cannot be seen, and a TLS connection is of no use after a Write was cut off.
-func (l *streamLink) write(p []byte, wait bool) (int, error) {
+func (l *streamIO) write(p []byte, wait bool) (int, error) {
 	if !wait {
 		return 0, nil
 	}

@@ -18,13 +18,13 @@ const (
 	// loopTick is how late the clocks of a loop's sessions may be.
 	loopTick = 100 * time.Millisecond
 
-	// loopShare is how long a loop works before it lets the other goroutines of its
+	// maxTurn is how long a loop works before it lets the other goroutines of its
 	// CPU have a turn: its system calls do not.
-	loopShare = time.Millisecond
+	maxTurn = time.Millisecond
 
-	// spareOutboxes is how many outboxes a loop keeps, for as many sockets as may be
+	// maxSpareBuffers is how many write buffers a loop keeps, for as many sockets as may be
 	// ready at once.
-	spareOutboxes = 256
+	maxSpareBuffers = 256
 )
 
 // loops are the event loops of a server. They run while a call of Serve needs them.
@@ -36,8 +36,8 @@ type loops struct {
 	running sync.WaitGroup
 }
 
-// hire starts the loops unless they run already.
-func (ls *loops) hire(s *Server) error {
+// acquire starts the loops unless they run already.
+func (ls *loops) acquire(s *Server) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.users == 0 {
@@ -66,32 +66,32 @@ func (ls *loops) release() {
 
 func (ls *loops) stop() {
 	for _, l := range ls.all {
-		l.post(letter{about: stopLoop})
+		l.send(command{action: stopLoop})
 	}
 	ls.running.Wait()
 	for _, l := range ls.all {
-		l.set.Free() // not before: stop may still be ringing
+		l.set.Free() // not before: a send may still be waking it
 	}
 	ls.all = nil
 }
 
-// posts are those of one acceptor, one a loop.
-func (ls *loops) posts() []*post {
+// routes are those of one acceptor, one to each loop.
+func (ls *loops) routes() []*route {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	var all []*post
+	var all []*route
 	for _, l := range ls.all {
-		all = append(all, &post{loop: l})
+		all = append(all, &route{loop: l})
 	}
 	return all
 }
 
-// inTurn is the post for the next connection, whichever acceptor's it is.
-func (ls *loops) inTurn(posts []*post) *post {
+// nextRoute is where the next connection goes, whichever acceptor it comes from.
+func (ls *loops) nextRoute(routes []*route) *route {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.next++
-	return posts[ls.next%len(posts)]
+	return routes[ls.next%len(routes)]
 }
 
 // loopsCanServe: only the types themselves will do. Something that embeds one may
@@ -106,91 +106,93 @@ func loopsCanServe(l net.Listener) bool {
 	return false
 }
 
-// A post is where the connections of one acceptor come to one loop.
-type post struct {
+// A route is how the connections of one acceptor come to one loop. Each connection keeps
+// one pointer to it, instead of one to either.
+type route struct {
 	loop  *loop
 	conns sync.WaitGroup
 }
 
-// A talk is one conversation that a loop drives. Only its loop touches it.
-type talk struct {
+// A loopConn is one connection that a loop drives. Only its loop touches it.
+type loopConn struct {
 	conversation
-	*post
-	in  *inbox  // nil unless bytes of an unfinished request are held
-	out *outbox // nil unless there are replies to write; while there are, nothing is read
+	*route
+	in  *readBuffer  // nil unless bytes of an unfinished request are held
+	out *writeBuffer // nil unless there are replies to write; while there are, nothing is read
 	fd  int32
 	id  uint32 // in the loop's set
 
-	eof       bool
-	adopted   bool // is in the loop's set
-	waiting   bool // for room to write
-	held      bool // by the gate
-	deaf      bool // no events are wanted while it is
-	ended     bool // was told as closed
-	refused   bool
-	lingering bool
-	closed    bool
-	discarded int32         // bytes, while lingering
-	armed     time.Duration // for when its clocks are to be looked at, since opened; 0 is not at all
+	eof        bool
+	registered bool // is in the loop's set
+	waiting    bool // for room to write
+	held       bool // by the gate
+	notReading bool // no events are wanted while it is
+	ended      bool // was told as closed
+	refused    bool
+	lingering  bool
+	closed     bool
+	discarded  int32         // bytes, while lingering
+	armed      time.Duration // for when its clocks are to be looked at, since opened; 0 is not at all
 }
 
-func (t *talk) about() *Session { return t.session }
+func (t *loopConn) describe() *Session { return t.session }
 
-func (t *talk) wake() { t.loop.post(letter{talk: t, about: look}) }
+func (t *loopConn) wake() { t.loop.send(command{conn: t, action: lookWhetherStopping}) }
 
-func (t *talk) release() { t.loop.post(letter{talk: t, about: goOn}) }
+func (t *loopConn) release() { t.loop.send(command{conn: t, action: resume}) }
 
-func (t *talk) cut(reason CloseReason) {
+func (t *loopConn) cut(reason CloseReason) net.Conn {
 	t.session.end(cutErrors[reason])
-	t.loop.post(letter{talk: t, about: errand(reason)})
+	t.loop.send(command{conn: t, action: action(reason)})
+	return nil
 }
 
-// A letter is how other goroutines reach a loop.
-type letter struct {
-	talk  *talk
-	about errand
-	door  *loopAcceptor // of watch and unwatch
+// A command is how other goroutines reach a loop, through its mailbox.
+type command struct {
+	action   action
+	conn     *loopConn     // nil for those about a listener or the loop
+	acceptor *loopAcceptor // of watchListener and unwatchListener
 }
 
-// An errand is what is to be done with a talk. Those up to PerIP are to cut it for
+// An action is what a command asks for. Those up to PerIP are to cut the connection for
 // that CloseReason.
-type errand uint8
+type action uint8
 
 const (
-	adopt    errand = 255 - iota // drive it from now on
-	look                         // the server is stopping
-	goOn                         // the gate has released it
-	watch                        // wait at the listener of an acceptor
-	unwatch                      // it is closed
-	stopLoop                     // all is done
+	register            action = 255 - iota // drive the connection from now on
+	lookWhetherStopping                     // the server is
+	resume                                  // the gate has released it
+	watchListener                           // wait at the listener of an acceptor
+	unwatchListener                         // it is closed
+	stopLoop                                // all is done
 )
 
 // A loop drives many conversations in one goroutine, in rounds: read and answer
 // whatever is ready, publish the events, write the replies, close what is over.
 type loop struct {
-	settings // the server's, with an observer of the loop's own
-	srv      *Server
-	publish  func() // flushes the observer; nil if nothing needs to be
-	fire     func(id uint32) time.Time
-	set      *epoll.Set
-	wheel    *epoll.Wheel
-	talks    epoll.Table[*talk] // by their number in the set
-	doors    map[uint32]*loopAcceptor
-	arrived  inbox     // the last read; a talk keeps only what is left of it
-	spare    []*outbox // to be lent again
+	settings  // the server's, with an observer of the loop's own
+	srv       *Server
+	publish   func() // flushes the observer; nil if nothing needs to be
+	fire      func(id uint32) time.Time
+	set       *epoll.Set
+	wheel     *epoll.Wheel
+	conns     epoll.Table[*loopConn] // by their number in the set
+	listeners map[uint32]*loopAcceptor
+	arrived   readBuffer     // the last read; a connection keeps only what is left of it
+	spare     []*writeBuffer // to be used again
 
-	now     time.Time // when this round began
-	anchor  time.Time // of the clock
-	last    time.Time // that the clock was read
-	rested  time.Time // when other goroutines last had a turn
-	due     []*talk   // have replies to write
-	over    []*talk   // are to be hung up on
-	again   []*talk   // hold whole requests that the last outbox had no room for
+	now     time.Time   // when this round began
+	anchor  time.Time   // of the clock
+	last    time.Time   // that the clock was read
+	yielded time.Time   // when other goroutines last had a turn
+	due     []*loopConn // have replies to write
+	over    []*loopConn // are to be hung up on
+	again   []*loopConn // hold whole requests that the last write buffer had no room for
 	stopped bool
 
-	mu   sync.Mutex
-	mail []letter
-	read []letter // mail is swapped with it
+	mu      sync.Mutex
+	mailbox []command
+	read    []command // swapped with the mailbox
 }
 
 func newLoop(s *Server) (*loop, error) {
@@ -206,20 +208,20 @@ func newLoop(s *Server) (*loop, error) {
 	return l, nil
 }
 
-// post leaves a letter. Any goroutine may.
-func (l *loop) post(m letter) {
+// send puts a command into the mailbox. Any goroutine may.
+func (l *loop) send(c command) {
 	l.mu.Lock()
-	l.mail = append(l.mail, m)
+	l.mailbox = append(l.mailbox, c)
 	l.mu.Unlock()
-	l.set.Ring()
+	l.set.Wake()
 }
 
 func (l *loop) run() {
 	for !l.stopped {
 		l.wait()
 		l.wheel.Advance(l.now, l.fire)
-		if l.set.Rung() {
-			l.readMail()
+		if l.set.Woken() {
+			l.runCommands()
 		}
 		l.finishRound()
 	}
@@ -238,53 +240,53 @@ func (l *loop) wait() {
 		panic("parley: " + err.Error()) // somebody closed what is not theirs
 	}
 	l.now = l.clock()
-	if l.now.Sub(l.rested) > loopShare {
+	if l.now.Sub(l.yielded) > maxTurn {
 		runtime.Gosched()
 		l.now = time.Now()
-		l.anchor, l.rested = l.now, l.now
+		l.anchor, l.yielded = l.now, l.now
 	}
 	again := l.again
 	l.again = nil
 	for _, t := range again {
 		l.answer(t)
 	}
-	knocked := false
+	accepting := false
 	for i := range n {
 		id, events := l.set.Event(i)
 		switch {
 		case events == 0:
-		case id < l.talks.Len() && *l.talks.At(id) != nil:
-			l.ready(*l.talks.At(id))
+		case id < l.conns.Len() && *l.conns.At(id) != nil:
+			l.ready(*l.conns.At(id))
 		default:
-			l.doors[id].knocks(nil)
-			knocked = true
+			l.listeners[id].wakeUp(nil)
+			accepting = true
 		}
 	}
-	if knocked {
-		runtime.Gosched() // the acceptor has its turn, and we its letters in this round
+	if accepting {
+		runtime.Gosched() // the acceptor has its turn, and we its commands in this round
 	}
 }
 
-// watch waits at the listener of an acceptor.
-func (l *loop) watch(a *loopAcceptor) {
+// watchListener waits at the listener of an acceptor.
+func (l *loop) watchListener(a *loopAcceptor) {
 	var id uint32
 	var err error
 	ctl := a.raw.Control(func(fd uintptr) { id, err = l.set.Add(int(fd), epoll.In|epoll.Edge) })
 	if err = cmp.Or(ctl, err); err != nil {
-		a.knocks(err)
+		a.wakeUp(err)
 		return
 	}
-	if l.doors == nil {
-		l.doors = make(map[uint32]*loopAcceptor)
+	if l.listeners == nil {
+		l.listeners = make(map[uint32]*loopAcceptor)
 	}
-	l.doors[id] = a
+	l.listeners[id] = a
 }
 
-// unwatch forgets a listener that is closed.
-func (l *loop) unwatch(a *loopAcceptor) {
-	for id, door := range l.doors {
-		if door == a {
-			delete(l.doors, id)
+// unwatchListener forgets a listener that is closed.
+func (l *loop) unwatchListener(a *loopAcceptor) {
+	for id, acceptor := range l.listeners {
+		if acceptor == a {
+			delete(l.listeners, id)
 			l.set.Forget(id)
 		}
 	}
@@ -297,13 +299,13 @@ func (l *loop) clock() time.Time {
 	return l.last
 }
 
-// ready has a talk read or write, whatever the events are: an error shows in either.
-func (l *loop) ready(t *talk) {
+// ready has a connection read or written, whatever the events are: an error shows in either.
+func (l *loop) ready(t *loopConn) {
 	switch {
 	case t.lingering:
 		l.discard(t)
 	case t.held:
-		l.deafen(t)
+		l.stopReading(t)
 	case t.waiting:
 		l.due = append(l.due, t)
 	case t.out == nil && t.phase == needsInput: // if it needs room, it is to be answered again
@@ -312,8 +314,8 @@ func (l *loop) ready(t *talk) {
 }
 
 // receive reads once and has it answered.
-func (l *loop) receive(t *talk) {
-	in := l.inboxOf(t)
+func (l *loop) receive(t *loopConn) {
+	in := l.readBufferOf(t)
 	n, err := epoll.Read(int(t.fd), in.space())
 	switch {
 	case err == syscall.EAGAIN:
@@ -328,8 +330,8 @@ func (l *loop) receive(t *talk) {
 	l.answer(t)
 }
 
-// inboxOf is the loop's own for a talk that holds nothing.
-func (l *loop) inboxOf(t *talk) *inbox {
+// readBufferOf is the loop's own for a connection that holds nothing.
+func (l *loop) readBufferOf(t *loopConn) *readBuffer {
 	if t.in != nil {
 		return t.in
 	}
@@ -337,11 +339,11 @@ func (l *loop) inboxOf(t *talk) *inbox {
 }
 
 // answer has the held bytes answered, and keeps what is left of them.
-func (l *loop) answer(t *talk) {
+func (l *loop) answer(t *loopConn) {
 	if t.ended {
 		return
 	}
-	in, out := l.inboxOf(t), l.lend()
+	in, out := l.readBufferOf(t), l.getWriteBuffer()
 	used := t.answer(l.handler, out, in.held(), t.eof)
 	t.held = l.gate != nil && t.ask(out, l.clock())
 	in.drop(used)
@@ -352,7 +354,7 @@ func (l *loop) answer(t *talk) {
 		t.in = in.split()
 	}
 	if out.flushed() && !t.held {
-		l.takeBack(out)
+		l.putWriteBuffer(out)
 		l.settle(t)
 		return
 	}
@@ -366,36 +368,36 @@ func (l *loop) answer(t *talk) {
 	}
 }
 
-// deafen has events of a held talk come no more: its input waits, and would be told of
-// again and again. An error is told of once, and shows when the talk is released.
-func (l *loop) deafen(t *talk) {
-	if t.deaf {
+// stopReading has events of a held connection come no more: its input waits, and would be told of
+// again and again. An error is told of once, and shows when it is released.
+func (l *loop) stopReading(t *loopConn) {
+	if t.notReading {
 		return
 	}
-	t.deaf = true
+	t.notReading = true
 	if err := l.set.Change(t.id, epoll.Edge); err != nil {
 		l.broke(t, err)
 	}
 }
 
-// goOn has a talk written that the gate held, if it has released it.
-func (l *loop) goOn(t *talk) {
+// resume has a connection written that the gate held, if it has released it.
+func (l *loop) resume(t *loopConn) {
 	if t.ended || !t.held || !t.session.released() {
 		return
 	}
 	t.held = false
 	l.due = append(l.due, t)
-	if !t.deaf {
+	if !t.notReading {
 		return
 	}
-	t.deaf = false
+	t.notReading = false
 	if err := l.set.Change(t.id, epoll.In); err != nil {
 		l.broke(t, err)
 	}
 }
 
-// settle says what a talk waits for once all its replies are written.
-func (l *loop) settle(t *talk) {
+// settle says what a connection waits for once all its replies are written.
+func (l *loop) settle(t *loopConn) {
 	switch {
 	case t.phase >= over:
 		l.end(t)
@@ -406,9 +408,9 @@ func (l *loop) settle(t *talk) {
 	}
 }
 
-// arm sees that the clocks of a talk are looked at in time. Mostly its deadline has
+// arm sees that the clocks of a connection are looked at in time. Mostly its deadline has
 // moved into the future, and it is still armed for the one before.
-func (l *loop) arm(t *talk) {
+func (l *loop) arm(t *loopConn) {
 	at := t.due()
 	if at == 0 || t.armed != 0 && at >= t.armed {
 		return
@@ -443,7 +445,7 @@ func (l *loop) flush() {
 }
 
 // write writes as much as there is room for.
-func (l *loop) write(t *talk) {
+func (l *loop) write(t *loopConn) {
 	if t.ended {
 		return
 	}
@@ -472,14 +474,14 @@ func (l *loop) write(t *talk) {
 		l.arm(t)
 		return
 	}
-	l.takeBack(t.out)
+	l.putWriteBuffer(t.out)
 	t.out = nil
 	l.settle(t)
 }
 
 // expire acts on a deadline that has come, and returns the next one.
 func (l *loop) expire(id uint32) time.Time {
-	t := *l.talks.At(id)
+	t := *l.conns.At(id)
 	switch {
 	case t.lingering && t.since(l.now) >= t.armed:
 		l.close(t)
@@ -490,46 +492,46 @@ func (l *loop) expire(id uint32) time.Time {
 		t.armed = 0 // until it is released its clocks stand still
 		return epoll.Never
 	}
-	if t.conversation.expire(l.inboxOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
+	if t.conversation.expire(l.readBufferOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
 		l.end(t)
 	}
 	t.armed = t.due()
 	return t.deadline()
 }
 
-func (l *loop) readMail() {
+func (l *loop) runCommands() {
 	l.mu.Lock()
-	l.mail, l.read = l.read[:0], l.mail
+	l.mailbox, l.read = l.read[:0], l.mailbox
 	l.mu.Unlock()
 	for _, m := range l.read {
-		switch t := m.talk; {
-		case m.about == stopLoop:
+		switch t := m.conn; {
+		case m.action == stopLoop:
 			l.stopped = true
-		case m.about == watch:
-			l.watch(m.door)
-		case m.about == unwatch:
-			l.unwatch(m.door)
+		case m.action == watchListener:
+			l.watchListener(m.acceptor)
+		case m.action == unwatchListener:
+			l.unwatchListener(m.acceptor)
 		case t.closed:
-		case m.about == adopt:
-			l.adopt(t)
-		case m.about == look:
-			l.look(t)
-		case m.about == goOn:
-			l.goOn(t)
+		case m.action == register:
+			l.register(t)
+		case m.action == lookWhetherStopping:
+			l.lookWhetherStopping(t)
+		case m.action == resume:
+			l.resume(t)
 		default:
-			l.cut(t, CloseReason(m.about))
+			l.cut(t, CloseReason(m.action))
 		}
 	}
 	clear(l.read)
 }
 
-// adopt begins to drive a talk.
-func (l *loop) adopt(t *talk) {
+// register begins to drive a connection.
+func (l *loop) register(t *loopConn) {
 	id, err := l.set.Add(int(t.fd), epoll.In)
 	if err == nil {
-		t.id, t.adopted = id, true
-		l.talks.Reach(id)
-		*l.talks.At(id) = t
+		t.id, t.registered = id, true
+		l.conns.Grow(id)
+		*l.conns.At(id) = t
 	}
 	switch {
 	case t.lingering && (err != nil || t.phase == broken):
@@ -542,16 +544,15 @@ func (l *loop) adopt(t *talk) {
 			t.fail(IOError, err)
 		}
 		l.settle(t)
-		l.look(t)
+		l.lookWhetherStopping(t)
 	}
 }
 
-// cut closes the connection of a talk. One that is not adopted yet, since letters may
-// cross, is closed when it is.
-func (l *loop) cut(t *talk, reason CloseReason) {
+// cut closes a connection. One that is not registered yet, since commands may cross, is closed when it is.
+func (l *loop) cut(t *loopConn, reason CloseReason) {
 	t.fail(reason, nil)
 	switch {
-	case !t.adopted:
+	case !t.registered:
 	case t.lingering:
 		l.close(t)
 	default:
@@ -559,10 +560,10 @@ func (l *loop) cut(t *talk, reason CloseReason) {
 	}
 }
 
-// look ends a talk that waits for its peer while the server is stopping. It is also
-// called on adoption, since Shutdown may have come first.
-func (l *loop) look(t *talk) {
-	if !l.srv.stopped() || !t.adopted || t.lingering {
+// lookWhetherStopping ends a conversation that waits for its peer while the server is stopping. It is also
+// called on registration, since Shutdown may have come first.
+func (l *loop) lookWhetherStopping(t *loopConn) {
+	if !l.srv.stopped() || !t.registered || t.lingering {
 		return
 	}
 	t.drain()
@@ -572,20 +573,20 @@ func (l *loop) look(t *talk) {
 }
 
 // broke ends a conversation for an error of its socket.
-func (l *loop) broke(t *talk, err error) {
+func (l *loop) broke(t *loopConn, err error) {
 	t.fail(brokenBy(err), err)
 	l.end(t)
 }
 
 // end tells that a conversation is over, and has its peer hung up on once that is
 // published.
-func (l *loop) end(t *talk) {
+func (l *loop) end(t *loopConn) {
 	if t.ended {
 		return
 	}
 	t.ended = true
 	if t.out != nil {
-		l.takeBack(t.out)
+		l.putWriteBuffer(t.out)
 		t.out = nil
 	}
 	t.in = nil
@@ -594,7 +595,7 @@ func (l *loop) end(t *talk) {
 }
 
 // hangUp closes the connection so that no reset eats a reply; see linger.
-func (l *loop) hangUp(t *talk) {
+func (l *loop) hangUp(t *loopConn) {
 	l.srv.leave(t)
 	if t.phase == broken || t.eof || epoll.CloseWrite(int(t.fd)) != nil {
 		l.close(t)
@@ -604,13 +605,13 @@ func (l *loop) hangUp(t *talk) {
 	l.linger(t)
 }
 
-func (l *loop) linger(t *talk) {
+func (l *loop) linger(t *loopConn) {
 	t.armed = t.since(time.Now()) + lingerTime
 	l.wheel.Arm(t.id, t.at(t.armed))
 }
 
 // discard reads what nobody waits for any more.
-func (l *loop) discard(t *talk) {
+func (l *loop) discard(t *loopConn) {
 	n, err := epoll.Read(int(t.fd), l.arrived.space())
 	t.discarded += int32(n)
 	if n == 0 && err != syscall.EAGAIN || t.discarded >= lingerBytes {
@@ -618,11 +619,11 @@ func (l *loop) discard(t *talk) {
 	}
 }
 
-func (l *loop) close(t *talk) {
+func (l *loop) close(t *loopConn) {
 	t.closed = true
-	if t.adopted {
+	if t.registered {
 		l.wheel.Disarm(t.id)
-		*l.talks.At(t.id) = nil
+		*l.conns.At(t.id) = nil
 		l.set.Close(t.id)
 	} else {
 		epoll.CloseFD(int(t.fd))
@@ -631,22 +632,22 @@ func (l *loop) close(t *talk) {
 	t.conns.Done()
 }
 
-// lend lends an outbox.
-func (l *loop) lend() *outbox {
+// getWriteBuffer takes one of its own, or one of the pool.
+func (l *loop) getWriteBuffer() *writeBuffer {
 	n := len(l.spare)
 	if n == 0 {
-		return outboxes.Get().(*outbox)
+		return writeBuffers.Get().(*writeBuffer)
 	}
 	out := l.spare[n-1]
 	l.spare = l.spare[:n-1]
 	return out
 }
 
-// takeBack ends a loan. What has grown large goes back to the pool, which is emptied
+// putWriteBuffer gives one back. What has grown large goes back to the pool, which is emptied
 // in time.
-func (l *loop) takeBack(out *outbox) {
-	if cap(out.buf) > 16<<10 || len(l.spare) == spareOutboxes {
-		out.giveBack()
+func (l *loop) putWriteBuffer(out *writeBuffer) {
+	if cap(out.buf) > 16<<10 || len(l.spare) == maxSpareBuffers {
+		out.recycle()
 		return
 	}
 	out.reset()

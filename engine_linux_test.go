@@ -5,6 +5,7 @@ package parley
 import (
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -26,9 +27,9 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 		Handler: HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 			if string(req.Body) == "close" {
 				for _, l := range srv.loops.all {
-					for id := range l.talks.Len() {
-						if talk := *l.talks.At(id); talk != nil && talk.session == req.Session {
-							syscall.Close(int(talk.fd))
+					for id := range l.conns.Len() {
+						if loopConn := *l.conns.At(id); loopConn != nil && loopConn.session == req.Session {
+							syscall.Close(int(loopConn.fd))
 						}
 					}
 				}
@@ -78,7 +79,7 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 }
 
 // What a loop keeps of an idle session is small.
-func TestSizeOfATalk(t *testing.T) {
+func TestSizeOfALoopConn(t *testing.T) {
 	srv := &Server{Engine: Loops, Handler: echo, MaxSessions: 5000}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,4 +125,62 @@ func TestSizeOfATalk(t *testing.T) {
 	}
 	srv.Close()
 	<-served
+}
+
+// An error of accept4 that passes costs nobody who waits at the listener: of them the loop
+// was told once, and is told no more. Neither does one of the loop that is to watch it.
+func TestLoopsAcceptOnAfterAnError(t *testing.T) {
+	for name, fail := range map[string]func(a *loopAcceptor, once error){
+		"of accept4": func(a *loopAcceptor, once error) {
+			a.some = func(listener uintptr) {
+				if a.err, once = once, nil; a.err == nil {
+					a.acceptSome(listener)
+				}
+			}
+		},
+		"of the watcher": func(a *loopAcceptor, once error) { a.watched = true; a.wakeUp(once) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := make(chan error, 10)
+			srv := &Server{Engine: Loops, Handler: echo, Observer: ObserverFunc(func(e *Event) {
+				if e.Kind == AcceptFailed {
+					failed <- e.Err
+				}
+			})}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv.init()
+			entrance, err := srv.newAcceptor(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := entrance.(*loopAcceptor)
+			a.look.Reset(time.Hour) // it would find them too, if late
+			once := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EPROTO)}
+			fail(a, once)
+			served := make(chan error, 1)
+			go func() { served <- srv.acceptFrom(a) }()
+			for range 3 {
+				c, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(30 * time.Second))
+				io.WriteString(c, "x\n")
+				if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
+					t.Errorf("a peer behind the error: %v", err)
+				}
+			}
+			if err := <-failed; err != once {
+				t.Errorf("told of %v, want %v", err, once)
+			}
+			srv.Close()
+			if err := <-served; err != ErrServerClosed {
+				t.Errorf("Serve = %v, want ErrServerClosed", err)
+			}
+		})
+	}
 }

@@ -179,7 +179,7 @@ func TestRepliesBelongToTheirRequests(t *testing.T) {
 	})
 }
 
-// A session that has sent more than one outbox holds the replies to is not read on before
+// A session that has sent more than one write buffer holds the replies to is not read on before
 // they are written: nothing is lost, and what waits does not pile up.
 func TestSessionThatIsOwedMoreIsNotReadOn(t *testing.T) {
 	const requests = 3000

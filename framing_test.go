@@ -151,7 +151,7 @@ func (f *countingFraming) Next(buf []byte, scanned, max int, eof bool) (int, []b
 func TestOneByteDripIsNotSearchedTwice(t *testing.T) {
 	const n = 64 << 10
 	framing := &countingFraming{Framing: Lines}
-	c, out := newTestConversation(&settings{framing: framing, maxRequest: n, handler: echo}), new(outbox)
+	c, out := newTestConversation(&settings{framing: framing, maxRequest: n, handler: echo}), new(writeBuffer)
 	var in []byte
 	for range n {
 		in = append(in, 'x')

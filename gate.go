@@ -12,8 +12,10 @@ import (
 //
 // If Pass returns true the batch is written. If it returns false the session is held:
 // it is neither read nor written and its clocks stand still, while all others go on,
-// until its Release is called. A gate that holds must see to that: a session that is
-// never released ends with the server only, or by a drain that cuts.
+// until its Release is called. A gate that holds must see to that, once for each batch that
+// it holds: a session that is never released ends with the server only, or by a drain that
+// cuts. A Server asks about the next batch only when the last one is released; a proxy may
+// ask about another before.
 //
 // With the engine Loops, Pass must not block. An exchange's session may end before its
 // reply is written, held or not: the event Closed says how far it came.
@@ -39,80 +41,86 @@ type Exchange struct {
 
 // A hold is what a session has to do with a gate.
 type hold struct {
-	state atomic.Uint32 // passed, asked or released
-	party releaser      // what drives the session, until its connection is closed; Session.mu guards it
+	batches atomic.Int32 // that the gate was asked about and may still call Release for
+	conn    releaser     // what drives the session, until its connection is closed; Session.mu guards it
 }
 
 // A releaser looks whether the gate still holds its session.
 type releaser interface{ release() }
 
-// What a hold says of the batch that the gate was last asked about.
-const (
-	passed   = iota // nothing holds the session
-	asked           // the gate may still call Release
-	released        // it has
-)
-
-// Release has a session go on that a Gate holds. It may be called from any goroutine,
-// also before Pass has returned. On a session that is not held, or is over, it does
-// nothing.
+// Release has a batch go on that a Gate holds, and with the last one its session. It may be
+// called from any goroutine, also before Pass has returned. On a session that is not held,
+// or is over, it does nothing.
 func (s *Session) Release() {
-	if s.hold == nil || !s.hold.state.CompareAndSwap(asked, released) {
+	if s.hold == nil || s.released() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold.party != nil {
-		s.hold.party.release()
+	if s.hold.drop() && s.hold.conn != nil {
+		s.hold.conn.release()
+	}
+}
+
+// drop takes a batch off, if there is one, and reports whether it was the last.
+func (h *hold) drop() bool {
+	for {
+		n := h.batches.Load()
+		if n == 0 {
+			return false
+		}
+		if h.batches.CompareAndSwap(n, n-1) {
+			return n == 1
+		}
 	}
 }
 
 // Ask asks a gate about a batch for who drives a session that no Server has, such as a
-// proxy. It returns nil if the gate does not hold the session, and otherwise a channel that
-// receives once it has released it. A session that is held is to be asked about again only
-// to have the last exchanges recorded when it is over.
+// proxy. It returns nil if the gate does not hold the batch, and otherwise a channel that is
+// closed once it has released it, and whatever else it holds of the session by then. Another
+// batch may be asked about meanwhile. One goroutine may call it at a time.
 func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
-	w := make(waiter, 1)
+	released := s.askAnother()
+	if gate.Pass(s, batch) {
+		s.Release()
+		return nil
+	}
+	return released
+}
+
+func (s *Session) askAnother() (released waiter) {
 	if s.hold == nil {
 		s.hold = new(hold)
 	}
 	s.mu.Lock()
-	s.hold.party = w
-	s.mu.Unlock()
-	s.hold.state.Store(asked)
-	if gate.Pass(s, batch) {
-		s.hold.state.Store(passed)
-		return nil
+	defer s.mu.Unlock()
+	if s.hold.batches.Add(1) == 1 {
+		s.hold.conn = make(waiter)
 	}
-	return w
+	return s.hold.conn.(waiter)
 }
 
-// A waiter receives when its session is released.
+// A waiter is closed when its session is released.
 type waiter chan struct{}
 
-func (w waiter) release() {
-	select {
-	case w <- struct{}{}:
-	default:
-	}
-}
+func (w waiter) release() { close(w) }
 
-func (s *Session) released() bool { return s.hold.state.Load() != asked }
+func (s *Session) released() bool { return s.hold.batches.Load() == 0 }
 
 // ask asks the gate about the replies that it was not asked about before, and reports
 // whether it holds them. The requests' bytes are in the input still.
-func (c *conversation) ask(out *outbox, now time.Time) (held bool) {
+func (c *conversation) ask(out *writeBuffer, now time.Time) (held bool) {
 	if len(out.batch) == 0 {
 		return false
 	}
 	for i := range out.batch {
 		out.batch[i].Took = now.Sub(out.batch[i].Received)
 	}
-	c.session.hold.state.Store(asked)
+	c.session.hold.batches.Store(1)
 	if c.gate.Pass(c.session, out.batch) {
-		c.session.hold.state.Store(passed)
+		c.session.hold.drop()
 	}
-	clear(out.batch) // it refers to buffers that are lent
+	clear(out.batch) // it refers to buffers that go back to their pools
 	out.batch = out.batch[:0]
 	return !c.session.released()
 }

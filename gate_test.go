@@ -514,13 +514,15 @@ func TestEmptyMessagesAreNotNil(t *testing.T) {
 	}
 }
 
-// Who drives a session without a Server is told of the release, whenever it comes.
+// Who drives a session without a Server is told of the release, whenever it comes, and only
+// when every batch that it asked about is released.
 func TestProxyAsksAGate(t *testing.T) {
 	batch := make([]parley.Exchange, 1)
 	ask := func(s *parley.Session, pass func() bool) <-chan struct{} {
 		return s.Ask(gateFunc(func(*parley.Session, []parley.Exchange) bool { return pass() }), batch)
 	}
-	receives := func(held <-chan struct{}) bool {
+	passes, holds := func() bool { return true }, func() bool { return false }
+	released := func(held <-chan struct{}) bool {
 		select {
 		case <-held:
 			return true
@@ -529,21 +531,54 @@ func TestProxyAsksAGate(t *testing.T) {
 		}
 	}
 	s := parley.NewSession(1, nil, nil, time.Now())
-	if held := ask(s, func() bool { return true }); held != nil {
+	if ask(s, passes) != nil {
 		t.Error("a gate that lets it pass holds it")
 	}
 	s.Release() // of nothing
-	held := ask(s, func() bool { return false })
-	if receives(held) {
+	one := ask(s, holds)
+	if released(one) {
 		t.Error("released before it was")
 	}
-	last := ask(s, func() bool { return false })
+	two := ask(s, holds)
 	s.Release()
-	s.Release()
-	if receives(held) || !receives(last) {
-		t.Error("the release did not reach who asked last")
+	if released(one) || released(two) {
+		t.Error("the first release let both batches go")
 	}
-	if !receives(ask(s, func() bool { s.Release(); return false })) {
+	if ask(s, passes) != nil || released(one) {
+		t.Error("a batch that passes lets another go")
+	}
+	s.Release()
+	s.Release() // once too often
+	if !released(one) || !released(two) {
+		t.Error("both batches are released, and not both are told")
+	}
+	if !released(ask(s, func() bool { s.Release(); return false })) {
 		t.Error("a release before Pass has returned was lost")
 	}
+	// The one before is released while the gate looks at the next, which passes.
+	last := ask(s, holds)
+	if ask(s, func() bool { s.Release(); return true }) != nil || !released(last) {
+		t.Error("a release while the gate was asked was lost")
+	}
+}
+
+// However releases and questions cross, the last batch's release is told, and none before.
+func TestReleasesCrossQuestions(t *testing.T) {
+	const batches = 1000
+	s := parley.NewSession(1, nil, nil, time.Now())
+	var releasing sync.WaitGroup
+	var released atomic.Int32
+	gate := gateFunc(func(s *parley.Session, _ []parley.Exchange) bool {
+		releasing.Go(func() { released.Add(1); s.Release() })
+		return false
+	})
+	for n := range int32(batches) {
+		held := s.Ask(gate, make([]parley.Exchange, 1))
+		if n%3 == 2 {
+			if <-held; released.Load() != n+1 {
+				t.Fatalf("told after %d releases of %d batches", released.Load(), n+1)
+			}
+		}
+	}
+	releasing.Wait()
 }

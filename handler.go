@@ -17,7 +17,8 @@ import (
 // also wrapped, it is sent and the session closes. With any other error, after a
 // panic, or if the reply contains the framing's own ending, this reply is dropped,
 // the replies owed before it are sent and the session closes with HandlerError;
-// nothing of the error reaches the peer.
+// nothing of the error reaches the peer. It is the Err of the event Closed; if no Observer
+// wants that, it is logged, see Server.Log.
 //
 // One session's requests come in order, one at a time; sessions call at the same
 // time. There is no timeout, since Go cannot stop a handler: one that waits for

@@ -1,11 +1,7 @@
 package parley
 
 import (
-	"context"
-	"net"
-	"net/netip"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -36,7 +32,7 @@ func Observers(all ...Observer) Observer {
 	var list observers
 	for _, o := range all {
 		if o != nil {
-			list = append(list, listener{o, wantedBy(o)})
+			list = append(list, filteredObserver{o, wantedKinds(o)})
 		}
 	}
 	switch len(list) {
@@ -50,11 +46,11 @@ func Observers(all ...Observer) Observer {
 
 // observers are told of what each wants, and of nothing else: most are not made for every
 // request.
-type observers []listener
+type observers []filteredObserver
 
-type listener struct {
+type filteredObserver struct {
 	Observer
-	wanted kinds
+	wanted kindSet
 }
 
 func (list observers) Observe(e *Event) {
@@ -66,14 +62,14 @@ func (list observers) Observe(e *Event) {
 }
 
 func (list observers) Wants(kind EventKind) bool {
-	return slices.ContainsFunc(list, func(l listener) bool { return l.wanted&(1<<kind) != 0 })
+	return slices.ContainsFunc(list, func(l filteredObserver) bool { return l.wanted&(1<<kind) != 0 })
 }
 
 func (list observers) Fork() Observer {
 	forks := make(observers, len(list))
 	for i, l := range list {
 		forked, _ := fork(l.Observer)
-		forks[i] = listener{forked, l.wanted}
+		forks[i] = filteredObserver{forked, l.wanted}
 	}
 	return forks
 }
@@ -87,10 +83,10 @@ func (list observers) Flush() {
 }
 
 // kinds is a set of EventKinds, a bit each.
-type kinds uint16
+type kindSet uint16
 
 // wantedBy is what an observer wants to be told of; nobody wants nothing.
-func wantedBy(o Observer) (wanted kinds) {
+func wantedKinds(o Observer) (wanted kindSet) {
 	if o == nil {
 		return 0
 	}
@@ -124,12 +120,12 @@ func fork(o Observer) (Observer, func()) {
 // fields are set depends on its kind.
 type Event struct {
 	Kind    EventKind
-	Time    time.Time
+	Time    time.Time     // the wall clock as it was then; it may have been set since the event before
 	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
-	Took    time.Duration // Replied: since Received. Closed: since Opened
+	Took    time.Duration // Replied: since Received. Closed: since Opened. By the monotonic clock
 	Replied uint64        // Closed: the last request whose reply was written whole; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
 	Reason  CloseReason   // of Closed and Refused
@@ -216,157 +212,4 @@ func nameOf(names []string, i int) string {
 		return names[i]
 	}
 	return "unknown"
-}
-
-// A Session is one conversation with one peer. It is never reused, and safe to use
-// from any goroutine, also after its end.
-type Session struct {
-	// Data is the handler's own; the package does not look at it.
-	Data any
-
-	number uint64
-	opened time.Time
-	remote endpoint
-	local  *endpoint // shared by those who came to the same one
-	place  uint32    // in the server's roster, which guards it
-
-	hold *hold // nil where there is no gate
-
-	mu   sync.Mutex
-	life *lifetime // nil until its context is asked for, or it ends
-}
-
-// A lifetime is the context of a session, or why it has ended.
-type lifetime struct {
-	ctx    context.Context // nil if nobody asked for it
-	cancel context.CancelCauseFunc
-	ended  error // nil while it lasts
-}
-
-// NewSession makes the session of a conversation that no Server has, for who tells an
-// Observer of it, such as a proxy. number counts from 1; remote is the peer's address and
-// local the one that it dialled, nil where there is none. Its Context never ends.
-func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
-	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: endpointOf(local)}
-}
-
-// Number counts the sessions of a server from 1, in the order of acceptance. It is
-// 0 for a refused connection.
-func (s *Session) Number() uint64 { return s.number }
-
-// Opened is when the connection was accepted.
-func (s *Session) Opened() time.Time { return s.opened }
-
-// RemoteAddr is the peer's address; an IPv4 one is never mapped into IPv6.
-func (s *Session) RemoteAddr() net.Addr { return s.remote.addr() }
-
-// LocalAddr is the address that the peer dialled, as this host sees it.
-func (s *Session) LocalAddr() net.Addr { return s.local.addr() }
-
-// AppendRemote appends the peer's address as text, without allocating.
-func (s *Session) AppendRemote(dst []byte) []byte { return s.remote.appendTo(dst) }
-
-// AppendLocal appends this host's address as text, without allocating.
-func (s *Session) AppendLocal(dst []byte) []byte { return s.local.appendTo(dst) }
-
-// Context ends when the session does: by Close, by a drain that cut, or when an
-// error is seen on the socket, which happens at the next read or write. The peer's
-// end of file alone does not end it, since that is a half-close: the peer may well
-// wait for its replies. context.Cause gives the reason.
-func (s *Session) Context() context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life == nil {
-		s.life = new(lifetime)
-	}
-	return s.life.context()
-}
-
-// close is called when its connection is closed: what drove it may be gone from now on.
-func (s *Session) close() {
-	if s.hold == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hold.party = nil
-}
-
-// end ends the session's context for the given cause. Only the first call counts.
-func (s *Session) end(cause error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life == nil {
-		s.life = new(lifetime)
-	}
-	s.life.end(cause)
-}
-
-func (l *lifetime) context() context.Context {
-	if l.ctx == nil {
-		l.ctx, l.cancel = context.WithCancelCause(context.Background())
-		if l.ended != nil {
-			l.cancel(l.ended)
-		}
-	}
-	return l.ctx
-}
-
-func (l *lifetime) end(cause error) {
-	if l.ended != nil {
-		return
-	}
-	l.ended = cause
-	if l.cancel != nil {
-		l.cancel(cause)
-	}
-}
-
-// An endpoint is one end's address: a net.Addr is built of it only when somebody
-// asks.
-type endpoint struct {
-	ip    netip.AddrPort // of a TCP peer, IPv4 unmapped
-	other *net.Addr      // any other, and nil if there is none
-}
-
-func endpointOf(a net.Addr) *endpoint {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		return &endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
-	}
-	if a == nil {
-		return new(endpoint)
-	}
-	return &endpoint{other: &a}
-}
-
-func (e *endpoint) addr() net.Addr {
-	switch {
-	case e == nil:
-		return nil
-	case e.ip.IsValid():
-		return net.TCPAddrFromAddrPort(e.ip)
-	case e.other == nil:
-		return nil
-	}
-	return *e.other
-}
-
-// appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
-// no path of its own and is called unix.
-func (e *endpoint) appendTo(dst []byte) []byte {
-	if e == nil || !e.ip.IsValid() && e.other == nil {
-		return append(dst, "unknown"...)
-	}
-	if e.ip.IsValid() {
-		return e.ip.AppendTo(dst)
-	}
-	unix, ok := (*e.other).(*net.UnixAddr)
-	switch {
-	case !ok:
-		return append(dst, (*e.other).String()...)
-	case unix.Name == "" || unix.Name == "@":
-		return append(dst, "unix"...)
-	}
-	return append(append(dst, "unix:"...), unix.Name...)
 }

@@ -5,13 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/parley-tcp/parley/internal/accept"
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
@@ -25,17 +27,22 @@ type Server struct {
 	Gate     Gate     // asked before replies are written; open if nil
 	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
 
+	// Log is told of what went wrong and no Observer is told of: a handler's error or panic,
+	// with its stack, unless Closed is wanted, and an error of Accept, unless AcceptFailed
+	// is. slog.Default() if nil.
+	Log *slog.Logger
+
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
 	// conversation.
 	KeepBlank bool
 
-	MaxRequest       int // longest request, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB
+	MaxRequest       int // longest request, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB; with Chunks 16 MiB at most
 	MaxUnsent        int // bytes of unsent replies at which a peer is no longer read; 256 KiB if zero
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
 	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
 
-	// Clocks; the default if zero, off if negative. Those that wait for the peer
-	// stand still while it is not read.
+	// Clocks; the default if zero, off if negative, and at most 18 years. Those that wait
+	// for the peer stand still while it is not read.
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
 	RequestTimeout   time.Duration // from a request's first byte to its last; 30 s
 	IdleTimeout      time.Duration // with nothing owed and no request begun; 5 min
@@ -46,12 +53,12 @@ type Server struct {
 
 	mu        sync.Mutex
 	stop      chan struct{} // closed by Shutdown and Close
-	quiet     chan struct{} // closed when stopped and nobody is left
+	drained   chan struct{} // closed when stopped and nobody is left
 	stopping  bool
 	acceptors map[acceptor]struct{}
-	sessions  roster
-	lingering roster // hung up on, but the peer's end of file is not yet there
-	refused   int    // how many of them were refused
+	sessions  connSet
+	lingering connSet // hung up on, but the peer's end of file is not yet there
+	refused   int     // how many of them were refused
 	perIP     map[netip.Prefix]int
 	numbered  uint64
 	loops     loops
@@ -64,40 +71,43 @@ type acceptor interface {
 	wait()         // until the last of its connections is closed
 }
 
-// A party is one connection, as the server keeps it whatever its engine is. Its
+// A connection is what the server keeps of one, whatever its engine is. Its
 // methods may be called from any goroutine.
-type party interface {
-	about() *Session
-	wake()                  // have it look whether the server is stopping
-	release()               // have it look whether the gate still holds it
-	cut(reason CloseReason) // close the connection at once
+type connection interface {
+	describe() *Session
+	wake()    // have it look whether the server is stopping
+	release() // have it look whether the gate still holds it
+
+	// cut has the connection closed at once. One that it returns is the caller's to close,
+	// which may take a while.
+	cut(reason CloseReason) net.Conn
 }
 
-// A roster is a set of parties, each of which is in one at most and keeps its place
+// A connSet is a set of connections, each of which is in one at most and keeps its place
 // there: it needs less than a map, and leaves no garbage when it grows.
-type roster struct {
-	parties epoll.Table[party]
-	size    uint32
+type connSet struct {
+	conns epoll.Table[connection]
+	size  uint32
 }
 
-func (r *roster) add(p party) {
-	p.about().place = r.size
-	r.parties.Reach(r.size)
-	*r.parties.At(r.size) = p
+func (r *connSet) add(p connection) {
+	p.describe().place = r.size
+	r.conns.Grow(r.size)
+	*r.conns.At(r.size) = p
 	r.size++
 }
 
-func (r *roster) remove(p party) {
+func (r *connSet) remove(p connection) {
 	r.size--
-	last, place := r.parties.At(r.size), p.about().place
-	*r.parties.At(place) = *last
-	(*last).about().place = place
+	last, place := r.conns.At(r.size), p.describe().place
+	*r.conns.At(place) = *last
+	(*last).describe().place = place
 	*last = nil
 }
 
-func (r *roster) all(yield func(party) bool) {
+func (r *connSet) all(yield func(connection) bool) {
 	for i := range r.size {
-		if !yield(*r.parties.At(i)) {
+		if !yield(*r.conns.At(i)) {
 			return
 		}
 	}
@@ -108,8 +118,9 @@ type settings struct {
 	handler          Handler
 	framing          Framing
 	observer         Observer
-	wanted           kinds // by the observer
-	gate             Gate  // nil if it is open
+	wanted           kindSet // by the observer
+	gate             Gate    // nil if it is open
+	log              *slog.Logger
 	keepBlank        bool
 	maxRequest       int
 	maxUnsent        int
@@ -125,9 +136,11 @@ const (
 	maxLingeringRefused = 64
 	lingerTime          = time.Second
 	lingerBytes         = 1 << 20
-	minAcceptPause      = 5 * time.Millisecond
-	maxAcceptPause      = time.Second
 	cutGrace            = time.Second // for sessions that were cut to notice
+
+	// Who writes never may write the largest number there is, which nothing can be added to.
+	maxTimeout = math.MaxInt64 / 16 * time.Nanosecond
+	maxChunk   = 16 << 20 // no socket's buffer gives more to one read
 )
 
 // The texts a refused peer is sent.
@@ -148,26 +161,28 @@ func (s *Server) init() {
 			handler:          s.Handler,
 			framing:          framing,
 			observer:         s.Observer,
-			wanted:           wantedBy(s.Observer),
+			wanted:           wantedKinds(s.Observer),
 			gate:             s.Gate,
+			log:              cmp.Or(s.Log, slog.Default()),
 			keepBlank:        s.KeepBlank,
 			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
 			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
 			maxSessionsPerIP: s.MaxSessionsPerIP,
 			readSize:         64 << 10,
-			firstByteTimeout: cmp.Or(s.FirstByteTimeout, idle),
-			requestTimeout:   cmp.Or(s.RequestTimeout, 30*time.Second),
-			idleTimeout:      idle,
-			writeTimeout:     cmp.Or(s.WriteTimeout, 10*time.Second),
+			firstByteTimeout: min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
+			requestTimeout:   min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
+			idleTimeout:      min(idle, maxTimeout),
+			writeTimeout:     min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
 		}
 		if framing == Chunks {
 			// A read is a request, so it has room for exactly the limit.
+			set.maxRequest = min(set.maxRequest, maxChunk)
 			set.readSize = set.maxRequest
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
-		s.quiet = make(chan struct{})
+		s.drained = make(chan struct{})
 		s.acceptors = make(map[acceptor]struct{})
 		s.perIP = make(map[netip.Prefix]int)
 	})
@@ -194,8 +209,8 @@ func DefaultMaxRequest(framing Framing) int {
 // server may serve several listeners at once. With the engine Loops it returns
 // ErrNoLoops for a listener that they cannot serve.
 //
-// An error of Accept that may pass, such as too many open files, is told to the
-// Observer and tried again after 5 ms, doubling to 1 s.
+// An error of Accept is told to the Observer and tried again after 5 ms, doubling to 1 s.
+// Final are only those of the listener itself: a closed one, EBADF, EINVAL and ENOTSOCK.
 func (s *Server) Serve(l net.Listener) error {
 	if s.Handler == nil {
 		return errors.New("parley: Server.Handler is nil")
@@ -206,35 +221,27 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return err
 	}
+	return s.acceptFrom(a)
+}
+
+func (s *Server) acceptFrom(a acceptor) error {
 	defer a.wait()
 	defer a.close()
-	if !s.listen(a) {
+	if !s.addAcceptor(a) {
 		return ErrServerClosed
 	}
-	defer s.unlisten(a)
-	pause := time.Duration(0)
-	for {
-		err := a.accept()
-		switch {
-		case err == nil:
-			pause = 0
-			continue
-		case s.stopped():
-			return ErrServerClosed
-		}
+	defer s.removeAcceptor(a)
+	err := accept.Loop(a.accept, s.stop, func(err error) {
 		if s.settings.tells(AcceptFailed) {
 			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
+		} else {
+			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
-		if !mayPass(err) {
-			return err
-		}
-		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
-		select {
-		case <-time.After(pause):
-		case <-s.stop:
-			return ErrServerClosed
-		}
+	})
+	if err == nil {
+		return ErrServerClosed
 	}
+	return err
 }
 
 func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
@@ -246,19 +253,6 @@ func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
 		return newLoopAcceptor(s, l)
 	}
 	return &goroutineAcceptor{srv: s, l: l}, nil
-}
-
-// mayPass reports whether an error of Accept is about the moment, such as a lack
-// of descriptors, and not about the listener.
-func mayPass(err error) bool {
-	for _, passing := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS,
-		syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // ServeConn has one conversation over conn, which it closes, and returns when it
@@ -286,7 +280,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 		return nil
 	case <-ctx.Done():
 	}
@@ -295,7 +289,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 	case <-time.After(cutGrace):
 	}
 	return &DrainError{Cut: cut, Err: context.Cause(ctx)}
@@ -322,23 +316,43 @@ func (s *Server) halt() {
 	for a := range s.acceptors {
 		a.close()
 	}
-	s.tellIfQuiet()
+	s.closeIfDrained()
 }
 
 // cut closes every connection and returns the sessions among them, by number.
 func (s *Server) cut(reason CloseReason) []*Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var cut []*Session
-	for p := range s.sessions.all {
-		p.cut(reason)
-		cut = append(cut, p.about())
+	var closing []net.Conn
+	s.mu.Lock()
+	for _, conns := range []*connSet{&s.sessions, &s.lingering} {
+		for p := range conns.all {
+			if conn := p.cut(reason); conn != nil {
+				closing = append(closing, conn)
+			}
+			if conns == &s.sessions {
+				cut = append(cut, p.describe())
+			}
+		}
 	}
-	for p := range s.lingering.all {
-		p.cut(reason)
-	}
+	s.mu.Unlock()
+	closeAll(closing)
 	slices.SortFunc(cut, func(a, b *Session) int { return cmp.Compare(a.number, b.number) })
 	return cut
+}
+
+// closeAll closes connections side by side. TLS says so to its peer, and waits up to 5 s for
+// room to write it: after cutGrace the connection below is closed too, which ends that.
+func closeAll(conns []net.Conn) {
+	var closing sync.WaitGroup
+	for _, conn := range conns {
+		closing.Go(func() {
+			if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+				defer time.AfterFunc(cutGrace, func() { over.NetConn().Close() }).Stop()
+			}
+			conn.Close()
+		})
+	}
+	closing.Wait()
 }
 
 func (s *Server) stopped() bool {
@@ -350,7 +364,7 @@ func (s *Server) stopped() bool {
 	}
 }
 
-func (s *Server) listen(a acceptor) bool {
+func (s *Server) addAcceptor(a acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -360,7 +374,7 @@ func (s *Server) listen(a acceptor) bool {
 	return true
 }
 
-func (s *Server) unlisten(a acceptor) {
+func (s *Server) removeAcceptor(a acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.acceptors, a)
@@ -368,8 +382,8 @@ func (s *Server) unlisten(a acceptor) {
 
 // enter makes a session of p and numbers it, unless there is a reason to refuse it:
 // Full, PerIP, or ServerClosed.
-func (s *Server) enter(p party) (refused CloseReason) {
-	session := p.about()
+func (s *Server) enter(p connection) (refused CloseReason) {
+	session := p.describe()
 	ip := prefixOf(session.remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -384,7 +398,7 @@ func (s *Server) enter(p party) (refused CloseReason) {
 	s.numbered++
 	session.number = s.numbered
 	if s.Gate != nil {
-		session.hold = &hold{party: p}
+		session.hold = &hold{conn: p}
 	}
 	s.sessions.add(p)
 	if s.settings.maxSessionsPerIP > 0 && ip.IsValid() {
@@ -405,8 +419,8 @@ func prefixOf(ip netip.Addr) netip.Prefix {
 }
 
 // leave makes a lingering connection of a session that is over.
-func (s *Server) leave(p party) {
-	ip := prefixOf(p.about().remote.ip.Addr())
+func (s *Server) leave(p connection) {
+	ip := prefixOf(p.describe().remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions.remove(p)
@@ -419,33 +433,33 @@ func (s *Server) leave(p party) {
 }
 
 // forget takes a connection off that is closed.
-func (s *Server) forget(p party, refused bool) {
-	p.about().close()
+func (s *Server) forget(p connection, refused bool) {
+	p.describe().close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lingering.remove(p)
 	if refused {
 		s.refused--
 	}
-	s.tellIfQuiet()
+	s.closeIfDrained()
 }
 
-func (s *Server) tellIfQuiet() {
+func (s *Server) closeIfDrained() {
 	if !s.stopping || s.sessions.size+s.lingering.size > 0 {
 		return
 	}
 	select {
-	case <-s.quiet:
+	case <-s.drained:
 	default:
-		close(s.quiet)
+		close(s.drained)
 	}
 }
 
 // refuse tells the observer, and says what to tell the peer and whether to linger for
 // its end of file. Past 64 at once nobody is waited for: a flood of refused peers must
 // not use up the descriptors.
-func (s *Server) refuse(p party, reason CloseReason) (text []byte, patient bool) {
-	session := p.about()
+func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient bool) {
+	session := p.describe()
 	if s.settings.tells(Refused) {
 		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
 	}

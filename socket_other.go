@@ -5,7 +5,9 @@ package parley
 import "net"
 
 // newLink waits inside Read: readiness without a buffer is for Unix systems.
-func newLink(conn net.Conn, in *inbox, set *settings) link { return newStreamLink(conn, in, set) }
+func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
+	return newStreamIO(conn, in, set)
+}
 
 // maxOpenFiles says that there are plenty: Windows has no such limit for sockets.
 func maxOpenFiles() int { return 1 << 20 }

@@ -11,7 +11,7 @@ import (
 
 // newLink waits for readiness on sockets, and inside Read on anything else. Only
 // the types themselves will do: something that embeds one may read differently.
-func newLink(conn net.Conn, in *inbox, set *settings) link {
+func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	var raw syscall.RawConn
 	var err error = os.ErrInvalid
 	switch c := conn.(type) {
@@ -21,19 +21,19 @@ func newLink(conn net.Conn, in *inbox, set *settings) link {
 		raw, err = c.SyscallConn()
 	}
 	if err != nil {
-		return newStreamLink(conn, in, set)
+		return newStreamIO(conn, in, set)
 	}
-	in.size, in.loans = set.readSize, set.readBuffers
-	l := &socketLink{raw: raw, in: in}
+	in.size, in.pool = set.readSize, set.readBuffers
+	l := &socketIO{raw: raw, in: in}
 	l.readable, l.writable = l.tryRead, l.tryWrite
 	return l
 }
 
-// socketLink is the link of a socket: it borrows a buffer only to read what is
+// socketIO is that of a socket: it takes a buffer of the pool only to read what is
 // there, and sees each piece that the kernel takes.
-type socketLink struct {
+type socketIO struct {
 	raw syscall.RawConn
-	in  *inbox
+	in  *readBuffer
 
 	readable, writable func(fd uintptr) bool // made once: a method value allocates
 
@@ -43,7 +43,7 @@ type socketLink struct {
 	err  error
 }
 
-func (l *socketLink) read() (int, error) {
+func (l *socketIO) read() (int, error) {
 	l.n, l.err = 0, nil
 	if err := l.raw.Read(l.readable); err != nil {
 		return 0, err
@@ -51,7 +51,7 @@ func (l *socketLink) read() (int, error) {
 	return l.n, l.err
 }
 
-func (l *socketLink) tryRead(fd uintptr) bool {
+func (l *socketIO) tryRead(fd uintptr) bool {
 	n, err := again(func() (int, error) { return syscall.Read(int(fd), l.in.space()) })
 	switch {
 	case err == syscall.EAGAIN:
@@ -67,7 +67,7 @@ func (l *socketLink) tryRead(fd uintptr) bool {
 	return true
 }
 
-func (l *socketLink) write(p []byte, wait bool) (int, error) {
+func (l *socketIO) write(p []byte, wait bool) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -80,7 +80,7 @@ func (l *socketLink) write(p []byte, wait bool) (int, error) {
 	return l.n, l.err
 }
 
-func (l *socketLink) tryWrite(fd uintptr) bool {
+func (l *socketIO) tryWrite(fd uintptr) bool {
 	n, err := again(func() (int, error) { return syscall.Write(int(fd), l.p) })
 	if err == syscall.EAGAIN {
 		return !l.wait

@@ -23,16 +23,16 @@ const (
 const batch = 256
 
 // A Set is a set of sockets of which one goroutine waits for the ready ones,
-// level-triggered. Only Ring and Leave may be called by others.
+// level-triggered. Only Wake and Leave may be called by others.
 type Set struct {
-	fd     int
-	bell   int // an eventfd: a Ring ends a Wait
-	rung   atomic.Bool
-	asleep atomic.Bool // in Wait, or about to wait elsewhere: a Ring has to strike the bell
-	slots  Table[slot]
-	used   uint32 // of the slots, those in free included
-	free   []uint32
-	events [batch]syscall.EpollEvent
+	fd       int
+	eventfd  int // a Wake ends a Wait through it
+	woken    atomic.Bool
+	sleeping atomic.Bool // in Wait, or about to wait elsewhere: a Wake has to signal the eventfd
+	slots    Table[slot]
+	used     uint32 // of the slots, those in free included
+	free     []uint32
+	events   [batch]syscall.EpollEvent
 }
 
 // A slot is a socket's place in a Set. Its number is given away again, so each
@@ -43,7 +43,10 @@ type slot struct {
 	generation int32
 }
 
-const bellSlot = -1
+const wakeSlot = -1
+
+// maxWait is how long a Wait waits at most: the kernel takes the milliseconds as an int.
+const maxWait = (1 << 30) * time.Millisecond
 
 // NewSet makes an empty set.
 func NewSet() (*Set, error) {
@@ -51,15 +54,15 @@ func NewSet() (*Set, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	eventfd, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
 		syscall.Close(fd)
 		return nil, os.NewSyscallError("eventfd2", errno)
 	}
-	s := &Set{fd: fd, bell: int(bell)}
+	s := &Set{fd: fd, eventfd: int(eventfd)}
 	// Edge-triggered, so that nobody has to read it.
-	ring := syscall.EpollEvent{Events: In | Edge, Fd: bellSlot}
-	if err := s.control(syscall.EPOLL_CTL_ADD, s.bell, &ring); err != nil {
+	event := syscall.EpollEvent{Events: In | Edge, Fd: wakeSlot}
+	if err := s.control(syscall.EPOLL_CTL_ADD, s.eventfd, &event); err != nil {
 		s.Free()
 		return nil, err
 	}
@@ -69,24 +72,24 @@ func NewSet() (*Set, error) {
 // Free ends the set. Sockets that are still in it stay open.
 func (s *Set) Free() {
 	syscall.Close(s.fd)
-	syscall.Close(s.bell)
+	syscall.Close(s.eventfd)
 }
 
-// Ring ends the Wait that is under way, or else the next one. Any goroutine may
+// Wake ends the Wait that is under way, or else the next one. Any goroutine may
 // call it.
-func (s *Set) Ring() {
-	if !s.rung.Swap(true) && s.asleep.Load() {
-		s.strike()
+func (s *Set) Wake() {
+	if !s.woken.Swap(true) && s.sleeping.Load() {
+		s.signal()
 	}
 }
 
-func (s *Set) strike() {
+func (s *Set) signal() {
 	one := uint64(1)
-	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.bell), uintptr(unsafe.Pointer(&one)), 8)
+	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.eventfd), uintptr(unsafe.Pointer(&one)), 8)
 }
 
-// Rung reports whether there was a Ring since Rung was last asked.
-func (s *Set) Rung() bool { return s.rung.Load() && s.rung.Swap(false) }
+// Woken reports whether there was a Wake since Woken was last asked.
+func (s *Set) Woken() bool { return s.woken.Load() && s.woken.Swap(false) }
 
 // Add puts a socket into the set and gives it a number.
 func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
@@ -95,11 +98,11 @@ func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
 	} else {
 		id = s.used
 		s.used++
-		s.slots.Reach(id)
+		s.slots.Grow(id)
 	}
 	s.slots.At(id).fd = int32(fd)
 	if err := s.change(syscall.EPOLL_CTL_ADD, id, events); err != nil {
-		s.vacate(id)
+		s.release(id)
 		return 0, err
 	}
 	return id, nil
@@ -113,7 +116,7 @@ func (s *Set) Change(id uint32, events uint32) error {
 // Close closes a socket, which takes it out of the set, and frees its number.
 func (s *Set) Close(id uint32) {
 	CloseFD(int(s.slots.At(id).fd))
-	s.vacate(id)
+	s.release(id)
 }
 
 // Leave takes a socket out of the set by its descriptor; its number stays taken until
@@ -123,9 +126,9 @@ func (s *Set) Leave(fd int) {
 }
 
 // Forget frees the number of a socket that has left the set, or was closed by others.
-func (s *Set) Forget(id uint32) { s.vacate(id) }
+func (s *Set) Forget(id uint32) { s.release(id) }
 
-func (s *Set) vacate(id uint32) {
+func (s *Set) release(id uint32) {
 	at := s.slots.At(id)
 	*at = slot{fd: -1, generation: at.generation + 1}
 	s.free = append(s.free, id)
@@ -167,19 +170,15 @@ func (s *Set) File() (*os.File, error) {
 // negative, and returns how many events there are. The scheduler knows that this
 // call may block.
 func (s *Set) Wait(timeout time.Duration) (int, error) {
-	ms := -1
-	if timeout >= 0 {
-		// Rounded up: a wait that is too short would only be repeated.
-		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
-	}
-	s.asleep.Store(true)
-	if s.rung.Load() {
-		s.strike() // who rang may have seen nobody asleep
+	ms := milliseconds(timeout)
+	s.sleeping.Store(true)
+	if s.woken.Load() {
+		s.signal() // a Wake may have seen nobody waiting
 	}
 	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(s.fd),
 		uintptr(unsafe.Pointer(&s.events)), batch, uintptr(ms), 0, 0)
 	if ms != 0 || errno == 0 && n > 0 { // else it may go on to wait for the file
-		s.asleep.Store(false)
+		s.sleeping.Store(false)
 	}
 	switch errno {
 	case 0:
@@ -190,11 +189,20 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 	return 0, os.NewSyscallError("epoll_wait", errno)
 }
 
+// milliseconds is a Wait's timeout as the kernel takes it, rounded up: a wait that is too
+// short would only be repeated. -1 is for ever.
+func milliseconds(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
+	}
+	return int((min(timeout, maxWait) + time.Millisecond - 1) / time.Millisecond)
+}
+
 // Event is the i-th event of the last Wait: the socket's number and what it is ready
-// for. That is 0 for a Ring, and for a socket which is no longer in the set.
+// for. That is 0 for a Wake, and for a socket which is no longer in the set.
 func (s *Set) Event(i int) (id uint32, events uint32) {
 	e := &s.events[i]
-	if e.Fd == bellSlot {
+	if e.Fd == wakeSlot {
 		return 0, 0
 	}
 	id = uint32(e.Fd)

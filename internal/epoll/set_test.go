@@ -4,6 +4,7 @@ package epoll
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -149,16 +150,16 @@ func TestRingEndsAWait(t *testing.T) {
 			_, err := s.Wait(-1)
 			waited <- err
 		}()
-		s.Ring()
-		s.Ring()
+		s.Wake()
+		s.Wake()
 		if err := <-waited; err != nil {
 			t.Errorf("Wait = %v", err)
 		}
-		if !s.Rung() || s.Rung() {
-			t.Error("Rung is not true once")
+		if !s.Woken() || s.Woken() {
+			t.Error("Woken is not true once")
 		}
 	}
-	if got := wait(t, s, 0); len(got) != 0 || s.Rung() {
+	if got := wait(t, s, 0); len(got) != 0 || s.Woken() {
 		t.Errorf("afterwards: %v", got)
 	}
 }
@@ -304,7 +305,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The runtime waits for the file of a set without a thread, and hears of sockets and rings.
+// The runtime waits for the file of a set without a thread, and hears of sockets and wake-ups.
 func TestFileIsReadableWhileSocketsAreReady(t *testing.T) {
 	s := newSet(t)
 	f, err := s.File()
@@ -345,9 +346,9 @@ func TestFileIsReadableWhileSocketsAreReady(t *testing.T) {
 	}
 	writing.Wait()
 	Read(ours, make([]byte, 1))
-	writing.Go(s.Ring)
-	if err := raw.Read(poll); err != nil || !s.Rung() {
-		t.Errorf("after a ring: %v", err)
+	writing.Go(s.Wake)
+	if err := raw.Read(poll); err != nil || !s.Woken() {
+		t.Errorf("after a wake-up: %v", err)
 	}
 	writing.Wait()
 }
@@ -377,5 +378,16 @@ func TestTransparentListeners(t *testing.T) {
 			}
 		})
 		l.Close()
+	}
+}
+
+func TestMillisecondsOfAWait(t *testing.T) {
+	for timeout, want := range map[time.Duration]int{
+		-1: -1, math.MinInt64: -1, 0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2,
+		maxWait - 1: 1 << 30, maxWait: 1 << 30, maxWait + 1: 1 << 30, math.MaxInt64 - 1: 1 << 30, math.MaxInt64: 1 << 30,
+	} {
+		if got := milliseconds(timeout); got != want {
+			t.Errorf("%d ns are %d ms, want %d", timeout, got, want)
+		}
 	}
 }

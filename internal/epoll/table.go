@@ -9,8 +9,8 @@ type Table[T any] struct {
 
 const page = 256
 
-// Reach has the table hold number i.
-func (t *Table[T]) Reach(i uint32) {
+// Grow has the table hold number i.
+func (t *Table[T]) Grow(i uint32) {
 	for i >= t.Len() {
 		t.pages = append(t.pages, new([page]T))
 	}

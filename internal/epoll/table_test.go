@@ -9,7 +9,7 @@ func TestTableHoldsWhatItReached(t *testing.T) {
 	}
 	var first *uint32
 	for i := range uint32(3*page + 1) {
-		table.Reach(i)
+		table.Grow(i)
 		*table.At(i) = i
 		if i == 0 {
 			first = table.At(0)

@@ -1,12 +1,15 @@
 package epoll
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Never is the deadline of what has none, and the time at which nothing is due.
 var Never = time.Time{}
 
-// spokes is how many ticks one turn of a Wheel takes: 51 s with a tick of 100 ms.
-const spokes = 512
+// buckets is how many ticks one turn of a Wheel takes: 51 s with a tick of 100 ms.
+const buckets = 512
 
 // A Wheel keeps a deadline for each of many small numbers, at constant cost a tick
 // however many there are: a hashed timing wheel (Varghese and Lauck, "Hashed and
@@ -15,10 +18,10 @@ const spokes = 512
 type Wheel struct {
 	tick    time.Duration
 	start   time.Time
-	done    int64          // ticks that have been fired
-	wake    int64          // no entry fires before this tick; asleep if there is none
-	armed   int            // how many entries are
-	first   [spokes]uint32 // each spoke's list of entries: the first one's number + 1, or 0
+	done    int64           // ticks that have been fired
+	wake    int64           // no entry fires before this tick; never if there is none
+	armed   int             // how many entries are
+	first   [buckets]uint32 // each bucket's list of entries: the first one's number + 1, or 0
 	entries Table[entry]
 }
 
@@ -27,18 +30,18 @@ type entry struct {
 	next, prev uint32
 }
 
-const asleep = 1<<63 - 1
+const never = math.MaxInt64
 
 // NewWheel starts a wheel at the given time.
 func NewWheel(start time.Time, tick time.Duration) *Wheel {
-	return &Wheel{tick: tick, start: start, wake: asleep}
+	return &Wheel{tick: tick, start: start, wake: never}
 }
 
 // Arm has id fire at the deadline, or earlier if it is armed for earlier: whoever
 // moves a deadline into the future need not call, and is asked when the old one fires.
 func (w *Wheel) Arm(id uint32, deadline time.Time) {
-	w.entries.Reach(id)
-	at := max(int64((deadline.Sub(w.start)+w.tick-1)/w.tick), w.done+1)
+	w.entries.Grow(id)
+	at := max(w.ticksUntil(deadline), w.done+1)
 	if e := w.entries.At(id); e.at != 0 {
 		if e.at <= at {
 			return
@@ -47,6 +50,17 @@ func (w *Wheel) Arm(id uint32, deadline time.Time) {
 	}
 	w.link(id, at)
 	w.wake = min(w.wake, at)
+}
+
+// ticksUntil is rounded up, but for a deadline centuries away, whose ticks must not be more
+// than a time can say.
+func (w *Wheel) ticksUntil(deadline time.Time) int64 {
+	wait := deadline.Sub(w.start)
+	ticks := int64(wait / w.tick)
+	if wait%w.tick > 0 && wait < math.MaxInt64-w.tick {
+		ticks++
+	}
+	return ticks
 }
 
 // Disarm forgets the deadline of id, if it has one.
@@ -71,8 +85,8 @@ func (w *Wheel) Advance(now time.Time, fire func(id uint32) time.Time) {
 	if last < w.wake {
 		return
 	}
-	// After a long sleep one turn visits every spoke.
-	from := max(w.wake, last-spokes+1)
+	// After a long sleep one turn visits every bucket.
+	from := max(w.wake, last-buckets+1)
 	w.done = last
 	for t := from; t <= last; t++ {
 		w.turn(t, fire)
@@ -80,12 +94,12 @@ func (w *Wheel) Advance(now time.Time, fire func(id uint32) time.Time) {
 	w.wake = w.earliest()
 }
 
-// turn fires the entries on the spoke of tick t that are due, and leaves those of
+// turn fires the entries in the bucket of tick t that are due, and leaves those of
 // later turns.
 func (w *Wheel) turn(t int64, fire func(id uint32) time.Time) {
-	spoke := &w.first[t%spokes]
-	list := *spoke
-	*spoke = 0
+	bucket := &w.first[t%buckets]
+	list := *bucket
+	*bucket = 0
 	for list != 0 {
 		id := list - 1
 		e := w.entries.At(id)
@@ -101,25 +115,25 @@ func (w *Wheel) turn(t int64, fire func(id uint32) time.Time) {
 	}
 }
 
-// earliest is the next tick whose spoke is not empty.
+// earliest is the next tick whose bucket is not empty.
 func (w *Wheel) earliest() int64 {
 	if w.armed == 0 {
-		return asleep
+		return never
 	}
 	t := w.done + 1
-	for w.first[t%spokes] == 0 {
+	for w.first[t%buckets] == 0 {
 		t++
 	}
 	return t
 }
 
 func (w *Wheel) link(id uint32, at int64) {
-	spoke := &w.first[at%spokes]
-	if *spoke != 0 {
-		w.entries.At(*spoke - 1).prev = id + 1
+	bucket := &w.first[at%buckets]
+	if *bucket != 0 {
+		w.entries.At(*bucket - 1).prev = id + 1
 	}
-	*w.entries.At(id) = entry{at: at, next: *spoke}
-	*spoke = id + 1
+	*w.entries.At(id) = entry{at: at, next: *bucket}
+	*bucket = id + 1
 	w.armed++
 }
 
@@ -131,7 +145,7 @@ func (w *Wheel) unlink(id uint32) {
 	if e.prev != 0 {
 		w.entries.At(e.prev - 1).next = e.next
 	} else {
-		w.first[e.at%spokes] = e.next
+		w.first[e.at%buckets] = e.next
 	}
 	e.at = 0
 	w.armed--

@@ -1,6 +1,7 @@
 package epoll
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -22,8 +23,8 @@ func fired(w *Wheel, now time.Duration) (ids []uint32) {
 }
 
 func TestNeverEarlyAndAtMostATickLate(t *testing.T) {
-	for _, deadline := range []time.Duration{1, tick - 1, tick, tick + 1, spokes*tick - 1, spokes * tick,
-		spokes*tick + 1, 5 * time.Minute, 24 * time.Hour} {
+	for _, deadline := range []time.Duration{1, tick - 1, tick, tick + 1, buckets*tick - 1, buckets * tick,
+		buckets*tick + 1, 5 * time.Minute, 24 * time.Hour} {
 		w := NewWheel(start, tick)
 		w.Arm(3, after(deadline))
 		due := (deadline + tick - 1) / tick * tick
@@ -89,7 +90,7 @@ func TestAgainstATable(t *testing.T) {
 		case 1:
 			step := time.Duration(random.Int64N(int64(3 * tick)))
 			if random.IntN(50) == 0 {
-				step = time.Duration(random.Int64N(int64(3 * spokes * tick)))
+				step = time.Duration(random.Int64N(int64(3 * buckets * tick)))
 			}
 			now += step
 			want := 0
@@ -109,7 +110,7 @@ func TestAgainstATable(t *testing.T) {
 				t.Fatalf("at %v %d that were due did not fire", now, want)
 			}
 		default:
-			at := now + time.Duration(random.Int64N(int64(2*spokes*tick)))
+			at := now + time.Duration(random.Int64N(int64(2*buckets*tick)))
 			w.Arm(id, after(at))
 			if old, armed := due[id]; !armed || (at+tick-1)/tick < (old+tick-1)/tick {
 				due[id] = max(at, now/tick*tick+1)
@@ -130,5 +131,27 @@ func BenchmarkWheel(b *testing.B) {
 	for b.Loop() {
 		now += tick
 		w.Advance(after(now), func(uint32) time.Time { return after(now + 5*time.Minute) })
+	}
+}
+
+// A deadline as far away as a time can say does not come early, and keeps no other from
+// coming.
+func TestDeadlinesCenturiesAway(t *testing.T) {
+	const longest = time.Duration(math.MaxInt64)
+	for _, tick := range []time.Duration{1, time.Millisecond, tick} {
+		for _, deadline := range []time.Time{after(longest), after(longest - 1), after(longest - tick), after(longest).Add(longest)} {
+			w := NewWheel(start, tick)
+			w.Arm(0, deadline)
+			if next := w.Next().Sub(start); next < longest-2*tick {
+				t.Errorf("ticks of %v: Next is in %v, want centuries", tick, next)
+			}
+			w.Arm(1, after(2*tick))
+			if ids := fired(w, 100*tick); len(ids) != 1 || ids[0] != 1 {
+				t.Errorf("ticks of %v: fired %v, want 1 alone", tick, ids)
+			}
+			if ids := fired(w, time.Hour); tick > 1 && len(ids) > 0 {
+				t.Errorf("ticks of %v: fired %v after an hour", tick, ids)
+			}
+		}
 	}
 }

@@ -63,7 +63,7 @@ func (r *run) startPollers() (stop func()) {
 		}
 		running.Wait()
 		for _, p := range all {
-			p.free() // only now will nobody ring
+			p.free() // only now will nobody wake
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (p *poller) serve(w *worker) (ok bool, err error) {
 	p.mu.Lock()
 	p.added = append(p.added, s)
 	p.mu.Unlock()
-	p.set.Ring()
+	p.set.Wake()
 	return true, <-s.over
 }
 
@@ -114,7 +114,7 @@ func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
-	p.set.Ring()
+	p.set.Wake()
 }
 
 func (p *poller) run() {
@@ -149,7 +149,7 @@ func (p *poller) wait() {
 // checkMailbox takes what run was woken for: sockets that were added or are to be interrupted,
 // or the end.
 func (p *poller) checkMailbox() (stopped bool) {
-	if !p.set.Rung() {
+	if !p.set.Woken() {
 		return false
 	}
 	p.mu.Lock()
@@ -174,7 +174,7 @@ func (p *poller) begin(s *socket) {
 		return
 	}
 	s.id = id
-	p.sockets.Reach(id)
+	p.sockets.Grow(id)
 	*p.sockets.At(id) = s
 	s.proceed(s.worker.send(s.worker.now()))
 }

@@ -145,7 +145,7 @@ func (s *socket) flush() error {
 func (s *socket) SetDeadline(t time.Time) error {
 	s.overdue.Store(!t.IsZero())
 	if !t.IsZero() {
-		s.poller.set.Ring()
+		s.poller.set.Wake()
 	}
 	return nil
 }

@@ -299,7 +299,7 @@ func TestBenchPaintsOneLineOnATerminal(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	live, report, _ := strings.Cut(term.text(), srv.addr)
-	if lines := strings.Split(live, "\r\x1b[K"); len(lines) < 3 || !strings.HasPrefix(lines[1], "[####") {
+	if lines := strings.Split(live, "\r\x1b[K"); len(lines) < 3 || !strings.Contains(lines[1], " left, ") || !strings.HasSuffix(lines[1], ", 0 errors") {
 		t.Errorf("the live line was %q", lines)
 	}
 	for _, line := range strings.Split(live, "\r\x1b[K") {

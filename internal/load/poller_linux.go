@@ -63,7 +63,7 @@ func (r *run) startPollers() (stop func()) {
 		}
 		running.Wait()
 		for _, p := range all {
-			p.free() // only now will nobody ring
+			p.free() // only now will nobody wake
 		}
 	}
 }

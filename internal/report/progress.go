@@ -77,30 +77,32 @@ func figures(s load.Second) []string {
 
 const progressWidth = 20
 
-// liveLine is Line behind a progress bar, if the run has an end. Where width columns have no room
-// for all it leaves out the bar, then the first of the figures that are not errors.
+// liveLine is Line behind a progress bar and the time that is left, if the run has an end. Where
+// width columns have no room for all, what is needed least is left out, and never the errors.
 func liveLine(s load.Second, began, now time.Time, width int) string {
 	if width <= 0 {
 		width = math.MaxInt
 	}
-	parts := figures(s)
-	bar := ""
+	all := figures(s)
+	told, errors := all[:len(all)-1], all[len(all)-1]
+	bar, left := "", s.At.Round(100*time.Millisecond).String()
 	if s.Done > 0 {
 		full := int(s.Done * progressWidth)
 		bar = fmt.Sprintf("[%s%s] ", strings.Repeat("#", full), strings.Repeat("-", progressWidth-full))
-		left := min(float64(now.Sub(began))*(1-s.Done)/s.Done, float64(math.MaxInt64/2))
-		parts = slices.Insert(parts, 0, time.Duration(left).Round(time.Second).String()+" left")
-	} else if s.At > 0 {
-		parts[0] = s.At.Round(100*time.Millisecond).String() + ": " + parts[0]
+		rest := min(float64(now.Sub(began))*(1-s.Done)/s.Done, float64(math.MaxInt64/2))
+		left = time.Duration(rest).Round(time.Second).String() + " left"
 	}
-	line := bar + strings.Join(parts, ", ")
-	for utf8.RuneCountInString(line) >= width && (bar != "" || len(parts) > 1) {
-		if bar != "" {
-			bar = ""
-		} else {
-			parts = parts[1:]
+	for _, shown := range [][]string{
+		slices.Concat([]string{bar + left}, told, []string{errors}),
+		slices.Concat([]string{left}, told, []string{errors}),
+		{left, told[0], told[len(told)-1], errors}, // without p50
+		{told[0], told[len(told)-1], errors},
+		{told[len(told)-1], errors},
+	} {
+		// Of a warm-up one figure is the first and the last.
+		if line := strings.Join(slices.Compact(shown), ", "); utf8.RuneCountInString(line) < width {
+			return line
 		}
-		line = bar + strings.Join(parts, ", ")
 	}
-	return line
+	return errors
 }

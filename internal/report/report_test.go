@@ -290,14 +290,21 @@ func TestBarIsCutToTheTerminal(t *testing.T) {
 	for width, want := range map[int]string{
 		0:  "[#####---------------] 30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
 		80: "30s left, 1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
-		60: "1,000 replies/s, p50 1.00 ms, p99 2.00 ms, 0 errors",
-		40: "p50 1.00 ms, p99 2.00 ms, 0 errors",
+		60: "30s left, 1,000 replies/s, p99 2.00 ms, 0 errors",
+		48: "1,000 replies/s, p99 2.00 ms, 0 errors",
 		30: "p99 2.00 ms, 0 errors",
 		20: "0 errors", 1: "0 errors",
 	} {
 		if got := liveLine(s, began, began.Add(10*time.Second), width); got != want {
 			t.Errorf("%d columns: got %q, want %q", width, got, want)
 		}
+	}
+	warmup := load.Second{Length: time.Second, Bad: 3, Done: 0.5}
+	if got, want := liveLine(warmup, began, began.Add(10*time.Second), 32), "10s left, warm-up, 3 errors"; got != want {
+		t.Errorf("of the warm-up: got %q, want %q", got, want)
+	}
+	if got, want := liveLine(warmup, began, began.Add(10*time.Second), 24), "warm-up, 3 errors"; got != want {
+		t.Errorf("of the warm-up: got %q, want %q", got, want)
 	}
 	s.Done = 1e-12 // of a run that is to go on for centuries
 	if got := liveLine(s, began, began.Add(10*time.Second), 100); strings.Contains(got, "-1") || !strings.Contains(got, " left") {

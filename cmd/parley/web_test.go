@@ -513,9 +513,11 @@ func testRestart(t *testing.T, browser context.Context) {
 	b.until(`document.querySelector('#connection').dataset.state === 'lost'`)
 	port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
 	s = startServer(t, "--web", port)
+	l := talkTo(t, s.addr)
+	l.say("after")
 	b.until(isLive)
-	talkTo(t, s.addr).say("after")
 	b.until(rows + ` === 1 && document.querySelector('#rows').textContent.includes('after') && document.querySelector('#now-requests').textContent === '1'`)
+	b.until(fmt.Sprintf(`document.querySelector('#sessions .mono').textContent === %q`, l.conn.LocalAddr())) // of another session 1 than before
 }
 
 func testToken(t *testing.T, browser context.Context) {

@@ -35,7 +35,7 @@ type livePage struct {
 	served chan error
 }
 
-// openPage has a live page at the address that opt names; it is nil if that is none.
+// openPage serves a live page at the address that opt names; it is nil if that is none.
 // watched is the server that it shows, history what remembers more than the page; nil if
 // nothing does. What the page's own HTTP server has to say goes to notes.
 func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web.History, notes *console.Notes) (*livePage, error) {

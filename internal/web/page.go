@@ -34,8 +34,8 @@ type Options struct {
 	Warn     func(line string) // told what net/http has to say, at most once a second; must not block; may be nil
 }
 
-// A Page is the observer of one server and the http.Handler that shows what it saw.
-// Serve has it live.
+// A Page is the observer of one server and the http.Handler that shows what it saw. Serve
+// answers browsers with it and keeps its clock.
 type Page struct {
 	opt         Options
 	started     int64         // µs since 1970; tells browsers one run from the next

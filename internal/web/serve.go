@@ -20,7 +20,7 @@ const (
 	readWithin  = 5 * time.Second  // a request
 	writeWithin = 10 * time.Second // an answer
 	idleWithin  = 5 * time.Second  // a browser that looks asks four times a second
-	farewell    = time.Second      // for answers that are under way at the end
+	endWithin   = time.Second      // answers that are under way at the end
 )
 
 // Serve answers browsers on l, which it closes, until ctx ends. No browser keeps it from
@@ -58,7 +58,7 @@ func (p *Page) Serve(ctx context.Context, l net.Listener) error {
 		case err := <-served:
 			return err
 		case <-ctx.Done():
-			patience, cancel := context.WithTimeout(context.Background(), farewell)
+			patience, cancel := context.WithTimeout(context.Background(), endWithin)
 			defer cancel()
 			if srv.Shutdown(patience) != nil {
 				srv.Close()

@@ -80,12 +80,8 @@ func TestSilentBrowsersAreHungUpOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-				ctx, stop := context.WithCancel(context.Background())
-				served := make(chan error, 1)
-				go func() { served <- New(Options{}).Serve(ctx, l) }()
-				ours, theirs := net.Pipe()
-				l.conns <- theirs
+				l, end := servePipes(New(Options{}))
+				ours := l.dial()
 				start := time.Now()
 				if begins != "" {
 					io.WriteString(ours, begins)
@@ -96,13 +92,21 @@ func TestSilentBrowsersAreHungUpOn(t *testing.T) {
 				if after := time.Since(start); after < min(readWithin, idleWithin) || after > max(readWithin, idleWithin) {
 					t.Errorf("it was hung up on after %v", after)
 				}
-				stop()
-				if err := <-served; err != nil {
+				if err := end(); err != nil {
 					t.Errorf("Serve = %v", err)
 				}
 			})
 		})
 	}
+}
+
+// servePipes has the page on connections in memory until end is called.
+func servePipes(p *Page) (l *pipeListener, end func() error) {
+	l = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ctx, l) }()
+	return l, func() error { stop(); return <-served }
 }
 
 // A pipeListener hands out connections in memory, for which time can be fake.
@@ -120,35 +124,46 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 }
+
+func (l *pipeListener) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours
+}
+
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// However many connections come, so many are held, and once some are gone others are
-// answered again.
+// However many connections come, so many are held and more are hung up on at once; when some
+// are gone others are answered again.
 func TestConnectionsAreBounded(t *testing.T) {
-	addr := serve(t, New(Options{}))
-	var held []net.Conn
-	for range maxConnections {
-		held = append(held, connect(t, addr))
-	}
-	for range 3 {
-		conn := connect(t, addr)
-		if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
-			t.Errorf("one too many reads %d bytes, %v", n, err)
-		} else if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-			t.Errorf("one too many is not hung up on: %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		l, end := servePipes(New(Options{}))
+		start := time.Now()
+		var held []net.Conn
+		for range maxConnections {
+			held = append(held, l.dial())
 		}
-	}
-	for _, conn := range held {
-		conn.Close()
-	}
-	eventually(t, func() bool {
-		answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + addr + "/state")
-		if err != nil {
-			return false
+		for range 3 {
+			if n, err := l.dial().Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("one too many reads %d bytes, %v", n, err)
+			}
 		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
+		for _, conn := range held {
+			conn.Close()
+		}
+		synctest.Wait()
+		conn := l.dial()
+		io.WriteString(conn, "GET /state HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 OK\r\n") {
+			t.Errorf("after them a browser reads %q, %v", answer, err)
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("all this took %v, want no time", waited)
+		}
+		if err := end(); err != nil {
+			t.Errorf("Serve = %v", err)
+		}
 	})
 }
 

@@ -100,11 +100,25 @@ const printableString = text => printableText(new TextEncoder().encode(text))
 // toHex is a payload in hex, in such pieces.
 const toHex = bytes => Array.from(bytes, (b, i) => (i ? ' ' : '') + b.toString(16).padStart(2, '0'))
 
+// wholeCharacters leaves out a character at the end that a cut went through.
+function wholeCharacters(bytes) {
+  for (let n = 1; n <= Math.min(3, bytes.length); n++) {
+    const b = bytes[bytes.length - n]
+    if ((b & 0xc0) === 0x80) continue // not its first byte
+    const size = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1
+    return size > n ? bytes.subarray(0, -n) : bytes
+  }
+  return bytes
+}
+
 // payload is what is shown of a message: pieces as text, in hex, or both.
 function payload(message, view, most = Infinity) {
-  const whole = bytesOf(message)
-  const bytes = whole.subarray(0, most)
-  const more = bytes.length < message.bytes ? [`…(${withUnit(count(message.bytes), 'bytes')})`] : []
+  let bytes = bytesOf(message).subarray(0, most)
+  const more = []
+  if (bytes.length < message.bytes) {
+    bytes = wholeCharacters(bytes)
+    more.push(`…(${withUnit(count(message.bytes), 'bytes')})`)
+  }
   const parts = []
   if (view !== 'hex') parts.push({ pieces: [...printable(bytes), ...more] })
   if (view !== 'text') parts.push({ pieces: [...toHex(bytes), ...more], hex: true })
@@ -706,7 +720,7 @@ function renderSteps(steps, view) {
   }))
 }
 
-// ---- the connection to the server
+// ---- asking the server
 
 function setConnection(state, text) {
   const e = $('connection')
@@ -724,25 +738,28 @@ async function ask() {
   if (asking) return
   asking = true
   clearTimeout(next)
-  let wait = askAgain
+  const snapshot = await fetchSnapshot()
+  asking = false
+  next = setTimeout(ask, snapshot ? askEvery : askAgain)
+  if (!snapshot) return
+  cursor = snapshot.cursor
+  setConnection('live', 'Live')
+  update(snapshot)
+}
+
+// fetchSnapshot is what the server answers; nothing if there is no answer in time, or another
+// one, which it shows.
+async function fetchSnapshot() {
   try {
     const answer = await fetch('/state?after=' + cursor, { signal: AbortSignal.timeout(lostAfter) })
-    if (answer.ok) {
-      const snapshot = await answer.json()
-      cursor = snapshot.cursor
-      update(snapshot)
-      setConnection('live', 'Live')
-      wait = askEvery
-    } else if (answer.status === 401) setConnection('refused', 'A token is needed: open /?token=…')
-    else setConnection('refused', `The server answers ${answer.status}`)
+    if (answer.ok) return await answer.json()
+    setConnection('refused', answer.status === 401 ? 'A token is needed: open /?token=…' : `The server answers ${answer.status}`)
   } catch {
     setConnection('lost', 'Connection lost; trying again')
   }
-  asking = false
-  next = setTimeout(ask, wait)
 }
 
-// ---- hands on
+// ---- keys and buttons
 
 $('pause').addEventListener('click', () => pause(!paused))
 $('filter').addEventListener('submit', e => e.preventDefault())

@@ -47,8 +47,9 @@ func openTerminal(t *testing.T, cmd func() *process, streams func(tty *os.File))
 		}
 	}()
 	t.Cleanup(func() {
-		keys.Close()
+		term.Process.Kill() // the screen ends with whom it shows
 		<-read
+		keys.Close()
 	})
 	return term
 }
@@ -215,9 +216,10 @@ func TestClientInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
 	term := openShell(t, "bash", "--norc", "--noprofile", "-i")
 	term.typeAt(t, "ready> ", "parley client "+s.addr+"\n")
 	term.typeAt(t, "Enter data: ", "\x1a")
-	term.typeAt(t, "Stopped", "kill %1; wait %1; echo code $?; echo and the shell reads on\n")
-	term.screen.await(t, "code 143\r\nand the shell reads on\r\n")
-	term.typeAt(t, "reads on\r\nready> ", "exit\n")
+	term.typeAt(t, "Stopped", "kill %1\n")
+	s.stdout.await(t, "Server: Connection closed!")
+	term.typeAt(t, "kill %1\r\n", "echo $((40+2))\n")
+	term.typeAt(t, "42\r\n", "exit\n")
 	term.exit(t)
 }
 

@@ -109,6 +109,7 @@ type goroutineConn struct {
 	out    *writeBuffer  // of the pool, while there is something to answer
 	armed  time.Time     // the read deadline that is set
 	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
+	stuck  atomic.Bool   // a write waits for the peer
 
 	released chan struct{} // the gate has called Release; nil if there is none
 
@@ -160,16 +161,22 @@ func (d *goroutineConn) converse() {
 		d.in.drop(used)
 		d.flush(held)
 		d.out.recycle()
+		d.out = nil
 	}
+	d.in.drop(len(d.in.held())) // while it lingers it holds nothing
 	d.close(time.Now())
 }
 
 // listen waits for the peer, or for a clock.
 func (d *goroutineConn) listen() {
+	d.account()
 	d.arm()
 	// Look after arming: Shutdown's wake-up may have come first and been overwritten.
 	if d.srv.stopped() {
 		d.drain()
+		return
+	}
+	if d.session.evicted() {
 		return
 	}
 	n, err := d.io.read()
@@ -215,6 +222,32 @@ func (d *goroutineConn) release() {
 	}
 }
 
+// account says what it holds while it waits for its peer, or for the gate.
+func (d *goroutineConn) account() {
+	bytes := d.in.memory()
+	if d.out != nil && !d.out.flushed() {
+		bytes += d.out.memory()
+	}
+	d.srv.hold(d.session, bytes)
+}
+
+// evict has it end: from a wait for the peer, or for the gate.
+func (d *goroutineConn) evict() {
+	d.conn.SetReadDeadline(longAgo)
+	if d.stuck.Load() {
+		d.conn.SetWriteDeadline(longAgo)
+	}
+	d.release()
+}
+
+// failIfEvicted ends the conversation at once if it was evicted while it waits for room, or
+// for the gate: its peer cannot be told.
+func (d *goroutineConn) failIfEvicted() {
+	if d.session.evicted() && d.reason != Memory {
+		d.fail(Memory, nil)
+	}
+}
+
 // cut has the conversation end for a reason when the connection is closed under it.
 func (d *goroutineConn) cut(reason CloseReason) net.Conn {
 	d.cutFor.CompareAndSwap(0, uint32(reason))
@@ -245,7 +278,11 @@ func (d *goroutineConn) held() bool { return d.gate != nil && d.ask(d.out, time.
 // awaitRelease waits until the gate lets the session go on, or it is cut.
 func (d *goroutineConn) awaitRelease() {
 	cut := d.session.Context().Done()
+	d.account()
 	for !d.session.released() {
+		if d.failIfEvicted(); d.phase == broken {
+			return
+		}
 		select {
 		case <-d.released:
 		case <-cut:
@@ -266,6 +303,9 @@ func (d *goroutineConn) flush(held bool) {
 		n, err := d.io.write(d.out.unsent(), waited)
 		now := time.Now()
 		d.wrote(d.out, n, now)
+		if waited {
+			d.failIfEvicted()
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			d.fail(WriteTimeout, nil)
@@ -273,11 +313,15 @@ func (d *goroutineConn) flush(held bool) {
 			d.broke(err)
 		}
 		if d.phase != broken && !d.out.flushed() {
+			d.stuck.Store(true)
+			d.account()
 			d.conn.SetWriteDeadline(d.deadline())
 			waited = true
+			d.failIfEvicted() // after arming, as in listen
 		}
 	}
 	if waited {
+		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
 	}
 }

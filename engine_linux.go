@@ -141,6 +141,8 @@ func (t *loopConn) wake() { t.loop.send(command{conn: t, action: lookWhetherStop
 
 func (t *loopConn) release() { t.loop.send(command{conn: t, action: resume}) }
 
+func (t *loopConn) evict() { t.loop.send(command{conn: t, action: evict}) }
+
 func (t *loopConn) cut(reason CloseReason) net.Conn {
 	t.session.end(cutErrors[reason])
 	t.loop.send(command{conn: t, action: action(reason)})
@@ -162,6 +164,7 @@ const (
 	register            action = 255 - iota // drive the connection from now on
 	lookWhetherStopping                     // the server is
 	resume                                  // the gate has released it
+	evict                                   // end the conversation for Memory
 	watchListener                           // wait at the listener of an acceptor
 	unwatchListener                         // it is closed
 	stopLoop                                // all is done
@@ -361,6 +364,7 @@ func (l *loop) answer(t *loopConn) {
 	t.out = out
 	switch {
 	case t.held:
+		l.account(t)
 	case l.publish == nil:
 		l.write(t) // nothing has to come first, and the peer can go on
 	default:
@@ -398,6 +402,7 @@ func (l *loop) resume(t *loopConn) {
 
 // settle says what a connection waits for once all its replies are written.
 func (l *loop) settle(t *loopConn) {
+	l.account(t)
 	switch {
 	case t.phase >= over:
 		l.end(t)
@@ -471,6 +476,7 @@ func (l *loop) write(t *loopConn) {
 		}
 	}
 	if !flushed {
+		l.account(t)
 		l.arm(t)
 		return
 	}
@@ -518,6 +524,8 @@ func (l *loop) runCommands() {
 			l.lookWhetherStopping(t)
 		case m.action == resume:
 			l.resume(t)
+		case m.action == evict:
+			l.evict(t)
 		default:
 			l.cut(t, CloseReason(m.action))
 		}
@@ -557,6 +565,33 @@ func (l *loop) cut(t *loopConn, reason CloseReason) {
 		l.close(t)
 	default:
 		l.end(t)
+	}
+}
+
+// account says what a connection holds while it waits for its peer, or for the gate.
+func (l *loop) account(t *loopConn) {
+	bytes := 0
+	if t.in != nil {
+		bytes += t.in.memory()
+	}
+	if t.out != nil {
+		bytes += t.out.memory()
+	}
+	l.srv.hold(t.session, bytes)
+}
+
+// evict ends a conversation that holds too much. Its peer is told, unless it does not take
+// the replies, or may not have them yet.
+func (l *loop) evict(t *loopConn) {
+	switch {
+	case t.ended || t.phase == needsRoom && t.out == nil: // that is answered again in any case
+	case t.waiting || t.held:
+		t.fail(Memory, nil)
+		l.end(t)
+	case t.out != nil:
+		t.evict() // its replies are written at the end of this round
+	default:
+		l.answer(t)
 	}
 }
 

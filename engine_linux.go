@@ -250,9 +250,6 @@ func (l *loop) wait() {
 	}
 	again := l.again
 	l.again = nil
-	for _, t := range again {
-		l.answer(t)
-	}
 	accepting := false
 	for i := range n {
 		id, events := l.set.Event(i)
@@ -264,6 +261,9 @@ func (l *loop) wait() {
 			l.listeners[id].wakeUp(nil)
 			accepting = true
 		}
+	}
+	for _, t := range again { // behind the others, of which none has had a turn in this round
+		l.answer(t)
 	}
 	if accepting {
 		runtime.Gosched() // the acceptor has its turn, and we its commands in this round

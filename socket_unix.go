@@ -39,12 +39,13 @@ type socketIO struct {
 
 	p    []byte // to write
 	wait bool   // for room
+	none bool   // was there to read at first
 	n    int    // what the last call of the kernel gave
 	err  error
 }
 
 func (l *socketIO) read() (int, error) {
-	l.n, l.err = 0, nil
+	l.n, l.err, l.none = 0, nil, false
 	if err := l.raw.Read(l.readable); err != nil {
 		return 0, err
 	}
@@ -56,6 +57,7 @@ func (l *socketIO) tryRead(fd uintptr) bool {
 	switch {
 	case err == syscall.EAGAIN:
 		l.in.drop(0)
+		l.none = true
 		return false
 	case err != nil:
 		l.err = os.NewSyscallError("read", err)
@@ -66,6 +68,8 @@ func (l *socketIO) tryRead(fd uintptr) bool {
 	l.in.w += l.n
 	return true
 }
+
+func (l *socketIO) waited() bool { return l.none }
 
 func (l *socketIO) write(p []byte, wait bool) (int, error) {
 	if len(p) == 0 {

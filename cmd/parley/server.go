@@ -23,7 +23,7 @@ type serverOptions struct {
 	journal              journalOptions
 	web                  webOptions
 
-	maxRequest, maxUnsent           sizeFlag
+	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
 	firstByte, request, idle, write time.Duration
 	drain                           time.Duration
@@ -76,6 +76,7 @@ answered, then the connections close; a second one stops at once.`,
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
 	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB, with --framing length 1MiB)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
+	flags.Var(&opt.maxHeld, "max-held", "unfinished requests and unsent replies of all sessions; past it the one that holds most is ended (default a quarter of the memory limit)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.IntVar(&opt.maxSessionsPerIP, "max-sessions-per-ip", 0, "sessions of one IPv4 address or IPv6 /64; 0 is no limit")
 	flags.DurationVar(&opt.firstByte, "first-byte-timeout", 0, "hang up if nothing ever comes (default as --idle-timeout)")
@@ -160,6 +161,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		KeepBlank:        opt.keepBlank,
 		MaxRequest:       int(opt.maxRequest),
 		MaxUnsent:        int(opt.maxUnsent),
+		MaxHeld:          int64(opt.maxHeld),
 		MaxSessions:      opt.maxSessions,
 		MaxSessionsPerIP: opt.maxSessionsPerIP,
 		FirstByteTimeout: opt.firstByte, // 0 is as idle

@@ -58,7 +58,7 @@ more and waits for the connections to end; a second one stops at once.`,
 				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
 			}
 			if isItself(at, upstream) {
-				return usageError("%s is the tap itself; the server has to be at another address", args[1])
+				return usageError("%s is the tap itself; the server has to be at another address", console.AppendEscaped(nil, []byte(args[1])))
 			}
 			return runTap(cmd, at, upstream, opt)
 		},
@@ -202,7 +202,7 @@ func (t *runningTap) Serve(l net.Listener) error {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	t.notes.Printf("the listener is lost, nobody can connect any more: %v", err)
+	t.notes.Printf("the listener is lost, nobody can connect any more: %s", console.AppendEscaped(nil, []byte(err.Error())))
 	t.lost <- err
 	ctx, cancel := context.WithTimeout(context.Background(), t.patience)
 	defer cancel()

@@ -207,7 +207,10 @@ func TestHalfAReplyIsNotPassedOn(t *testing.T) {
 		io.WriteString(client, "a\nb\nc\n")
 		synctest.Wait()
 		say(server, client, "A\n")
-		go io.WriteString(server, strings.Repeat("B", 100<<10)+"\nC\n") // the client's buffer holds less
+		go func() {
+			io.WriteString(server, strings.Repeat("B", 100<<10)+"\nC\n") // the client's buffer holds less
+			server.CloseWrite()
+		}()
 		time.Sleep(time.Minute + late(time.Minute) + restTime)
 		synctest.Wait()
 		if end := <-closed; end.Replied != 1 || end.Seq != 3 || end.Out != uint64(len("A\n")+100<<10+len("\nC\n")) {

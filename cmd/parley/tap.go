@@ -140,7 +140,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	switch {
 	case opt.maxSessions < 1:
-		return nil, usageError("--max-sessions: the number is too small")
+		return nil, usageError("--max-sessions %d: it must be 1 or more", opt.maxSessions)
 	case opt.connect <= 0:
 		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
 	}

@@ -298,7 +298,7 @@ func cutOff(t *testing.T, peer *net.TCPConn) (heal func()) {
 
 // A peer that vanishes is noticed, though the kernel would go on for a quarter of an hour.
 func TestAVanishedPeerIsNoticed(t *testing.T) {
-	for by, want := range map[string]string{"client": "the client has gone without a word", "server": "the server has gone without a word"} {
+	for by, want := range map[string]string{"client": "the client has vanished", "server": "the server has vanished"} {
 		t.Run(by, func(t *testing.T) {
 			observer, closed := closings()
 			peer, other := startSmall(t, &Tap{Observer: observer, WriteTimeout: 500 * time.Millisecond}, by)

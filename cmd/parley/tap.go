@@ -58,7 +58,7 @@ more and waits for the connections to end; a second one stops at once.`,
 				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
 			}
 			if isItself(at, upstream) {
-				return usageError("%s is the tap itself; the server has to be at another address", args[1])
+				return usageError("%s is the tap itself; the server has to be at another address", console.AppendEscaped(nil, []byte(args[1])))
 			}
 			return runTap(cmd, at, upstream, opt)
 		},

@@ -82,7 +82,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 		return err
 	}
 	note := func(format string, args ...any) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "parley: "+format+"\n", args...)
+		fmt.Fprintf(cmd.ErrOrStderr(), "parley: %s\n", console.AppendEscaped(nil, fmt.Appendf(nil, format, args...)))
 	}
 	if recording.Skipped > 0 {
 		note("%s has a gap: %d events were not recorded", file, recording.Skipped)

@@ -33,7 +33,7 @@ func tapCommand() *cobra.Command {
 of both on as they come, ends of file and resets too, and show what is said. Nothing is
 changed, added or held back, unless a journal is to keep it: --framing says only how it
 is shown, and with chunk each read is shown as it came. An interrupt lets nobody in any
-more and waits for the connections to end; a second one stops at once.`,
+more and waits for the connections to end; another one a second later stops at once.`,
 		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
   parley tap :8080 localhost:80 --framing chunk  what a browser and a web server say
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file

@@ -15,8 +15,9 @@ const (
 	// a terminal's process group deliver one twice.
 	sameStop = time.Second
 
-	// lastGrace is how long a server that is to stop at once may take to say what it did.
-	lastGrace = time.Second
+	// lastGrace is how long a server that is to stop at once may take to say what it did, with a
+	// standard output that takes nothing.
+	lastGrace = 2 * time.Second
 
 	// reminder is what is said once that is so, behind what is being waited for.
 	reminder = "%s; a signal again stops at once"

@@ -97,7 +97,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		return err
 	}
 	s := newServing(cmd, opt.output(), opt.drain, func() string {
-		return fmt.Sprintf("waiting up to %v for what is owed", opt.drain)
+		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
 	l, err := at.listen(cmd.Context())

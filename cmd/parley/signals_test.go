@@ -127,7 +127,7 @@ func TestSecondSignalStopsAtOnceWith1(t *testing.T) {
 	if err := s.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	s.stderr.await(t, "parley: waiting up to 1h0m0s for what is owed; a signal again stops at once\n")
+	s.stderr.await(t, "parley: stopping, with up to 1h0m0s for what is owed; signal again to stop at once\n")
 	if code := s.stop(t, syscall.SIGTERM); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}

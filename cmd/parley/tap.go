@@ -81,7 +81,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	}
 	target := upstream.target()
 	s := newServing(cmd, opt.output(target), opt.drain, func() string {
-		return fmt.Sprintf("waiting up to %v for open connections to end (%d)", opt.drain, t.Open())
+		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
 	l, err := at.listen(cmd.Context())

@@ -53,7 +53,7 @@ func main() {
 		exit := &exitError{exitUsage, err} // cobra's own: an unknown flag, too many arguments
 		errors.As(err, &exit)
 		if exit.err != nil {
-			fmt.Fprintf(os.Stderr, "parley: %s\n", console.AppendEscaped(nil, []byte(err.Error())))
+			fmt.Fprintf(os.Stderr, "parley: %s\n", console.AppendEscaped(nil, []byte(exit.err.Error())))
 		}
 		code = exit.code
 	}

@@ -394,6 +394,18 @@ func TestExchangesWithoutASessionAreTold(t *testing.T) {
 	if s, exchanges, err := r.Session(t.Context(), &Trail{Session: 9}, 0); !s.Lost || len(exchanges) != 1 || err != nil {
 		t.Errorf("session 9 is %+v, %d exchanges, %v", s, len(exchanges), err)
 	}
+	for filter, want := range map[*Filter]string{{}: "[1 9]", {Text: []byte("c")}: "[9]", {Limit: 1}: "[9]", {Session: 9}: "[9]", {Number: 1}: "[1]", {Since: at(3)}: "[1]"} {
+		var ids []int64
+		for _, s := range collect(t, r.Sessions(t.Context(), *filter)) {
+			ids = append(ids, s.ID)
+			if s.Lost != (s.ID == 9) || s.Lost && !s.Opened.Equal(at(2)) {
+				t.Errorf("listed is %+v", s)
+			}
+		}
+		if got := fmt.Sprint(ids); got != want {
+			t.Errorf("%+v: sessions %s are listed, want %s", *filter, got, want)
+		}
+	}
 	w.exec("UPDATE sessions SET remote = 'another'")
 	var damages []Damage
 	r.Damaged = func(d Damage) { damages = append(damages, d) }

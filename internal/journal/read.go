@@ -229,10 +229,11 @@ func (e *Event) happened() bool {
 
 // Sessions returns the sessions that the filter selects, in the order of opening: those
 // that were open at some time between Since and Until and, if the filter looks at
-// exchanges, have one that it selects. Limit counts sessions here.
+// exchanges, have one that it selects. Limit counts sessions here. Of one that is lost, Opened
+// is when its first exchange came.
 func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		ids, err := r.sessionIDs(ctx, f)
+		ids, lost, err := r.sessionIDs(ctx, f)
 		if err != nil {
 			yield(Session{}, err)
 			return
@@ -244,7 +245,7 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 				return
 			}
 			for _, id := range page {
-				if s := found[id]; s != nil && !yield(*s, nil) {
+				if s := cmp.Or(found[id], lost[id]); s != nil && !yield(*s, nil) {
 					return
 				}
 			}
@@ -252,23 +253,64 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 	}
 }
 
-func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, err error) {
+// sessionIDs are the sessions that the filter selects, and those of them that are lost.
+func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost map[int64]*Session, err error) {
 	limit := f.Limit
 	f.Limit = 0
 	err = r.snapshot(ctx, func(tx *sql.Tx) error {
 		where := f.ofSessions()
 		where.overlap(&f)
+		var hits []hit
 		if f.looksAtExchanges() {
-			hits, err := r.find(ctx, tx, &f, fromTheStart)
-			if err != nil {
+			if hits, err = r.find(ctx, tx, &f, fromTheStart); err != nil {
 				return err
 			}
 			where.in("id", unique(hits, hit.ofSession))
 		}
-		ids, err = r.sessionsWhere(ctx, tx, where)
+		if ids, err = r.sessionsWhere(ctx, tx, where); err != nil {
+			return err
+		}
+		lost, err = r.lostSessions(ctx, tx, &f, hits)
 		return err
 	})
-	return newest(ids, limit), err
+	for id := range lost {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return newest(ids, limit), lost, err
+}
+
+// lostSessions are those of which there are exchanges that the filter selects, and nothing
+// else; hits are those if it looks at exchanges.
+func (r *Reader) lostSessions(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit) (map[int64]*Session, error) {
+	if f.Number != 0 || f.Address != "" || f.Reason != "" {
+		return nil, nil // nobody knows
+	}
+	if !f.looksAtExchanges() {
+		where, err := r.ofExchanges(ctx, tx, f)
+		if err != nil {
+			return nil, err
+		}
+		where.add("session NOT IN (SELECT id FROM sessions)")
+		if hits, err = r.appendHits(ctx, tx, nil, f, where, fromTheStart, 0); err != nil {
+			return nil, err
+		}
+		slices.Reverse(hits)
+	}
+	there := new(conditions)
+	there.in("id", unique(hits, hit.ofSession))
+	recorded, err := r.sessionsWhere(ctx, tx, there)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[int64]*Session)
+	for _, h := range hits {
+		if _, found := slices.BinarySearch(recorded, h.session); !found && all[h.session] == nil {
+			all[h.session] = lost(h.session)
+			all[h.session].Opened = time.Unix(0, h.received).UTC()
+		}
+	}
+	return all, nil
 }
 
 // newest are the last so many; all if the limit is 0.

@@ -233,7 +233,7 @@ func (e *Event) happened() bool {
 // is when its first exchange came.
 func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		ids, lost, err := r.sessionIDs(ctx, f)
+		ids, orphans, err := r.sessionIDs(ctx, f)
 		if err != nil {
 			yield(Session{}, err)
 			return
@@ -245,7 +245,7 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 				return
 			}
 			for _, id := range page {
-				if s := cmp.Or(found[id], lost[id]); s != nil && !yield(*s, nil) {
+				if s := cmp.Or(found[id], orphans[id]); s != nil && !yield(*s, nil) {
 					return
 				}
 			}
@@ -257,6 +257,7 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost map[int64]*Session, err error) {
 	limit := f.Limit
 	f.Limit = 0
+	var orphans []hit
 	err = r.snapshot(ctx, func(tx *sql.Tx) error {
 		where := f.ofSessions()
 		where.overlap(&f)
@@ -270,19 +271,25 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 		if ids, err = r.sessionsWhere(ctx, tx, where); err != nil {
 			return err
 		}
-		lost, err = r.lostSessions(ctx, tx, &f, hits)
+		orphans, err = r.orphans(ctx, tx, &f, hits)
 		return err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if lost, err = r.lostSessions(ctx, orphans); err != nil {
+		return nil, nil, err
+	}
 	for id := range lost {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	return newest(ids, limit), lost, err
+	return newest(ids, limit), lost, nil
 }
 
-// lostSessions are those of which there are exchanges that the filter selects, and nothing
-// else; hits are those if it looks at exchanges.
-func (r *Reader) lostSessions(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit) (map[int64]*Session, error) {
+// orphans are the exchanges that the filter selects and whose sessions are lost; hits are all
+// that it selects, if it looks at exchanges.
+func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit) ([]hit, error) {
 	if f.Number != 0 || f.Address != "" || f.Reason != "" {
 		return nil, nil // nobody knows
 	}
@@ -300,14 +307,25 @@ func (r *Reader) lostSessions(ctx context.Context, tx *sql.Tx, f *Filter, hits [
 	there := new(conditions)
 	there.in("id", unique(hits, hit.ofSession))
 	recorded, err := r.sessionsWhere(ctx, tx, there)
-	if err != nil {
-		return nil, err
-	}
+	return slices.DeleteFunc(hits, func(h hit) bool {
+		_, found := slices.BinarySearch(recorded, h.session)
+		return found
+	}), err
+}
+
+// lostSessions are the sessions of some exchanges, unless these are damaged.
+func (r *Reader) lostSessions(ctx context.Context, orphans []hit) (map[int64]*Session, error) {
 	all := make(map[int64]*Session)
-	for _, h := range hits {
-		if _, found := slices.BinarySearch(recorded, h.session); !found && all[h.session] == nil {
-			all[h.session] = lost(h.session)
-			all[h.session].Opened = time.Unix(0, h.received).UTC()
+	for page := range slices.Chunk(orphans, pageSize) {
+		exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range page {
+			if x := exchanges[h.exchange]; x != nil && all[x.Session] == nil {
+				all[x.Session] = lost(x.Session)
+				all[x.Session].Opened = x.Received
+			}
 		}
 	}
 	return all, nil

@@ -300,10 +300,18 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
-		end = c.advance(end, base+uint64(m.last))
+		before := end
+		end = base + uint64(m.last)
+		passed := end/milestoneEvery != before/milestoneEvery
+		if passed {
+			c.addMilestone(before)
+		}
 		kind := Unasked
 		if m.seq > 0 {
 			kind, c.replied = Replied, m.seq
+		}
+		if passed {
+			c.addMilestone(end)
 		}
 		if c.tells(kind) {
 			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end]}
@@ -313,8 +321,8 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 			c.observer.Observe(&out.event)
 		}
 	}
-	if len(out.marks) > 0 {
-		c.advance(end, c.out)
+	if len(out.marks) > 0 && c.out/milestoneEvery != end/milestoneEvery {
+		c.addMilestone(end)
 	}
 	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
@@ -335,15 +343,9 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	return look
 }
 
-// advance makes a milestone of where a reply has ended if what was written since has come to
-// the next milestoneEvery bytes. It returns where that is.
-func (c *conversation) advance(end, written uint64) uint64 {
-	if written/milestoneEvery != end/milestoneEvery && c.replied > 0 {
-		c.addMilestone(end)
-	}
-	return written
-}
-
+// addMilestone notes that the reply ends here up to which requests are replied to. That is
+// done before and behind each reply with which what is written comes to the next
+// milestoneEvery bytes.
 func (c *conversation) addMilestone(end uint64) {
 	if c.delivery == nil {
 		c.delivery = new(delivery)

@@ -484,6 +484,10 @@ func (d *goroutineConn) awaitTaken() {
 			return // no reset will come, and the system goes on
 		}
 		unsent, untaken := d.backlog()
+		if d.cutFor.Load() != 0 { // of a closed socket that says nothing
+			d.broke(net.ErrClosed)
+			return
+		}
 		if unsent == 0 && !d.srv.stopped() {
 			return // what is on its way arrives before a reset can
 		}
@@ -496,8 +500,7 @@ func (d *goroutineConn) awaitTaken() {
 		d.discard()
 		select {
 		case <-time.After(takenLook):
-		case <-d.session.Context().Done():
-			d.broke(net.ErrClosed)
+		case <-d.session.Context().Done(): // it is cut
 		}
 	}
 }

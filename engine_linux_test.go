@@ -78,6 +78,46 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 	}
 }
 
+// A loop that reads its clock much later than it meant to did not run: clocks begin anew. One
+// that has slept for as long as it meant to did.
+func TestLoopThatDidNotRun(t *testing.T) {
+	srv := &Server{Engine: Loops, Handler: echo}
+	srv.init()
+	l, err := newLoop(srv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.set.Free()
+	for _, c := range []struct {
+		asleep, late time.Duration
+		anew         bool
+	}{
+		{0, maxLate / 2, false},
+		{0, 2 * maxLate, true},
+		{time.Hour, maxLate / 2, false},
+		{time.Hour, 2 * maxLate, true},
+		{forEver, 1000 * time.Hour, false},
+	} {
+		l.last = time.Now().Add(-c.asleep - c.late)
+		if c.asleep == forEver {
+			l.last = time.Now().Add(-c.late)
+		}
+		l.asleep = c.asleep
+		session := &Session{opened: time.Now().Add(-2000 * time.Hour)}
+		talking := &loopConn{conversation: conversation{settings: &l.settings, session: session}}
+		lingering := &loopConn{conversation: talking.conversation, lingering: true}
+		l.conns.Grow(1)
+		*l.conns.At(0), *l.conns.At(1) = talking, lingering
+		now := l.clock()
+		if anew := talking.clock == talking.since(now); anew != c.anew {
+			t.Errorf("asleep for %v and %v late: the clocks begin anew: %v", c.asleep, c.late, anew)
+		}
+		if anew := lingering.armed == lingering.since(now)+lingerTime; anew != c.anew {
+			t.Errorf("asleep for %v and %v late: who lingers has its second anew: %v", c.asleep, c.late, anew)
+		}
+	}
+}
+
 // What a loop keeps of an idle session is small.
 func TestSizeOfALoopConn(t *testing.T) {
 	srv := &Server{Engine: Loops, Handler: echo, MaxSessions: 5000}

@@ -86,8 +86,9 @@ type writeBuffer struct {
 	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
 
-	req   Request // scratch: handlers and observers get pointers
-	event Event
+	req     Request // scratch: handlers and observers get pointers
+	event   Event
+	arrived time.Duration // the read that is answered
 }
 
 // A mark says where a reply lies in the write buffer.
@@ -136,7 +137,7 @@ func (c *conversation) read(n int, now time.Time) {
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
-	out.req.Session, out.req.Time = c.session, c.arrived
+	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
 		out.buf = appendMessage(out.buf, c.framing, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
@@ -220,7 +221,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	out.buf = buf
 	out.replies++
 	if c.tells(Replied) || c.gate != nil {
-		out.marks = append(out.marks, mark{c.seq, c.since(c.arrived), start, end, len(buf)})
+		out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})

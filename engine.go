@@ -178,8 +178,10 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	text, patient := d.srv.refuse(d, reason)
 	if !patient {
 		// A new socket has room for the text; what is not one gets no time.
-		d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		d.conn.Write(text)
+		if n, _ := d.io.write(text, false); n == 0 {
+			d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+			d.conn.Write(text)
+		}
 		d.conn.Close()
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -222,5 +224,73 @@ func TestLoopsAcceptOnAfterAnError(t *testing.T) {
 				t.Errorf("Serve = %v, want ErrServerClosed", err)
 			}
 		})
+	}
+}
+
+// A hangUpWatch is an observer that looks at each flush, the moment at which events are
+// published, whether a peer can see the end of a session already that is published only now.
+type hangUpWatch struct {
+	peer   syscall.RawConn
+	closed bool // Closed was told, and is not published
+	early  atomic.Bool
+	done   chan struct{} // receives when Closed is published
+}
+
+func (w *hangUpWatch) Observe(e *Event) { w.closed = w.closed || e.Kind == Closed }
+
+func (w *hangUpWatch) Flush() {
+	if !w.closed {
+		return
+	}
+	w.closed = false
+	w.peer.Read(func(fd uintptr) bool {
+		for buf := make([]byte, 100); ; {
+			n, err := syscall.Read(int(fd), buf)
+			if n <= 0 {
+				w.early.Store(err != syscall.EAGAIN)
+				return true
+			}
+		}
+	})
+	w.done <- struct{}{}
+}
+
+// However a session ends, that is published before its peer can see the end of file.
+func TestEndIsPublishedBeforeTheHangUp(t *testing.T) {
+	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		switch string(req.Body) {
+		case "bye":
+			return append(dst, "bye"...), ErrHangUp
+		case "fail":
+			return dst, io.ErrUnexpectedEOF
+		}
+		return append(dst, req.Body...), nil
+	})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop, so one that flushes
+	for _, text := range []string{"\n", "a\n\n", "bye\n", "a\nbye\n", "a\nfail\n", "fail\n", "a\n" + strings.Repeat("x", 200)} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &hangUpWatch{peer: raw, done: make(chan struct{}, 1)}
+		io.WriteString(c, text)
+		srv := &Server{Engine: Loops, Handler: handler, Observer: w, MaxRequest: 100}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		<-w.done
+		if w.early.Load() {
+			t.Errorf("after %.10q the peer sees the end of file before it is published", text)
+		}
+		c.Close()
+		srv.Close()
+		<-served
 	}
 }

@@ -39,6 +39,8 @@ type loopAcceptor struct {
 	some    func(listener uintptr)
 	batch   []accepted
 	err     error // what ended the batch
+
+	userTimeout int // to be set on each connection; 0 if it has the listener's, or none
 }
 
 // An arrival is a connection that was accepted.
@@ -58,6 +60,9 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 		err = raw.Control(func(fd uintptr) {
 			epoll.SetOptions(int(fd))
+			if timeout := s.settings.userTimeout(); timeout > 0 && setUserTimeout(fd, timeout) != nil {
+				a.userTimeout = timeout // a listener of MPTCP has no such option
+			}
 			a.fixed = !tcp.IP.IsUnspecified() && !epoll.Transparent(int(fd))
 		})
 	}
@@ -128,6 +133,9 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 }
 
 func (a *loopAcceptor) admit(c accepted) {
+	if a.userTimeout > 0 {
+		setUserTimeout(uintptr(c.fd), a.userTimeout)
+	}
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {
 		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})

@@ -193,7 +193,7 @@ func (c *Client) TryReceive() (message []byte, ok bool, err error) {
 	}
 	n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
 	switch {
-	case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r > c.maxReply+framingAllowance:
+	case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r-framingAllowance > c.maxReply:
 		return nil, false, c.wrap("receive", ErrTooLong)
 	case n > 0:
 		c.r += n

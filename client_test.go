@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -328,6 +329,33 @@ func TestReceiveTellsTheEndings(t *testing.T) {
 			}
 			if string(bodies) != c.body {
 				t.Errorf("received %q, want %q", bodies, c.body)
+			}
+		})
+	}
+}
+
+// The largest limit there is holds nothing back, also in a message that comes in pieces.
+func TestLargestLimitOfAReply(t *testing.T) {
+	for _, framing := range []parley.Framing{parley.Lines, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0)} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, server := parleytest.ConnPair()
+			dialer := parley.Dialer{Framing: framing, MaxReply: math.MaxInt, NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+			client, err := dialer.Dial(t.Context(), "server:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			message, err := framing.End(append(framing.Begin(nil), "in two pieces"...), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := 6
+			if framing == parley.Chunks {
+				first = 0 // a piece would be one
+			}
+			server.Write(message[:first])
+			time.AfterFunc(time.Second, func() { server.Write(message[first:]) })
+			if got, err := client.Receive(t.Context()); string(got) != "in two pieces" || err != nil {
+				t.Errorf("%T: Receive = %q, %v", framing, got, err)
 			}
 		})
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"syscall"
 	"time"
 )
 
@@ -12,8 +14,13 @@ const (
 	unfinishedAfter   = 2 * time.Second // how long a begun request waits before Unfinished is told
 	unsentAge         = 6               // the oldest unsent byte may be this many WriteTimeouts old
 	framingAllowance  = 4 << 10         // what a framing may put around a body of the full limit
+	milestoneEvery    = 4 << 10         // bytes written, so often is noted how many replies they are
 	requestTooLongFmt = "Error: request longer than %d bytes"
 )
+
+// maxLate is how late a clock may be looked at. Past that the process did not run, since it
+// was stopped or its machine was: what a peer did meanwhile could not be seen.
+const maxLate = time.Second
 
 // A conversation is one session's protocol: bytes in, bytes out. It does no I/O
 // and has no goroutine, no lock and no clock. An engine owns the socket and the
@@ -25,7 +32,8 @@ const (
 //	ask     before the replies are written and the bytes let go, if there is a gate
 //	wrote   after each write, with what the socket took and the time
 //	expire  when its deadline has come
-//	close   once it is over and what it owes is written
+//	hear    with what a peer had sent that has gone, once it cannot be answered any more
+//	close   once it is over and its peer has what it is owed, or will not get it
 //
 // Clocks are kept as durations since the session was opened, which a step of the wall clock
 // does not change. The times of events are the wall clock as it is then: only the last
@@ -45,16 +53,17 @@ type conversation struct {
 	draining bool // over as soon as all that was read is answered
 	stalled  bool // a write is pending
 
-	seq     uint64 // requests received
-	replied uint64 // the last one whose reply is written; known with marks
-	in, out uint64 // bytes read and written
-	scanned int    // bytes at the start of the input that hold no end of a request
+	seq      uint64    // requests received
+	replied  uint64    // the last one whose reply is written; known with marks
+	delivery *delivery // of what is written; nil until there is much of it, or it is waited for
+	in, out  uint64    // bytes read and written
+	scanned  int       // bytes at the start of the input that hold no end of a request
 
-	arrived time.Time     // the last read
-	stopped time.Duration // since when nothing was read: the last read, or the last flush
-	clock   time.Duration // from when the clock for input counts; it stands still while nothing is read
-	stall   time.Duration // since when a write is pending
-	taken   time.Duration // when the socket last took a byte of it
+	arrived  time.Time     // the last read
+	stopped  time.Duration // since when nothing was read: the last read, or the last flush
+	clock    time.Duration // from when the clock for input counts; it stands still while nothing is read
+	stall    time.Duration // since when a write is pending, or is waited for to be taken
+	progress time.Duration // when a byte of it was last taken
 }
 
 // A phase says what a conversation waits for.
@@ -63,7 +72,7 @@ type phase uint8
 const (
 	needsInput phase = iota // has answered all that is whole
 	needsRoom               // holds whole requests; answer again when the write buffer is flushed
-	over                    // flush the write buffer, then close
+	over                    // flush the write buffer, see that the peer takes it, then close
 	broken                  // close now; what is unsent is lost
 )
 
@@ -83,11 +92,22 @@ type writeBuffer struct {
 
 // A mark says where a reply lies in the write buffer.
 type mark struct {
-	seq        uint64
+	seq        uint64 // 0 is an error text, which answers no request
 	arrived    time.Duration
 	start, end int // of the body
 	last       int // behind the framing's ending
 }
+
+// A delivery is how far the peer has taken what was written to it: a system may hold
+// megabytes that the peer does not take.
+type delivery struct {
+	replied    uint64      // the last request whose reply it has taken, as far as the milestones tell
+	milestones []milestone // written and, when last looked, not taken
+	untaken    int         // bytes of what is waited for, when last looked
+}
+
+// A milestone says up to which request the first bytes that were written are the replies.
+type milestone struct{ bytes, replied uint64 }
 
 func (o *writeBuffer) unsent() []byte { return o.buf[o.sent:] }
 
@@ -126,7 +146,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
 		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest:
-			out.buf = appendMessage(out.buf, c.framing, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
+			c.say(out, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
 			c.finish(TooLong, nil)
 			return used
 		case n == 0:
@@ -145,7 +165,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 	return used
 }
 
-// starve is called when no whole request is left; held bytes of one may be.
+// awaitMore is called when no whole request is left; held bytes of one may be.
 func (c *conversation) awaitMore(held int, eof bool) {
 	c.phase = needsInput
 	switch {
@@ -205,7 +225,23 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	}
 }
 
-// present is a message that is there, also if it is empty: nil would be none.
+// say puts an error text into the write buffer, if the framing can carry it.
+func (c *conversation) say(out *writeBuffer, text []byte) {
+	start := len(out.buf)
+	body := start + len(c.framing.Begin(nil))
+	out.buf = appendMessage(out.buf, c.framing, text)
+	if len(out.buf) == start {
+		return
+	}
+	if c.tells(Unasked) || c.gate != nil {
+		out.marks = append(out.marks, mark{0, c.since(c.arrived), body, body + len(text), len(out.buf)})
+	}
+	if c.gate != nil {
+		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: text})
+	}
+}
+
+// nonNil is a message that is there, also if it is empty: nil would be none.
 func nonNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
@@ -213,7 +249,7 @@ func nonNil(message []byte) []byte {
 	return message
 }
 
-// caught makes an error of a handler's panic. Whatever else panics is let through.
+// recoverHandler makes an error of a handler's panic. Whatever else panics is let through.
 func (c *conversation) recoverHandler() {
 	if !c.asking {
 		return
@@ -224,7 +260,7 @@ func (c *conversation) recoverHandler() {
 	}
 }
 
-// extend puts answer behind buf; mostly it lies there already.
+// appendAnswer puts answer behind buf; mostly it lies there already.
 func appendAnswer(buf, answer []byte) []byte {
 	n := len(buf)
 	if len(answer) > 0 && cap(buf) > n && &answer[0] == &buf[: n+1 : n+1][n] {
@@ -246,21 +282,36 @@ func appendMessage(dst []byte, framing Framing, body []byte) []byte {
 }
 
 // wrote notes that the socket took n bytes of the write buffer. It leaves the bytes
-// there: a handler may be at work behind them.
-func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) {
+// there: a handler may be at work behind them. It reports whether taken is to be called.
+func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool) {
 	out.sent += n
 	c.out += uint64(n)
 	at := c.since(now)
+	base := c.out - uint64(out.sent) // what was written before this buffer
+	end := base                      // where in all that was written the last reply that is told ends
+	if out.told > 0 {
+		end += uint64(out.marks[out.told-1].last)
+	}
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
-		c.replied = m.seq
-		if c.tells(Replied) {
-			out.event = Event{Kind: Replied, Time: now, Session: c.session, Seq: m.seq,
-				Body: out.buf[m.start:m.end], Took: at - m.arrived}
+		end = c.advance(end, base+uint64(m.last))
+		kind := Unasked
+		if m.seq > 0 {
+			kind, c.replied = Replied, m.seq
+		}
+		if c.tells(kind) {
+			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end]}
+			if kind == Replied {
+				out.event.Took = at - m.arrived
+			}
 			c.observer.Observe(&out.event)
 		}
 	}
+	if len(out.marks) > 0 {
+		c.advance(end, c.out)
+	}
+	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
 		c.stalled = false
 		if c.begun {
@@ -269,13 +320,82 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) {
 			c.clock = at
 		}
 		c.stopped = at
-		return
+		return look
 	}
 	if !c.stalled {
-		c.stalled, c.stall, c.taken = true, at, at
+		c.stalled, c.stall, c.progress = true, at, at
 	} else if n > 0 {
-		c.taken = at
+		c.progress = at
 	}
+	return look
+}
+
+// advance makes a milestone of where a reply has ended if what was written since has come to
+// the next milestoneEvery bytes. It returns where that is.
+func (c *conversation) advance(end, written uint64) uint64 {
+	if written/milestoneEvery != end/milestoneEvery && c.replied > 0 {
+		c.addMilestone(end)
+	}
+	return written
+}
+
+func (c *conversation) addMilestone(end uint64) {
+	if c.delivery == nil {
+		c.delivery = new(delivery)
+	}
+	d := c.delivery
+	if n := len(d.milestones); n == 0 || d.milestones[n-1].bytes < end {
+		d.milestones = append(d.milestones, milestone{end, c.replied})
+	}
+}
+
+// taken notes that the peer has taken all but so many bytes of what was written.
+func (c *conversation) taken(untaken int) {
+	d := c.delivery
+	if d == nil {
+		return
+	}
+	n := 0
+	for n < len(d.milestones) && d.milestones[n].bytes+uint64(untaken) <= c.out {
+		d.replied = d.milestones[n].replied
+		n++
+	}
+	d.milestones = slices.Delete(d.milestones, 0, n)
+}
+
+// awaits reports whether the peer, which has not taken so many bytes of what was written, is
+// still to be waited for: while it takes some within WriteTimeout, as when it is written to.
+func (c *conversation) awaits(untaken int, now time.Time) bool {
+	if untaken == 0 {
+		return false
+	}
+	at := c.since(now)
+	if c.delivery == nil {
+		c.delivery = new(delivery)
+	}
+	switch {
+	case !c.stalled:
+		c.stalled, c.stall, c.progress = true, at, at
+	case untaken < c.delivery.untaken:
+		c.progress = at
+	}
+	c.delivery.untaken = untaken
+	limit, _ := c.limit()
+	return limit == 0 || at < limit
+}
+
+// lose notes that the peer will not take so many bytes of what was written. The replies among
+// them do not count as such.
+func (c *conversation) lose(untaken int) {
+	if untaken == 0 {
+		return
+	}
+	c.taken(untaken)
+	c.replied = 0
+	if c.delivery != nil {
+		c.replied = c.delivery.replied
+	}
+	c.out -= min(c.out, uint64(untaken))
 }
 
 // deadline says when expire is to be called; the zero time is never.
@@ -308,7 +428,7 @@ func (c *conversation) limit() (time.Duration, CloseReason) {
 	case c.stalled && c.writeTimeout <= 0:
 		return 0, 0
 	case c.stalled:
-		return min(c.taken+c.writeTimeout, c.stall+unsentAge*c.writeTimeout), WriteTimeout
+		return min(c.progress+c.writeTimeout, c.stall+unsentAge*c.writeTimeout), WriteTimeout
 	case !c.heard:
 		return after(c.clock, c.firstByteTimeout), FirstByteTimeout
 	case c.begun:
@@ -316,6 +436,19 @@ func (c *conversation) limit() (time.Duration, CloseReason) {
 	default:
 		return after(c.clock, c.idleTimeout), IdleTimeout
 	}
+}
+
+// ranOut reports whether a clock has run out for which the conversation is to end.
+func (c *conversation) ranOut(now time.Time) bool {
+	limit, _ := c.limit()
+	return limit != 0 && c.since(now) >= limit
+}
+
+// restartClocks is called after a time in which the process did not run. It counts for
+// nobody: the peer may have had everything to say, and may need a moment itself.
+func (c *conversation) restartClocks(now time.Time) {
+	at := c.since(now)
+	c.clock, c.stopped, c.stall, c.progress = at, at, at, at
 }
 
 func (c *conversation) wantsHint() bool {
@@ -346,6 +479,36 @@ func (c *conversation) drain() {
 	}
 }
 
+// hear tells of the whole requests at the start of in, which the peer had sent before it
+// went: they are received, and nobody answers them. It reports how many bytes they took up.
+// Behind what ends a conversation nothing is a request.
+func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
+	for c.phase < over {
+		rest := in[used:]
+		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, false)
+		switch {
+		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest,
+			n > 0 && len(body) == 0 && !c.keepBlank:
+			c.phase = over
+			return used
+		case n == 0:
+			c.scanned = len(rest)
+			return used
+		}
+		used += n
+		c.scanned = 0
+		c.seq++
+		if c.tells(Received) {
+			out.event = Event{Kind: Received, Time: c.arrived, Session: c.session, Seq: c.seq, Body: body}
+			c.observer.Observe(&out.event)
+		}
+		if c.gate != nil {
+			out.batch = append(out.batch, Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body)})
+		}
+	}
+	return used
+}
+
 // finish ends the conversation in good order: what it owes is still written.
 func (c *conversation) finish(reason CloseReason, err error) {
 	if c.phase < over {
@@ -358,6 +521,25 @@ func (c *conversation) fail(reason CloseReason, err error) {
 	if c.phase < broken {
 		c.phase, c.reason, c.err = broken, reason, err
 		c.endContext()
+	}
+}
+
+// broke ends the conversation for an error of its connection. Untaken is how many bytes of
+// what was written the peer has not taken; with unread it is known that replies are among
+// what it has not.
+func (c *conversation) broke(err error, untaken int, unread bool) {
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	switch {
+	case reset && !c.heard:
+		c.fail(NoRequest, err)
+	case reset && unread:
+		c.fail(Reset, fmt.Errorf("%w: %w", ErrRepliesUnread, err))
+	case reset:
+		c.fail(Reset, err)
+	case errors.Is(err, syscall.ETIMEDOUT) && untaken > 0: // TCP_USER_TIMEOUT
+		c.fail(WriteTimeout, err)
+	default:
+		c.fail(IOError, err)
 	}
 }
 

@@ -15,6 +15,12 @@ import (
 // flushAfter is how long replies may wait behind a handler that is still at work.
 const flushAfter = time.Millisecond
 
+// takenLook is how often is looked how much the peer has taken of what it is owed.
+const takenLook = 20 * time.Millisecond
+
+// mostHeard is how many bytes of a peer that has gone are read: more than systems hold.
+const mostHeard = 64 << 20
+
 // longAgo is a deadline that wakes whoever waits.
 var longAgo = time.Unix(1, 0)
 
@@ -83,7 +89,7 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 			if d.phase == broken || d.in.eof {
 				conn.Close()
 			} else {
-				linger(conn)
+				d.linger()
 			}
 			s.forget(d, false)
 		})
@@ -97,18 +103,25 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 	}
 }
 
-// A goroutineConn drives one conversation over one connection, in one goroutine. A
-// second one is at work only while a handler runs: a timer that flushes the
-// replies made before it.
+// A goroutineConn drives one conversation over one connection, in one goroutine. Others
+// are at work only while a handler runs: a timer that flushes the replies made before it; and
+// at the end, while the peer is slow to take what it is owed: one that discards what it sends.
 type goroutineConn struct {
 	conversation
 	srv    *Server
 	conn   net.Conn
+	socket syscall.RawConn // of the system, below whatever conn is; nil if there is none
 	io     connIO
 	in     readBuffer
 	out    *writeBuffer  // of the pool, while there is something to answer
 	armed  time.Time     // the read deadline that is set
 	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
+	left   atomic.Int64  // bytes that the peer had not taken then
+
+	gone       bool          // the peer, before all that it had sent was told
+	discarding chan struct{} // what the peer sends is discarded; closed when no more is
+	enough     atomic.Bool   // no more is to be
+	sawEnd     bool          // the peer's end of file was
 
 	released chan struct{} // the gate has called Release; nil if there is none
 
@@ -120,10 +133,40 @@ func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn
 	d := &goroutineConn{srv: s, conn: conn}
 	d.conversation = conversation{settings: &s.settings, session: session}
 	d.io = newConnIO(conn, &d.in, &s.settings)
+	if d.socket = tcpSocket(conn); d.socket != nil && d.userTimeout() > 0 {
+		d.socket.Control(func(fd uintptr) { setUserTimeout(fd, d.userTimeout()) })
+	}
 	if s.Gate != nil {
 		d.released = make(chan struct{}, 1)
 	}
 	return d
+}
+
+// tcpSocket is the TCP socket of the system that a connection is, or that lies below it, as
+// below a TLS connection; nil if there is none.
+func tcpSocket(conn net.Conn) syscall.RawConn {
+	for {
+		switch c := conn.(type) {
+		case *net.TCPConn:
+			raw, err := c.SyscallConn()
+			if err != nil {
+				return nil
+			}
+			return raw
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// backlog is backlogOf the connection's socket. Any goroutine may ask.
+func (d *goroutineConn) backlog() (unsent, untaken int) {
+	if d.socket != nil {
+		d.socket.Control(func(fd uintptr) { unsent, untaken = backlogOf(fd) })
+	}
+	return unsent, untaken
 }
 
 func (d *goroutineConn) describe() *Session { return d.session }
@@ -141,7 +184,7 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	run(func() {
 		d.conn.SetWriteDeadline(time.Now().Add(lingerTime))
 		d.conn.Write(text)
-		linger(d.conn)
+		d.linger()
 		d.srv.forget(d, true)
 	})
 }
@@ -159,7 +202,15 @@ func (d *goroutineConn) converse() {
 		held := d.held()
 		d.in.drop(used)
 		d.flush(held)
-		d.out.recycle()
+		d.recycle()
+	}
+	if d.gone {
+		d.hearRest()
+	}
+	d.awaitTaken()
+	d.stopDiscarding()
+	if d.phase == broken {
+		d.lose(d.untaken())
 	}
 	d.close(time.Now())
 }
@@ -172,8 +223,11 @@ func (d *goroutineConn) listen() {
 		d.drain()
 		return
 	}
-	n, err := d.io.read()
+	n, err := d.io.read(true)
 	now := time.Now()
+	if errors.Is(err, os.ErrDeadlineExceeded) && d.overdue(now) {
+		n, err = d.io.read(false)
+	}
 	switch {
 	case n > 0:
 		d.read(n, now)
@@ -181,11 +235,24 @@ func (d *goroutineConn) listen() {
 		d.in.eof = true
 		d.read(0, now)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.disarm()
 		d.expire(d.in.held(), now)
 	case err != nil:
 		d.broke(err)
 	}
+}
+
+// overdue is called when the read deadline has passed, and reports whether the peer is to be
+// looked at once more before that counts: since then it may have been heard from.
+func (d *goroutineConn) overdue(now time.Time) bool {
+	armed := d.armed
+	d.disarm()
+	if armed.IsZero() || !now.After(armed) {
+		return false // or it is a wake-up
+	}
+	if now.Sub(armed) > maxLate {
+		d.restartClocks(now)
+	}
+	return true
 }
 
 // arm sets the read deadline. One that is earlier than need be is left alone, since
@@ -206,7 +273,12 @@ func (d *goroutineConn) disarm() {
 }
 
 // wake has it look whether the server is stopping.
-func (d *goroutineConn) wake() { d.conn.SetReadDeadline(longAgo) }
+func (d *goroutineConn) wake() {
+	d.conn.SetReadDeadline(longAgo)
+	if d.io.resumable() {
+		d.conn.SetWriteDeadline(longAgo)
+	}
+}
 
 func (d *goroutineConn) release() {
 	select {
@@ -217,26 +289,66 @@ func (d *goroutineConn) release() {
 
 // cut has the conversation end for a reason when the connection is closed under it.
 func (d *goroutineConn) cut(reason CloseReason) net.Conn {
+	if unsent, untaken := d.backlog(); unsent > 0 || reason == DrainCut {
+		d.left.Store(int64(untaken))
+	}
 	d.cutFor.CompareAndSwap(0, uint32(reason))
 	d.session.end(cutErrors[reason])
 	return d.conn
+}
+
+// untaken is how many bytes of what was written the peer will not take, now that the
+// connection is to be closed. What is on its way counts as taken.
+func (d *goroutineConn) untaken() int {
+	if d.cutFor.Load() != 0 {
+		return int(d.left.Load())
+	}
+	if unsent, untaken := d.backlog(); unsent > 0 {
+		return untaken
+	}
+	return 0
 }
 
 // broke ends the conversation for an error of the connection.
 func (d *goroutineConn) broke(err error) {
 	if reason := CloseReason(d.cutFor.Load()); reason != 0 {
 		d.fail(reason, nil)
-	} else {
-		d.fail(brokenBy(err), err)
+		return
 	}
+	d.gone = d.gone || d.phase < over
+	unsent, untaken := d.backlog()
+	d.conversation.broke(err, untaken, unsent > 0 || d.out != nil && len(d.out.unsent()) > 0)
 }
 
-// brokenBy is the reason that an error of a connection stands for.
-func brokenBy(err error) CloseReason {
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return Reset
+// hearRest has what the system still holds of a peer that has gone told as received: behind a
+// failed write it can be read.
+func (d *goroutineConn) hearRest() {
+	d.disarm()
+	ended := d.phase
+	d.phase = needsInput
+	d.out = writeBuffers.Get().(*writeBuffer)
+	for heard := 0; heard < mostHeard; {
+		used := d.hear(d.out, d.in.held())
+		d.held() // is not waited for: it has its record, and there is no reply to hold back
+		d.in.drop(used)
+		if d.phase >= over {
+			break
+		}
+		n, err := d.io.read(false)
+		if n == 0 && err != nil {
+			break
+		}
+		d.read(n, time.Now())
+		heard += n
 	}
-	return IOError
+	d.recycle()
+	d.phase = ended
+}
+
+// recycle gives the write buffer back.
+func (d *goroutineConn) recycle() {
+	d.out.recycle()
+	d.out = nil
 }
 
 // held asks the gate, if there is one.
@@ -263,23 +375,114 @@ func (d *goroutineConn) flush(held bool) {
 	}
 	waited := false
 	for d.phase != broken && !d.out.flushed() {
+		var deadline time.Time
+		if waited {
+			deadline = d.deadline()
+			d.conn.SetWriteDeadline(deadline)
+			// Look after arming, as in listen. Nothing that comes now will be answered.
+			if d.phase == over || d.srv.stopped() {
+				d.discard()
+			}
+		}
 		n, err := d.io.write(d.out.unsent(), waited)
-		now := time.Now()
-		d.wrote(d.out, n, now)
+		d.written(n)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			d.fail(WriteTimeout, nil)
+			d.conn.SetWriteDeadline(time.Time{})
+			if waited && n == 0 {
+				d.writeLate(deadline)
+			}
 		case err != nil:
 			d.broke(err)
 		}
-		if d.phase != broken && !d.out.flushed() {
-			d.conn.SetWriteDeadline(d.deadline())
-			waited = true
-		}
+		waited = waited || !d.out.flushed()
 	}
 	if waited {
 		d.conn.SetWriteDeadline(time.Time{})
 	}
+}
+
+// written notes that the connection took n bytes.
+func (d *goroutineConn) written(n int) {
+	if d.wrote(d.out, n, time.Now()) {
+		_, untaken := d.backlog()
+		d.taken(untaken)
+	}
+}
+
+// writeLate is called when the write deadline has passed, or at a wake-up. The peer may have
+// taken some since.
+func (d *goroutineConn) writeLate(deadline time.Time) {
+	now := time.Now()
+	if now.Sub(deadline) > maxLate && !deadline.IsZero() {
+		d.restartClocks(now)
+	}
+	n, _ := d.io.write(d.out.unsent(), false) // an error shows again
+	d.written(n)
+	if n == 0 && d.ranOut(now) {
+		d.fail(WriteTimeout, nil)
+	}
+}
+
+// awaitTaken waits until the peer has taken what it is owed, for as long as it takes some. A
+// reset would discard what is not even sent, and at the end of a drain nobody could say what
+// became of the rest.
+func (d *goroutineConn) awaitTaken() {
+	for d.phase == over {
+		if d.in.eof && !d.srv.stopped() {
+			return // no reset will come, and the system goes on
+		}
+		unsent, untaken := d.backlog()
+		if unsent == 0 && !d.srv.stopped() {
+			return // what is on its way arrives before a reset can
+		}
+		if !d.awaits(untaken, time.Now()) {
+			if untaken > 0 {
+				d.fail(WriteTimeout, nil)
+			}
+			return
+		}
+		d.discard()
+		select {
+		case <-time.After(takenLook):
+		case <-d.session.Context().Done():
+			d.broke(net.ErrClosed)
+		}
+	}
+}
+
+// discard begins to read and drop what the peer sends, unless that goes on already: a peer
+// that sends all it has before it reads would not get to that.
+func (d *goroutineConn) discard() {
+	if d.discarding != nil || d.in.eof {
+		return
+	}
+	d.discarding = make(chan struct{})
+	go func() {
+		defer close(d.discarding)
+		buf := d.readBuffers.Get().(*[]byte)
+		defer d.readBuffers.Put(buf)
+		for {
+			d.conn.SetReadDeadline(time.Time{})
+			if d.enough.Load() { // after disarming: stopDiscarding may have come first
+				return
+			}
+			if _, err := d.conn.Read(*buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				d.sawEnd = err == io.EOF
+				return
+			}
+		}
+	}()
+}
+
+func (d *goroutineConn) stopDiscarding() {
+	if d.discarding == nil {
+		return
+	}
+	d.enough.Store(true)
+	d.conn.SetReadDeadline(longAgo)
+	<-d.discarding
+	d.in.eof = d.in.eof || d.sawEnd
 }
 
 // Reply stands before the server's handler: while it is at work, the replies that
@@ -396,11 +599,14 @@ func (in *readBuffer) recycle() {
 
 // A connIO reads and writes a connection for the goroutine engine.
 type connIO interface {
-	// read waits until something can be read, then reads once into the read buffer.
-	read() (int, error)
+	// read reads once into the read buffer. With wait it waits until something can be read,
+	// without it fails with os.ErrDeadlineExceeded if nothing can.
+	read(wait bool) (int, error)
 	// write writes some of p. Without wait it takes what can be had at once, where
 	// it can tell.
 	write(p []byte, wait bool) (int, error)
+	// resumable reports whether writing can go on after a deadline has cut it off.
+	resumable() bool
 }
 
 // streamIO is that of any net.Conn. It waits inside Read, so an idle session
@@ -413,6 +619,7 @@ type streamIO struct {
 const (
 	streamBuffer = 4 << 10
 	streamPiece  = 4 << 10 // what a peer must take in one WriteTimeout to be making progress
+	streamLook   = time.Millisecond
 )
 
 func newStreamIO(conn net.Conn, in *readBuffer, set *settings) connIO {
@@ -423,11 +630,17 @@ func newStreamIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	return &streamIO{conn, in}
 }
 
-func (l *streamIO) read() (int, error) {
+func (l *streamIO) read(wait bool) (int, error) {
+	if !wait { // a deadline that has passed would hide what is there
+		l.conn.SetReadDeadline(time.Now().Add(streamLook))
+		defer l.conn.SetReadDeadline(time.Time{})
+	}
 	n, err := l.conn.Read(l.in.space())
 	l.in.w += n
 	return n, err
 }
+
+func (l *streamIO) resumable() bool { return false }
 
 // write goes in pieces, since how much of a blocked Write has been taken, and when,
 // cannot be seen, and a TLS connection is of no use after a Write was cut off.
@@ -441,13 +654,21 @@ func (l *streamIO) write(p []byte, wait bool) (int, error) {
 // linger closes the connection so that no reset eats a reply: it says that nothing
 // more will come, then reads and discards until the peer has seen that. (A socket
 // closed with unread bytes sends a reset, and a reset discards what the peer has
-// not read; RFC 2525, section 2.17.)
-func linger(conn net.Conn) {
-	defer conn.Close()
-	half, ok := conn.(interface{ CloseWrite() error })
+// not read; RFC 2525, section 2.17.) What is still on its way is waited for.
+func (d *goroutineConn) linger() {
+	defer d.conn.Close()
+	half, ok := d.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	conn.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, io.LimitReader(conn, lingerBytes))
+	for wait := lingerTime; ; wait = takenLook {
+		d.conn.SetReadDeadline(time.Now().Add(wait))
+		n, err := io.Copy(io.Discard, io.LimitReader(d.conn, lingerBytes))
+		if n < lingerBytes && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return // the end of file, or an error
+		}
+		if _, untaken := d.backlog(); !d.awaits(untaken, time.Now()) {
+			return
+		}
+	}
 }

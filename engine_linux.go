@@ -22,6 +22,9 @@ const (
 	// CPU have a turn: its system calls do not.
 	maxTurn = time.Millisecond
 
+	// forEver is how long a loop sleeps that has no clock to look at.
+	forEver = 1 << 62 * time.Nanosecond
+
 	// maxSpareBuffers is how many write buffers a loop keeps, for as many sockets as may be
 	// ready at once.
 	maxSpareBuffers = 256
@@ -125,13 +128,14 @@ type loopConn struct {
 	eof        bool
 	registered bool // is in the loop's set
 	waiting    bool // for room to write
+	taking     bool // is over, and its peer has not taken all that it is owed
 	held       bool // by the gate
 	notReading bool // no events are wanted while it is
 	ended      bool // was told as closed
 	refused    bool
 	lingering  bool
 	closed     bool
-	discarded  int32         // bytes, while lingering
+	discarded  int32         // bytes, since nothing is answered any more
 	armed      time.Duration // for when its clocks are to be looked at, since opened; 0 is not at all
 }
 
@@ -181,13 +185,14 @@ type loop struct {
 	arrived   readBuffer     // the last read; a connection keeps only what is left of it
 	spare     []*writeBuffer // to be used again
 
-	now     time.Time   // when this round began
-	anchor  time.Time   // of the clock
-	last    time.Time   // that the clock was read
-	yielded time.Time   // when other goroutines last had a turn
-	due     []*loopConn // have replies to write
-	over    []*loopConn // are to be hung up on
-	again   []*loopConn // hold whole requests that the last write buffer had no room for
+	now     time.Time     // when this round began
+	anchor  time.Time     // of the clock
+	last    time.Time     // that the clock was read
+	asleep  time.Duration // how long after that it may be read again at the latest
+	yielded time.Time     // when other goroutines last had a turn
+	due     []*loopConn   // have replies to write
+	over    []*loopConn   // are to be hung up on
+	again   []*loopConn   // hold whole requests that the last write buffer had no room for
 	stopped bool
 
 	mu      sync.Mutex
@@ -235,11 +240,16 @@ func (l *loop) wait() {
 	} else if next := l.wheel.Next(); next != epoll.Never {
 		timeout = max(0, next.Sub(l.last))
 	}
+	l.asleep = timeout
+	if timeout < 0 {
+		l.asleep = forEver
+	}
 	n, err := l.set.Wait(timeout)
 	if err != nil {
 		panic("parley: " + err.Error()) // somebody closed what is not theirs
 	}
 	l.now = l.clock()
+	l.asleep = 0
 	if l.now.Sub(l.yielded) > maxTurn {
 		runtime.Gosched()
 		l.now = time.Now()
@@ -295,8 +305,28 @@ func (l *loop) unwatchListener(a *loopAcceptor) {
 // clock is the time, for half the price of time.Now: the wall clock is read once a
 // millisecond and the monotonic one added.
 func (l *loop) clock() time.Time {
-	l.last = l.anchor.Add(time.Since(l.anchor))
-	return l.last
+	now := l.anchor.Add(time.Since(l.anchor))
+	late := now.Sub(l.last)-l.asleep > maxLate
+	l.last = now
+	if late {
+		l.restartClocks()
+	}
+	return now
+}
+
+// restartClocks is called after a time in which the process did not run.
+func (l *loop) restartClocks() {
+	for id := range l.conns.Len() {
+		t := *l.conns.At(id)
+		switch {
+		case t == nil:
+		case t.lingering:
+			t.armed = t.since(l.last) + lingerTime
+			fallthrough
+		default:
+			t.conversation.restartClocks(l.last)
+		}
+	}
 }
 
 // ready has a connection read or written, whatever the events are: an error shows in either.
@@ -304,9 +334,15 @@ func (l *loop) ready(t *loopConn) {
 	switch {
 	case t.lingering:
 		l.discard(t)
+	case t.taking:
+		l.discard(t)
+		l.finish(t)
 	case t.held:
 		l.stopReading(t)
 	case t.waiting:
+		if t.willNotRead() {
+			l.discard(t)
+		}
 		l.due = append(l.due, t)
 	case t.out == nil && t.phase == needsInput: // if it needs room, it is to be answered again
 		l.receive(t)
@@ -344,7 +380,7 @@ func (l *loop) answer(t *loopConn) {
 		return
 	}
 	in, out := l.readBufferOf(t), l.getWriteBuffer()
-	used := t.answer(l.handler, out, in.held(), t.eof)
+	used := t.answer(l.handler, out, in.held(), t.eof && t.discarded == 0)
 	t.held = l.gate != nil && t.ask(out, l.clock())
 	in.drop(used)
 	switch {
@@ -400,7 +436,7 @@ func (l *loop) resume(t *loopConn) {
 func (l *loop) settle(t *loopConn) {
 	switch {
 	case t.phase >= over:
-		l.end(t)
+		l.finish(t)
 	case t.phase == needsRoom:
 		l.again = append(l.again, t)
 	default:
@@ -446,7 +482,7 @@ func (l *loop) flush() {
 
 // write writes as much as there is room for.
 func (l *loop) write(t *loopConn) {
-	if t.ended {
+	if t.ended || t.out == nil {
 		return
 	}
 	n := 0
@@ -457,16 +493,15 @@ func (l *loop) write(t *loopConn) {
 			return
 		}
 	}
-	t.wrote(t.out, n, l.clock())
+	if t.wrote(t.out, n, l.clock()) {
+		_, untaken := backlogOf(uintptr(t.fd))
+		t.taken(untaken)
+	}
 	flushed := t.out.flushed()
 	if flushed == t.waiting {
 		t.waiting = !flushed
-		events := uint32(epoll.In)
-		if t.waiting {
-			events = epoll.Out
-		}
-		if err := l.set.Change(t.id, events); err != nil {
-			l.broke(t, err)
+		l.changeEvents(t)
+		if t.ended {
 			return
 		}
 	}
@@ -479,17 +514,49 @@ func (l *loop) write(t *loopConn) {
 	l.settle(t)
 }
 
+// willNotRead reports whether nothing that its peer sends now will be answered.
+func (t *loopConn) willNotRead() bool { return t.phase == over || t.draining }
+
+// changeEvents has a connection waited for as its state asks for.
+func (l *loop) changeEvents(t *loopConn) {
+	events := uint32(epoll.In)
+	switch {
+	case t.taking && t.eof:
+		events = epoll.Edge // an error is told of once
+	case t.waiting && t.willNotRead() && !t.eof:
+		events = epoll.In | epoll.Out
+	case t.waiting:
+		events = epoll.Out
+	}
+	if err := l.set.Change(t.id, events); err != nil {
+		l.broke(t, err)
+	}
+}
+
 // expire acts on a deadline that has come, and returns the next one.
 func (l *loop) expire(id uint32) time.Time {
 	t := *l.conns.At(id)
 	switch {
-	case t.lingering && t.since(l.now) >= t.armed:
+	case t.ended && !t.lingering: // in this round
+		return epoll.Never
+	case t.lingering && t.since(l.now) >= t.armed && !l.awaits(t):
 		l.close(t)
 		return epoll.Never
 	case t.lingering:
+		t.armed = max(t.armed, t.since(l.now)+1)
 		return t.at(t.armed)
+	case t.taking:
+		t.armed = 0
+		l.finish(t)
+		return epoll.Never // finish has armed it again
 	case t.held:
 		t.armed = 0 // until it is released its clocks stand still
+		return epoll.Never
+	}
+	if t.ranOut(l.now) {
+		l.lookAgain(t)
+	}
+	if t.ended {
 		return epoll.Never
 	}
 	if t.conversation.expire(l.readBufferOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
@@ -497,6 +564,17 @@ func (l *loop) expire(id uint32) time.Time {
 	}
 	t.armed = t.due()
 	return t.deadline()
+}
+
+// lookAgain reads or writes once more before a clock that has run out counts: what the peer
+// has done by now it has done in time, since nobody looked sooner.
+func (l *loop) lookAgain(t *loopConn) {
+	switch {
+	case t.waiting:
+		l.write(t)
+	case t.out == nil && t.phase == needsInput:
+		l.receive(t)
+	}
 }
 
 func (l *loop) runCommands() {
@@ -563,19 +641,90 @@ func (l *loop) cut(t *loopConn, reason CloseReason) {
 // lookWhetherStopping ends a conversation that waits for its peer while the server is stopping. It is also
 // called on registration, since Shutdown may have come first.
 func (l *loop) lookWhetherStopping(t *loopConn) {
-	if !l.srv.stopped() || !t.registered || t.lingering {
+	if !l.srv.stopped() || !t.registered || t.lingering || t.ended {
 		return
 	}
 	t.drain()
-	if t.phase >= over && t.out == nil {
-		l.end(t)
+	switch {
+	case t.phase >= over && t.out == nil:
+		l.finish(t)
+	case t.waiting:
+		l.changeEvents(t)
 	}
 }
 
-// broke ends a conversation for an error of its socket.
+// broke ends a conversation for an error of its socket. What the peer had sent before is told.
 func (l *loop) broke(t *loopConn, err error) {
-	t.fail(brokenBy(err), err)
+	if t.ended {
+		return
+	}
+	if t.phase < over {
+		l.hear(t)
+	}
+	unsent, untaken := backlogOf(uintptr(t.fd))
+	t.conversation.broke(err, untaken, unsent > 0 || t.out != nil && len(t.out.unsent()) > 0)
 	l.end(t)
+}
+
+// hear has what the kernel still holds of a peer that has gone told as received: behind a
+// failed write it can be read.
+func (l *loop) hear(t *loopConn) {
+	in, out := l.readBufferOf(t), l.getWriteBuffer()
+	for heard := 0; heard < mostHeard; {
+		used := t.hear(out, in.held())
+		if l.gate != nil {
+			t.ask(out, l.clock()) // is not waited for: there is no reply to hold back
+		}
+		in.drop(used)
+		if t.phase >= over {
+			break
+		}
+		n, _ := epoll.Read(int(t.fd), in.space())
+		if n == 0 {
+			break
+		}
+		in.w += n
+		t.read(n, l.now)
+		heard += n
+	}
+	in.drop(len(in.held()))
+	t.in = nil
+	l.putWriteBuffer(out)
+}
+
+// finish ends a conversation that is over and whose replies are written, once its peer has
+// taken them, for as long as it takes some. A reset would discard what is not even sent, and
+// at the end of a drain nobody could say what became of the rest.
+func (l *loop) finish(t *loopConn) {
+	if t.ended {
+		return
+	}
+	stopping := l.srv.stopped()
+	if t.phase != over || t.eof && !stopping { // no reset will come, and the system goes on
+		l.end(t)
+		return
+	}
+	unsent, untaken := backlogOf(uintptr(t.fd))
+	switch {
+	case untaken == 0, unsent == 0 && !stopping: // what is on its way arrives before a reset can
+		l.end(t)
+	case !t.awaits(untaken, l.clock()):
+		t.fail(WriteTimeout, nil)
+		l.end(t)
+	default:
+		if !t.taking {
+			t.taking = true
+			l.changeEvents(t)
+		}
+		l.wheel.Arm(t.id, l.last.Add(loopTick))
+	}
+}
+
+// awaits reports whether a lingering connection's peer is still to be waited for: what is on
+// its way may have to be sent again.
+func (l *loop) awaits(t *loopConn) bool {
+	_, untaken := backlogOf(uintptr(t.fd))
+	return t.awaits(untaken, l.now)
 }
 
 // end tells that a conversation is over, and has its peer hung up on once that is
@@ -584,12 +733,17 @@ func (l *loop) end(t *loopConn) {
 	if t.ended {
 		return
 	}
-	t.ended = true
+	t.ended, t.taking = true, false
 	if t.out != nil {
 		l.putWriteBuffer(t.out)
 		t.out = nil
 	}
 	t.in = nil
+	if t.phase == broken {
+		if unsent, untaken := backlogOf(uintptr(t.fd)); unsent > 0 || t.reason == DrainCut {
+			t.lose(untaken) // otherwise what is on its way counts as taken
+		}
+	}
 	t.conversation.close(time.Now())
 	l.over = append(l.over, t)
 }
@@ -601,7 +755,7 @@ func (l *loop) hangUp(t *loopConn) {
 		l.close(t)
 		return
 	}
-	t.lingering = true
+	t.lingering, t.discarded = true, 0
 	l.linger(t)
 }
 
@@ -613,9 +767,18 @@ func (l *loop) linger(t *loopConn) {
 // discard reads what nobody waits for any more.
 func (l *loop) discard(t *loopConn) {
 	n, err := epoll.Read(int(t.fd), l.arrived.space())
-	t.discarded += int32(n)
-	if n == 0 && err != syscall.EAGAIN || t.discarded >= lingerBytes {
-		l.close(t)
+	t.discarded = min(t.discarded+int32(n), lingerBytes)
+	switch {
+	case err == syscall.EAGAIN:
+	case t.lingering:
+		if n == 0 || t.discarded == lingerBytes && !l.awaits(t) {
+			l.close(t)
+		}
+	case err != nil:
+		l.broke(t, os.NewSyscallError("recv", err))
+	case n == 0 && !t.eof:
+		t.eof = true
+		l.changeEvents(t)
 	}
 }
 

@@ -15,6 +15,10 @@ var (
 	// is of no further use.
 	ErrTooLong = errors.New("parley: message longer than the limit")
 
+	// ErrRepliesUnread is in the Err of a closed event with the reason Reset if the peer
+	// closed while replies were still to be written to it: it has not read them.
+	ErrRepliesUnread = errors.New("the peer closed without reading its replies")
+
 	// ErrServerClosed is returned by Serve and ServeConn once Shutdown or Close
 	// has been called.
 	ErrServerClosed = errors.New("parley: server closed")
@@ -44,7 +48,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v",
 // A DrainError says whom a Shutdown had to cut because the context it was given
 // ended before they were done.
 type DrainError struct {
-	Cut []*Session // the sessions that were still owed a reply, by number
+	Cut []*Session // the sessions that were still owed a reply, or had not taken one, by number
 	Err error      // the context's cause
 }
 

@@ -8,7 +8,9 @@ import (
 // A Gate is asked before replies are written, and may hold them back: until they are
 // recorded, say. Pass is called once for each batch of replies that a session has made
 // and not yet begun to write, by whatever drives that session; several sessions ask at
-// the same time. Error texts and refusals answer no request, and are not asked about.
+// the same time. A session's error text is asked about too, as a reply to no request, and
+// so are the requests of a peer that has gone before they were answered, with no reply; a
+// refusal is not.
 //
 // If Pass returns true the batch is written. If it returns false the session is held:
 // it is neither read nor written and its clocks stand still, while all others go on,
@@ -23,9 +25,10 @@ type Gate interface {
 	Pass(s *Session, batch []Exchange) bool
 }
 
-// An Exchange is a request and the reply that was made to it, without their framing. Of a
-// proxy Request is nil if nobody had asked, or if the request was passed alone before it,
-// and Reply if nobody had answered; a Seq of 0 is that of a message that came unasked.
+// An Exchange is a request and the reply that was made to it, without their framing.
+// Request is nil, and Seq 0, of a server's error text and of a message that a proxy saw come
+// unasked. Reply is nil if nobody has answered, and nobody will. Of a proxy Request is also
+// nil if it was passed alone before its reply.
 // The batch and its bytes are valid until Pass returns.
 type Exchange struct {
 	Seq      uint64        // the request's number in its session, from 1

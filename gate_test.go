@@ -39,7 +39,7 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range batch {
-		p.seen = append(p.seen, exchanged{s, e.Seq, string(e.Request), string(e.Reply)})
+		p.seen = append(p.seen, exchanged{s, e.Seq, orNone(e.Request), orNone(e.Reply)})
 		if e.Took < 0 || e.Received.Before(s.Opened()) {
 			panic(fmt.Sprintf("received %v, took %v", e.Received, e.Took))
 		}
@@ -49,6 +49,14 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	}
 	p.held = append(p.held, s)
 	return false
+}
+
+// orNone tells a message that is not there from an empty one.
+func orNone(message []byte) string {
+	if message == nil {
+		return "none"
+	}
+	return string(message)
 }
 
 // holds is a porter that holds everything.
@@ -76,7 +84,7 @@ func (p *porter) exchanges() []exchanged {
 }
 
 // The gate is asked once about each reply to a request, in order, with the bytes as they
-// were; not about error texts.
+// were, and in its place about an error text, which answers none.
 func TestGateIsAskedOnceAboutEachExchange(t *testing.T) {
 	const requests = 5000
 	var text, want strings.Builder
@@ -96,10 +104,13 @@ func TestGateIsAskedOnceAboutEachExchange(t *testing.T) {
 			t.Errorf("%d bytes came back, want %d", len(got), len(want))
 		}
 		seen := gate.exchanges()
-		if len(seen) != requests {
-			t.Fatalf("asked about %d exchanges, want %d", len(seen), requests)
+		if len(seen) != requests+1 {
+			t.Fatalf("asked about %d exchanges, want %d and the error text", len(seen), requests)
 		}
-		for i, e := range seen {
+		if text := seen[requests]; text.seq != 0 || text.request != "none" || text.reply != "Error: request longer than 1000 bytes" {
+			t.Errorf("about the error text it was asked as %d: %q, %q", text.seq, text.request, text.reply)
+		}
+		for i, e := range seen[:requests] {
 			request := fmt.Sprintf("%d \x00ü%s", i, strings.Repeat("x", i%500))
 			if e.seq != uint64(i+1) || e.request != request || e.reply != strings.ToUpper(request) {
 				t.Fatalf("exchange %d is %d: %q, %q", i+1, e.seq, e.request, e.reply)

@@ -123,11 +123,11 @@ type Event struct {
 	Time    time.Time     // the wall clock as it was then; it may have been set since the event before
 	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
 	Seq     uint64        // the request's number; when Closed, how many requests there were
-	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there
+	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there. Refused: the text that is sent
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
 	Took    time.Duration // Replied: since Received. Closed: since Opened. By the monotonic clock
-	Replied uint64        // Closed: the last request whose reply was written whole; kept if Replied is wanted or there is a Gate
-	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all
+	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
+	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Reason  CloseReason   // of Closed and Refused
 	Err     error         // behind Reason, and of AcceptFailed; may be nil
 }
@@ -138,13 +138,17 @@ type EventKind uint8
 const (
 	// Opened: a connection was accepted and became a session.
 	Opened EventKind = iota + 1
-	// Received: a whole request is there; its reply is not yet made.
+	// Received: a whole request is there; its reply is not yet made. None is made to what
+	// a peer had sent that is found to be gone.
 	Received
 	// Replied: the write that took the last byte of this reply has returned. It
 	// does not say that the peer read it.
 	Replied
 	// Closed: the session is over; every reply that will be written has been. Told
-	// before the peer can see the end of file.
+	// before the peer can see the end of file. If the server gave up on a peer that did not
+	// take all that was written (Linux, TCP), Event.Replied counts no reply that is known
+	// not to have been taken, of which Replied may have been told; it may be short by as
+	// many as were taken in the last 4 KiB.
 	Closed
 	// Refused: a connection over a session limit was told so and hung up on.
 	Refused
@@ -153,8 +157,9 @@ const (
 	Unfinished
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
-	// Unasked: a server said something and owed no reply. A proxy that looks on tells
-	// of it; a Server never speaks unasked.
+	// Unasked: a server said something that answers no request. A proxy that looks on tells
+	// of it; a Server's is the error text to a request over MaxRequest, told when it is
+	// written.
 	Unasked
 )
 

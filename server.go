@@ -132,6 +132,15 @@ type settings struct {
 	firstByteTimeout, requestTimeout, idleTimeout, writeTimeout time.Duration // none if negative
 }
 
+// userTimeout is for how many milliseconds a socket of the system may have bytes that its
+// peer does not acknowledge: the write timeout, 0 if there is none.
+func (set *settings) userTimeout() int {
+	if set.writeTimeout <= 0 {
+		return 0
+	}
+	return int(min(max(set.writeTimeout.Milliseconds(), 1), math.MaxInt32))
+}
+
 const (
 	maxLingeringRefused = 64
 	lingerTime          = time.Second
@@ -460,12 +469,15 @@ func (s *Server) closeIfDrained() {
 // not use up the descriptors.
 func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient bool) {
 	session := p.describe()
-	if s.settings.tells(Refused) {
-		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
-	}
 	body := fmt.Appendf(nil, fullFmt, s.settings.maxSessions)
 	if reason == PerIP {
 		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
+	}
+	if text = appendMessage(nil, s.settings.framing, body); len(text) == 0 {
+		body = nil
+	}
+	if s.settings.tells(Refused) {
+		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Reason: reason})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -474,5 +486,5 @@ func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient 
 		s.refused++
 		s.lingering.add(p)
 	}
-	return appendMessage(nil, s.settings.framing, body), patient
+	return text, patient
 }

@@ -38,25 +38,29 @@ type socketIO struct {
 	readable, writable func(fd uintptr) bool // made once: a method value allocates
 
 	p    []byte // to write
-	wait bool   // for room
+	wait bool   // for something to read, or for room
 	n    int    // what the last call of the kernel gave
 	err  error
 }
 
-func (l *socketIO) read() (int, error) {
-	l.n, l.err = 0, nil
+func (l *socketIO) read(wait bool) (int, error) {
+	l.wait, l.n, l.err = wait, 0, nil
 	if err := l.raw.Read(l.readable); err != nil {
 		return 0, err
 	}
 	return l.n, l.err
 }
 
+func (l *socketIO) resumable() bool { return true }
+
 func (l *socketIO) tryRead(fd uintptr) bool {
+	l.err = nil
 	n, err := again(func() (int, error) { return syscall.Read(int(fd), l.in.space()) })
 	switch {
 	case err == syscall.EAGAIN:
 		l.in.drop(0)
-		return false
+		l.err = os.ErrDeadlineExceeded
+		return !l.wait
 	case err != nil:
 		l.err = os.NewSyscallError("read", err)
 	case n == 0:

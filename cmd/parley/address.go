@@ -3,9 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
@@ -24,20 +30,19 @@ type address struct {
 // addressOf reads the first of a command's words, and looks at the second only for a
 // better error. No word at all is port 6969.
 func addressOf(args []string) (address, error) {
-	word, next := "", ""
-	if len(args) > 0 {
-		if word = args[0]; word == "" {
-			return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
-		}
+	switch {
+	case len(args) == 0:
+		return address{network: "tcp", port: defaultPort}, nil
+	case args[0] == "":
+		return address{}, usageError("the address is empty; leave it out for port %s", defaultPort)
+	case len(args) == 1:
+		return parseAddress(args[0], "")
 	}
-	if len(args) > 1 {
-		next = args[1]
-	}
-	return parseAddress(word, next)
+	return parseAddress(args[0], args[1])
 }
 
-// parseAddress reads 6969, :6969, host:port, [v6]:port or unix:PATH. No word at all
-// is port 6969. next is the word behind it, if there is one, for a better error.
+// parseAddress reads 6969, :6969, host:port, [v6]:port or unix:PATH. next is the word behind it,
+// if there is one, for a better error.
 func parseAddress(word, next string) (address, error) {
 	if path, ok := strings.CutPrefix(word, "unix:"); ok {
 		if path == "" {
@@ -47,7 +52,7 @@ func parseAddress(word, next string) (address, error) {
 	}
 	switch {
 	case word == "":
-		return address{network: "tcp", port: defaultPort}, nil
+		return address{}, usageError("the address is empty; write one such as localhost:%s", defaultPort)
 	case strings.Contains(word, "://"):
 		return address{}, usageError("address %q is a URL; write its host and port alone, such as localhost:%s", word, defaultPort)
 	case strings.Contains(word, "/"):
@@ -101,6 +106,60 @@ func (a address) listen(ctx context.Context) (net.Listener, error) {
 		at = net.JoinHostPort(a.host, a.port)
 	}
 	return config.Listen(ctx, a.network, at)
+}
+
+// explainListen says in words why an address could not be listened on.
+func explainListen(at address, err error) error {
+	where, about := "port "+at.port, aPort
+	switch {
+	case at.network == "unix":
+		where, about = at.target(), aSocket
+	case at.host != "":
+		where = at.target()
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return usageError("cannot listen on %s: unknown host %q", where, dns.Name)
+	}
+	if about == aSocket && errors.Is(err, syscall.EADDRINUSE) {
+		return usageError("cannot listen on %s: %s", where, whatIsAt(at.path))
+	}
+	return usageError("cannot listen on %s: %w", where, inWords(err, about))
+}
+
+// whatIsAt says what is in the way of a Unix socket.
+func whatIsAt(path string) string {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Type() == fs.ModeSocket {
+		return "the socket exists; remove it if no server uses it"
+	}
+	return "something that is no socket has that name; choose another"
+}
+
+// writeAddress puts the bound address in a file, whole or not at all: a script may
+// be waiting for it to appear. No file is asked for by no name.
+func writeAddress(file string, bound net.Addr) error {
+	if file == "" {
+		return nil
+	}
+	text := bound.String()
+	if bound.Network() == "unix" {
+		text = "unix:" + text
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+	}
+	_, err = fmt.Fprintln(f, text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+	}
+	return nil
 }
 
 // target is the address to dial, as it is shown: the host as it was typed.

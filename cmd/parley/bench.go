@@ -255,7 +255,7 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 	case opt.file != "":
 		var err error
 		if messages, err = readMessages(cmd.InOrStdin(), opt.file); err != nil {
-			return nil, usageError("--file %s: %w", opt.file, plainly(err))
+			return nil, usageError("--file %s: %w", opt.file, inWords(err, aFileToRead))
 		}
 	}
 	if err := messages.Fit(opt.framing.framing); err != nil {
@@ -436,7 +436,7 @@ func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
 		var err error
 		if *file.file, err = os.Create(file.name); err != nil {
 			f.close()
-			return nil, usageError("--%s %s: %w", file.flag, file.name, plainly(err))
+			return nil, usageError("--%s %s: %w", file.flag, file.name, inWords(err, aFileToWrite))
 		}
 	}
 	if f.hdr != nil {
@@ -467,17 +467,17 @@ func (f *benchFiles) watch(show func(load.Second)) func(load.Second) {
 // write writes the files.
 func (f *benchFiles) write(measured *report.Report) error {
 	if f.log != nil && f.log.Err() != nil {
-		return usageError("--hdr %s: %w", f.opt.hdr, plainly(f.log.Err()))
+		return usageError("--hdr %s: %w", f.opt.hdr, inWords(f.log.Err(), aFileToWrite))
 	}
 	about := measured.About(append([]string{"parley"}, os.Args[1:]...))
 	if f.plot != nil {
 		if err := report.WritePlot(f.plot, about, measured.Result); err != nil {
-			return usageError("--plot %s: %w", f.opt.plot, plainly(err))
+			return usageError("--plot %s: %w", f.opt.plot, inWords(err, aFileToWrite))
 		}
 	}
 	if f.html != nil {
 		if err := report.WritePage(f.html, about, measured.Result); err != nil {
-			return usageError("--html %s: %w", f.opt.html, plainly(err))
+			return usageError("--html %s: %w", f.opt.html, inWords(err, aFileToWrite))
 		}
 	}
 	return nil

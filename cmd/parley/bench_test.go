@@ -60,12 +60,11 @@ func benchmarkServer(b *testing.B, view string, inFlight int) {
 		b.Fatal(err)
 	}
 	defer null.Close()
-	out := console.NewWriter(null, console.QueueLimit, console.SkippedLine, nil)
-	defer out.Close(lastWords)
-	notes, counts := console.NewNotes(out, opt.limits(), true), new(console.Counts)
-	srv.Observer = parley.Observers(map[string]parley.Observer{
-		"silent": nil, "narrative": console.NewNarrative(out, opt.limits(), false), "json": console.NewJSON(out),
-	}[view], notes, counts)
+	says := opt.output()
+	says.Quiet, says.JSON = view == "silent", view == "json"
+	out := console.NewOutput(null, null, says)
+	defer out.Close()
+	srv.Observer = out.Observer()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,7 +15,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/talk"
 )
 
 type clientOptions struct {
@@ -35,9 +33,9 @@ func clientCommand() *cobra.Command {
 		Use:   "client [[host:]port] [message...]",
 		Short: "Talk to a server, by hand, in a pipe or with one request",
 		Long: `Send each line typed as a request and show its reply. A blank line, or the end of the
-input, ends the conversation. Words behind the address are one request: it is sent,
-its reply shown, and that is all. Without an address: localhost:6969. Behind -- words
-may look like flags.`,
+input, ends the conversation; input behind a blank line in a pipe is an error. Words
+behind the address are one request: it is sent, its reply shown, and that is all.
+Without an address: localhost:6969. Behind -- words may look like flags.`,
 		Example: `  parley client                              localhost:6969, typed
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
@@ -54,7 +52,7 @@ may look like flags.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal")
+	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal, and cut at 4 KiB")
 	flags.BoolVar(&opt.raw, "raw", false, "print replies only, exact bytes also on a terminal")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.VarP(&opt.framing, "framing", "f", framingUsage)
@@ -75,6 +73,7 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // a reader that left is an error of a write
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 
@@ -88,29 +87,54 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 		return explainDial(target, opt.timeout, err)
 	}
 	client := parley.NewClient(conn, framing)
-	t := &talk{client: client, target: target, opt: opt, view: opt.view(cmd, client), typing: isTerminal(cmd.InOrStdin())}
-	defer t.hearNoMore()
-	t.hear()
-	t.view.Connected(target)
-	switch message := strings.Join(words, " "); {
-	case len(words) == 0:
-		err = t.lines(ctx, cmd.InOrStdin())
-	case message == "" && !opt.keepBlank:
-		err = t.hangUp(ctx)
-	default:
-		err = t.oneShot(ctx, []byte(message))
+	view := opt.view(cmd, client)
+	conversation := &talk.Conversation{
+		Client: client, Server: target, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
+		Single: opt.framing.framing,
+		Lacks:  func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
-	if cause := signalled(ctx); cause != nil {
+	if len(words) > 0 {
+		err = conversation.Once(ctx, []byte(strings.Join(words, " ")))
+	} else {
+		err = talkLines(ctx, conversation, cmd.InOrStdin())
+	}
+	return endOfTalk(ctx, err, view.Err())
+}
+
+// talkLines has each line of the input answered.
+func talkLines(ctx context.Context, conversation *talk.Conversation, in io.Reader) error {
+	if isTerminal(in) {
+		terminal, err := talk.OpenTerminal(in.(*os.File))
+		if err != nil {
+			return usageError("cannot read the terminal: %w", err)
+		}
+		defer terminal.Close()
+		in = terminal
+	}
+	return conversation.Lines(ctx, in)
+}
+
+// endOfTalk is the exit of a conversation that ended so. A reader of the output who left
+// is nothing wrong.
+func endOfTalk(ctx context.Context, err, output error) error {
+	var ended *talk.Error
+	switch cause := signalled(ctx); {
+	case cause != nil:
 		return cause
-	}
-	if err == nil && t.view.Err() != nil {
-		return cannotWrite(t.view.Err())
+	case errors.As(err, &ended) && ended.Local:
+		return usageError("%w", err)
+	case errors.As(err, &ended):
+		return networkError("%w", err)
+	case errors.Is(output, syscall.EPIPE):
+		return nil
+	case output != nil:
+		return cannotWrite(output)
 	}
 	return err
 }
 
 // view is how the conversation is shown.
-func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) console.ClientView {
+func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) talk.View {
 	out := cmd.OutOrStdout()
 	typing := console.Piped
 	switch {
@@ -123,9 +147,9 @@ func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) consol
 	case opt.json:
 		return console.NewClientJSON(out, client.RemoteAddr().String(), client.LocalAddr().String())
 	case opt.raw:
-		return console.NewReplies(out, false)
+		return console.NewReplies(out, cmd.ErrOrStderr(), false)
 	case opt.quiet:
-		return console.NewReplies(out, isTerminal(out))
+		return console.NewReplies(out, cmd.ErrOrStderr(), isTerminal(out))
 	}
 	return console.NewClientNarrative(out, cmd.ErrOrStderr(), typing)
 }
@@ -141,302 +165,6 @@ func (opt *clientOptions) messageFraming() (parley.Framing, error) {
 		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
 	}
 	return opt.reply.framing(opt.framing)
-}
-
-// A talk is the client's side of one conversation.
-type talk struct {
-	client *parley.Client
-	target string
-	opt    clientOptions
-	view   console.ClientView
-	typing bool // the input is a terminal
-
-	heard chan heard
-	done  chan struct{} // closed: no more is wanted
-}
-
-// heard is a message from the server, or how it ended.
-type heard struct {
-	body []byte
-	err  error
-}
-
-// hear starts to read what the server says, so that what it says unasked is seen
-// at once.
-func (t *talk) hear() {
-	t.heard, t.done = make(chan heard), make(chan struct{})
-	go func() {
-		defer close(t.heard)
-		for {
-			body, err := t.client.Receive(context.Background())
-			select {
-			case t.heard <- heard{bytes.Clone(body), err}:
-			case <-t.done:
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-}
-
-// hearNoMore closes the connection and waits for the reader.
-func (t *talk) hearNoMore() {
-	close(t.done)
-	t.client.Close()
-	for range t.heard {
-	}
-}
-
-// oneShot has one request answered.
-func (t *talk) oneShot(ctx context.Context, message []byte) error {
-	if err := t.exchange(ctx, message); err != nil {
-		return err
-	}
-	return t.hangUp(ctx)
-}
-
-// lines has each line of the input answered, until a blank one or the end.
-func (t *talk) lines(ctx context.Context, in io.Reader) error {
-	typed := readLines(in)
-	for {
-		t.view.Prompt()
-		line, left, err := t.nextLine(ctx, typed)
-		if err != nil {
-			return err
-		}
-		if left {
-			return t.serverLeft(ctx, typed)
-		}
-		t.view.Typed(line.text)
-		if line.err != nil || len(line.text) == 0 && !t.opt.keepBlank {
-			return t.hangUp(ctx)
-		}
-		if err := t.exchange(ctx, line.text); err != nil {
-			return err
-		}
-	}
-}
-
-type typedLine struct {
-	text []byte
-	err  error // the end of the input, or why it could not be read
-}
-
-// readLines reads the input in a goroutine of its own, which nobody waits for: a
-// read of a terminal cannot be interrupted, and it ends with the process.
-func readLines(in io.Reader) <-chan typedLine {
-	typed := make(chan typedLine)
-	go func() {
-		r := bufio.NewReader(in)
-		for {
-			text, err := r.ReadBytes('\n')
-			text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-			if len(text) > 0 && err != nil {
-				typed <- typedLine{text, nil} // the last line had no newline
-			}
-			if err != nil {
-				typed <- typedLine{nil, err}
-				return
-			}
-			typed <- typedLine{text, nil}
-		}
-	}()
-	return typed
-}
-
-// nextLine waits for a line of the input. Meanwhile the server may speak, or leave.
-func (t *talk) nextLine(ctx context.Context, typed <-chan typedLine) (line typedLine, left bool, err error) {
-	for {
-		select {
-		case line := <-typed:
-			if line.err != nil && line.err != io.EOF {
-				return line, false, usageError("cannot read the input: %w", line.err)
-			}
-			return line, false, nil
-		case h := <-t.heard:
-			switch {
-			case errors.Is(h.err, io.EOF):
-				return typedLine{}, true, nil
-			case h.err != nil:
-				return typedLine{}, false, t.broken(h.err)
-			}
-			t.view.Message(h.body)
-			t.view.Prompt()
-		case <-ctx.Done():
-			return typedLine{}, false, ctx.Err()
-		}
-	}
-}
-
-// serverLeft ends a conversation that the server ended at the prompt. In a pipe the
-// input may have been at its end too: then nothing is lost, and all is well.
-func (t *talk) serverLeft(ctx context.Context, typed <-chan typedLine) error {
-	if !t.typing {
-		select {
-		case line := <-typed:
-			t.view.Typed(line.text)
-			if line.err == io.EOF || len(line.text) == 0 && !t.opt.keepBlank {
-				t.view.Closed("eof", "")
-				return nil
-			}
-			return t.lost("eof", "closed by the server", "%s closed the connection; %d bytes were not sent", t.target, len(line.text))
-		case <-time.After(t.opt.timeout):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return t.lost("eof", "closed by the server", "%s closed the connection", t.target)
-}
-
-// exchange sends a request and waits for its reply.
-func (t *talk) exchange(ctx context.Context, request []byte) error {
-	if err := t.showUnasked(); err != nil {
-		return err
-	}
-	t.view.Sending(request)
-	sendCtx, cancel := context.WithTimeout(ctx, t.opt.timeout)
-	defer cancel()
-	begin := time.Now()
-	if err := t.client.Send(sendCtx, request); err != nil {
-		return t.unsent(ctx, sendCtx, err)
-	}
-	select {
-	case h := <-t.heard:
-		if h.err != nil {
-			return t.noReply(h.err)
-		}
-		t.view.Response(h.body, time.Since(begin))
-		return nil
-	case <-sendCtx.Done():
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return t.lost("reply_timeout", "no reply within "+t.opt.timeout.String(), "%s", t.whyNoReply(context.DeadlineExceeded))
-	}
-}
-
-// showUnasked shows what is there before a request is sent: it cannot be its reply.
-func (t *talk) showUnasked() error {
-	for {
-		select {
-		case h := <-t.heard:
-			if h.err != nil {
-				return t.noReply(h.err)
-			}
-			t.view.Message(h.body)
-		default:
-			return nil
-		}
-	}
-}
-
-// unsent explains why a request could not be sent.
-func (t *talk) unsent(ctx, sendCtx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case sendCtx.Err() != nil:
-		return t.lost("write_timeout", "the server does not read", "%s took no more of the request within %v", t.target, t.opt.timeout)
-	case dial.KindOf(err) == dial.Reset, errors.Is(err, io.EOF):
-		return t.broken(err)
-	}
-	t.view.Closed("not_sent", "not sent")
-	return usageError("the request was not sent: %s", strings.TrimPrefix(err.Error(), "parley: "))
-}
-
-// noReply explains why a reply did not come.
-func (t *talk) noReply(err error) error {
-	switch {
-	case errors.Is(err, io.EOF):
-		return t.lost("no_reply", "closed by the server before it replied", "%s", t.whyNoReply(err))
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return t.lost("truncated", "closed by the server inside its reply", "%s", t.whyNoReply(err))
-	case errors.Is(err, parley.ErrTooLong):
-		return t.lost("too_long", "reply too long", "%s", t.whyNoReply(err))
-	}
-	return t.broken(err)
-}
-
-func (t *talk) whyNoReply(err error) string {
-	return dial.WhyNoReply(t.target, t.opt.timeout, err, dial.Partial{})
-}
-
-// broken explains an error of the connection.
-func (t *talk) broken(err error) error {
-	reason := "io_error"
-	if dial.KindOf(err) == dial.Reset {
-		reason = "reset"
-	}
-	return t.lost(reason, dial.WhyBroken(err), "the connection to %s broke: %s", t.target, dial.WhyBroken(err))
-}
-
-// lost ends the conversation as not in order.
-func (t *talk) lost(reason, why, format string, args ...any) error {
-	t.view.Closed(reason, why)
-	return networkError(format, args...)
-}
-
-// hangUp says that nothing more will be sent, and waits for the server to close.
-func (t *talk) hangUp(ctx context.Context) error {
-	if err := t.client.CloseWrite(); err != nil {
-		return t.broken(err)
-	}
-	patience := time.After(t.opt.timeout)
-	for {
-		select {
-		case h := <-t.heard:
-			switch {
-			case h.err == nil:
-				t.view.Message(h.body)
-			case errors.Is(h.err, io.EOF):
-				t.view.Closed("eof", "")
-				return nil
-			default:
-				return t.broken(h.err)
-			}
-		case <-patience:
-			return t.lost("close_timeout", "no end of file from the server within "+t.opt.timeout.String(),
-				"%s did not close within %v of our end of file", t.target, t.opt.timeout)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// untilSignal is ctx until an interrupt or a request to terminate.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case s := <-signals:
-			code := 130
-			if s == syscall.SIGTERM {
-				code = 143
-			}
-			cancel(&exitError{code: code})
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-watched
-	}
-}
-
-// signalled is the exit that a signal asked for, or nil.
-func signalled(ctx context.Context) error {
-	var exit *exitError
-	if errors.As(context.Cause(ctx), &exit) {
-		return exit
-	}
-	return nil
 }
 
 func isTerminal(stream any) bool {

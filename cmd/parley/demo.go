@@ -1,23 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/talk"
 )
 
 // demoSessions is what the two clients type.
@@ -52,13 +48,14 @@ live page shows it, until an interrupt.`,
 			if page.at != "" {
 				return playWatched(cmd, page, reply)
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
-			defer cancel()
-			table := newTranscript(terminals...)
-			if err := playDemo(ctx, table, reply); err != nil {
-				return err
+			ctx, stop := untilSignal(cmd.Context())
+			table := console.NewTranscript(terminals...)
+			err := playDemo(ctx, table, reply)
+			stop() // from here on a signal ends the program at once
+			if err != nil {
+				return cmp.Or(signalled(ctx), err)
 			}
-			if err := table.print(cmd.OutOrStdout()); err != nil {
+			if err := table.Print(cmd.OutOrStdout()); err != nil {
 				return cannotWrite(err)
 			}
 			return nil
@@ -86,14 +83,16 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	if err != nil {
 		return usageError("%w", err)
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return usageError("demo: %w", err)
 	}
 	defer l.Close()
-	page, err := openPage(cmd.Context(), opt, l.Addr(), nil)
+	out := console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), console.OutputOptions{Quiet: true})
+	defer out.Close()
+	page, err := openPage(cmd.Context(), opt, l.Addr(), nil, out.Notes)
 	if err != nil {
 		return err
 	}
@@ -102,7 +101,8 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	defer func() { srv.Close(); <-served }()
-	fmt.Fprintf(cmd.ErrOrStderr(), "parley: live page at %s\nparley: an interrupt (Ctrl-C) ends the demo\n", page.url)
+	out.Notes.Printf("live page at %s", page.url)
+	out.Notes.Printf("an interrupt (Ctrl-C) ends the demo")
 	for {
 		for _, lines := range demoSessions {
 			err := playSlowly(ctx, l.Addr().String(), lines)
@@ -150,7 +150,9 @@ const (
 )
 
 // playDemo has the conversations; both sides' own narratives fill the table.
-func playDemo(ctx context.Context, table *transcript, reply string) error {
+func playDemo(ctx context.Context, table *console.Transcript, reply string) error {
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
 	handler, err := parley.ParseTemplate(reply, nil)
 	if err != nil {
 		return usageError("%w", err)
@@ -160,17 +162,17 @@ func playDemo(ctx context.Context, table *transcript, reply string) error {
 		return usageError("demo: %w", err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	out := console.NewWriter(table.column(serverColumn), console.QueueLimit, console.SkippedLine, nil)
+	out := console.NewWriter(table.Column(serverColumn), console.QueueLimit, console.SkippedLine, nil)
 	defer out.Close(demoTimeout)
 	narrative := console.NewNarrative(out, console.Limits{}, false)
 	srv := &parley.Server{Handler: handler, Observer: narrative}
 
-	table.say(serverColumn, fmt.Sprintf("$ parley server %d", port))
+	table.Say(serverColumn, fmt.Sprintf("$ parley server %d", port))
 	narrative.Started(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	defer func() { srv.Close(); <-served }()
-	if err := table.await(ctx, serverColumn, 2); err != nil {
+	if err := table.Await(ctx, serverColumn, 2); err != nil {
 		return usageError("demo: %w", err)
 	}
 	for _, lines := range demoSessions {
@@ -181,146 +183,53 @@ func playDemo(ctx context.Context, table *transcript, reply string) error {
 	return nil
 }
 
-// playSession is one client's conversation. Before it says what it has seen it waits
-// for the server's line about the cause: the table is in the order of events, not of
-// two writers' luck.
-func playSession(ctx context.Context, table *transcript, port int, lines []string) error {
-	target := fmt.Sprintf("localhost:%d", port)
-	view := console.NewClientNarrative(table.column(clientColumn), nil, console.Piped)
-	table.say(clientColumn, "$ parley client "+target)
-
-	heard := table.lines(serverColumn)
-	dialer := dial.Dialer{Network: "tcp", Host: "localhost", Port: strconv.Itoa(port), Timeout: demoTimeout}
-	conn, _, err := dialer.Dial(ctx)
+// playSession is one client's conversation, as `parley client` has it in a pipe.
+func playSession(ctx context.Context, table *console.Transcript, port int, lines []string) error {
+	at := address{network: "tcp", port: strconv.Itoa(port)}
+	table.Say(clientColumn, "$ parley client "+at.target())
+	view := &inOrder{
+		ClientNarrative: console.NewClientNarrative(table.Column(clientColumn), nil, console.Piped),
+		ctx:             ctx, table: table, heard: table.Lines(serverColumn),
+	}
+	conn, err := at.dial(ctx, demoTimeout)
 	if err != nil {
 		return err
 	}
-	client := parley.NewClient(conn, nil)
-	defer client.Close()
-	heard++
-	if err := table.await(ctx, serverColumn, heard); err != nil {
-		return err
+	conversation := &talk.Conversation{
+		Client: parley.NewClient(conn, parley.Lines), Server: at.target(), View: view, Timeout: demoTimeout,
+		Single: parley.Lines, Lacks: func([]byte) (string, string) { return "no newline ends it", "" },
 	}
-	view.Connected(target)
-	for _, line := range lines {
-		view.Prompt()
-		view.Typed([]byte(line))
-		view.Sending([]byte(line))
-		reply, err := client.Do(ctx, []byte(line))
-		if err != nil {
-			return err
-		}
-		heard++
-		if err := table.await(ctx, serverColumn, heard); err != nil {
-			return err
-		}
-		view.Response(reply, 0)
-	}
-	view.Prompt()
-	view.Typed(nil)
-	if err := client.CloseWrite(); err != nil {
-		return err
-	}
-	if _, err := client.Receive(ctx); err != io.EOF {
-		return fmt.Errorf("after the half-close: %v, not the end of file", err)
-	}
-	heard++
-	if err := table.await(ctx, serverColumn, heard); err != nil {
-		return err
-	}
-	view.Closed("eof", "")
-	return nil
+	err = conversation.Lines(ctx, strings.NewReader(strings.Join(lines, "\n")+"\n"))
+	return cmp.Or(view.err, err)
 }
 
-// A transcript is what several terminals showed, line by line in the order of time.
-type transcript struct {
-	titles []string
-
-	mu      sync.Mutex
-	rows    []row
-	partial []string      // of each column, the line that is not yet whole
-	said    chan struct{} // closed and replaced at each line
+// An inOrder is a client's narrative that, before it says what it has seen, waits for the
+// server's line about the cause: the table is in the order of events, not of two writers'
+// luck.
+type inOrder struct {
+	*console.ClientNarrative
+	ctx   context.Context
+	table *console.Transcript
+	heard int   // lines of the server
+	err   error // the first that did not come
 }
 
-type row struct {
-	column int
-	text   string
+func (v *inOrder) Connected(server string) {
+	v.awaitServer()
+	v.ClientNarrative.Connected(server)
 }
 
-func newTranscript(titles ...string) *transcript {
-	return &transcript{titles: titles, partial: make([]string, len(titles)), said: make(chan struct{})}
+func (v *inOrder) Response(reply []byte, took time.Duration) {
+	v.awaitServer()
+	v.ClientNarrative.Response(reply, took)
 }
 
-func (t *transcript) column(i int) io.Writer { return columnWriter{t, i} }
-
-type columnWriter struct {
-	t      *transcript
-	column int
+func (v *inOrder) Closed(reason, why string) {
+	v.awaitServer()
+	v.ClientNarrative.Closed(reason, why)
 }
 
-func (w columnWriter) Write(p []byte) (int, error) {
-	w.t.say(w.column, w.t.take(w.column, string(p))...)
-	return len(p), nil
-}
-
-// take returns the lines that text makes whole.
-func (t *transcript) take(column int, text string) []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(t.partial[column]+text, "\n")
-	t.partial[column] = lines[len(lines)-1]
-	return lines[:len(lines)-1]
-}
-
-func (t *transcript) say(column int, lines ...string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, line := range lines {
-		t.rows = append(t.rows, row{column, line})
-	}
-	close(t.said)
-	t.said = make(chan struct{})
-}
-
-// lines counts a column's rows.
-func (t *transcript) lines(column int) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.count(column)
-}
-
-func (t *transcript) count(column int) (n int) {
-	for _, r := range t.rows {
-		if r.column == column {
-			n++
-		}
-	}
-	return n
-}
-
-// await waits until a column has n rows.
-func (t *transcript) await(ctx context.Context, column, n int) error {
-	for {
-		t.mu.Lock()
-		have, said := t.count(column), t.said
-		t.mu.Unlock()
-		if have >= n {
-			return nil
-		}
-		select {
-		case <-said:
-		case <-ctx.Done():
-			return fmt.Errorf("%s said %d lines of %d", t.titles[column], have, n)
-		}
-	}
-}
-
-// print writes the table in Markdown.
-func (t *transcript) print(w io.Writer) error {
-	text := console.AppendMarkdownHead(nil, t.titles...)
-	for _, r := range t.rows {
-		text = console.AppendMarkdownRow(text, len(t.titles), r.column, r.text)
-	}
-	_, err := w.Write(text)
-	return err
+func (v *inOrder) awaitServer() {
+	v.heard++
+	v.err = cmp.Or(v.err, v.table.Await(v.ctx, serverColumn, v.heard))
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,7 +23,7 @@ func givenFlags(flags *pflag.FlagSet) map[string]bool {
 
 // flagsFromEnvironment sets each flag that was not given from its variable:
 // --idle-timeout from PARLEY_IDLE_TIMEOUT. A variable gives way to a flag that excludes
-// its own.
+// its own; an empty one is as none.
 func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	isGiven := func(name string) bool { return given[name] }
 	var err error
@@ -71,6 +70,21 @@ func refuseLonely(flags *pflag.FlagSet, given map[string]bool) error {
 	return err
 }
 
+// mayBeEmpty are the flags whose text may be empty: a reply, a request.
+var mayBeEmpty = map[string]bool{"reply": true, "expect-text": true, "message": true}
+
+// refuseEmpty says which text was given and is empty, as that of a variable that is not set:
+// nothing is to be switched off by it without a word.
+func refuseEmpty(flags *pflag.FlagSet, given map[string]bool) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		if given[f.Name] && f.Value.Type() == "string" && f.Value.String() == "" && !mayBeEmpty[f.Name] {
+			err = usageError("--%s: its value is empty; leave the flag out if you do not want it", f.Name)
+		}
+	})
+	return err
+}
+
 // rivals are the flags of which f must be the only one: cobra notes them there, and its
 // own error speaks of groups.
 func rivals(f *pflag.Flag) []string {
@@ -92,9 +106,12 @@ func whyInvalid(err error) error {
 	if !errors.As(err, &invalid) {
 		return err
 	}
+	if errors.Is(err, strconv.ErrRange) {
+		return errors.New("the number is too large")
+	}
 	switch invalid.GetFlag().Value.Type() {
 	case "duration":
-		return errors.New("use a time with its unit, such as 500ms, 10s or 5m")
+		return errors.New("use a time with its unit, such as 500ms, 10s or 5m; 2562047h is the most")
 	case "int":
 		return errors.New("use a whole number")
 	case "uint64":
@@ -189,6 +206,14 @@ func (f *engineFlag) Set(s string) error {
 	return nil
 }
 
+// checkMaxSessions is for servers and taps alike.
+func checkMaxSessions(n int) error {
+	if n < 1 {
+		return usageError("--max-sessions %d: it must be at least 1; leave the flag out for as many as the open files allow", n)
+	}
+	return nil
+}
+
 // A sizeFlag is a number of bytes: 65536, 64KiB, 64k, 1MiB.
 type sizeFlag int
 
@@ -199,44 +224,14 @@ func (f *sizeFlag) Set(s string) error {
 	number := strings.TrimRight(s, "kKmMgGiB")
 	n, err := strconv.Atoi(number)
 	shift, known := map[string]int{"": 0, "B": 0, "k": 10, "K": 10, "KiB": 10, "m": 20, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[s[len(number):]]
-	if err != nil || !known || n < 1 || n > math.MaxInt>>shift {
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && known && n > math.MaxInt>>shift:
+		return errors.New("the number is too large")
+	case err != nil || !known:
 		return errors.New("use a number of bytes, such as 65536, 64KiB or 1MiB")
+	case n < 1:
+		return errors.New("it must be at least 1 byte; leave the flag out for the default")
 	}
-	*f = sizeFlag(n << shift)
+	*f = sizeFlag(min(n<<shift, math.MaxInt/2)) // nobody has that much, and sums with it do not wrap
 	return nil
 }
-
-// plainly words the errors that everybody meets.
-func plainly(err error) error {
-	for _, known := range []struct {
-		errno syscall.Errno
-		text  string
-	}{
-		{syscall.EADDRINUSE, "the port is in use; choose another, or 0 for any free one"},
-		{syscall.EACCES, "permission denied; ports below 1024 and some paths want more rights"},
-		{syscall.EADDRNOTAVAIL, "this host has no such address, or no free local port"},
-		{syscall.EPIPE, "broken pipe"},
-		{syscall.ENOENT, "no such file"},
-		{syscall.EEXIST, "something else of that name is there"},
-		{syscall.ENOSPC, "no space left on device"},
-	} {
-		if errors.Is(err, known.errno) {
-			return &plainError{known.text, err}
-		}
-	}
-	return err
-}
-
-// cannotWrite is the error of an output that did not take what was written.
-func cannotWrite(err error) error {
-	return usageError("cannot write the output: %w", plainly(err))
-}
-
-// A plainError says err in other words.
-type plainError struct {
-	text string
-	err  error
-}
-
-func (e *plainError) Error() string { return e.text }
-func (e *plainError) Unwrap() error { return e.err }

@@ -18,6 +18,7 @@ import (
 // A toldStory is what the live page is told of a session, as far as it matters here.
 type toldStory struct {
 	Session struct {
+		ID            int64
 		Reason        string
 		Requests, Out uint64
 	}

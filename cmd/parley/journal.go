@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,7 @@ func (opt *journalOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&opt.file, "journal", "", "keep every session and every exchange in `FILE` (SQLite)")
 	flags.BoolVar(&opt.sync, "journal-sync", false, "let a reply out only after its record is on disk")
 	flags.StringVar(&opt.onError, "journal-on-error", "stop", "stop answering while the journal cannot be written, or serve without records: `stop|serve`")
-	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest of what is more: 7d, 12h, 10GiB")
+	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest while the files together would be more: 7d, 12h, 10GiB")
 }
 
 // open opens the journal; it is nil if there is to be none.
@@ -56,59 +55,25 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 	return w, nil
 }
 
-// close lets the journal take what is queued, and returns the exit code's error if it
-// does not.
-func (opt *journalOptions) close(w *journal.Writer, notes *console.Notes) error {
+// close lets the journal take what is queued until ctx ends, and returns the exit code's error
+// if it does not.
+func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, notes *console.Notes) error {
 	if w == nil {
 		return nil
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(ctx); err != nil {
 		notes.Printf("journal %s: %v", console.AppendEscaped(nil, []byte(opt.file)), err)
 		return &exitError{code: exitUsage}
 	}
 	return nil
 }
 
-// past is what the live page reads of the journal; nil if there is none.
-func (opt *journalOptions) past(w *journal.Writer) web.History {
+// history is what the live page reads of the journal; nil if there is none.
+func (opt *journalOptions) history(w *journal.Writer) web.History {
 	if w == nil {
 		return nil
 	}
-	return &history{file: opt.file, writer: w}
-}
-
-// A history is a journal that is being written, as the live page asks it.
-type history struct {
-	file   string
-	writer *journal.Writer
-
-	mu     sync.Mutex // one question at a time: the first about a session goes through the whole journal
-	trails map[int64]*journal.Trail
-}
-
-const maxTrails = 100 // sessions that were asked for lately; a trail is 4 KB at most
-
-// Session opens the file for each question, since the journal may be closed before the page
-// is.
-func (h *history) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r, err := journal.Open(h.file)
-	if err != nil {
-		return journal.Session{}, nil, err
-	}
-	defer r.Close()
-	return r.Session(ctx, h.trail(h.writer.SessionID(number)), most)
-}
-
-func (h *history) trail(id int64) *journal.Trail {
-	if h.trails[id] == nil {
-		if len(h.trails) >= maxTrails || h.trails == nil {
-			h.trails = make(map[int64]*journal.Trail)
-		}
-		h.trails[id] = &journal.Trail{Session: id}
-	}
-	return h.trails[id]
+	return web.NewHistory(opt.file, w)
 }
 
 // A keepFlag is --journal-keep: an age or a size.
@@ -123,7 +88,7 @@ func (f *keepFlag) Type() string   { return "AGE|SIZE" }
 func (f *keepFlag) Set(s string) error {
 	f.text = s
 	var size sizeFlag
-	if size.Set(s) == nil && strings.ContainsAny(s, "kKMGB") {
+	if size.Set(s) == nil && size >= journal.MinKeep && strings.ContainsAny(s, "kKMGB") {
 		f.Keep = journal.Keep{Bytes: int64(size)}
 		return nil
 	}
@@ -135,7 +100,7 @@ func (f *keepFlag) Set(s string) error {
 		age = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
 	}
 	if err != nil || age <= 0 {
-		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB")
+		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB, 1MiB or more")
 	}
 	f.Keep = journal.Keep{Age: age}
 	return nil

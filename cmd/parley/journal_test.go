@@ -151,19 +151,48 @@ func TestFailedSyncIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// With --journal-sync the -wal file is synced behind each record and before its reply.
+func TestSyncComesBeforeTheReply(t *testing.T) {
+	dir := t.TempDir()
+	addr, trace := filepath.Join(dir, "addr"), filepath.Join(dir, "trace")
+	p := start(t, peer(t, "strace", "-D", "-f", "-qq", "-o", trace, "-e", "signal=none", "-e", "trace=fsync,fdatasync,write,sendto",
+		program(t).Path, "server", "127.0.0.1:0", "-q", "--echo", "--addr-file", addr, "--journal", filepath.Join(dir, "journal"), "--journal-sync"))
+	c := connect(t, awaitAddr(t, addr))
+	in := bufio.NewReader(c)
+	const n = 20
+	for i := range n {
+		fmt.Fprintf(c, "request %d\n", i)
+		if _, err := in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.stop(t, syscall.SIGINT)
+	text, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		before, after, replied := strings.Cut(string(text), fmt.Sprintf("\"request %d\\n\"", i))
+		if !replied || !strings.Contains(before, "sync(") {
+			t.Fatalf("reply %d is not seen, or nothing was synced since the one before it", i)
+		}
+		text = []byte(after)
+	}
+}
+
 func TestJournalKeepFlag(t *testing.T) {
 	const day = 24 * time.Hour
 	for text, want := range map[string]journal.Keep{
 		"7d": {Age: 7 * day}, "12h": {Age: 12 * time.Hour}, "5m": {Age: 5 * time.Minute},
 		"106751d": {Age: 106751 * day}, "106752d": {Age: 106751 * day}, "213504d": {Age: 106751 * day}, // where days wrap
-		"10MiB": {Bytes: 10 << 20}, "1G": {Bytes: 1 << 30}, "64k": {Bytes: 64 << 10},
+		"10MiB": {Bytes: 10 << 20}, "1G": {Bytes: 1 << 30}, "1024k": {Bytes: 1 << 20},
 	} {
 		var f keepFlag
 		if err := f.Set(text); err != nil || f.Keep != want {
 			t.Errorf("%s is %+v, %v; want %+v", text, f.Keep, err, want)
 		}
 	}
-	for _, text := range []string{"", "d", "0d", "-1d", "100", "0h", "1.5d", "99999999999999999999d", "0GiB", "10TB"} {
+	for _, text := range []string{"", "d", "0d", "-1d", "100", "0h", "1.5d", "99999999999999999999d", "0GiB", "10TB", "1023k", "64KiB"} {
 		if err := new(keepFlag).Set(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

@@ -10,13 +10,17 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -28,11 +32,15 @@ type logOptions struct {
 	text, regexp string
 	sessions     bool
 	follow       bool
+	verify       bool
 
 	table, json, csv bool
 	export           string
 	output           string
 }
+
+// selections are the flags that leave something out.
+var selections = []string{"session", "address", "since", "until", "text", "regexp", "slower-than", "reason", "limit"}
 
 func logCommand() *cobra.Command {
 	var opt logOptions
@@ -42,13 +50,17 @@ func logCommand() *cobra.Command {
 		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, or parley
 tap, also while they write. What the flags say must all be so. Without FILE: parley.journal in the current
 directory. A text is found by an index beside the journal, FILE.index, which is brought up
-to date first.`,
+to date first.
+
+The exit code is 0 when all is shown, 1 when nothing is what the flags select, or something is
+damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 		Example: `  parley log                                    everything, as the server told it
   parley log --text 'order 17' --since 10m      who said that in the last ten minutes?
   parley log --regexp '(?i)error' --table       request and reply in one line
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
-  parley log --session 7 --export pcap -o 7.pcap    for Wireshark`,
+  parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := defaultJournal
 			if len(args) > 0 {
@@ -64,7 +76,7 @@ to date first.`,
 	flags.SortFlags = false
 	flags.Uint64Var(&opt.filter.Number, "session", 0, "the session of this `NUMBER`; a journal of several starts has several")
 	flags.StringVar(&opt.filter.Address, "address", "", "the peer's address begins with `TEXT`: 10.0., 127.0.0.1:4, unix")
-	flags.StringVar(&opt.since, "since", "", "from this `TIME` on: 2026-11-24T08:00:00Z, or 10m ago")
+	flags.StringVar(&opt.since, "since", "", "from this `TIME` on: 2026-11-24, '2026-11-24 08:00' (UTC), RFC 3339, or 10m ago")
 	flags.StringVar(&opt.until, "until", "", "before this `TIME`")
 	flags.StringVar(&opt.text, "text", "", "request or reply has this `TEXT`, exactly")
 	flags.StringVar(&opt.regexp, "regexp", "", "request or reply matches the regular expression `REGEX`")
@@ -77,10 +89,14 @@ to date first.`,
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
 	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
-	flags.StringVarP(&opt.output, "output", "o", "", "write to `FILE` instead of standard output")
+	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
+	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
+		cmd.MarkFlagsMutuallyExclusive("verify", name)
+	}
 	return cmd
 }
 
@@ -88,13 +104,15 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if err := opt.check(time.Now()); err != nil {
 		return err
 	}
-	r, err := journal.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return usageError("cannot read %s: no such file; 'parley server --journal %s' writes one", file, file)
-	} else if err != nil {
-		return usageError("cannot read %s: %w", file, plainly(err))
+	r, err := openJournal(file)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
+	note := notesOn(cmd)
+	if r.Notice != "" {
+		note("%s: %s", file, r.Notice)
+	}
 	out, err := opt.open(cmd, file)
 	if err != nil {
 		return err
@@ -104,16 +122,85 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 
+	if opt.verify {
+		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
+	}
+	damages := 0
+	r.Damaged = func(d journal.Damage) {
+		const most = 10 // named; --verify names all
+		if damages++; damages <= most {
+			note("%s is damaged: %v", file, d)
+		}
+	}
 	if len(opt.text) >= journal.MinIndexed {
 		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), r)
 	}
-	if err := errors.Join(opt.print(ctx, r, out), out.Close()); err != nil {
+	shown, err := opt.print(ctx, r, out)
+	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)
 	}
-	if opt.follow {
+	switch {
+	case opt.follow:
 		return nil
+	case signalled(ctx) != nil:
+		return signalled(ctx)
+	case damages > 0:
+		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", escapedName(file), places(damages))
+	case shown == 0 && opt.filter.Number != 0:
+		return networkError("%s has no session %d that is what the flags select", escapedName(file), opt.filter.Number)
+	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
+		return networkError("nothing in %s is what the flags select", escapedName(file))
 	}
-	return signalled(ctx)
+	return nil
+}
+
+func places(n int) string {
+	if n == 1 {
+		return "one place"
+	}
+	return fmt.Sprintf("%d places", n)
+}
+
+// openJournal opens a journal for reading.
+func openJournal(file string) (*journal.Reader, error) {
+	r, err := journal.Open(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usageError("cannot read %[1]s: no such file; 'parley server --journal %[1]s' writes one", escapedName(file))
+	case err != nil:
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
+	}
+	return r, nil
+}
+
+// notesOn writes lines to the command's standard error. What they are about is escaped: names
+// of files may be anything.
+func notesOn(cmd *cobra.Command) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "parley: %s\n", console.AppendEscaped(nil, fmt.Appendf(nil, format, args...)))
+	}
+}
+
+// verifyJournal says what is damaged, and what has been verified.
+func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.Writer) error {
+	r.Damaged = func(d journal.Damage) {
+		fmt.Fprintf(out, "%s\n", console.AppendEscaped(nil, []byte(d.String())))
+	}
+	v, err := r.Verify(ctx)
+	if err != nil {
+		return explainLog(ctx, file, err)
+	}
+	text := fmt.Sprintf("%d sessions, %d exchanges and %d refusals are as they were written", v.Sessions, v.Exchanges, v.Refused)
+	if v.Unsummed > 0 {
+		text += fmt.Sprintf(", or cannot be told: %d of them carry no checksum, an older parley wrote them", v.Unsummed)
+	}
+	if _, err := fmt.Fprintln(out, text); err != nil {
+		return cannotWrite(err)
+	}
+	if v.Damages > 0 {
+		return networkError("%s is damaged in %s", escapedName(file), places(v.Damages))
+	}
+	return nil
 }
 
 // check reads the flags that are text.
@@ -140,11 +227,29 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if _, known := exports[opt.export]; opt.export != "" && !known {
+	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap"}, opt.export) {
 		return usageError("--export %s: use md, mermaid, ndjson or pcap", opt.export)
 	}
 	return nil
 }
+
+// format is what console calls the one that the flags name.
+func (opt *logOptions) format() string {
+	switch {
+	case opt.export != "":
+		return opt.export
+	case opt.json:
+		return "json"
+	case opt.csv:
+		return "csv"
+	case opt.table:
+		return "table"
+	}
+	return "narrative"
+}
+
+// timeForms are how a time may be written. Without a zone it is UTC, as the log shows times.
+var timeForms = []string{time.RFC3339, "2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00"}
 
 // parseTime reads a time, or how long ago it was. No text is no time.
 func parseTime(text string, now time.Time) (time.Time, error) {
@@ -154,11 +259,12 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return t, errors.New("use a time such as 2026-11-24T08:00:00Z, or how long ago, such as 10m")
+	for _, form := range timeForms {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
 	}
-	return t, nil
+	return time.Time{}, errors.New("use a date such as 2026-11-24, a time such as '2026-11-24 08:00' or 2026-11-24T08:00:00Z, or how long ago, such as 10m")
 }
 
 func checkReason(name string) error {
@@ -179,23 +285,25 @@ type logOutput struct {
 	io.Writer
 	buffer *bufio.Writer // nil if each line is to be seen at once
 	file   *os.File      // nil if it is standard output
+	width  int           // columns of the terminal; 0 if it is none
 }
 
 func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput, error) {
 	out := &logOutput{Writer: cmd.OutOrStdout()}
-	if opt.output != "" {
+	if opt.output != "-" {
 		if isSameFile(opt.output, journalFile) {
-			return nil, usageError("--output %s: that is the journal itself", opt.output)
+			return nil, usageError("--output %s: that is the journal itself", escapedName(opt.output))
 		}
 		var err error
 		if out.file, err = os.OpenFile(opt.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-			return nil, usageError("--output %s: %w", opt.output, plainly(err))
+			return nil, usageError("--output %s: %w", escapedName(opt.output), inWords(err, aFileToWrite))
 		}
 		out.Writer = out.file
 	}
 	if opt.export == "pcap" && isTerminal(out.Writer) {
 		return nil, usageError("--export pcap is binary: write it to a file with -o FILE")
 	}
+	out.width = columnsOf(out.Writer)
 	if !opt.follow {
 		out.buffer = bufio.NewWriterSize(out.Writer, 64<<10)
 		out.Writer = out.buffer
@@ -232,18 +340,31 @@ func bringIndexUpToDate(ctx context.Context, stderr io.Writer, r *journal.Reader
 		fmt.Fprintln(stderr)
 	}
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %v\n", plainly(err))
+		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %s\n", escapedName(inWords(err, aFileToRead).Error()))
 	}
 }
 
-// print shows what is selected.
-func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out io.Writer) error {
+// print shows what is selected, and returns how much that was.
+func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOutput) (shown int, err error) {
 	if opt.sessions {
-		return opt.printSessions(ctx, r, out)
+		list, err := console.NewSessionList(opt.format(), out, out.width)
+		if err != nil {
+			return 0, err
+		}
+		for s, err := range r.Sessions(ctx, opt.filter) {
+			if err != nil {
+				return shown, err
+			}
+			if err := list.Show(&s); err != nil {
+				return shown, err
+			}
+			shown++
+		}
+		return shown, nil
 	}
-	view, err := opt.view(out)
+	view, err := console.NewLogView(opt.format(), out, out.width)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	events := r.Events
 	if opt.follow {
@@ -251,13 +372,30 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out io.Writ
 	}
 	for e, err := range events(ctx, opt.filter) {
 		if err != nil {
-			return err
+			return shown, err
 		}
-		if err := view.show(e); err != nil {
-			return err
+		if err := view.Show(e); err != nil {
+			return shown, err
 		}
+		shown++
 	}
-	return view.end()
+	return shown, view.End()
+}
+
+// columnsOf is how wide a table may be: what the terminal has; 0, without a bound, where the
+// output is none.
+func columnsOf(out any) int {
+	if !isTerminal(out) {
+		return 0
+	}
+	if width, _, err := term.GetSize(int(out.(*os.File).Fd())); err == nil && width > 0 {
+		return width
+	}
+	if width, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && width > 0 {
+		return width
+	}
+	const asEver = 80
+	return asEver
 }
 
 // explainLog says what went wrong; a reader who left is nothing wrong.
@@ -271,5 +409,7 @@ func explainLog(ctx context.Context, file string, err error) error {
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}
-	return usageError("cannot read %s: %w", file, err)
+	return usageError("cannot read %s: %w", escapedName(file), err)
 }
+
+func escapedName(file string) string { return string(console.AppendEscaped(nil, []byte(file))) }

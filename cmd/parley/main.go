@@ -2,11 +2,12 @@
 //
 // Data goes to standard output, everything else to standard error, each problem in
 // one line. The exit code is 0 when done, 1 when the network said no, 2 for wrong
-// usage or a local error, 3 when the reply was not the expected one, 130 or 143
+// usage or a local error, 3 when the reply was not the expected one, 129, 130 or 143
 // when a signal cut a client short.
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley/internal/console"
 )
 
 // version is set by the build: see the Makefile.
@@ -44,14 +47,20 @@ func usageError(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-func main() {
-	err := rootCommand().Execute()
+func main() { exit(rootCommand().Execute()) }
+
+// exit says what err is, and ends the process with the code that it asks for.
+func exit(err error) {
+	if isOfOutput(err) {
+		err = cannotWrite(err)
+	}
 	code := 0
 	if err != nil {
 		exit := &exitError{exitUsage, err} // cobra's own: an unknown flag, too many arguments
 		errors.As(err, &exit)
 		if exit.err != nil {
-			fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+			// Errors name what was typed, and what peers and files are called.
+			fmt.Fprintf(os.Stderr, "parley: %s\n", console.AppendEscaped(nil, []byte(exit.err.Error())))
 		}
 		code = exit.code
 	}
@@ -59,21 +68,22 @@ func main() {
 }
 
 func rootCommand() *cobra.Command {
+	printVersion := false
 	root := &cobra.Command{
 		Use:   "parley",
 		Short: "Request/reply over TCP: serve it, call it, see every exchange",
 		Long: `Request/reply over TCP: serve it, call it, see every exchange.
 
 An address is 6969, :6969, host:port, [v6]:port or unix:PATH. A flag that is not given
-is taken from the environment: --idle-timeout from PARLEY_IDLE_TIMEOUT. The exit code
-is 0 when done, 1 when the network said no, 2 for wrong usage or a local error, 3 when the
-reply was not the expected one, 130 or 143 when a signal cut a client short.`,
+is taken from the environment: --idle-timeout from PARLEY_IDLE_TIMEOUT; an empty variable
+is as none. The exit code is 0 when done, 1 when the network said no, 2 for wrong usage or a
+local error, 3 when the reply was not the expected one, 129, 130 or 143 when a signal cut a
+client short.`,
 		Example: `  parley demo                          both ends of a conversation, side by side
   parley server                        answer everybody on port 6969
   parley client                        talk to localhost:6969
   parley client -q db.internal:7000 PING    one request, just its reply
   parley check db.internal:7000        is it there, and does it answer?`,
-		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		// No word at all gets the help.
@@ -83,27 +93,65 @@ reply was not the expected one, 130 or 143 when a signal cut a client short.`,
 			}
 			return nil
 		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if printVersion {
+				return writeVersion(cmd)
+			}
+			return cmd.Help()
+		},
 		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			given := givenFlags(cmd.Flags())
 			if err := flagsFromEnvironment(cmd.Flags(), given); err != nil {
 				return err
 			}
-			return cmp.Or(refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
+			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
 		},
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().BoolVarP(&printVersion, "version", "v", false, "print the version")
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(explainFlag)
 	cobra.EnableCommandSorting = false // the help has them in this order
 	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
+	root.SetHelpCommand(helpCommand())
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		// cobra writes the help as it makes it, and does not look whether that went well.
+		stdout, text := cmd.OutOrStdout(), new(bytes.Buffer)
+		cmd.SetOut(text)
+		help(cmd, args)
+		cmd.SetOut(stdout)
+		if _, err := stdout.Write(text.Bytes()); err != nil {
+			exit(err)
+		}
+	})
+	root.InitDefaultCompletionCmd()
+	completion, _, _ := root.Find([]string{"completion"})
+	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // with a shell that is none it is an error
 	return root
 }
 
-func unknownCommand(root *cobra.Command, word string) error {
-	if like := root.SuggestionsFor(word); len(like) > 0 {
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			about, rest, err := cmd.Root().Find(words)
+			switch {
+			case err != nil:
+				return err
+			case len(rest) > 0:
+				return unknownCommand(about, rest[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+func unknownCommand(parent *cobra.Command, word string) error {
+	if like := parent.SuggestionsFor(word); len(like) > 0 {
 		return usageError("unknown command %q; did you mean %s?", word, strings.Join(like, " or "))
 	}
 	return usageError("unknown command %q; 'parley --help' lists the commands", word)
@@ -141,12 +189,14 @@ func versionCommand() *cobra.Command {
 			if len(args) > 0 {
 				return usageError("version stands alone; %q is too much", args[0])
 			}
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), versionText()); err != nil {
-				return cannotWrite(err)
-			}
-			return nil
+			return writeVersion(cmd)
 		},
 	}
+}
+
+func writeVersion(cmd *cobra.Command) error {
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), versionText())
+	return err
 }
 
 // versionText is what the build was stamped with, or what go install knows.

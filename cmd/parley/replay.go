@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/internal/replay"
 )
 
@@ -40,7 +36,8 @@ func replayCommand() *cobra.Command {
 another server: at the recorded pace, as concurrently as they were, each request when all is there that
 was said before it. Print where the replies differ from the recorded ones, as a diff: -
 is what was recorded, + is what came. The exit code is 0 if nothing differs, 3 if
-something does, and 1 if nothing does but not everything could be played. FILE may be -
+something does, and 1 if nothing does but not everything could be played, or nothing was
+compared. FILE may be -
 for standard input.`,
 		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
   parley replay before :7000                     is it still the same?
@@ -77,18 +74,9 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return err
 	}
-	recording, err := readRecording(cmd.Context(), cmd.InOrStdin(), file)
+	recording, err := readRecording(cmd, file)
 	if err != nil {
 		return err
-	}
-	note := func(format string, args ...any) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "parley: "+format+"\n", args...)
-	}
-	if recording.Skipped > 0 {
-		note("%s has a gap: %d events were not recorded", file, recording.Skipped)
-	}
-	if recording.Torn {
-		note("%s ends inside a line, which is left out", file)
 	}
 
 	view := opt.view(cmd)
@@ -105,7 +93,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if j, ok := view.(*console.ReplayJSON); ok {
 		j.Done(countsOf(&sum))
 	}
-	note("%v", countsOf(&sum))
+	notesOn(cmd)("%v", countsOf(&sum))
 	switch {
 	case view.Err() != nil:
 		return cannotWrite(view.Err())
@@ -113,6 +101,8 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 		return &exitError{code: exitMismatch}
 	case sum.Unreachable > 0:
 		return networkError("%d of the sessions could not be played: %w", sum.Unreachable, sum.Err)
+	case sum.Replies == 0:
+		return networkError("nothing was compared: %s has no reply that a request could be played for", escapedName(file))
 	}
 	return nil
 }
@@ -137,69 +127,35 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	}, nil
 }
 
-// readRecording reads a recording of a file, a journal or events, or events of the
-// standard input.
-func readRecording(ctx context.Context, stdin io.Reader, file string) (*replay.Recording, error) {
-	in := stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, usageError("cannot read %s: %w", file, plainly(errors.Unwrap(err)))
-		}
-		defer f.Close()
-		in = f
-	}
-	r := bufio.NewReader(in)
-	const sqlite = "SQLite format 3\x00"
-	read := func() (*replay.Recording, error) { return replay.ReadEvents(r) }
-	if head, _ := r.Peek(len(sqlite)); bytes.Equal(head, []byte(sqlite)) {
-		if file == "-" {
-			return nil, usageError("a journal cannot be read from standard input; name its file")
-		}
-		read = func() (*replay.Recording, error) { return readJournal(ctx, file) }
-	}
-	recording, err := read()
+// readRecording reads a recording of a file, or of the standard input.
+func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
+	recording, err := replay.Open(cmd.Context(), cmd.InOrStdin(), file)
+	var path *fs.PathError
 	switch {
+	case err == replay.ErrJournalOnInput:
+		return nil, usageError("%w", err)
+	case errors.As(err, &path):
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(path.Err, aFileToRead))
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", file, err)
-	case len(recording.Sessions) == 0:
-		return nil, usageError("%s has no sessions; record some with parley tap --journal or parley server --json", file)
+		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
 	}
-	return recording, nil
-}
-
-// readJournal reads a journal as a whole: sessions that were open at the same time have
-// their exchanges all over it.
-func readJournal(ctx context.Context, file string) (*replay.Recording, error) {
-	r, err := journal.Open(file)
-	if err != nil {
-		return nil, plainly(err)
+	note := notesOn(cmd)
+	if recording.Skipped > 0 {
+		note("%s has a gap: %d events were not recorded", file, recording.Skipped)
 	}
-	defer r.Close()
-	recording := new(replay.Recording)
-	if recording.Skipped, err = r.Missing(ctx); err != nil {
-		return nil, err
+	if recording.Torn {
+		note("%s ends inside a line, which is left out", file)
 	}
-	place := make(map[int64]int)
-	for s, err := range r.Sessions(ctx, journal.Filter{}) {
-		if err != nil {
-			return nil, err
+	const most = 10
+	for i, damage := range recording.Damages {
+		if i == most {
+			note("%s is damaged in %d more places; 'parley log --verify' names all", file, len(recording.Damages)-most)
+			break
 		}
-		place[s.ID] = len(recording.Sessions)
-		recording.Sessions = append(recording.Sessions, replay.Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed})
+		note("%s is damaged: %s", file, damage)
 	}
-	for x, err := range r.Exchanges(ctx, journal.Filter{}) {
-		if err != nil {
-			return nil, err
-		}
-		i, known := place[x.Session]
-		if !known {
-			continue // it has begun since
-		}
-		s := &recording.Sessions[i]
-		s.Exchanges = append(s.Exchanges, replay.Exchange{
-			Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
-		})
+	if len(recording.Sessions) == 0 {
+		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", escapedName(file))
 	}
 	return recording, nil
 }

@@ -2,21 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/journal"
 )
 
 type serverOptions struct {
@@ -36,6 +28,9 @@ type serverOptions struct {
 	firstByte, request, idle, write time.Duration
 	drain                           time.Duration
 }
+
+// maxChunk is the longest request under chunk, in bytes: each read has room for one.
+const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
 	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
@@ -101,9 +96,10 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return err
 	}
-	stop, ignore := stopSignals()
-	defer ignore()
-
+	s := newServing(cmd, opt.output(), opt.drain, func() string {
+		return fmt.Sprintf("waiting up to %v for what is owed", opt.drain)
+	})
+	defer s.close()
 	l, err := at.listen(cmd.Context())
 	if err != nil {
 		return explainListen(at, err)
@@ -113,67 +109,20 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
 	}
-
-	view := newServerView(cmd, &opt)
-	defer view.close()
-	if srv.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
 	}
-	srv.Observer = view.observer
-	view.started(l.Addr(), engine)
-	if opt.addrFile != "" {
-		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
-			return err
-		}
+	srv.Observer = s.observer
+	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+		return err
 	}
-
-	err, drained := serveUntil(stop, srv, l, opt.drain)
-	if !drained {
-		return usageError("the server cannot go on: %w", err)
+	if opt.verbose {
+		s.Notes.Printf("engine: %v", engine)
+		s.Notes.Printf("%v", opt.limits())
 	}
-	return view.ended(err, opt.drain)
+	s.Started(l.Addr())
+	return s.run(srv, l)
 }
-
-// stopSignals are those that ask for an end, until ignore is called.
-func stopSignals() (stop chan os.Signal, ignore func()) {
-	// A reader of ours that goes away must not take the server with it.
-	signal.Ignore(syscall.SIGPIPE)
-	stop = make(chan os.Signal, 2)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	return stop, func() { signal.Stop(stop) }
-}
-
-// A service is what serves until it is stopped: a *parley.Server or a *tap.Tap.
-type service interface {
-	Serve(l net.Listener) error
-	Shutdown(ctx context.Context) error
-	Close() error
-}
-
-// serveUntil serves l until a signal, then drains; a second signal stops at once. If it
-// has to end before the first, drained is false and err says why.
-func serveUntil(stop <-chan os.Signal, srv service, l net.Listener, patience time.Duration) (err error, drained bool) {
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	select {
-	case err := <-served:
-		return err, false
-	case <-stop:
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- srv.Shutdown(ctx) }()
-	select {
-	case err := <-done:
-		return err, true
-	case <-stop:
-		srv.Close()
-		return errStoppedAtOnce, true
-	}
-}
-
-var errStoppedAtOnce = errors.New("stopped at once by a second signal")
 
 // newServer makes the server that the flags describe.
 func newServer(opt *serverOptions) (*parley.Server, error) {
@@ -189,10 +138,14 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if err != nil {
 		return nil, usageError("%w", err)
 	}
-	for name, n := range map[string]int{"--max-sessions": opt.maxSessions - 1, "--max-sessions-per-ip": opt.maxSessionsPerIP} {
-		if n < 0 {
-			return nil, usageError("%s: the number is too small", name)
-		}
+	if err := checkMaxSessions(opt.maxSessions); err != nil {
+		return nil, err
+	}
+	if opt.maxSessionsPerIP < 0 {
+		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
+	}
+	if opt.framing.name == "chunk" && opt.maxRequest > maxChunk {
+		return nil, usageError("--max-request %d: with --framing chunk each read has room for all of it; %d is the most", opt.maxRequest, maxChunk)
 	}
 	for name, d := range map[string]time.Duration{"--first-byte-timeout": opt.firstByte, "--request-timeout": opt.request,
 		"--idle-timeout": opt.idle, "--write-timeout": opt.write, "--drain-timeout": opt.drain} {
@@ -216,188 +169,31 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	}, nil
 }
 
-// offIfZero: to a person 0 means no limit, to the library it means the default.
-func offIfZero(d time.Duration) time.Duration {
-	if d == 0 {
-		return -1
-	}
-	return d
-}
-
-// explainListen says in words why an address could not be listened on.
-func explainListen(at address, err error) error {
-	where := "port " + at.port
-	if at.network == "unix" || at.host != "" {
-		where = at.target()
-	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound {
-		return usageError("cannot listen on %s: unknown host %q", where, dns.Name)
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	if at.network == "unix" && errors.Is(err, syscall.EADDRINUSE) {
-		return usageError("cannot listen on %s: the path exists; remove it if no server uses it", where)
-	}
-	return usageError("cannot listen on %s: %w", where, plainly(err))
-}
-
-// writeAddress puts the bound address in a file, whole or not at all: a script may
-// be waiting for it to appear.
-func writeAddress(file string, bound net.Addr) error {
-	text := bound.String()
-	if bound.Network() == "unix" {
-		text = "unix:" + text
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return usageError("--addr-file %s: %w", file, plainly(err))
-	}
-	_, err = fmt.Fprintln(f, text)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return usageError("--addr-file %s: %w", file, plainly(err))
-	}
-	return nil
-}
-
-// A serverView is all that a running server says: the narrative or events on
-// standard output, the rest on standard error, a live page. None of them can hold a
-// session back; the journal, which is with them, can.
-type serverView struct {
-	opt      *serverOptions
-	limits   console.Limits
-	observer parley.Observer
-	out, err *console.Writer
-	notes    *console.Notes
-	counts   *console.Counts
-	starter  interface{ Started(net.Addr) }
-	journal  *journalOptions
-	kept     *journal.Writer // nil if there is no journal
-	page     *livePage       // nil if there is none
-}
-
-const lastWords = time.Second // for the outputs to take what is queued
-
-func newServerView(cmd *cobra.Command, opt *serverOptions) *serverView {
-	v := &serverView{opt: opt, limits: opt.limits(), counts: new(console.Counts)}
-	v.err = console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
-	v.notes = console.NewNotes(v.err, v.limits, opt.framing.name == "line")
-	lost := func(err error) {
-		v.notes.Printf("standard output is gone (%v); serving goes on without it", plainly(err))
-	}
-	var narrator parley.Observer
-	switch {
-	case opt.json:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedJSON, lost)
-		j := console.NewJSON(v.out)
-		narrator, v.starter = j, j
-	case !opt.quiet:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedLine, lost)
-		n := console.NewNarrative(v.out, v.limits, opt.verbose)
-		narrator, v.starter = n, n
-	}
-	v.observer = parley.Observers(narrator, v.notes, v.counts)
-	return v
+// output is what the server has to say.
+func (opt *serverOptions) output() console.OutputOptions {
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+		Limits: opt.limits(), Hint: opt.framing.name == "line"}
 }
 
 // limits are what the server will go by, the defaults filled in.
 func (opt *serverOptions) limits() console.Limits {
-	l := console.Limits{
-		MaxRequest:       int(opt.maxRequest),
+	return console.Limits{
+		MaxRequest:       cmp.Or(int(opt.maxRequest), parley.DefaultMaxRequest(opt.framing.framing)),
+		MaxUnsent:        int(opt.maxUnsent),
 		MaxSessions:      opt.maxSessions,
 		MaxSessionsPerIP: opt.maxSessionsPerIP,
 		FirstByte:        cmp.Or(opt.firstByte, opt.idle),
 		Request:          opt.request,
 		Idle:             opt.idle,
 		Write:            opt.write,
-	}
-	if l.MaxRequest == 0 {
-		l.MaxRequest = parley.DefaultMaxRequest(opt.framing.framing)
-	}
-	return l
-}
-
-// record has the service at an address kept in a journal, whose gate it returns, and shown
-// on a live page, as far as that is wanted.
-func (v *serverView) record(ctx context.Context, kept *journalOptions, page webOptions, at net.Addr) (gate parley.Gate, err error) {
-	v.journal = kept
-	if v.kept, err = kept.open(v.notes); err != nil {
-		return nil, err
-	}
-	if v.kept != nil {
-		gate, v.observer = v.kept, parley.Observers(v.kept, v.observer)
-	}
-	if v.page, err = openPage(ctx, page, at, kept.past(v.kept)); err != nil {
-		return nil, err
-	}
-	if v.page != nil {
-		v.observer = parley.Observers(v.observer, v.page)
-		v.notes.Printf("live page at %s", v.page.url)
-	}
-	return gate, nil
-}
-
-func (v *serverView) started(at net.Addr, engine parley.Engine) {
-	if v.opt.verbose {
-		v.notes.Printf("engine: %v", engine)
-		l := v.limits
-		v.notes.Printf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, drain %v",
-			l.MaxRequest, orOff(l.Request), l.MaxSessions, orOff(l.MaxSessionsPerIP), orOff(l.FirstByte), orOff(l.Idle), orOff(l.Write), v.opt.maxUnsent, v.opt.drain)
-	}
-	if v.starter != nil {
-		v.starter.Started(at)
+		Drain:            opt.drain,
 	}
 }
 
-func orOff[T comparable](limit T) string {
-	if limit == *new(T) {
-		return "no limit"
+// offIfZero: to a person 0 means no limit, to the library it means the default.
+func offIfZero(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
 	}
-	return fmt.Sprint(limit)
-}
-
-// ended says what was done and, if the end was not in good order, what was cut or is not
-// recorded. It returns the exit code's error, of which all is said.
-func (v *serverView) ended(err error, patience time.Duration) error {
-	const most = 10 // named; a drain may cut thousands
-	unkept := v.journal.close(v.kept, v.notes)
-	var drain *parley.DrainError
-	if errors.As(err, &drain) {
-		for i, s := range drain.Cut {
-			if i == most {
-				v.notes.Printf("and %d more", len(drain.Cut)-most)
-				break
-			}
-			v.notes.Printf("cut session %d with %s: not done within %v", s.Number(), console.AppendEscaped(nil, s.AppendRemote(nil)), patience)
-		}
-	} else if err != nil {
-		v.notes.Printf("%v", err)
-	}
-	v.notes.Suppressed()
-	v.notes.Printf("%s", v.counts)
-	if err != nil {
-		return &exitError{code: exitNetwork}
-	}
-	return unkept
-}
-
-// close ends the page and lets the journal and the outputs take what is queued.
-func (v *serverView) close() {
-	if v.page != nil {
-		v.page.close()
-	}
-	if v.kept != nil {
-		v.kept.Close() // again, mostly
-	}
-	if v.out != nil {
-		v.out.Close(lastWords)
-	}
-	v.err.Close(lastWords)
+	return d
 }

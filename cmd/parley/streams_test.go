@@ -86,7 +86,7 @@ func TestClosedStdoutKeepsServing(t *testing.T) {
 			t.Errorf("got %q, want a reply", got)
 		}
 	}
-	s.stderr.await(t, "standard output is gone (broken pipe); serving goes on without it")
+	s.stderr.await(t, "standard output is gone (broken pipe); it goes on without")
 	if code := s.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
@@ -160,6 +160,46 @@ func TestStrangersBytesAreEscaped(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Nor does what was typed on the command line.
+func TestClientArgumentsAreEscaped(t *testing.T) {
+	const nasty = "\x1b[2J\u009b\u202e\x7f\xff"
+	for _, args := range [][]string{
+		{"client", "host" + nasty + ":6969", "x"},
+		{"client", "host" + nasty, "x"},
+		{"client", "unix:/nowhere" + nasty, "x"},
+		{"client", "127.0.0.1:" + nasty, "x"},
+		{"client", "127.0.0.1:1", "--" + nasty},
+		{"client", "127.0.0.1:1", "--framing", nasty},
+		{"client", "127.0.0.1:1", "--until", "(" + nasty},
+		{nasty},
+	} {
+		p := start(t, program(t, args...))
+		code := p.exit(t)
+		if code == 0 || strings.Count(p.stderr.String(), "\n") != 1 {
+			t.Errorf("%q: exit code %d and stderr %q, want an error in one line", args, code, p.stderr)
+		}
+		checkHarmless(t, fmt.Sprintf("the error of %q", args), p.stderr.String())
+	}
+	// The target and the request are shown as they go.
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), nasty))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := start(t, program(t, "client", "unix:"+l.Addr().String(), nasty))
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Read(make([]byte, 100))
+	conn.Close()
+	if code := p.exit(t); code != 1 || !strings.Contains(p.stdout.String(), `sending [`) {
+		t.Errorf("exit code %d, stdout %q; want 1 and the request", code, p.stdout)
+	}
+	checkHarmless(t, "stdout", p.stdout.String())
+	checkHarmless(t, "stderr", p.stderr.String())
 }
 
 func checkHarmless(t *testing.T, name, text string) {
@@ -293,24 +333,6 @@ func TestDrainThatHasToCutSaysWhomAndExitsWith1(t *testing.T) {
 	want := fmt.Sprintf("parley: cut session 1 with %v: not done within 300ms\n", conn.LocalAddr())
 	if got := s.stderr.String(); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ", 1 cut\n") {
 		t.Errorf("stderr %q, want it to begin with %q and end with the sum", got, want)
-	}
-}
-
-func TestSecondSignalStopsAtOnceWith1(t *testing.T) {
-	s := startServer(t, "-q", "--drain-timeout", "1h")
-	stuffed(t, s.addr)
-	if err := s.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "new connections are refused", func() bool {
-		conn, err := net.Dial("tcp", s.addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err != nil
-	})
-	if code := s.stop(t, syscall.SIGTERM); code != 1 {
-		t.Errorf("exit code %d, want 1", code)
 	}
 }
 

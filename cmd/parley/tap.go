@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"time"
 
@@ -19,6 +20,7 @@ type tapOptions struct {
 	maxMessage           sizeFlag
 	maxSessions          int
 	connect, drain       time.Duration
+	idle, write, half    time.Duration
 	journal              journalOptions
 	web                  webOptions
 }
@@ -31,10 +33,12 @@ func tapCommand() *cobra.Command {
 		Long: `Listen on one address, connect each client to the server at the other, pass the bytes
 of both on as they come, ends of file and resets too, and show what is said. Nothing is
 changed, added or held back, unless a journal is to keep it: --framing says only how it
-is shown, and with chunk each read is shown as it came. An interrupt lets nobody in any
+is shown, and with chunk each read is shown as it came. A port alone, such as 6380, listens
+on 127.0.0.1, for this host only; :6380 on all addresses. An interrupt lets nobody in any
 more and waits for the connections to end; a second one stops at once.`,
 		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
-  parley tap :8080 localhost:80 --framing chunk  what a browser and a web server say
+  parley tap 8080 localhost:80 --framing chunk   what a browser and a web server say
+  parley tap :7001 unix:/run/app.sock            for other hosts too, before a Unix socket
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
   parley tap 7001 7000 --journal before          a recording for parley replay and log
   parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/`,
@@ -50,7 +54,10 @@ more and waits for the connections to end; a second one stops at once.`,
 			if err != nil {
 				return err
 			}
-			if upstream.target() == at.target() {
+			if isNumber(args[0]) {
+				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
+			}
+			if isItself(at, upstream) {
 				return usageError("%s is the tap itself; the server has to be at another address", args[1])
 			}
 			return runTap(cmd, at, upstream, opt)
@@ -66,6 +73,9 @@ more and waits for the connections to end; a second one stops at once.`,
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
+	flags.DurationVar(&opt.idle, "idle-timeout", 0, "end a connection on which both sides are silent for that long; 0 is never (default never)")
+	flags.DurationVar(&opt.write, "write-timeout", tap.DefaultWriteTimeout, "end it if one side takes not one byte, or acknowledges none, for that long; 0 is never")
+	flags.DurationVar(&opt.half, "half-close-timeout", tap.DefaultHalfCloseTimeout, "end it if one side has ended and the other is silent for that long; 0 is never")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
@@ -73,93 +83,75 @@ more and waits for the connections to end; a second one stops at once.`,
 	return cmd
 }
 
+// isItself reports whether what listens at one address is what answers at the other.
+func isItself(at, upstream address) bool {
+	local := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+	}
+	sameHost := at.host == upstream.host || local(at.host) && local(upstream.host)
+	return at.network == upstream.network && at.path == upstream.path && at.port == upstream.port && sameHost
+}
+
 func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	t, err := newTap(upstream, &opt)
 	if err != nil {
 		return err
 	}
-	stop, ignore := stopSignals()
-	defer ignore()
-
+	target := upstream.target()
+	opt.web.upstream = target
+	s := newServing(cmd, opt.output(target), opt.drain, func() string {
+		return fmt.Sprintf("waiting up to %v for open connections to end (%d)", opt.drain, t.Open())
+	})
+	defer s.close()
 	l, err := at.listen(cmd.Context())
 	if err != nil {
 		return explainListen(at, err)
 	}
 	defer l.Close()
-
-	view := newTapView(cmd, &opt, upstream.target())
-	defer view.close()
-	if t.Gate, err = view.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
 	}
-	t.Observer = view.observer
-	if view.starter != nil {
-		view.starter.Started(l.Addr())
+	t.Observer = s.observer
+	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+		return err
 	}
-	if opt.addrFile != "" {
-		if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
-			return err
-		}
+	if opt.verbose {
+		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v",
+			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain)
 	}
-	err, drained := serveUntil(stop, drainingTap{t, view.notes, opt.drain}, l, opt.drain)
-	if !drained {
-		return usageError("the tap cannot go on: %w", err)
-	}
-	return view.ended(err, opt.drain)
+	s.Started(l.Addr())
+	return s.run(t, l)
 }
 
 // newTap makes the tap that the flags describe.
 func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
+	if err := checkMaxSessions(opt.maxSessions); err != nil {
+		return nil, err
+	}
 	switch {
-	case opt.maxSessions < 1:
-		return nil, usageError("--max-sessions: the number is too small")
 	case opt.connect <= 0:
 		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
-	case opt.drain < 0:
-		return nil, usageError("--drain-timeout %v: a time cannot be negative", opt.drain)
+	}
+	for name, d := range map[string]time.Duration{"--idle-timeout": opt.idle, "--write-timeout": opt.write,
+		"--half-close-timeout": opt.half, "--drain-timeout": opt.drain} {
+		if d < 0 {
+			return nil, usageError("%s %v: a time cannot be negative", name, d)
+		}
 	}
 	return &tap.Tap{
-		Dial:        func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
-		Framing:     opt.framing.onlooker(),
-		MaxMessage:  int(opt.maxMessage),
-		MaxSessions: opt.maxSessions,
+		Dial:             func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
+		Framing:          opt.framing.onlooker(),
+		MaxMessage:       int(opt.maxMessage),
+		MaxSessions:      opt.maxSessions,
+		IdleTimeout:      opt.idle,
+		WriteTimeout:     offIfZero(opt.write),
+		HalfCloseTimeout: offIfZero(opt.half),
 	}, nil
 }
 
-// newTapView is what a running tap says.
-func newTapView(cmd *cobra.Command, opt *tapOptions, target string) *serverView {
-	v := &serverView{limits: console.Limits{MaxSessions: opt.maxSessions}, counts: new(console.Counts)}
-	v.err = console.NewWriter(cmd.ErrOrStderr(), console.QueueLimit, console.SkippedNotes, nil)
-	v.notes = console.NewNotes(v.err, v.limits, opt.framing.name == "line")
-	lost := func(err error) {
-		v.notes.Printf("standard output is gone (%v); passing goes on without it", plainly(err))
-	}
-	var narrator parley.Observer
-	switch {
-	case opt.json:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapJSON, lost)
-		j := console.NewTapJSON(v.out, target)
-		narrator, v.starter = j, j
-	case !opt.quiet:
-		v.out = console.NewWriter(cmd.OutOrStdout(), console.QueueLimit, console.SkippedTapLine, lost)
-		n := console.NewTapNarrative(v.out, target, opt.verbose)
-		narrator, v.starter = n, n
-	}
-	v.observer = parley.Observers(narrator, v.notes, v.counts)
-	return v
-}
-
-// A drainingTap says what its drain waits for: connections that are open and idle end
-// only when one of their ends wants it.
-type drainingTap struct {
-	*tap.Tap
-	notes    *console.Notes
-	patience time.Duration
-}
-
-func (t drainingTap) Shutdown(ctx context.Context) error {
-	if n := t.Open(); n > 0 {
-		t.notes.Printf("waiting up to %v for open connections to end (%d); a second signal cuts them", t.patience, n)
-	}
-	return t.Tap.Shutdown(ctx)
+// output is what the tap has to say.
+func (opt *tapOptions) output(target string) console.OutputOptions {
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.name == "line", Upstream: target}
 }

@@ -3,7 +3,11 @@
 package main
 
 import (
+	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,8 +47,9 @@ func openTerminal(t *testing.T, cmd func() *process, streams func(tty *os.File))
 		}
 	}()
 	t.Cleanup(func() {
-		keys.Close()
+		term.Process.Kill() // the screen ends with whom it shows
 		<-read
+		keys.Close()
 	})
 	return term
 }
@@ -141,7 +146,100 @@ func TestServerGoesAwayAtThePrompt(t *testing.T) {
 	if code := term.exit(t); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	term.screen.await(t, "\r\nClient: Connection closed (closed by the server)\r\nparley: "+s.addr+" closed the connection\r\n")
+	term.screen.await(t, "Enter data: half a line\r\nClient: not sent: half a line\r\nClient: Connection closed (closed by the server)\r\nparley: "+s.addr+" closed the connection\r\n")
+}
+
+// openShell runs a command of the shell in a terminal that is its own.
+func openShell(t *testing.T, shell string, args ...string) *terminal {
+	t.Helper()
+	cmd := peer(t, shell, args...)
+	cmd.Env = append(os.Environ(), "PS1=ready> ", "TERM=dumb")
+	return openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	})
+}
+
+// What was half typed when the server left, or a signal came, is not left to the shell,
+// which would take it for the beginning of its own next line.
+func TestShellDoesNotGetWhatWasHalfTyped(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal // to the client; 0 stops the server
+		code   string
+	}{{"the server leaves", 0, "1"}, {"SIGTERM", syscall.SIGTERM, "143"}, {"SIGHUP", syscall.SIGHUP, "129"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startServer(t)
+			term := openShell(t, "sh", "-c", `sh -c 'echo "pid $$"; exec parley client "$0"' "$0"; echo "exit $?"; read -r line; echo "the shell got <$line>"`, s.addr)
+			term.typeAt(t, "Enter data: ", "rm -rf half")
+			term.screen.await(t, "rm -rf half")
+			s.stdout.await(t, "Server: connection from ") // what was never accepted is reset
+			if c.signal == 0 {
+				s.stop(t, syscall.SIGINT)
+			} else {
+				pid, err := strconv.Atoi(regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(term.text())[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := syscall.Kill(pid, c.signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			term.screen.await(t, "Client: not sent: rm -rf half\r\n")
+			term.typeAt(t, "exit "+c.code+"\r\n", "next\n")
+			term.screen.await(t, "the shell got <next>\r\n")
+		})
+	}
+}
+
+// The same before a real prompt: the shell edits its lines itself.
+func TestInteractiveShellDoesNotRunWhatWasHalfTyped(t *testing.T) {
+	s := startServer(t)
+	owned := filepath.Join(t.TempDir(), "owned")
+	term := openShell(t, "bash", "--norc", "--noprofile", "-i")
+	term.typeAt(t, "ready> ", "parley client "+s.addr+"\n")
+	term.typeAt(t, "Enter data: ", "touch "+owned)
+	term.screen.await(t, "touch "+owned)
+	s.stdout.await(t, "Server: connection from ")
+	s.stop(t, syscall.SIGINT)
+	term.typeAt(t, "parley: "+s.addr+" closed the connection\r\n", "\nexit\n")
+	term.exit(t)
+	if _, err := os.Stat(owned); err == nil {
+		t.Errorf("the shell has run what was half typed:\n%s", term.text())
+	}
+}
+
+// A client that was put into the background ends there, and leaves the terminal to the
+// shell that has it: to change it would stop the client for good.
+func TestClientInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
+	s := startServer(t)
+	term := openShell(t, "bash", "--norc", "--noprofile", "-i")
+	term.typeAt(t, "ready> ", "parley client "+s.addr+"\n")
+	term.typeAt(t, "Enter data: ", "\x1a")
+	term.typeAt(t, "Stopped", "kill %1\n")
+	s.stdout.await(t, "Server: Connection closed!")
+	term.typeAt(t, "kill %1\r\n", "echo $((40+2))\n")
+	term.typeAt(t, "42\r\n", "exit\n")
+	term.exit(t)
+}
+
+// nohup has the client go on without its terminal.
+func TestHangUpThatIsIgnoredStaysIgnored(t *testing.T) {
+	s := startServer(t)
+	cmd := command(t, "sh", "-c", `trap '' HUP; exec parley client "$0"`, s.addr)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	p.stdout.await(t, "Enter data: ")
+	p.Process.Signal(syscall.SIGHUP)
+	io.WriteString(in, "still here\n")
+	p.stdout.await(t, "Request #1 - still here ...")
+	in.Close()
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
 }
 
 // With the narrative going to a file, the prompt and the typing stay on the screen.
@@ -172,6 +270,16 @@ func TestRepliesAreEscapedOnATerminal(t *testing.T) {
 			t.Errorf("%s: exit code %d, want 0", c.flag, code)
 		}
 		term.screen.await(t, c.want)
+	}
+	// A terminal is spared a payload of any length; --raw gives it all.
+	long := strings.Repeat("x", 5000)
+	for flag, want := range map[string]string{"-q": long[:4096] + "…(5000 bytes)\r\n", "--raw": long + "\r\n"} {
+		term := openClient(t, flag, s.addr, long)
+		term.exit(t)
+		term.screen.await(t, want)
+		if got := term.screen.String(); got != want {
+			t.Errorf("%s shows %d bytes, want %d", flag, len(got), len(want))
+		}
 	}
 	// Not on a terminal -q gives the exact bytes too.
 	if got := run(t, program(t, "client", "-q", s.addr, "\x1b[2Jred\t"), ""); got != "\x1b[2Jred\t\n" {

@@ -8,18 +8,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/web"
 )
 
-// A webOptions is where the live page is to be, nowhere if at is empty.
+// webOptions are the flags of the live page; there is none if at is empty.
 type webOptions struct {
 	at, token string
+	upstream  string // of a tap: the address behind it
 }
 
 func (opt *webOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&opt.at, "web", "", "show a live page at `[HOST:]PORT`; of this host only unless another address is named")
 	flags.StringVar(&opt.token, "web-token", "", "the `TOKEN` that a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags)")
+	flags.SetAnnotation("web-token", goesWith, []string{"web"})
 }
 
 const minToken = 16 // characters: guessing is hopeless without any counting of failures
@@ -32,10 +35,10 @@ type livePage struct {
 	served chan error
 }
 
-// openPage has a live page at the address that opt names; it is nil if that is none.
-// watched is the server that it shows, past what remembers more than the page; nil if
-// nothing does.
-func openPage(ctx context.Context, opt webOptions, watched net.Addr, past web.History) (*livePage, error) {
+// openPage serves a live page at the address that opt names; it is nil if that is none.
+// watched is the server that it shows, history what remembers more than the page; nil if
+// nothing does. What the page's own HTTP server has to say goes to notes.
+func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web.History, notes *console.Notes) (*livePage, error) {
 	if opt.at == "" {
 		return nil, nil
 	}
@@ -60,7 +63,10 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr, past web.Hi
 		return nil, usageError("--web %s: others could read all that is said; set PARLEY_WEB_TOKEN, or use 127.0.0.1:%s and a tunnel", opt.at, at.port)
 	}
 	page := &livePage{
-		Page:   web.New(web.Options{Server: watched.String(), Hosts: namesOf(at.host), Token: opt.token, History: past}),
+		Page: web.New(web.Options{
+			Server: watched.String(), Upstream: opt.upstream, Hosts: namesOf(at.host), Token: opt.token, History: history,
+			Warn: func(line string) { notes.Printf("live page: %s", console.AppendEscaped(nil, []byte(line))) },
+		}),
 		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),
 		served: make(chan error, 1),
 	}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/png"
@@ -12,12 +14,16 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -245,6 +251,13 @@ func TestLivePage(t *testing.T) {
 		"keys, names and landmarks":                  testHandsAndEars,
 		"fits a telephone":                           testNarrow,
 		"a flood":                                    testFlood,
+		"more tabs than a browser has connections":   testManyTabs,
+		"a silent server is not live":                testSilence,
+		"figures of another time say so":             testFiguresAge,
+		"nothing is broken over two lines":           testNothingIsBroken,
+		"a tap is called one":                        testTapIsNamed,
+		"sessions of earlier runs":                   testEarlierRuns,
+		"error texts":                                testErrorTexts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -264,7 +277,7 @@ func testRowByRow(t *testing.T, browser context.Context) {
 			t.Fatalf("the row has %q", got)
 		}
 		want := []string{"#1", fmt.Sprintf("[15] session 1 msg %d", n), fmt.Sprintf("[32] Request #1 - session 1 msg %d ...", n)}
-		if !slices.Equal(got[1:4], want) || !regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}$`).MatchString(got[0]) || !regexp.MustCompile(`^[\d.,]+ (ns|µs|ms|s)$`).MatchString(got[4]) {
+		if !slices.Equal(got[1:4], want) || !regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}$`).MatchString(got[0]) || !regexp.MustCompile(`^[\d.,]+\x{a0}(ns|µs|ms|s)$`).MatchString(got[4]) {
 			t.Errorf("row %d is %q, want a time, %q and how long it took", n, got, want)
 		}
 	}
@@ -351,7 +364,7 @@ func testDiagram(t *testing.T, browser context.Context) {
 		t.Errorf("the steps are %q", got)
 	}
 	eval[any](b, `location.hash = 'session/99'`)
-	b.until(`document.querySelector('#session-state').textContent === 'nothing is remembered of this session'`)
+	b.until(`document.querySelector('#session-state').textContent === 'nothing is remembered of this session since the server was started'`)
 	b.press(kb.Escape)
 	b.until(`document.querySelector('#session').hidden && !document.querySelector('#overview').hidden`)
 }
@@ -413,9 +426,24 @@ func testPayloadsStayText(t *testing.T, browser context.Context) {
 			t.Errorf("%q is shown as %q, want %q", p.sent, got[i], want)
 		}
 	}
+	// A cut leaves no half of a character behind, wherever it falls.
+	for _, start := range []string{"", "x", "xx"} {
+		l.say(start + strings.Repeat("日", 400))
+	}
+	b.until(fmt.Sprintf("%s === %d", rows, len(payloads)+3))
+	for _, text := range b.texts("#rows .message")[:6] {
+		if strings.Contains(text, `\x`) || !strings.Contains(text, "日…(1,20") {
+			t.Errorf("of a long text is shown %q", text)
+		}
+	}
 	eval[any](b, `location.hash = 'session/1'`)
 	b.until(`document.querySelector('#diagram').textContent.includes('still open')`)
 	labels, steps := b.texts("#diagram text"), b.steps()
+	for _, step := range steps[len(steps)-6:] {
+		if strings.Contains(step, `\x`) || !strings.Contains(step, "日…(1,20") {
+			t.Errorf("of a long text the session shows %q", step)
+		}
+	}
 	for i, p := range payloads {
 		if want := fmt.Sprintf("[%d] %s", len(p.sent), p.shown); !slices.Contains(labels, want) || steps[1+2*i] != "client | write → read | "+want {
 			t.Errorf("%q is in the diagram not as %q", p.sent, want)
@@ -482,12 +510,14 @@ func testRestart(t *testing.T, browser context.Context) {
 	talkTo(t, s.addr).say("before")
 	b.until(rows + ` === 1`)
 	s.stop(t, os.Interrupt)
-	b.until(`document.querySelector('#connection').dataset.state === 'reconnecting'`)
+	b.until(`document.querySelector('#connection').dataset.state === 'lost'`)
 	port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
 	s = startServer(t, "--web", port)
+	l := talkTo(t, s.addr)
+	l.say("after")
 	b.until(isLive)
-	talkTo(t, s.addr).say("after")
 	b.until(rows + ` === 1 && document.querySelector('#rows').textContent.includes('after') && document.querySelector('#now-requests').textContent === '1'`)
+	b.until(fmt.Sprintf(`document.querySelector('#sessions .mono').textContent === %q`, l.conn.LocalAddr())) // of another session 1 than before
 }
 
 func testToken(t *testing.T, browser context.Context) {
@@ -589,21 +619,329 @@ func testFlood(t *testing.T, browser context.Context) {
 	b.fine(url)
 }
 
+// Eight tabs of one browser are all told at once.
+func testManyTabs(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	var tabs []*tab
+	for range 8 {
+		tabs = append(tabs, openTab(t, browser, 640, 480, url))
+	}
+	talkTo(t, s.addr).say("for all")
+	for _, b := range tabs {
+		b.until(isLive + ` && ` + rows + ` === 1`)
+		eval[any](b, `location.hash = 'session/1'`)
+		b.until(`document.querySelector('#diagram').textContent.includes('for all')`)
+	}
+}
+
+// A server that takes connections and says nothing is as lost as one that is gone.
+func testSilence(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 640, 480, url)
+	b.until(isLive)
+	signal := func(sig os.Signal) {
+		if err := s.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	defer signal(syscall.SIGCONT)
+	b.until(`document.querySelector('#connection').dataset.state === 'lost'`)
+	if got := b.text("#connection"); got != "○ Connection lost; trying again" && got != "Connection lost; trying again" {
+		t.Errorf("the page says %q", got)
+	}
+	signal(syscall.SIGCONT)
+	b.until(isLive)
+}
+
+// rewritten is a page whose answers change on their way to the browser, by their paths.
+func rewritten(t *testing.T, page string, changes map[string]func(answer map[string]any)) (url string) {
+	t.Helper()
+	to, err := neturl.Parse(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.ModifyResponse = func(answer *http.Response) error {
+		change := changes[answer.Request.URL.Path]
+		if change == nil {
+			return nil
+		}
+		var told map[string]any
+		if err := json.NewDecoder(answer.Body).Decode(&told); err != nil {
+			return err
+		}
+		change(told)
+		text, err := json.Marshal(told)
+		answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+		answer.Header.Set("Content-Length", fmt.Sprint(len(text)))
+		return err
+	}
+	site := httptest.NewServer(proxy)
+	t.Cleanup(site.Close)
+	return site.URL + "/"
+}
+
+func testFiguresAge(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	b := openTab(t, browser, 1280, 800, url)
+	b.until(isLive)
+	b.until(`document.querySelector('#latency-chart').textContent.includes('nothing was answered yet')`)
+	l := talkTo(t, s.addr)
+	for range 3 {
+		l.say("a")
+	}
+	b.until(`!document.querySelector('#latency-chart').textContent.includes('nothing') && document.querySelector('#now-p50').textContent !== '–'`)
+	b.until(`['p50', 'p99'].every(name => /^[1-9]\d*\u00a0s ago$/.test(document.querySelector('#now-' + name + '-age').textContent) && document.querySelector('#now-' + name).className === 'past')`)
+	said := 3
+	eventually(t, "the figures are of now again", func() bool { // which lasts as long as somebody talks
+		l.say("again")
+		said++
+		return eval[bool](b, `['p50', 'p99'].every(name => document.querySelector('#now-' + name + '-age').textContent === '' && document.querySelector('#now-' + name).className === '')`)
+	})
+
+	// Five minutes later no point of the charts has an answer.
+	later := openTab(t, browser, 1280, 800, rewritten(t, url, map[string]func(map[string]any){"/state": func(snapshot map[string]any) {
+		for _, p := range snapshot["points"].([]any) {
+			p.(map[string]any)["replies"] = 0
+		}
+	}}))
+	later.until(fmt.Sprintf(`document.querySelector('#now-requests').textContent === new Intl.NumberFormat('en').format(%d)`, said))
+	later.until(`document.querySelector('#latency-chart').textContent.includes('nothing was answered in these five minutes')`)
+	if got := later.text("#now-p50"); got != "–" {
+		t.Errorf("half is answered in %q, want –", got)
+	}
+}
+
+// Neither a number and its unit, nor the digits of a byte.
+func testNothingIsBroken(t *testing.T, browser context.Context) {
+	s, url := startWatched(t, "--echo")
+	b := openTab(t, browser, 360, 740, url)
+	l := talkTo(t, s.addr)
+	binary := strings.Repeat("\x1b\xff", 100)
+	l.say("x" + binary)
+	l.say(strings.Repeat("y", 2000)) // of which a part is kept
+	b.until(rows + ` === 2`)
+	b.until(`document.querySelector('#now-p50-age').textContent !== ''`)
+	whole := regexp.MustCompile(`^(\[\d+\] )?([0-9a-f]{2}( [0-9a-f]{2})*|x?(\\x[0-9a-f]{2})*|y*)…?$`)
+	const apart = `[...document.querySelectorAll('body *')].flatMap(e => [...e.childNodes]).filter(n => n.nodeType === 3 && /\d (ns|µs|ms|s|bytes|%|minutes)(?![a-z])/.test(n.data)).map(n => n.data)`
+	for _, hash := range []string{"", "session/1"} {
+		eval[any](b, fmt.Sprintf(`location.hash = %q`, hash))
+		for _, view := range []string{"text", "hex", "both"} {
+			eval[any](b, fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('change')) })(document.querySelector('#payload'))`, view))
+			if hash == "" {
+				b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].every(e => Boolean(e.querySelector('.hex')) === %v)`, view != "text"))
+			} else {
+				b.until(fmt.Sprintf(`document.querySelector('#diagram').textContent.includes('still open') && Boolean(document.querySelector('#diagram .size')) === %v`, view != "text"))
+			}
+			if got := eval[[]string](b, apart); len(got) > 0 {
+				t.Errorf("#%s in %s: a line may end before the unit in %q", hash, view, got)
+			}
+			if got := eval[[]string](b, `[...document.querySelectorAll('.piece')].filter(e => e.getClientRects().length > 1).map(e => e.textContent)`); len(got) > 0 {
+				t.Errorf("#%s in %s: %q are broken over two lines", hash, view, got)
+			}
+			for _, label := range b.texts("#diagram .payload") {
+				if !whole.MatchString(label) && !strings.HasPrefix(label, "127.0.0.1:") {
+					t.Errorf("in %s a line of the diagram is %q", view, label)
+				}
+			}
+		}
+	}
+	if n := len(b.texts("#diagram .payload")); n < 4 {
+		t.Errorf("the diagram has %d lines of payload", n)
+	}
+}
+
+func testTapIsNamed(t *testing.T, browser context.Context) {
+	s := startServer(t)
+	tap := startTap(t, s.addr, "--web", "0")
+	b := openTab(t, browser, 1280, 800, awaitPage(t, tap.process))
+	b.until(isLive)
+	if got, want := b.text(".server"), "tap "+tap.addr+" → "+s.addr; got != want {
+		t.Errorf("the page is of %q, want %q", got, want)
+	}
+	if got := b.text("#rows-empty"); !strings.HasSuffix(got, "parley client "+tap.addr) {
+		t.Errorf("it says %q", got)
+	}
+}
+
+// A server that is started anew on its journal shows what was before, also to who looks at a
+// session meanwhile.
+func testEarlierRuns(t *testing.T, browser context.Context) {
+	file := filepath.Join(t.TempDir(), "journal")
+	s, url := startWatched(t, "--journal", file)
+	b := openTab(t, browser, 1280, 800, url)
+	b.until(`document.querySelector('#earlier-note').textContent === 'The journal has none.'`)
+	l := talkTo(t, s.addr)
+	l.say("before")
+	eval[any](b, `location.hash = 'session/1'`)
+	b.until(`document.querySelector('#session-facts').textContent.includes('Requests1')`)
+	eventually(t, "the journal has it", func() bool { return storyAt(t, url, 1).Session.ID == 1 })
+	l.end()
+	b.until(`document.querySelector('#diagram').textContent.includes('closed: eof')`)
+	s.stop(t, os.Interrupt)
+	port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
+	s = startServer(t, "--web", port, "--journal", file)
+	b.until(`location.hash === '#journal/1' && document.querySelector('#session-title').textContent === 'Session 1 in the journal' && document.querySelector('#diagram').textContent.includes('before')`)
+
+	talkTo(t, s.addr).say("after")
+	eval[any](b, `location.hash = 'session/1'`)
+	b.until(`document.querySelector('#session-title').textContent === 'Session 1' && document.querySelector('#diagram').textContent.includes('after')`)
+	b.press(kb.Escape)
+	b.until(`document.querySelector('#earlier').children.length === 1`)
+	if got := b.text("#earlier li"); !strings.Contains(got, "#1") || !strings.Contains(got, "127.0.0.1:") || !strings.Contains(got, ", eof") || !strings.Contains(got, "1 request") {
+		t.Errorf("the earlier session is %q", got)
+	}
+	eval[any](b, `document.querySelector('#earlier button').click()`)
+	b.until(`location.hash === '#journal/1' && document.querySelector('#diagram').textContent.includes('before') && document.querySelector('#session-state').textContent === 'closed (eof): the client closed'`)
+	eval[any](b, `location.hash = 'journal/99'`)
+	b.until(`document.querySelector('#session-state').textContent === 'there is no such session in the journal'`)
+}
+
+// What a server says of its own accord, in a session and to those it refuses, stands where
+// it was said.
+func testErrorTexts(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	l := talkTo(t, s.addr)
+	l.say("a")
+	message := func(text string) map[string]any {
+		return map[string]any{"bytes": len(text), "start": base64.StdEncoding.EncodeToString([]byte(text))}
+	}
+	exchange := func(at, took int, request, reply map[string]any) map[string]any {
+		return map[string]any{"session": 1, "seq": 0, "at": at, "took": took, "request": request, "reply": reply}
+	}
+	refused := func(remote, reason string, reply map[string]any) map[string]any {
+		return map[string]any{"session": 0, "seq": 0, "at": 1006, "took": 0, "reply": reply, "refused": map[string]any{"remote": remote, "reason": reason}}
+	}
+	b := openTab(t, browser, 1280, 800, rewritten(t, url, map[string]func(map[string]any){
+		"/state": func(snapshot map[string]any) {
+			if snapshot["whole"] != true {
+				return
+			}
+			snapshot["exchanges"] = append(snapshot["exchanges"].([]any), exchange(1005, 0, nil, message("Error: <b>too long</b>")),
+				refused("192.0.2.7:99<i>", "full", message("Error: server is full")), refused("192.0.2.7:98", "denied", nil))
+		},
+		"/session": func(transcript map[string]any) { // the reply was sent with the text, 5.85 µs after a time that is told without its fraction
+			transcript["exchanges"] = []any{exchange(1000, 5850, message("a"), message("b")), exchange(1005, 0, nil, message("Error: too long"))}
+		},
+	}))
+	b.until(rows + ` === 4`)
+	got := eval[[]string](b, `[...document.querySelectorAll('#rows > li')].map(li => [...li.children].slice(1).map(e => e.innerText.trim()).join(' | '))`)
+	want := []string{
+		"– | refused (denied) 192.0.2.7:98 | no reply | ",
+		"– | refused (full) 192.0.2.7:99<i> | [21] Error: server is full | ",
+		"#1 | not asked for | [22] Error: <b>too long</b> | ",
+	}
+	if !slices.Equal(got[:3], want) {
+		t.Errorf("the rows are %q, want %q", got[:3], want)
+	}
+	eval[any](b, `location.hash = 'session/1'`)
+	b.until(`document.querySelector('#diagram').textContent.includes('too long')`)
+	if got, want := b.steps(), []string{"client | write → read | [1] a", "server | write → read | [1] b", "server | write → read | [15] Error: too long"}; len(got) < 4 || !slices.Equal(got[1:4], want) {
+		t.Errorf("the steps are %q, want %q", got, want)
+	}
+}
+
+// The page is of this host only, unless another address is named.
+func TestPageIsOfThisHostOnly(t *testing.T) {
+	for _, at := range []string{"0", ":0"} {
+		s := startServer(t, "--web", at)
+		url := awaitPage(t, s.process)
+		port := strings.Trim(url[strings.LastIndex(url, ":"):], ":/")
+		if url != "http://127.0.0.1:"+port+"/" {
+			t.Errorf("--web %s is at %s", at, url)
+		}
+		connect(t, "127.0.0.1:"+port)
+		for _, other := range []string{"127.0.0.2", "[::1]"} { // of this host, and served by who listens on all of its addresses
+			if conn, err := net.Dial("tcp", other+":"+port); err == nil {
+				conn.Close()
+				t.Errorf("--web %s listens on %s too", at, other)
+			}
+		}
+	}
+}
+
+// startShort starts a server with a page, a journal and so many descriptors.
+func startShort(t *testing.T, descriptors int, stderr *os.File, args ...string) (s *server, page string) {
+	t.Helper()
+	dir := t.TempDir()
+	file, page := filepath.Join(dir, "addr"), freeAddr(t)
+	cmd := command(t, "sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec parley "$@"`, descriptors), "sh",
+		"server", "127.0.0.1:0", "--addr-file", file, "--web", page, "--journal", filepath.Join(dir, "journal")}, args...)...)
+	if stderr != nil {
+		cmd.Stderr = stderr
+	}
+	s = &server{process: start(t, cmd)}
+	s.addr = awaitAddr(t, file)
+	return s, page
+}
+
+// Whoever can reach the page cannot take the descriptors that the service needs: as many
+// sessions as there may be are served beside any number of the page's connections.
+func TestPageLeavesTheServiceItsDescriptors(t *testing.T) {
+	s, page := startShort(t, 256, nil)
+	for n := range 300 {
+		conn := connect(t, page)
+		fmt.Fprintf(conn, "GET /session?number=%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n", n, page)
+	}
+	const sessions = (256 - 64) / 2 // parley.DefaultMaxSessions with 256 descriptors
+	var all []*lines
+	for n := range sessions {
+		all = append(all, talkTo(t, s.addr))
+		all[n].say("hello")
+	}
+	for _, l := range all {
+		l.say("and again")
+	}
+	if code := s.stop(t, os.Interrupt); code != 0 {
+		t.Errorf("exit code %d, want 0; %s", code, s.stderr)
+	}
+	if said := s.stderr.String(); strings.Contains(said, "too many open files") || strings.Contains(said, "refused") {
+		t.Errorf("the server says %s", said)
+	}
+}
+
+// The page complains while it can open no connection, and nobody reads what it says: the
+// server ends all the same.
+func TestPageThatComplainsLetsTheServerEnd(t *testing.T) {
+	unread, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	defer stderr.Close()
+	// It takes bytes until its deadline, which means until it is full.
+	stderr.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := stderr.Write(make([]byte, 4<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	const descriptors = 48
+	s, page := startShort(t, descriptors, stderr, "--max-sessions", "100")
+	for range descriptors {
+		connect(t, s.addr)
+	}
+	eventually(t, "its descriptors are used up", func() bool {
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.Pid))
+		return err == nil && len(open) >= descriptors
+	})
+	connect(t, page)
+	s.stop(t, os.Interrupt)
+}
+
 // A newcomer sees the page alive in one command.
 func TestDemoIsWatched(t *testing.T) {
 	p := start(t, program(t, "demo", "--web"))
 	url := awaitPage(t, p)
-	answer, err := http.Get(url + "events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
 	said := base64.StdEncoding.EncodeToString([]byte("session 1 msg 2"))
-	for events := bufio.NewScanner(answer.Body); !strings.Contains(events.Text(), said); {
-		if !events.Scan() {
-			t.Fatalf("the stream ended before it said %q: %v", "session 1 msg 2", events.Err())
+	eventually(t, "the page tells of session 1 msg 2", func() bool {
+		answer, err := http.Get(url + "state")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		return err == nil && strings.Contains(string(text), said)
+	})
 	if code := p.stop(t, os.Interrupt); code != 0 {
 		t.Errorf("exit code %d, want 0; %s", code, p.stderr)
 	}

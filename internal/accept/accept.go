@@ -16,10 +16,10 @@ const (
 
 // Loop calls accept again and again, until stop is closed or the listener is lost for
 // good. It returns nil when stopped, which includes whatever error a listener gives that was
-// closed after stop, and otherwise the final error. Every error but those of a stop is
-// handed to failed first.
+// closed after stop, and otherwise the final error. The errors that may pass are handed to
+// failed.
 //
-// After an error that may pass, Loop waits 5 ms, and twice as long after each further one in
+// After one of those Loop waits 5 ms, and twice as long after each further one in
 // a row, up to 1 s. Closing stop ends the wait at once. It does not end a call of accept:
 // whoever stops closes the listener.
 func Loop(accept func() error, stop <-chan struct{}, failed func(error)) error {
@@ -35,10 +35,10 @@ func Loop(accept func() error, stop <-chan struct{}, failed func(error)) error {
 			return nil
 		default:
 		}
-		failed(err)
 		if final(err) {
 			return err
 		}
+		failed(err)
 		pause = min(max(2*pause, minPause), maxPause)
 		select {
 		case <-time.After(pause):

@@ -52,14 +52,11 @@ func TestOnlyErrorsOfTheListenerItselfAreFinal(t *testing.T) {
 					}
 					return row.err
 				}, stop, func(err error) { told = append(told, err) })
-				if !slices.Equal(told, []error{row.err}) {
-					t.Errorf("told %v, want the error once", told)
-				}
 				switch {
-				case row.final && (calls != 1 || err != row.err):
-					t.Errorf("%d calls, returned %v; want it to be final", calls, err)
-				case !row.final && (calls != 2 || err != nil):
-					t.Errorf("%d calls, returned %v; want it waited out", calls, err)
+				case row.final && (calls != 1 || err != row.err || told != nil):
+					t.Errorf("%d calls, told %v, returned %v; want it to be final", calls, told, err)
+				case !row.final && (calls != 2 || err != nil || !slices.Equal(told, []error{row.err})):
+					t.Errorf("%d calls, told %v, returned %v; want it told once and waited out", calls, told, err)
 				}
 			})
 		})

@@ -6,19 +6,6 @@ import (
 	"time"
 )
 
-// A ClientView shows a client's side of one conversation. A write that fails is kept
-// and returned by Err: the conversation itself goes on.
-type ClientView interface {
-	Connected(target string)
-	Prompt()                                   // a line is awaited
-	Typed(line []byte)                         // it is there; nil at the end of the input
-	Sending(request []byte)                    // it is about to be sent
-	Response(reply []byte, took time.Duration) // its reply was read
-	Message(body []byte)                       // the server said something unasked
-	Closed(reason, why string)                 // as JSON and as the narrative name it; "" is an orderly close
-	Err() error                                // the first error of the output
-}
-
 // A sink is a stream that remembers its first error.
 type sink struct {
 	w   io.Writer
@@ -101,6 +88,18 @@ func (n *ClientNarrative) Message(body []byte) {
 	n.say("Client: server message: ", AppendPayload(nil, body), "")
 }
 
+// Unfinished shows what came; what it lacks the error says.
+func (n *ClientNarrative) Unfinished(came []byte, _ string) {
+	n.leavePrompt()
+	n.say("Client: unfinished response: ", AppendPayload(nil, came), "")
+}
+
+// NotSent goes where it was typed.
+func (n *ClientNarrative) NotSent(typed []byte) {
+	n.leavePrompt()
+	io.WriteString(n.prompt, "Client: not sent: "+string(AppendPayload(nil, typed))+"\n")
+}
+
 func (n *ClientNarrative) Closed(_, why string) {
 	n.leavePrompt()
 	if why != "" {
@@ -117,30 +116,41 @@ func (n *ClientNarrative) leavePrompt() {
 	}
 }
 
-// Replies shows nothing but replies.
+// Replies shows replies only. What else is said or typed goes to standard error.
 type Replies struct {
 	sink
+	stderr io.Writer
 	escape bool
 }
 
-// NewReplies writes each reply to out, its exact bytes and a newline, or escaped.
-func NewReplies(out io.Writer, escape bool) *Replies {
-	return &Replies{sink: sink{w: out}, escape: escape}
+// NewReplies writes each reply to out, its exact bytes and a newline, or as the narrative
+// shows it.
+func NewReplies(out, stderr io.Writer, escape bool) *Replies {
+	return &Replies{sink: sink{w: out}, stderr: stderr, escape: escape}
 }
 
 func (r *Replies) Connected(string)      {}
 func (r *Replies) Prompt()               {}
 func (r *Replies) Typed([]byte)          {}
 func (r *Replies) Sending([]byte)        {}
-func (r *Replies) Message([]byte)        {}
 func (r *Replies) Closed(string, string) {}
 
 func (r *Replies) Response(reply []byte, _ time.Duration) {
 	if r.escape {
-		r.say("", AppendEscaped(nil, reply), "")
-	} else {
-		r.say("", reply, "")
+		reply = AppendPayload(nil, reply)
 	}
+	r.say("", reply, "")
+}
+
+// Unfinished shows what came as if it were whole; what it lacks the error says.
+func (r *Replies) Unfinished(came []byte, _ string) { r.Response(came, 0) }
+
+func (r *Replies) Message(body []byte) { r.note("server message: ", body) }
+
+func (r *Replies) NotSent(typed []byte) { r.note("not sent: ", typed) }
+
+func (r *Replies) note(what string, payload []byte) {
+	io.WriteString(r.stderr, "parley: "+what+string(AppendPayload(nil, payload))+"\n")
 }
 
 // A ClientJSON writes events, one object a line.
@@ -190,6 +200,16 @@ func (j *ClientJSON) Response(reply []byte, took time.Duration) {
 
 func (j *ClientJSON) Message(body []byte) {
 	j.event("message", 0, func(dst []byte, _ time.Time) []byte { return appendPayloadField(dst, body) })
+}
+
+func (j *ClientJSON) Unfinished(came []byte, lacks string) {
+	j.event("unfinished", j.sent, func(dst []byte, _ time.Time) []byte {
+		return appendJSONString(append(appendPayloadField(dst, came), `,"error":`...), lacks)
+	})
+}
+
+func (j *ClientJSON) NotSent(typed []byte) {
+	j.event("not_sent", 0, func(dst []byte, _ time.Time) []byte { return appendPayloadField(dst, typed) })
 }
 
 func (j *ClientJSON) Closed(reason, why string) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/talk"
 )
 
 // strange is everything that must not get out as it is.
@@ -178,7 +180,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.EndOfFile: "", parley.Blank: "", parley.NoRequest: " (no request)",
 			parley.Truncated: " (end of file inside a request)", parley.Reset: " (connection reset by peer)",
 			parley.IdleTimeout: " (idle for 5m0s)", parley.FirstByteTimeout: " (no request within 10s)",
-			parley.RequestTimeout: " (request not finished within 30s)", parley.WriteTimeout: " (replies not read within 10s)",
+			parley.RequestTimeout: " (request not finished within 30s)", parley.WriteTimeout: " (replies not read within 10s, or one waited six times that)",
 			parley.TooLong: " (request longer than 65536 bytes)", parley.HandlerError: ` (handler error: a\nb)`,
 			parley.HangUp: " (hung up by the handler)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
@@ -186,6 +188,47 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 		}[reason]
 		if got := out.String(); got != "Server: Connection closed!"+want+"\n" {
 			t.Errorf("%v is told as %q, want %q", reason, got, want)
+		}
+	}
+}
+
+// Whatever the server says is told with -v, its own error texts too; without, the seed's lines are
+// all there is.
+func TestVerboseTellsAllThatTheServerSays(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	s := parley.NewSession(7, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 99}, nil, at)
+	refused := parley.NewSession(0, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 98}, nil, at)
+	events := []parley.Event{
+		{Kind: parley.Opened, Session: s},
+		{Kind: parley.Received, Session: s, Seq: 1, Body: []byte("hi")},
+		{Kind: parley.Replied, Session: s, Seq: 1, Body: []byte("Request #7 - hi\x1b"), Took: 123456 * time.Nanosecond},
+		{Kind: parley.Unasked, Session: s, Body: []byte("Error: request longer than 9 bytes")},
+		{Kind: parley.Closed, Session: s, Seq: 1, Reason: parley.TooLong},
+		{Kind: parley.Refused, Session: refused, Body: []byte("Error: server is full (1 session)"), Reason: parley.Full},
+	}
+	for verbose, want := range map[bool]string{
+		true: `2026-01-02T03:04:05.000006Z #7 10.0.0.1:99 Server: connection from 10.0.0.1:99
+2026-01-02T03:04:05.000006Z #7 10.0.0.1:99 Server: incoming data [2]: hi
+2026-01-02T03:04:05.000006Z #7 10.0.0.1:99 Server: reply [16]: Request #7 - hi\x1b (took 0.123 ms)
+2026-01-02T03:04:05.000006Z #7 10.0.0.1:99 Server: message [34]: Error: request longer than 9 bytes
+2026-01-02T03:04:05.000006Z #7 10.0.0.1:99 Server: Connection closed! (request longer than 9 bytes)
+2026-01-02T03:04:05.000006Z #0 10.0.0.2:98 Server: refused [33]: Error: server is full (1 session)
+`,
+		false: `Server: connection from 10.0.0.1:99
+Server: incoming data [2]: hi
+Server: Connection closed! (request longer than 9 bytes)
+`,
+	} {
+		out := new(collector)
+		w := NewWriter(out, QueueLimit, SkippedLine, nil)
+		narrative := parley.Observers(NewNarrative(w, Limits{MaxRequest: 9}, verbose), new(Counts)) // tells each what it wants
+		for _, e := range events {
+			e.Time = at
+			narrative.Observe(&e)
+		}
+		w.Close(time.Minute)
+		if got := out.String(); got != want {
+			t.Errorf("verbose %v: told\n%swant\n%s", verbose, got, want)
 		}
 	}
 }
@@ -203,6 +246,8 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		{parley.Event{Kind: parley.Replied, Session: s, Seq: 2, Took: 7}, `{"event":"replied",` + head + `,"seq":2,"remote":"unknown","local":"unknown","bytes":0,"payload":"","took_ns":7}`},
 		{parley.Event{Kind: parley.Closed, Session: s, Seq: 2, Took: 9, In: 20, Out: 30, Reason: parley.Reset, Err: errors.New("a\x9bb")}, `{"event":"closed",` + head + `,"seq":2,"remote":"unknown","local":"unknown","took_ns":9,"bytes_in":20,"bytes_out":30,"reason":"reset","error":"a\ufffdb"}`},
 		{parley.Event{Kind: parley.Refused, Session: s, Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","reason":"full"}`},
+		{parley.Event{Kind: parley.Refused, Session: s, Body: []byte("Error: full"), Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","bytes":11,"payload":"Error: full","reason":"full"}`},
+		{parley.Event{Kind: parley.Unasked, Session: s, Body: []byte("Error: too long")}, `{"event":"message",` + head + `,"remote":"unknown","local":"unknown","bytes":15,"payload":"Error: too long"}`},
 		{parley.Event{Kind: parley.AcceptFailed, Err: errors.New("too many")}, `{"event":"accept_failed",` + head + `,"error":"too many"}`},
 	} {
 		c.event.Time = at
@@ -256,7 +301,12 @@ func TestWriterHoldsItsLimit(t *testing.T) {
 func TestWriterToldOfABrokenStream(t *testing.T) {
 	broken := errors.New("broken pipe")
 	told := make(chan error, 10)
-	w := NewWriter(&collector{err: broken}, 100, SkippedLine, func(err error) { told <- err })
+	w := NewWriter(&collector{err: broken}, 100, SkippedLine, func(err error, full bool) {
+		if full {
+			t.Error("told that a broken stream is full")
+		}
+		told <- err
+	})
 	w.Append([]byte("a\n"))
 	if err := <-told; err != broken {
 		t.Errorf("told of %v", err)
@@ -264,8 +314,8 @@ func TestWriterToldOfABrokenStream(t *testing.T) {
 	for range 1000 {
 		w.Append([]byte("b\n"))
 	}
-	if err := w.Close(time.Minute); err != broken || len(told) != 0 {
-		t.Errorf("Close = %v, and told %d times more", err, len(told))
+	if err := w.Close(time.Minute); err != broken || len(told) != 0 || w.Skipped() != 1001 {
+		t.Errorf("Close = %v, told %d times more, %d lines skipped, want 1001", err, len(told), w.Skipped())
 	}
 }
 
@@ -326,7 +376,7 @@ func TestCounts(t *testing.T) {
 }
 
 func TestClientViews(t *testing.T) {
-	play := func(v ClientView) {
+	play := func(v talk.View) {
 		v.Connected("localhost:6969")
 		v.Prompt()
 		v.Message([]byte("wel\x1bcome"))
@@ -336,25 +386,35 @@ func TestClientViews(t *testing.T) {
 		v.Response([]byte("you said\x1b hi"), 7)
 		v.Prompt()
 		v.Typed(nil)
+		v.Unfinished([]byte("\x1bye\r"), "no new\x1bline ends it")
+		v.Prompt()
+		v.NotSent([]byte("half\x1b"))
 		v.Closed("eof", "")
 		v.Closed("reset", "connection reset by peer")
 	}
 	for name, c := range map[string]struct {
-		view func(out io.Writer) ClientView
+		view func(out io.Writer) talk.View
 		want string
 	}{
-		"narrative": {func(out io.Writer) ClientView { return NewClientNarrative(out, nil, Piped) }, `Client: Connected to localhost:6969
+		"narrative": {func(out io.Writer) talk.View { return NewClientNarrative(out, nil, Piped) }, `Client: Connected to localhost:6969
 Enter data: 
 Client: server message: wel\x1bcome
 Enter data: hi
 Client: sending [2] hi ...
 Client: server response: you said\x1b hi
 Enter data: 
+Client: unfinished response: \x1bye\r
+Enter data: 
+Client: not sent: half\x1b
 Client: Connection closed
 Client: Connection closed (connection reset by peer)
 `},
-		"replies": {func(out io.Writer) ClientView { return NewReplies(out, false) }, "you said\x1b hi\n"},
-		"escaped": {func(out io.Writer) ClientView { return NewReplies(out, true) }, `you said\x1b hi` + "\n"},
+		"replies": {func(out io.Writer) talk.View { return NewReplies(out, out, false) }, `parley: server message: wel\x1bcome` + "\nyou said\x1b hi\n\x1bye\r\n" + `parley: not sent: half\x1b` + "\n"},
+		"escaped": {func(out io.Writer) talk.View { return NewReplies(out, out, true) }, `parley: server message: wel\x1bcome
+you said\x1b hi
+\x1bye\r
+parley: not sent: half\x1b
+`},
 	} {
 		var out bytes.Buffer
 		v := c.view(&out)
@@ -374,7 +434,7 @@ Client: Connection closed (connection reset by peer)
 		}
 		got = append(got, fmt.Sprint(e["event"], e["seq"], e["payload"], e["payload_base64"], e["reason"]))
 	}
-	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
+	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> unfinished1<nil>G3llDQ==<nil> not_sent<nil><nil>aGFsZhs=<nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
 	if g := strings.ReplaceAll(fmt.Sprint(got), " ", ""); g != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("events %s, want %s", g, want)
 	}

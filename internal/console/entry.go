@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,9 +11,10 @@ import (
 // An Entry is an event that was kept and is told later: what is left of a parley.Event and
 // its session.
 type Entry struct {
-	Kind          parley.EventKind // Opened, Received, Replied, Unasked or Closed
+	Kind          parley.EventKind // Opened, Received, Replied, Unasked, Closed or Refused
 	Time          time.Time
 	Number        uint64 // the session's
+	Lost          int64  // the session's own number in the journal, if nothing else of it was recorded
 	Seq           uint64
 	Remote, Local string
 	Body          []byte
@@ -26,7 +28,14 @@ type Entry struct {
 // AppendEntry appends the line of the narrative, with the time, the session and the peer
 // before it if it is verbose. Unlike a server's own it has a line for each reply.
 func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
-	if verbose {
+	switch {
+	case verbose && e.Lost != 0:
+		dst = append(e.Time.UTC().AppendFormat(dst, logTime), " #? (session "...)
+		dst = append(strconv.AppendInt(dst, e.Lost, 10), " was not recorded) "...)
+	case verbose && e.Kind == parley.Refused:
+		dst = append(e.Time.UTC().AppendFormat(dst, logTime), " - "...)
+		dst = append(AppendEscaped(dst, []byte(e.Remote)), ' ')
+	case verbose:
 		dst = append(appendTimeAndNumber(dst, e.Time, e.Number), ' ')
 		dst = append(AppendEscaped(dst, []byte(e.Remote)), ' ')
 	}
@@ -38,9 +47,15 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 	case parley.Replied:
 		dst = appendMessage(append(dst, replyWords(e.Unsent)...), e.Body, e.Cut)
 	case parley.Unasked:
-		dst = appendMessage(append(dst, "Server: message ["...), e.Body, e.Cut)
+		dst = appendMessage(append(dst, unasked...), e.Body, e.Cut)
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
+	case parley.Refused:
+		dst = AppendEscaped(append(dst, "Server: refused "...), []byte(e.Remote))
+		dst = append(append(append(dst, " ("...), e.why()...), ')')
+		if e.Body != nil {
+			dst = appendMessage(append(dst, " ["...), e.Body, e.Cut)
+		}
 	}
 	return append(dst, '\n')
 }
@@ -48,7 +63,7 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 func replyWords(unsent string) string {
 	switch unsent {
 	case "":
-		return "Server: reply ["
+		return replied
 	case "no":
 		return "Server: reply not sent ["
 	}
@@ -80,6 +95,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	dst = append(append(append(dst, `{"event":"`...), name...), '"')
 	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)
 	dst = appendCount(dst, "session", e.Number)
+	dst = appendCount(dst, "lost_session", uint64(e.Lost))
 	dst = appendCount(dst, "seq", e.Seq)
 	dst = appendJSONString(append(dst, `,"remote":`...), e.Remote)
 	dst = appendJSONString(append(dst, `,"local":`...), e.Local)
@@ -93,6 +109,11 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		}
 	case parley.Closed:
 		dst = appendBytesInOut(appendTook(dst, e.Took), e.In, e.Out)
+		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
+	case parley.Refused:
+		if e.Body != nil {
+			dst = appendMessageFields(dst, e.Body, e.Cut)
+		}
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	}
 	return append(dst, "}\n"...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,8 @@ import (
 	"github.com/parley-tcp/parley/parleytest"
 )
 
-// What is told of a journal is what the server told, byte for byte.
+// What is told of a journal is what the server told, byte for byte, but for how long a reply
+// took.
 func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 	var narrative, asJSON, entries, entriesJSON []byte
 	told := make(chan struct{})
@@ -24,9 +26,7 @@ func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 		asJSON = j.appendEvent(asJSON, e)
 		entry := Entry{Kind: e.Kind, Time: e.Time, Number: e.Session.Number(), Seq: e.Seq, Body: e.Body, Took: e.Took,
 			Remote: string(e.Session.AppendRemote(nil)), Local: string(e.Session.AppendLocal(nil)), In: e.In, Out: e.Out, Reason: e.Reason.String()}
-		if e.Kind != parley.Replied {
-			entries = AppendEntry(entries, &entry, true)
-		}
+		entries = AppendEntry(entries, &entry, true)
 		entriesJSON = AppendEntryJSON(entriesJSON, &entry)
 		if e.Kind == parley.Closed {
 			close(told)
@@ -42,6 +42,7 @@ func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 	io.Copy(io.Discard, c)
 	c.Close()
 	<-told
+	narrative = regexp.MustCompile(` \(took [0-9.]+ ms\)\n`).ReplaceAll(narrative, []byte("\n"))
 	if !bytes.Equal(entries, narrative) {
 		t.Errorf("told\n%s\nthe server told\n%s", entries, narrative)
 	}

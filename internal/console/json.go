@@ -107,6 +107,10 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
 		dst = appendMessageFields(dst, e.Body, e.Cut)
+	case parley.Refused:
+		if len(e.Body) > 0 { // a tap sends none
+			dst = appendMessageFields(dst, e.Body, e.Cut)
+		}
 	}
 	switch e.Kind {
 	case parley.Replied, parley.Closed:

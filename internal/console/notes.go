@@ -38,10 +38,10 @@ func SkippedNotes(dst []byte, n int64) []byte {
 	return appendSkipped(dst, "parley: ", n)
 }
 
-// Printf writes a diagnostic of the command's own, with "parley: " before it.
+// Printf writes a diagnostic of the command's own, escaped, with "parley: " before it.
 func (n *Notes) Printf(format string, args ...any) {
 	appendLine(n.out, func(dst []byte) []byte {
-		return append(fmt.Appendf(append(dst, "parley: "...), format, args...), '\n')
+		return append(AppendEscaped(append(dst, "parley: "...), fmt.Appendf(nil, format, args...)), '\n')
 	})
 }
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -9,10 +10,24 @@ import (
 	"github.com/parley-tcp/parley"
 )
 
-// Limits are a server's, for the texts that name them.
+// Limits are a server's, for the texts that name them. 0 is no limit.
 type Limits struct {
-	MaxRequest, MaxSessions, MaxSessionsPerIP int
-	FirstByte, Request, Idle, Write           time.Duration
+	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
+	FirstByte, Request, Idle, Write, Drain               time.Duration
+}
+
+// String is all of them in a line.
+func (l Limits) String() string {
+	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, drain %v",
+		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.Drain)
+}
+
+// OrNone is a limit in words, of which 0 is none.
+func OrNone[T comparable](limit T) string {
+	if limit == *new(T) {
+		return "no limit"
+	}
+	return fmt.Sprint(limit)
 }
 
 // scratch lends buffers in which a line is put together before it is queued.
@@ -37,7 +52,7 @@ type Narrative struct {
 }
 
 // NewNarrative writes to out. With verbose each line begins with the time, the
-// session and the peer.
+// session and the peer, and there are lines for replies, error texts and refusals.
 func NewNarrative(out *Writer, limits Limits, verbose bool) *Narrative {
 	return &Narrative{out, limits, verbose}
 }
@@ -64,12 +79,18 @@ func appendStarted(dst []byte, who string, at net.Addr) []byte {
 	return append(dst, '\n')
 }
 
-// Wants what the seed tells.
+// Wants what the seed tells, and if it is verbose all that the server says.
 func (n *Narrative) Wants(kind parley.EventKind) bool {
-	return kind == parley.Opened || kind == parley.Received || kind == parley.Closed
+	switch kind {
+	case parley.Opened, parley.Received, parley.Closed:
+		return true
+	case parley.Replied, parley.Unasked, parley.Refused:
+		return n.verbose
+	}
+	return false
 }
 
-// Observe tells of connections, requests and endings.
+// Observe tells of connections, messages and endings.
 func (n *Narrative) Observe(e *parley.Event) {
 	if !n.Wants(e.Kind) {
 		return
@@ -88,7 +109,15 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Opened:
 		dst = appendRemote(append(dst, opened...), e.Session)
 	case parley.Received:
-		dst = appendReceived(dst, e.Body)
+		dst = appendMessage(append(dst, received...), e.Body, e.Cut)
+	case parley.Replied:
+		dst = appendMessage(append(dst, replied...), e.Body, e.Cut)
+		dst = strconv.AppendFloat(append(dst, " (took "...), float64(e.Took)/float64(time.Millisecond), 'f', 3, 64)
+		dst = append(dst, " ms)"...)
+	case parley.Unasked:
+		dst = appendMessage(append(dst, unasked...), e.Body, e.Cut)
+	case parley.Refused:
+		dst = appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
 	case parley.Closed:
 		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
@@ -101,23 +130,16 @@ func appendStamp(dst []byte, e *parley.Event) []byte {
 	return append(appendRemote(dst, e.Session), ' ')
 }
 
-const opened = "Server: connection from "
+const (
+	opened   = "Server: connection from "
+	received = "Server: incoming data ["
+	replied  = "Server: reply ["
+	unasked  = "Server: message ["
+)
 
 func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {
 	dst = t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
 	return strconv.AppendUint(append(dst, " #"...), number, 10)
-}
-
-const received = "Server: incoming data ["
-
-func appendReceived(dst, body []byte) []byte {
-	return appendMeasured(append(dst, received...), body)
-}
-
-// appendMeasured appends the length in the bracket that is open, and the payload.
-func appendMeasured(dst, body []byte) []byte {
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	return AppendPayload(append(dst, "]: "...), body)
 }
 
 func appendClosed(dst []byte, why string) []byte {
@@ -150,7 +172,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 	case parley.RequestTimeout:
 		return "request not finished within " + l.Request.String()
 	case parley.WriteTimeout:
-		return "replies not read within " + l.Write.String()
+		return "replies not read within " + l.Write.String() + ", or one waited six times that"
 	case parley.TooLong:
 		return "request longer than " + strconv.Itoa(l.MaxRequest) + " bytes"
 	case parley.HandlerError:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net"
 	"strconv"
 
@@ -24,9 +25,18 @@ func NewTapNarrative(out *Writer, target string, verbose bool) *TapNarrative {
 // SkippedTapLine is the notice of the Writer of a TapNarrative.
 func SkippedTapLine(dst []byte, n int64) []byte { return appendSkipped(dst, "Tap: ", n) }
 
-// Started tells that the tap listens.
+// Started tells where the tap listens. Who else can connect is to be seen in it.
 func (n *TapNarrative) Started(at net.Addr) {
-	appendLine(n.out, func(dst []byte) []byte { return appendStarted(dst, "Tap: ", at) })
+	appendLine(n.out, func(dst []byte) []byte {
+		if tcp, ok := at.(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
+			return append(AppendEscaped(append(dst, "Tap: started on "...), []byte(at.String())), '\n')
+		}
+		dst = appendStarted(dst, "Tap: ", at)
+		if at.Network() == "tcp" {
+			dst = append(dst[:len(dst)-1], " of all addresses\n"...)
+		}
+		return dst
+	})
 }
 
 // Wants all that passes.
@@ -82,9 +92,22 @@ func explainTap(e *parley.Event) string {
 	case parley.Truncated:
 		return "end of file inside a message"
 	case parley.Reset:
-		return "connection reset by client"
+		return "connection reset by client" + hint(e.Err)
+	case parley.UpstreamReset:
+		return "connection reset by server" + hint(e.Err)
+	case parley.IdleTimeout, parley.WriteTimeout:
+		return escapedError(e.Err) // it says which side, and for how long
 	case parley.ServerClosed:
 		return "tap stopped"
 	}
 	return new(Limits).explain(e.Reason, e.Err)
+}
+
+// hint is what an error has to say about its likely cause, behind "; ".
+func hint(err error) string {
+	var hinting interface{ Hint() string }
+	if !errors.As(err, &hinting) {
+		return ""
+	}
+	return "; " + string(AppendEscaped(nil, []byte(hinting.Hint())))
 }

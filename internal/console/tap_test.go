@@ -3,12 +3,41 @@ package console
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/parley-tcp/parley"
 )
+
+type hinting struct{}
+
+func (hinting) Error() string { return "connection reset by peer" }
+func (hinting) Hint() string  { return "nothing\x1bwas read" }
+
+// Who can connect is to be seen in where it listens.
+func TestTapSaysWhereItListens(t *testing.T) {
+	for _, c := range []struct {
+		at   net.Addr
+		want string
+	}{
+		{&net.TCPAddr{IP: net.ParseIP("127.0.0.1"), Port: 7001}, "127.0.0.1:7001"},
+		{&net.TCPAddr{IP: net.IPv6loopback, Port: 7001}, "[::1]:7001"},
+		{&net.TCPAddr{IP: net.IPv6unspecified, Port: 7001}, "port 7001 of all addresses"},
+		{&net.TCPAddr{IP: net.IPv4zero, Port: 7001}, "port 7001 of all addresses"},
+		{&net.UnixAddr{Net: "unix", Name: "/run/\x1b[2J"}, `unix:/run/\x1b[2J`},
+	} {
+		out := new(collector)
+		w := NewWriter(out, QueueLimit, SkippedTapLine, nil)
+		NewTapNarrative(w, "redis:6379", false).Started(c.at)
+		w.Close(time.Minute)
+		if got, want := out.String(), "Tap: started on "+c.want+"\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
 
 func TestTapNarrativeTellsWhatPasses(t *testing.T) {
 	s := new(parley.Session)
@@ -28,6 +57,10 @@ func TestTapNarrativeTellsWhatPasses(t *testing.T) {
 		{parley.Event{Kind: parley.Closed, Reason: parley.Truncated}, "Tap: Connection closed! (end of file inside a message)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.Reset}, "Tap: Connection closed! (connection reset by client)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.UpstreamReset}, "Tap: Connection closed! (connection reset by server)"},
+		{parley.Event{Kind: parley.Closed, Reason: parley.Reset, Err: fmt.Errorf("read: %w", hinting{})}, `Tap: Connection closed! (connection reset by client; nothing\x1bwas read)`},
+		{parley.Event{Kind: parley.Closed, Reason: parley.UpstreamReset, Err: hinting{}}, `Tap: Connection closed! (connection reset by server; nothing\x1bwas read)`},
+		{parley.Event{Kind: parley.Closed, Reason: parley.IdleTimeout, Err: errors.New("nothing was said for 1m0s")}, "Tap: Connection closed! (nothing was said for 1m0s)"},
+		{parley.Event{Kind: parley.Closed, Reason: parley.WriteTimeout, Err: errors.New("the client took nothing for 5m0s")}, "Tap: Connection closed! (the client took nothing for 5m0s)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.Unreachable, Err: errors.New("no\nway")}, `Tap: Connection closed! (no\nway)`},
 		{parley.Event{Kind: parley.Closed, Reason: parley.IOError, Err: errors.New("timed out")}, "Tap: Connection closed! (timed out)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.DrainCut}, "Tap: Connection closed! (cut by the shutdown)"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +23,9 @@ const (
 	// breath is the pause after a write. Nobody sees it, but a busy server makes
 	// hundreds of writes a second rather than one a line.
 	breath = 2 * time.Millisecond
+
+	// fullPause is from one attempt to write to a full disk to the next.
+	fullPause = time.Second
 )
 
 // ErrNotAllWritten is returned by Close when the reader did not take everything in
@@ -30,7 +34,8 @@ var ErrNotAllWritten = errors.New("the output did not take all of it")
 
 // A Writer writes lines to a stream that may block, in one goroutine. Whoever appends
 // never waits: past the limit whole lines are skipped and counted, and where they are
-// missing a line says so.
+// missing a line says so. A full disk is a stream that blocks: lines wait until there is
+// room again.
 //
 // A write is one of whole lines, so that two Writers of one file do not cut each
 // other's; only a line of more than 64 KiB takes several.
@@ -38,29 +43,32 @@ type Writer struct {
 	stream  io.Writer
 	limit   int
 	notice  func(dst []byte, n int64) []byte // the line that says n lines were skipped
-	onError func(error)
+	onError func(err error, full bool)
+	timer   *time.Timer // of the writing goroutine's pauses
 
 	mu      sync.Mutex
 	queue   [][]byte // pieces of whole lines, the oldest first
+	rest    []byte   // what is left of the piece that is being written
 	spare   [][]byte // written pieces, to be filled again
 	held    int      // bytes queued or being written
 	missing int64    // lines skipped since the last notice
 	skipped int64    // lines skipped in all
 	waiting bool     // the writing goroutine is to be woken
 	closed  bool
+	full    bool  // the last write found no room on the disk
 	err     error // of the stream: from then on nothing is kept
 
-	some    chan struct{} // something is in the queue
+	some    chan struct{} // there is something to write
 	closing chan struct{} // closed by Close: no more pauses
 	done    chan struct{}
 }
 
 // NewWriter starts to write to stream. notice makes the line that stands for n
-// skipped ones. onError, if not nil, is told the stream's first error, after which
-// all lines are dropped.
-func NewWriter(stream io.Writer, limit int, notice func(dst []byte, n int64) []byte, onError func(error)) *Writer {
+// skipped ones. onError, if not nil, is told when the disk is full, and the stream's first
+// other error, after which all lines are dropped.
+func NewWriter(stream io.Writer, limit int, notice func(dst []byte, n int64) []byte, onError func(err error, full bool)) *Writer {
 	w := &Writer{
-		stream: stream, limit: limit, notice: notice, onError: onError,
+		stream: stream, limit: limit, notice: notice, onError: onError, timer: time.NewTimer(0),
 		some: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.write()
@@ -73,6 +81,7 @@ func (w *Writer) Append(lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.err != nil {
+		w.skipped += linesIn(lines)
 		return
 	}
 	for len(lines) > 0 {
@@ -86,11 +95,13 @@ func (w *Writer) Append(lines []byte) {
 		} else {
 			w.sayMissing()
 			w.put(lines[:n])
-			w.wake()
 		}
+		w.wake()
 		lines = lines[n:]
 	}
 }
+
+func linesIn(p []byte) int64 { return int64(bytes.Count(p, []byte("\n"))) }
 
 func lineLength(lines []byte) int {
 	if i := bytes.IndexByte(lines, '\n'); i >= 0 {
@@ -130,7 +141,7 @@ func (w *Writer) wake() {
 	}
 }
 
-// Skipped is how many lines were skipped so far.
+// Skipped is how many lines did not get out, so far.
 func (w *Writer) Skipped() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -151,9 +162,6 @@ func (w *Writer) Close(patience time.Duration) error {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
-		if w.err == nil {
-			w.sayMissing()
-		}
 		close(w.closing)
 		w.wake()
 	}
@@ -169,32 +177,41 @@ func (w *Writer) Close(patience time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil && w.held > 0 {
-		w.err, w.queue = ErrNotAllWritten, nil
+		w.giveUp(ErrNotAllWritten)
 	}
 	return w.err
+}
+
+// giveUp counts what will not be written.
+func (w *Writer) giveUp(err error) {
+	w.skipped += linesIn(w.rest)
+	for _, p := range w.queue {
+		w.skipped += linesIn(p)
+	}
+	w.err, w.queue, w.held = err, nil, 0
 }
 
 // write is the one goroutine that touches the stream.
 func (w *Writer) write() {
 	defer close(w.done)
-	pause := time.NewTimer(0)
-	defer pause.Stop()
+	defer w.timer.Stop()
 	for {
 		p, more := w.next()
-		if p == nil {
+		if p == nil || !w.writeOut(p) {
 			return
 		}
-		if !w.writeOut(p) {
-			return
+		if !more {
+			w.pause(breath)
 		}
-		if more {
-			continue
-		}
-		pause.Reset(breath)
-		select {
-		case <-pause.C:
-		case <-w.closing:
-		}
+	}
+}
+
+// pause ends early when the Writer is closed.
+func (w *Writer) pause(d time.Duration) {
+	w.timer.Reset(d)
+	select {
+	case <-w.timer.C:
+	case <-w.closing:
 	}
 }
 
@@ -204,26 +221,32 @@ func (w *Writer) next() (p []byte, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.queue) == 0 {
-		if w.closed || w.err != nil {
+		switch {
+		case w.err == nil && w.missing > 0:
+			// Whoever reads has all that was kept, and is to know what was not, even if no line
+			// comes any more.
+			w.sayMissing()
+		case w.err != nil || w.closed:
 			return nil, false
+		default:
+			w.waiting = true
+			w.mu.Unlock()
+			<-w.some
+			w.mu.Lock()
 		}
-		w.waiting = true
-		w.mu.Unlock()
-		<-w.some
-		w.mu.Lock()
 	}
 	p = w.queue[0]
 	copy(w.queue, w.queue[1:])
 	w.queue[len(w.queue)-1] = nil
 	w.queue = w.queue[:len(w.queue)-1]
+	w.rest = p
 	return p, len(w.queue) > 0
 }
 
 // writeOut says whether the stream is still good.
 func (w *Writer) writeOut(p []byte) bool {
 	for rest := p; len(rest) > 0; {
-		n := min(len(rest), piece)
-		_, err := w.stream.Write(rest[:n])
+		n, err := w.stream.Write(rest[:min(len(rest), piece)])
 		rest = rest[n:]
 		if !w.wrote(n, err) {
 			return false
@@ -237,18 +260,28 @@ func (w *Writer) writeOut(p []byte) bool {
 	return true
 }
 
-// wrote gives the room of n bytes back, or ends it all with the stream's error.
-func (w *Writer) wrote(n int, err error) bool {
+// wrote gives the room of n bytes back. It waits for a full disk, and gives up at any other
+// error.
+func (w *Writer) wrote(n int, err error) (good bool) {
 	w.mu.Lock()
-	w.held -= n
-	first := w.err == nil && err != nil
-	if first {
-		w.err, w.queue, w.held = err, nil, 0
+	if w.err != nil { // Close gave up
+		w.mu.Unlock()
+		return false
 	}
-	good := w.err == nil
+	w.held -= n
+	w.rest = w.rest[n:]
+	wasFull := w.full
+	w.full = errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	full, good := w.full, err == nil || w.full && !w.closed
+	if !good {
+		w.giveUp(err)
+	}
 	w.mu.Unlock()
-	if first && w.onError != nil {
-		w.onError(err)
+	if err != nil && !(full && wasFull) && w.onError != nil {
+		w.onError(err, full)
+	}
+	if full && good {
+		w.pause(fullPause)
 	}
 	return good
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +149,104 @@ func TestABusyWriterWritesSeldom(t *testing.T) {
 		w.Append([]byte("d\n"))
 		if err := w.Close(time.Minute); err != nil || time.Since(start) != breath || <-out != "d\n" {
 			t.Errorf("Close = %v, %v after the start", err, time.Since(start))
+		}
+	})
+}
+
+// A reader that has caught up is told what it missed, even if nothing happens any more.
+func TestSkippedLinesAreSaidOnceTheQueueIsEmpty(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"many":               slices.Repeat([]string{"123456789\n"}, 25),
+		"longer than it all": {strings.Repeat("x", 100) + "\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			out := &collector{gate: make(chan struct{})}
+			w := NewWriter(out, 100, SkippedLine, nil)
+			for _, line := range lines {
+				w.Append([]byte(line))
+			}
+			close(out.gate)
+			time.Sleep(2 * breath)
+			synctest.Wait()
+			want := fmt.Sprintf("Server: %s skipped\n", plural(w.Skipped(), "line"))
+			if got := out.String(); w.Skipped() == 0 || !strings.HasSuffix(got, want) {
+				t.Errorf("%s: %d lines skipped, and the last that was said is %.40q, want %q", name, w.Skipped(), got[max(0, len(got)-40):], want)
+			}
+			w.Close(time.Minute)
+		})
+	}
+}
+
+// A disk takes room bytes more.
+type disk struct {
+	mu   sync.Mutex
+	text []byte
+	room int
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := min(len(p), d.room)
+	d.text, d.room = append(d.text, p[:n]...), d.room-n
+	if n < len(p) {
+		return n, &fs.PathError{Op: "write", Path: "log", Err: syscall.ENOSPC}
+	}
+	return n, nil
+}
+
+func (d *disk) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return string(d.text)
+}
+
+func (d *disk) clear(room int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = room
+}
+
+// A disk that is full is told of once, and once there is room the lines go on where they stopped.
+func TestAFullDiskIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, told := &disk{room: 15}, 0
+		w := NewWriter(out, 100, SkippedLine, func(err error, full bool) {
+			if told++; !full || !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("told of %v, full: %v", err, full)
+			}
+		})
+		for range 12 {
+			w.Append([]byte("123456789\n"))
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if told != 1 || out.String() != "123456789\n12345" {
+			t.Errorf("told %d times of the full disk, want once; it has %q", told, out)
+		}
+		out.clear(1000)
+		time.Sleep(fullPause)
+		synctest.Wait()
+		want := strings.Repeat("123456789\n", int(12-w.Skipped())) + fmt.Sprintf("Server: %s skipped\n", plural(w.Skipped(), "line"))
+		if got := out.String(); got != want || w.Skipped() == 0 || w.Err() != nil {
+			t.Errorf("%d skipped, Err = %v, written\n%swant\n%s", w.Skipped(), w.Err(), got, want)
+		}
+		w.Close(time.Minute)
+	})
+}
+
+// A disk that stays full does not keep the process from ending, and what it did not take counts as
+// skipped.
+func TestCloseGivesAFullDiskUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWriter(&disk{room: 15}, 100, SkippedLine, nil)
+		w.Append([]byte("123456789\n123456789\n"))
+		synctest.Wait()
+		w.Append([]byte("123456789\n"))
+		start := time.Now()
+		if err := w.Close(time.Minute); !errors.Is(err, syscall.ENOSPC) || w.Skipped() != 2 || time.Since(start) > 0 {
+			t.Errorf("Close = %v after %v, %d lines skipped, want 2", err, time.Since(start), w.Skipped())
 		}
 	})
 }

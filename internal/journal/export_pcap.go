@@ -21,6 +21,8 @@ type Pcap struct {
 	out     io.Writer
 	streams map[int64]*stream // by Session.ID
 	buf     []byte
+
+	refusals int64 // so far
 }
 
 const (
@@ -59,6 +61,11 @@ func NewPcap(out io.Writer) (*Pcap, error) {
 // Write adds an event's packets. Events must come in the order of time.
 func (p *Pcap) Write(e Event) error {
 	p.buf = p.buf[:0]
+	if e.Kind == parley.Refused {
+		p.refused(e)
+		_, err := p.out.Write(p.buf)
+		return err
+	}
 	s := p.streams[e.Session.ID]
 	if s == nil {
 		s = newStream(e.Session)
@@ -78,6 +85,19 @@ func (p *Pcap) Write(e Event) error {
 	}
 	_, err := p.out.Write(p.buf)
 	return err
+}
+
+// refused adds a connection that was let in only to be told why not.
+func (p *Pcap) refused(e Event) {
+	p.refusals++
+	connection := *e.Session
+	connection.ID = -p.refusals // unlike that of any session
+	s := newStream(&connection)
+	p.handshake(s, e.Time)
+	if e.Text != nil {
+		p.message(&s.server, &s.client, e.Time, e.Text)
+	}
+	p.end(s, e.Time, connection.Reason)
 }
 
 // A stream is one session as TCP has it.

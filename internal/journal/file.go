@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 )
 
 const (
-	schemaVersion = 1          // PRAGMA user_version
+	schemaVersion = 2          // PRAGMA user_version
 	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
 
 	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
@@ -29,15 +27,6 @@ const (
 	// does alone.
 	rowsAtOnce = 50
 
-	pruneRows = 2000 // deleted at once: the queue waits for that long
-
-	// sessionsLooked is at how many sessions pruneSessions looks. More than are open at
-	// once, since those stay, and far fewer than there may be.
-	sessionsLooked = 10 * pruneRows
-
-	// usedBytes is how large the journal is, less what was deleted.
-	usedBytes = "((SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)) * (SELECT * FROM pragma_page_size)"
-
 	codeFsync    = 1034 // SQLITE_IOERR_FSYNC
 	codeDirFsync = 1290 // SQLITE_IOERR_DIR_FSYNC
 )
@@ -45,18 +34,34 @@ const (
 // A file is the SQLite file of a journal, open for writing by one goroutine.
 type file struct {
 	name string
+	sync bool
+	keep Keep
 	lock *os.File // the same file, locked for as long as it is open
 	conn conn
 
-	begin, commit, rollback stmt
-	opened, closed, gap     stmt
-	cut                     stmt // of the exchange that was inserted last
-	one, many               stmt // of exchanges
-	args                    []driver.NamedValue
-	lastSession             int64 // the id of the last session that was there
-	info, wal               fs.FileInfo
-	written                 bool  // since the last checkpoint
-	broken                  error // for good: what was written may not be there
+	// guard is a second connection, which only reads. SQLite copies the -wal file into the
+	// journal when its last connection closes; while this one is open, closing conn does not,
+	// which reopen needs when the -wal file is not to be trusted.
+	guard conn
+
+	begin, commit, rollback   stmt
+	opened, closed, gap, mark stmt
+	cut, refused              stmt
+	one, many, numbered       stmt // of exchanges
+	args                      []driver.NamedValue
+	sums                      checksummer
+	base                      int64 // the highest id of a session before this writer
+	session                   int64 // the highest id of a session that anything was recorded of
+	exchange, refusal, ended  int64 // the last ids that were given
+	idsSkipped                bool  // the next exchange has not the id that SQLite would give it
+	lostUpTo                  int64 // exchanges up to this id that are not there were told to be lost
+	info, wal                 fs.FileInfo
+	log                       *os.File // the -wal file, to look at
+	space                     space
+	written                   bool  // since the last checkpoint
+	sessionsSincePrune        int   // that were closed
+	broken                    error // for good: what was written may not be there
+	down                      error // why the connections are closed, until mend has opened them again
 }
 
 // What the driver offers, and database/sql would add a third to the cost of.
@@ -75,8 +80,8 @@ type (
 var background = context.Background() // nothing here is ever cut off
 
 // openFile opens the file, or makes it.
-func openFile(name string, sync bool) (_ *file, err error) {
-	f := &file{name: name}
+func openFile(name string, sync bool, keep Keep) (_ *file, err error) {
+	f := &file{name: name, sync: sync, keep: keep}
 	if f.lock, err = lockFile(name); err != nil {
 		return nil, err
 	}
@@ -85,12 +90,10 @@ func openFile(name string, sync bool) (_ *file, err error) {
 			f.close()
 		}
 	}()
-	if f.conn, err = connect(name); err != nil {
-		return nil, err
-	}
-	if err = f.setUp(sync); err != nil {
+	if err = f.connect(); err != nil {
 		return nil, plain(err)
 	}
+	f.base = f.session
 	return f, nil
 }
 
@@ -121,7 +124,7 @@ var errLocked = errors.New("locked")
 // holder is who writes the file.
 func holder(name string) string {
 	var pid, since int64
-	c, err := connect(name)
+	c, err := connect(name, "mode=ro")
 	if err == nil {
 		defer c.Close()
 		err = queryRow(c, "SELECT pid, since_ns FROM writer", &pid, &since)
@@ -132,8 +135,8 @@ func holder(name string) string {
 	return fmt.Sprintf("process %d since %s", pid, time.Unix(0, since).UTC().Format(time.RFC3339))
 }
 
-func connect(name string) (conn, error) {
-	c, err := new(sqlite.Driver).Open(dataSource(name, "mode=rwc", time.Second))
+func connect(name, how string) (conn, error) {
+	c, err := new(sqlite.Driver).Open(dataSource(name, how, time.Second))
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -148,21 +151,49 @@ func plain(err error) error {
 	return err
 }
 
-// setUp makes the tables of a new file, or sees that it is a journal.
-func (f *file) setUp(sync bool) error {
-	var application, version, tables int64
-	err := queryRow(f.conn, "SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), count(*) FROM sqlite_schema",
-		&application, &version, &tables)
+// connect opens the connections and has everything ready to write.
+func (f *file) connect() (err error) {
+	if f.conn, err = connect(f.name, "mode=rwc"); err != nil {
+		return err
+	}
+	if err := f.setUp(); err != nil {
+		return err
+	}
+	if f.guard, err = connect(f.name, "mode=ro"); err != nil {
+		return err
+	}
+	var tables int64 // SQLite opens the file when it is first read
+	if err := queryRow(f.guard, "SELECT count(*) FROM sqlite_schema", &tables); err != nil {
+		return err
+	}
+	if f.info, err = f.lock.Stat(); err != nil {
+		return err
+	}
+	if f.log, err = os.Open(f.name + "-wal"); err != nil {
+		return err
+	}
+	if f.wal, err = f.log.Stat(); err != nil {
+		return err
+	}
+	if err := f.measure(); err != nil {
+		return err
+	}
+	return f.prepare()
+}
+
+// setUp makes the tables of a new file, or sees that it is a journal and brings it up to date.
+func (f *file) setUp() error {
+	version, err := f.version()
 	switch {
 	case err != nil:
 		return err
-	case tables == 0 && application == 0 && version == 0:
-		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, fileID, schemaVersion))
-	case application != fileID:
-		err = ErrNotAJournal
-	case version > schemaVersion:
-		err = fmt.Errorf("a newer parley has written it (version %d of the journal; this one writes %d)", version, schemaVersion)
+	case version == 0:
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, upgrade, fileID, schemaVersion))
+	case version == 1:
+		// The exchanges themselves are looked at this once: their openings may be missing.
+		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; UPDATE writer SET session = (SELECT coalesce(max(session), 0) FROM exchanges); "+
+			"PRAGMA user_version = %d; COMMIT", upgrade, schemaVersion))
 	}
 	if err != nil {
 		return err
@@ -171,30 +202,77 @@ func (f *file) setUp(sync bool) error {
 	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil || old != 0 {
 		return fmt.Errorf("SQLite is older than %s: %w", minSQLite, err)
 	}
+	if err := f.lastIDs(); err != nil {
+		return err
+	}
 	synchronous := "NORMAL" // the journal itself is synced, when it is written to
-	if sync {
+	if f.sync {
 		synchronous = "FULL"
 	}
-	err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
-		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d); COMMIT", synchronous, os.Getpid(), time.Now().UnixNano()))
-	if err != nil {
-		return err
+	return f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
+		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d, %d); COMMIT",
+		synchronous, os.Getpid(), time.Now().UnixNano(), f.session))
+}
+
+// version is the journal's, 0 of a file that is empty. What is in the file is not trusted: a
+// trigger would run with each record, and a view could stand where a table is expected.
+func (f *file) version() (version int64, err error) {
+	var application, entries int64
+	err = queryRow(f.conn, "SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), count(*) FROM sqlite_schema",
+		&application, &version, &entries)
+	switch {
+	case err != nil:
+		return 0, err
+	case entries == 0 && application == 0 && version == 0:
+		return 0, nil
+	case application != fileID || version < 1:
+		return 0, ErrNotAJournal
+	case version > schemaVersion:
+		return 0, fmt.Errorf("a newer parley has written it (version %d of the journal; this one writes %d)", version, schemaVersion)
 	}
-	if err := queryRow(f.conn, "SELECT coalesce(max(id), 0) FROM sessions", &f.lastSession); err != nil {
-		return err
+	var tables, triggers int64
+	err = queryRow(f.conn, "SELECT count(*) FILTER (WHERE "+isOurTable+"), count(*) FILTER (WHERE type = 'trigger') FROM sqlite_schema", &tables, &triggers)
+	switch {
+	case err != nil:
+		return 0, err
+	case tables != ourTables(version):
+		return 0, ErrNotAJournal
+	case triggers > 0:
+		return 0, errors.New("it has triggers, which no journal of parley has")
 	}
-	if f.info, err = f.lock.Stat(); err != nil {
-		return err
+	return version, nil
+}
+
+// isOurTable is the condition that a row of sqlite_schema is of a table of ours, and that it
+// is a plain one: a virtual table has no root page.
+const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused')"
+
+func ourTables(version int64) int64 {
+	if version == 1 {
+		return 5
 	}
-	if f.wal, err = os.Stat(f.name + "-wal"); err != nil {
-		return err
-	}
-	return f.prepare()
+	return 6
+}
+
+// lastIDs finds where the numbers go on: behind whatever names them. An exchange can be there
+// whose session is not, and the other way round.
+func (f *file) lastIDs() error {
+	var session, exchange, refusal, ended int64
+	err := queryRow(f.conn, "SELECT max((SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(session), 0) FROM writer), "+
+		"(SELECT coalesce(max(session), 0) FROM (SELECT session FROM exchanges ORDER BY id DESC LIMIT 1000))), "+
+		"max((SELECT coalesce(max(id), 0) FROM exchanges), (SELECT coalesce(max(exchange), 0) FROM cuts)), "+
+		"(SELECT coalesce(max(id), 0) FROM refused), (SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL)",
+		&session, &exchange, &refusal, &ended)
+	// Never back: what was lost with a -wal file keeps its numbers.
+	f.session, f.exchange = max(f.session, session), max(f.exchange, exchange)
+	f.refusal, f.ended = max(f.refusal, refusal), max(f.ended, ended)
+	return err
 }
 
 func (f *file) prepare() error {
-	const values = "(?,?,?,?,?,?)"
-	const exchanges = "INSERT INTO exchanges (session, seq, received_ns, took_ns, request, reply) VALUES " + values
+	const values = "(?,?,?,?,?,?,?)"
+	const columns = "session, seq, received_ns, took_ns, request, reply, sum"
+	const exchanges = "INSERT INTO exchanges (" + columns + ") VALUES " + values
 	for _, s := range []struct {
 		stmt *stmt
 		text string
@@ -204,11 +282,14 @@ func (f *file) prepare() error {
 		{&f.rollback, "ROLLBACK"},
 		{&f.one, exchanges},
 		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
-		{&f.opened, "INSERT INTO sessions (id, number, remote, local, opened_ns) VALUES (?,?,?,?,?)"},
+		{&f.numbered, "INSERT INTO exchanges (" + columns + ", id) VALUES (?,?,?,?,?,?,?,?)"},
+		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, sum) VALUES (?,?,?,?,?,?)"},
 		// The whole row, since its opening may not be recorded.
-		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.mark, "UPDATE writer SET session = ?"},
 		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
-		{&f.cut, "INSERT INTO cuts VALUES (last_insert_rowid(),?,?)"},
+		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?)"},
+		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?)"},
 	} {
 		prepared, err := f.conn.Prepare(s.text)
 		if err != nil {
@@ -216,7 +297,7 @@ func (f *file) prepare() error {
 		}
 		*s.stmt = prepared.(stmt)
 	}
-	f.args = make([]driver.NamedValue, 6*rowsAtOnce)
+	f.args = make([]driver.NamedValue, exchangeColumns*rowsAtOnce)
 	for i := range f.args {
 		f.args[i].Ordinal = i + 1
 	}
@@ -229,16 +310,33 @@ func (f *file) close() error {
 	if f.broken != nil {
 		return nil
 	}
-	var err error
-	if f.conn != nil {
-		for _, s := range []stmt{f.begin, f.commit, f.rollback, f.opened, f.closed, f.gap, f.cut, f.one, f.many} {
-			if s != nil {
-				s.Close()
-			}
-		}
-		err = f.conn.Close()
+	f.closeGuard()
+	return errors.Join(f.disconnect(), f.lock.Close())
+}
+
+func (f *file) closeGuard() {
+	if f.guard != nil {
+		f.guard.Close()
+		f.guard = nil
 	}
-	return errors.Join(err, f.lock.Close())
+}
+
+// disconnect closes the connection that writes, and what belongs to it.
+func (f *file) disconnect() (err error) {
+	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.one, &f.many, &f.numbered} {
+		if *s != nil {
+			(*s).Close()
+			*s = nil
+		}
+	}
+	if f.log != nil {
+		f.log.Close()
+	}
+	if f.conn != nil {
+		err = f.conn.Close()
+		f.conn = nil
+	}
+	return err
 }
 
 // write records a batch, whole or not at all. Once the disk has failed to sync nothing is
@@ -248,23 +346,31 @@ func (f *file) write(b *batch) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	size := b.size()
+	if err := f.reserve(size); err != nil {
+		return err
+	}
 	err := f.transaction(b)
+	if err == errOtherIDs { // somebody has deleted the last ones
+		f.rollback.ExecContext(background, nil)
+		f.idsSkipped = true
+		err = f.transaction(b)
+	}
 	if err != nil {
 		f.rollback.ExecContext(background, nil) // some errors have done that
 		return f.judged(err)
 	}
-	f.written = true
-	return nil
-}
-
-// checkpoint has what was written since the last one on disk, copied from the -wal file
-// into the journal. SQLite would do that by itself, and say nothing of errors.
-func (f *file) checkpoint() error {
-	if !f.written || f.broken != nil {
-		return nil
+	if err := f.check(); err != nil { // the files may have been cut while it was written
+		return err
 	}
-	f.written = false
-	return f.judged(f.exec("PRAGMA wal_checkpoint(PASSIVE)"))
+	f.written = true
+	f.idsSkipped = f.idsSkipped && len(b.exchanges) == 0
+	f.space.sinceCheckpoint += size
+	f.exchange += int64(len(b.exchanges))
+	f.refusal += int64(len(b.refused))
+	f.ended += int64(len(b.closed))
+	f.session = max(f.session, b.lastSession())
+	return nil
 }
 
 // judged is an error which says so if nothing can be relied on any more.
@@ -272,15 +378,19 @@ func (f *file) judged(err error) error {
 	if code := codeOf(err); code != codeFsync && code != codeDirFsync {
 		return err
 	}
+	return f.syncFailed(err)
+}
+
+func (f *file) syncFailed(err error) error {
 	f.broken = fmt.Errorf("the disk has failed to sync, so nothing is recorded until the server is started again: %w", err)
 	return f.broken
 }
 
-// check sees that the files are those that were opened: SQLite would go on writing to one
-// that was removed.
+// check sees that the files are those that were opened, and whole: SQLite would go on writing
+// to one that was removed or cut, and copy what is missing into the journal.
 func (f *file) check() error {
-	if f.broken != nil {
-		return f.broken
+	if f.broken != nil || f.down != nil {
+		return cmp.Or(f.broken, f.down)
 	}
 	info, err := os.Stat(f.name)
 	if err != nil {
@@ -293,9 +403,11 @@ func (f *file) check() error {
 	case info.Size() < f.info.Size():
 		return errors.New("the file was cut short")
 	case err != nil || !os.SameFile(wal, f.wal):
-		return errors.New("its -wal file was removed or replaced")
+		return errWALGone
+	case wal.Size() < f.wal.Size() || f.hasHole(wal.Size()):
+		return errWALCut
 	}
-	f.info = info
+	f.info, f.wal = info, wal
 	return nil
 }
 
@@ -305,7 +417,7 @@ func (f *file) transaction(b *batch) error {
 	}
 	for i := range b.opened {
 		s := &b.opened[i]
-		if err := f.run(f.opened, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano()); err != nil {
+		if err := f.run(f.opened, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(), f.sums.session(s, 0)); err != nil {
 			return err
 		}
 	}
@@ -313,10 +425,22 @@ func (f *file) transaction(b *batch) error {
 		return err
 	}
 	for i := range b.closed {
-		s := &b.closed[i]
+		s, ended := &b.closed[i], f.ended+int64(i)+1
 		err := f.run(f.closed, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(), s.Closed.UnixNano(), s.Reason,
-			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut))
+			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut), ended, f.sums.session(s, ended))
 		if err != nil {
+			return err
+		}
+	}
+	for i := range b.refused {
+		r := b.refused[i]
+		r.ID = f.refusal + int64(i) + 1
+		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(r.Text), f.sums.refusal(&r)); err != nil {
+			return err
+		}
+	}
+	if last := b.lastSession(); last > f.session {
+		if err := f.run(f.mark, last); err != nil {
 			return err
 		}
 	}
@@ -329,39 +453,69 @@ func (f *file) transaction(b *batch) error {
 	return err
 }
 
-// insert inserts the exchanges, as many at once as there are.
+const exchangeColumns = 7 // without the id
+
+// errOtherIDs is that SQLite has given an exchange another id than its checksum is made of.
+var errOtherIDs = errors.New("other ids than expected")
+
+// insert inserts the exchanges, as many at once as there are. SQLite numbers them, which costs
+// less than to say each number: it gives the highest id there is and 1. Where the next one is
+// another, the first exchange says it.
 func (f *file) insert(b *batch) error {
-	rest, bytes := b.exchanges, b.bytes
-	for len(rest) > 0 {
-		insert, n := f.one, 1
-		if len(rest) >= rowsAtOnce && !slices.ContainsFunc(rest[:rowsAtOnce], record.isCut) {
+	rest, bytes, id := b.exchanges, b.bytes, f.exchange
+	for skipped := f.idsSkipped; len(rest) > 0; skipped = false {
+		insert, n, columns := f.one, 1, exchangeColumns
+		switch {
+		case skipped:
+			insert, columns = f.numbered, exchangeColumns+1
+		case len(rest) >= rowsAtOnce:
 			insert, n = f.many, rowsAtOnce
 		}
-		for i, e := range rest[:n] {
-			a := f.args[6*i : 6*i+6]
+		for i := range rest[:n] {
+			e := &rest[i]
+			id++
+			var request, reply []byte
+			request, bytes = taken(bytes, e.request)
+			reply, bytes = taken(bytes, e.reply)
+			a := f.args[exchangeColumns*i:]
 			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
-			a[4].Value, bytes = taken(bytes, e.request)
-			a[5].Value, bytes = taken(bytes, e.reply)
+			a[4].Value, a[5].Value = orNull(request), orNull(reply)
+			a[6].Value = f.sums.exchange(id, e.session, int64(e.seq), e.received, int64(e.took), int64(e.requestCut), int64(e.replyCut), request, reply)
+			if e.isCut() {
+				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut)); err != nil {
+					return err
+				}
+			}
 		}
-		if _, err := insert.ExecContext(background, f.args[:6*n]); err != nil {
+		if skipped {
+			f.args[exchangeColumns].Value = id
+		}
+		result, err := insert.ExecContext(background, f.args[:columns*n])
+		if err != nil {
 			return err
 		}
-		if e := rest[0]; e.isCut() {
-			if err := f.run(f.cut, int64(e.requestCut), int64(e.replyCut)); err != nil {
-				return err
-			}
+		if given, err := result.LastInsertId(); err != nil || given != id {
+			return cmp.Or(err, errOtherIDs)
 		}
 		rest = rest[n:]
 	}
 	return nil
 }
 
-// taken takes a message off the bytes of a batch: NULL if there is none.
-func taken(bytes []byte, length int) (message driver.Value, rest []byte) {
+// taken takes a message off the bytes of a batch: nil if there is none.
+func taken(bytes []byte, length int) (message, rest []byte) {
 	if length < 0 {
 		return nil, bytes
 	}
 	return bytes[:length:length], bytes[length:]
+}
+
+// orNull is a message as the driver takes it: an empty one is not NULL.
+func orNull(message []byte) driver.Value {
+	if message == nil {
+		return nil
+	}
+	return message
 }
 
 func (f *file) run(s stmt, values ...driver.Value) error {
@@ -400,82 +554,4 @@ func queryRow(c conn, text string, numbers ...*int64) error {
 		return err
 	}
 	return nil
-}
-
-// A Keep says what is kept: all of it if it is zero.
-type Keep struct {
-	Age   time.Duration // what is older is deleted, if this is not zero
-	Bytes int64         // the oldest is deleted while there is more, if this is not zero
-}
-
-// prune deletes the oldest exchanges that are too old or too much, some at a time, and
-// reports whether there may be more. The last one stays: the next one's id follows it.
-func (f *file) prune(keep Keep) (more bool, err error) {
-	if keep == (Keep{}) || f.broken != nil {
-		return false, nil
-	}
-	var oldest, newest, received, size int64
-	err = queryRow(f.conn, "SELECT id, received_ns, (SELECT max(id) FROM exchanges), "+usedBytes+
-		" FROM exchanges ORDER BY id LIMIT 1", &oldest, &received, &newest, &size)
-	switch before := keep.before(); {
-	case err == io.EOF:
-		return false, nil
-	case err != nil || oldest == newest:
-		return false, err
-	case keep.Bytes > 0 && size > keep.Bytes:
-		last, err := f.firstOf(size - keep.Bytes)
-		if err != nil {
-			return false, err
-		}
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id <= ?; "+pruneCuts, min(last, newest-1)))
-	case received < before:
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?; "+pruneCuts, min(oldest+pruneRows, newest), before))
-	}
-	return false, nil
-}
-
-// firstOf is the last of the oldest exchanges that take up so many bytes, or of those that
-// are deleted at once.
-func (f *file) firstOf(bytes int64) (last int64, err error) {
-	rows, err := f.conn.QueryContext(background,
-		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 32 FROM exchanges ORDER BY id LIMIT ?",
-		named([]driver.Value{int64(pruneRows)}))
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	for row := make([]driver.Value, 2); bytes > 0; {
-		if err := rows.Next(row); err == io.EOF {
-			break
-		} else if err != nil {
-			return 0, err
-		}
-		last = row[0].(int64)
-		bytes -= row[1].(int64)
-	}
-	return last, nil
-}
-
-const pruneCuts = "DELETE FROM cuts WHERE exchange < (SELECT min(id) FROM exchanges)"
-
-func (k Keep) before() int64 {
-	if k.Age == 0 {
-		return 0
-	}
-	return time.Now().Add(-k.Age).UnixNano()
-}
-
-// pruneSessions deletes sessions that were closed before the oldest exchange that is left,
-// and any if they alone are too much. Those that a server before this one left open ended
-// before it was started.
-func (f *file) pruneSessions(keep Keep) error {
-	if keep == (Keep{}) || f.broken != nil {
-		return nil
-	}
-	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+
-		"SELECT id, coalesce(closed_ns, CASE WHEN id <= ? THEN (SELECT since_ns FROM writer) END) AS ended FROM sessions ORDER BY id LIMIT ?) "+
-		"WHERE ended < max(?, coalesce((SELECT received_ns FROM exchanges ORDER BY id LIMIT 1), 0), "+
-		"CASE WHEN ? < "+usedBytes+" AND (SELECT count(*) FROM (SELECT 1 FROM exchanges LIMIT 2)) < 2 THEN 9223372036854775807 ELSE 0 END) "+
-		"AND id < (SELECT max(id) FROM sessions) LIMIT ?)",
-		f.lastSession, int64(sessionsLooked), keep.before(), cmp.Or(keep.Bytes, math.MaxInt64), int64(pruneRows)))
 }

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/parley-tcp/parley"
 )
 
 // ReasonOpen, in a Filter, is that of sessions that have none: nobody saw them end.
@@ -66,10 +65,6 @@ func (c *conditions) in(column string, ids []int64) {
 	c.add(column+" IN (SELECT value FROM json_each(?))", list(ids))
 }
 
-func (c *conditions) either(term string, arg any, column string, ids []int64) {
-	c.add("("+term+" OR "+column+" IN (SELECT value FROM json_each(?)))", arg, list(ids))
-}
-
 func (c *conditions) clause() string {
 	if len(c.terms) == 0 {
 		return ""
@@ -77,24 +72,24 @@ func (c *conditions) clause() string {
 	return " WHERE " + strings.Join(c.terms, " AND ")
 }
 
-// ofSessions is about sessions s, but for the times.
+// ofSessions is about sessions, but for the times.
 func (f *Filter) ofSessions() *conditions {
 	c := new(conditions)
 	if f.Session != 0 {
-		c.add("s.id = ?", f.Session)
+		c.add("id = ?", f.Session)
 	}
 	if f.Number != 0 {
-		c.add("s.number = ?", int64(f.Number))
+		c.add("number = ?", int64(f.Number))
 	}
 	if f.Address != "" { // an IPv6 address stands in brackets
-		c.add("(instr(s.remote, ?) = 1 OR instr(s.remote, '[' || ?) = 1)", f.Address, f.Address)
+		c.add("(instr(remote, ?) = 1 OR instr(remote, '[' || ?) = 1)", f.Address, f.Address)
 	}
 	switch f.Reason {
 	case "":
 	case ReasonOpen:
-		c.add("s.closed_ns IS NULL")
+		c.add("closed_ns IS NULL")
 	default:
-		c.add("s.reason = ?", f.Reason)
+		c.add("reason = ?", f.Reason)
 	}
 	return c
 }
@@ -102,39 +97,72 @@ func (f *Filter) ofSessions() *conditions {
 // overlap adds that a session was open at some time between Since and Until.
 func (c *conditions) overlap(f *Filter) {
 	if !f.Since.IsZero() {
-		c.add("(s.closed_ns IS NULL OR s.closed_ns >= ?)", f.Since.UnixNano())
+		c.add("(closed_ns IS NULL OR closed_ns >= ?)", f.Since.UnixNano())
 	}
 	if !f.Until.IsZero() {
-		c.add("s.opened_ns < ?", f.Until.UnixNano())
+		c.add("opened_ns < ?", f.Until.UnixNano())
 	}
 }
 
-// ofExchanges is about exchanges e, but for their bytes.
-func (f *Filter) ofExchanges() *conditions {
+// ofExchanges is about exchanges, but for their bytes. What it says of their sessions is
+// looked up first.
+func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (*conditions, error) {
 	c := new(conditions)
-	if sessions := f.ofSessions(); len(sessions.terms) > 0 {
-		c.add("e.session IN (SELECT s.id FROM sessions s"+sessions.clause()+")", sessions.args...)
+	if f.Session != 0 { // also if that has no record of its own
+		c.add("session = ?", f.Session)
+	}
+	others := *f
+	others.Session = 0
+	if sessions := others.ofSessions(); len(sessions.terms) > 0 {
+		ids, err := r.sessionsWhere(ctx, tx, sessions)
+		if err != nil {
+			return nil, err
+		}
+		c.in("session", ids)
 	}
 	if !f.Since.IsZero() {
-		c.add("e.received_ns >= ?", f.Since.UnixNano())
+		c.add("received_ns >= ?", f.Since.UnixNano())
 	}
 	if !f.Until.IsZero() {
-		c.add("e.received_ns < ?", f.Until.UnixNano())
+		c.add("received_ns < ?", f.Until.UnixNano())
 	}
 	if f.Slower > 0 {
-		c.add("e.took_ns >= ?", int64(f.Slower))
+		c.add("took_ns >= ?", int64(f.Slower))
 	}
-	return c
+	return c, nil
+}
+
+// refusals says whether refused connections can be among what is selected.
+func (f *Filter) refusals() bool {
+	return f.Session == 0 && f.Number == 0 && f.Slower == 0 && f.Limit == 0
+}
+
+// selects says whether a refusal is.
+func (f *Filter) selects(r *Refusal) bool {
+	return (f.Reason == "" || f.Reason == r.Reason) && f.covers(r.At.UnixNano()) && f.matches(nil, r.Text) &&
+		(strings.HasPrefix(r.Remote, f.Address) || strings.HasPrefix(r.Remote, "["+f.Address))
 }
 
 // A hit is an exchange that was selected, without its bytes.
 type hit struct {
 	exchange, session, received, took int64
+	unasked                           bool // it has no request
 }
 
-func (h hit) moments() (received, replied moment) {
-	return moment{h.received, h.session, h.exchange, parley.Received},
-		moment{h.received + h.took, h.session, h.exchange, parley.Replied}
+// hitColumns are those of a hitRow. What a message is is read only if it is to be looked at.
+const (
+	hitColumns        = "id, session, received_ns, took_ns, request IS NULL, NULL, NULL"
+	hitColumnsOfBytes = "id, session, received_ns, took_ns, request IS NULL, request, reply"
+)
+
+type hitRow struct {
+	hit
+	request, reply blob
+}
+
+func (r *hitRow) id() int64 { return r.exchange }
+func (r *hitRow) columns() []any {
+	return []any{&r.exchange, &r.session, &r.received, &r.took, &r.unasked, &r.request, &r.reply}
 }
 
 // fromTheStart is the exchange behind which all others lie.
@@ -147,39 +175,36 @@ func (r *Reader) find(ctx context.Context, tx *sql.Tx, f *Filter, behind int64) 
 	if behind == fromTheStart {
 		limit = f.Limit
 	}
+	where, err := r.ofExchanges(ctx, tx, f)
+	if err != nil {
+		return nil, err
+	}
 	if index := r.index.Load(); index != nil && behind == fromTheStart && len(f.Text) >= gram {
-		hits, err = index.find(ctx, tx, f, limit)
+		hits, err = r.findIndexed(ctx, tx, index, f, where, limit)
 	} else {
-		where := f.ofExchanges()
-		where.add("e.id > ?", behind)
-		hits, err = appendHits(ctx, tx, nil, f, where, limit)
+		hits, err = r.appendHits(ctx, tx, nil, f, where, behind, limit)
 	}
 	slices.Reverse(hits)
 	return hits, err
 }
 
-// appendHits selects from the exchanges that meet the conditions, the newest first, until
-// there are as many as the limit, if it is not 0.
-func appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filter, where *conditions, limit int) ([]hit, error) {
-	bytesOrNot := "NULL, NULL"
+// appendHits selects from the exchanges behind one that meet the conditions, the newest
+// first, until there are as many as the limit, if it is not 0.
+func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filter, where *conditions, behind int64, limit int) ([]hit, error) {
+	columns := hitColumns
 	if f.readsBytes() {
-		bytesOrNot = "e.request, e.reply"
+		columns = hitColumnsOfBytes
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT e.id, e.session, e.received_ns, e.took_ns, "+bytesOrNot+
-		" FROM exchanges e"+where.clause()+" ORDER BY e.id DESC", where.args...)
-	if err != nil {
-		return nil, err
+	if limit != 0 && len(hits) >= limit {
+		return hits, nil
 	}
-	defer rows.Close()
-	for (limit == 0 || len(hits) < limit) && rows.Next() {
-		var h hit
-		var request, reply blob
-		if err := rows.Scan(&h.exchange, &h.session, &h.received, &h.took, &request, &reply); err != nil {
-			return nil, err
+	var row hitRow
+	w := walk{table: "exchanges", columns: columns, where: *where, from: behind + 1, to: math.MaxInt64, newestFirst: true}
+	err := r.walk(ctx, tx, w, &row, func() bool {
+		if f.matches(row.request, row.reply) {
+			hits = append(hits, row.hit)
 		}
-		if f.matches(request, reply) {
-			hits = append(hits, h)
-		}
-	}
-	return hits, rows.Err()
+		return limit == 0 || len(hits) < limit
+	})
+	return hits, err
 }

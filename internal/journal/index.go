@@ -3,7 +3,9 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -137,30 +139,25 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := r.db.QueryContext(ctx, "SELECT id, received_ns, request, reply FROM exchanges WHERE id > ? ORDER BY id LIMIT ?", last, r.batch)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer rows.Close()
 	insert, err := tx.PrepareContext(ctx, "INSERT INTO texts (rowid, body) VALUES (?, ?)")
 	if err != nil {
 		return 0, 0, err
 	}
 	defer insert.Close()
 	var body []byte
-	for ; rows.Next(); n++ {
-		var request, reply sql.RawBytes
-		if err := rows.Scan(&last, &received, &request, &reply); err != nil {
-			return 0, 0, err
-		}
-		body = appendRunes(body[:0], request)
+	var row hitRow
+	var failed error
+	w := walk{table: "exchanges", columns: hitColumnsOfBytes, from: last + 1, to: math.MaxInt64}
+	err = r.walk(ctx, r.db, w, &row, func() bool {
+		last, received = row.exchange, row.received
+		body = appendRunes(body[:0], row.request)
 		body = utf8.AppendRune(body, betweenBoth)
-		body = appendRunes(body, reply)
-		if _, err := insert.ExecContext(ctx, last, string(body)); err != nil {
-			return 0, 0, err
-		}
-	}
-	if err := rows.Err(); err != nil {
+		body = appendRunes(body, row.reply)
+		_, failed = insert.ExecContext(ctx, last, string(body))
+		n++
+		return failed == nil && n < int64(r.batch)
+	})
+	if err = errors.Join(err, failed); err != nil {
 		return 0, 0, err
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE indexed SET upto = ?, received_ns = ?", last, received); err != nil {
@@ -203,12 +200,10 @@ func appendRunes(dst, p []byte) []byte {
 	return dst
 }
 
-// find is Reader.find with the index, the newest first. What was recorded behind it is looked
+// findIndexed is find with the index, the newest first. What was recorded behind it is looked
 // at without it.
-func (index *textIndex) find(ctx context.Context, tx *sql.Tx, f *Filter, limit int) ([]hit, error) {
-	where := f.ofExchanges()
-	where.add("e.id > ?", index.upto)
-	hits, err := appendHits(ctx, tx, nil, f, where, limit)
+func (r *Reader) findIndexed(ctx context.Context, tx *sql.Tx, index *textIndex, f *Filter, where *conditions, limit int) ([]hit, error) {
+	hits, err := r.appendHits(ctx, tx, nil, f, where, index.upto, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -222,9 +217,9 @@ func (index *textIndex) find(ctx context.Context, tx *sql.Tx, f *Filter, limit i
 		if err != nil || len(ids) == 0 {
 			return hits, err
 		}
-		where := f.ofExchanges()
-		where.in("e.id", ids)
-		if hits, err = appendHits(ctx, tx, hits, f, where, limit); err != nil {
+		among := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+		among.in("id", ids)
+		if hits, err = r.appendHits(ctx, tx, hits, f, &among, fromTheStart, limit); err != nil {
 			return nil, err
 		}
 	}

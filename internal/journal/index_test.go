@@ -229,7 +229,7 @@ func (w *written) fill(n int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	insert, err := tx.Prepare("INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?)")
+	insert, err := tx.Prepare("INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, NULL)")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import "time"
 // A Session is one conversation as the journal keeps it.
 type Session struct {
 	ID          int64     // the journal's own number, by which exchanges name their session
+	Lost        bool      // the journal has exchanges of it and not its own record: all but ID is zero
 	Number      uint64    // as the server counted it, from 1 at each start
 	Remote      string    // the two addresses, as the server sees them
 	Local       string    //
@@ -23,7 +24,7 @@ type Session struct {
 type Exchange struct {
 	ID       int64         // in the order of recording
 	Session  int64         // its Session.ID
-	Seq      uint64        // the request's number in its session, from 1; 0 of a message that came unasked, seen by a tap
+	Seq      uint64        // the request's number in its session, from 1; 0 of a message that answers no request
 	Received time.Time     // when the read that completed the request returned, or the message
 	Took     time.Duration // from then until the reply was made
 	Request  []byte        // nil if there was none, or if it is kept alone before this (a tap)
@@ -33,7 +34,17 @@ type Exchange struct {
 	ReplyCut   uint64 // the same of the reply
 }
 
-// schema is the file's, version 1. Times are ns since 1970 in UTC.
+// A Refusal is a connection that was not let in.
+type Refusal struct {
+	ID     int64 // in the order of recording
+	At     time.Time
+	Remote string
+	Local  string
+	Reason string // as docs/events.md names it
+	Text   []byte // what the peer was told; nil if nothing
+}
+
+// schema is that of version 1 of the file. Times are ns since 1970 in UTC.
 const schema = `
 CREATE TABLE sessions (
 	id           INTEGER PRIMARY KEY,
@@ -82,5 +93,25 @@ CREATE TABLE gaps (
 CREATE TABLE writer (
 	pid      INTEGER NOT NULL,
 	since_ns INTEGER NOT NULL
+);
+`
+
+// upgrade makes version 2 of version 1: a new file too is made in these two steps. What
+// version 1 has recorded keeps a sum of NULL.
+const upgrade = `
+ALTER TABLE sessions ADD COLUMN ended INTEGER; -- counts the ends, in the order of recording; NULL while it is open
+ALTER TABLE sessions ADD COLUMN sum INTEGER;   -- CRC-32C of the row, see docs/journal.md
+CREATE INDEX ends ON sessions (ended) WHERE ended IS NOT NULL;
+ALTER TABLE exchanges ADD COLUMN sum INTEGER;  -- the same, of the row and of what cuts has of it
+ALTER TABLE writer ADD COLUMN session INTEGER NOT NULL DEFAULT 0; -- the highest sessions.id that anything was recorded of
+-- Connections that were not let in.
+CREATE TABLE refused (
+	id     INTEGER PRIMARY KEY, -- in the order of recording
+	at_ns  INTEGER NOT NULL,
+	remote TEXT    NOT NULL,
+	local  TEXT    NOT NULL,
+	reason TEXT    NOT NULL,
+	told   BLOB,                -- the text that the peer got; NULL if none
+	sum    INTEGER
 );
 `

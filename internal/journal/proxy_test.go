@@ -40,7 +40,7 @@ func TestWhatAProxySeesIsKept(t *testing.T) {
 	if !w.Pass(s, written) {
 		t.Error("the session is held")
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Open(file)
@@ -66,7 +66,7 @@ func TestCutsAreDeletedWithTheirExchanges(t *testing.T) {
 	for name, keep := range map[string]Keep{"age": {Age: 1}, "size": {Bytes: 1}} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "j")
-			f, err := openFile(file, false)
+			f, err := openFile(file, false, keep)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestCutsAreDeletedWithTheirExchanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			for more := true; more; {
-				if more, err = f.prune(keep); err != nil {
+				if more, err = f.prune(); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -62,9 +62,9 @@ func TestBatchesAreFull(t *testing.T) {
 	}
 }
 
-func newFile(t *testing.T) *file {
+func newFile(t *testing.T, keep Keep) *file {
 	t.Helper()
-	f, err := openFile(filepath.Join(t.TempDir(), "j"), false)
+	f, err := openFile(filepath.Join(t.TempDir(), "j"), false, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +75,8 @@ func newFile(t *testing.T) *file {
 // Of what is too much no more is deleted than has to be, however large an exchange is.
 func TestPruneLeavesWhatMayBeKept(t *testing.T) {
 	for _, size := range []int{100, 1000, 100 << 10} {
-		f := newFile(t)
-		const kept = 2 << 20
+		const bound, kept = 4 << 20, 4 << 20 / 16 * contentShare
+		f := newFile(t, Keep{Bytes: bound})
 		for seq := uint64(1); seq*uint64(size+32) < 2*kept; {
 			b := new(batch)
 			for range batchBytes / (size + 32) / 2 {
@@ -87,12 +87,12 @@ func TestPruneLeavesWhatMayBeKept(t *testing.T) {
 			if err := f.write(b); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.prune(Keep{Bytes: kept}); err != nil {
+			if _, err := f.prune(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for more, err := true, error(nil); more; {
-			if more, err = f.prune(Keep{Bytes: kept}); err != nil {
+			if more, err = f.prune(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -105,7 +105,7 @@ func TestPruneLeavesWhatMayBeKept(t *testing.T) {
 
 // A writer that is to close does not first delete all that is too old.
 func TestCloseDoesNotWaitForPruning(t *testing.T) {
-	f := newFile(t)
+	f := newFile(t, Keep{Age: time.Hour})
 	b := &batch{exchanges: make([]record, 5*pruneRows)}
 	if err := f.write(b); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestCloseDoesNotWaitForPruning(t *testing.T) {
 		closed bool
 		want   int64
 	}{{true, 4 * pruneRows}, {false, 1}} {
-		w := &Writer{file: f, opt: Options{Keep: Keep{Age: time.Hour}}, closed: c.closed}
+		w := &Writer{file: f, closed: c.closed}
 		w.look()
 		var left int64
 		if err := queryRow(f.conn, "SELECT count(*) FROM exchanges", &left); err != nil || left != c.want {
@@ -125,7 +125,8 @@ func TestCloseDoesNotWaitForPruning(t *testing.T) {
 
 // Sessions without exchanges are deleted too once they are too much.
 func TestPruneSessionsThatSayNothing(t *testing.T) {
-	f := newFile(t)
+	const bound, kept = 256 << 10, 256 << 10 / 16 * contentShare
+	f := newFile(t, Keep{Bytes: bound})
 	now := time.Now()
 	for id := range int64(5) {
 		b := new(batch)
@@ -136,12 +137,11 @@ func TestPruneSessionsThatSayNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const kept = 256 << 10
 	for range 5 {
-		if _, err := f.prune(Keep{Bytes: kept}); err != nil {
+		if _, err := f.prune(); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.pruneSessions(Keep{Bytes: kept}); err != nil {
+		if err := f.pruneSessions(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestPruneSessionsThatSayNothing(t *testing.T) {
 
 // BenchmarkBatch is what a full batch of small exchanges costs the goroutine that writes.
 func BenchmarkBatch(b *testing.B) {
-	f, err := openFile(filepath.Join(b.TempDir(), "j"), false)
+	f, err := openFile(filepath.Join(b.TempDir(), "j"), false, Keep{})
 	if err != nil {
 		b.Fatal(err)
 	}

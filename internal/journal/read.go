@@ -25,9 +25,11 @@ import (
 )
 
 const (
-	readableVersion = 1          // PRAGMA user_version of the journals read here
+	readableVersion = 2          // PRAGMA user_version of the newest journals read here
 	applicationID   = 0x5061726c // PRAGMA application_id, if it is set: "Parl"
 
+	codePermission   = 3  // SQLITE_PERM
+	codeReadOnly     = 8  // SQLITE_READONLY
 	codeCannotOpen   = 14 // SQLITE_CANTOPEN
 	codeNotADatabase = 26 // SQLITE_NOTADB
 
@@ -40,12 +42,22 @@ var ErrNotAJournal = errors.New("not a journal of parley")
 // A Reader reads a journal, also while a server writes to it, which it never holds up: the
 // file is opened read-only, and no transaction stays open while its caller is at work. A
 // Reader is safe for use by several goroutines.
+//
+// What is damaged is left out. Who wants to know of it sets Damaged before reading.
 type Reader struct {
-	file  string
-	db    *sql.DB
-	alone bool // no writer was there at the start
+	Damaged func(Damage) // told of each damage once; nothing is if it is nil
+	Notice  string       // what is known to be missing of the whole, as the newest records; empty if nothing
 
-	batch    int // indexBatch; tests lower it
+	file    string
+	db      *sql.DB
+	version int
+	alone   bool // no writer was there at the start, and what a reader leaves behind can be taken away
+
+	mu       sync.Mutex
+	reported map[Damage]bool
+
+	batch    int           // indexBatch; tests lower it
+	patience time.Duration // instead of limit's, if not 0; of tests
 	indexing sync.Mutex
 	index    atomic.Pointer[textIndex] // nil until Index has brought it up to date
 }
@@ -63,18 +75,44 @@ func Open(file string) (*Reader, error) {
 	}
 	r := &Reader{file: file, alone: !isFile(file + "-wal"), batch: indexBatch}
 	err = r.open("mode=ro")
-	if primary(codeOf(err)) == codeCannotOpen && r.alone {
-		// In a directory that cannot be written there is no place to meet a writer in, and
-		// no writer.
-		err = r.open("mode=ro&immutable=1")
-	}
-	if primary(codeOf(err)) == codeNotADatabase {
+	switch primary(codeOf(err)) {
+	case codeCannotOpen, codeReadOnly, codePermission:
+		err = r.openUnwritable(err)
+	case codeNotADatabase:
 		err = ErrNotAJournal
 	}
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// openUnwritable opens a journal where SQLite has no place to meet a writer in: its directory
+// or its file system cannot be written. Then there is none, unless it is another user's.
+func (r *Reader) openUnwritable(why error) error {
+	f, err := os.Open(r.file)
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	defer f.Close()
+	if err := tryReadLock(f); err == errLocked {
+		return fmt.Errorf("%w; while a server writes it, it can be read only by who may write beside it", why)
+	}
+	r.alone = false
+	log, err := os.Open(r.file + "-wal")
+	if err == nil {
+		defer log.Close()
+	}
+	info, statErr := os.Stat(r.file + "-wal")
+	switch {
+	case errors.Is(err, fs.ErrNotExist), statErr == nil && info.Size() == 0:
+		return r.open("mode=ro&immutable=1")
+	case err != nil:
+		r.Notice = fmt.Sprintf("the newest records are missing: its -wal file cannot be read (%v)", errors.Unwrap(err))
+		return r.open("mode=ro&immutable=1")
+	}
+	// Without locks, and with the index of the -wal file in memory.
+	return r.open("mode=ro&vfs=unix-none&_pragma=locking_mode(EXCLUSIVE)")
 }
 
 func (r *Reader) open(how string) (err error) {
@@ -87,18 +125,23 @@ func (r *Reader) open(how string) (err error) {
 	return err
 }
 
-// check says whether it is a journal that can be read here.
+// check says whether it is a journal that can be read here. What is in the file is not
+// trusted: a view could stand where a table is expected, and compute for ever.
 func (r *Reader) check() error {
-	var application, version, tables int
-	err := r.db.QueryRow("SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), count(*) "+
-		"FROM sqlite_schema WHERE type = 'table' AND name IN ('sessions', 'exchanges')").Scan(&application, &version, &tables)
+	var application, tables, computed int
+	err := r.db.QueryRow("SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), "+
+		"(SELECT count(*) FROM sqlite_schema WHERE "+isOurTable+"), "+
+		"(SELECT count(*) FROM (SELECT name AS ours FROM sqlite_schema WHERE "+isOurTable+"), pragma_table_xinfo(ours) WHERE hidden > 0)").
+		Scan(&application, &r.version, &tables, &computed)
 	switch {
 	case err != nil:
 		return err
-	case application != 0 && application != applicationID, tables != 2, version < 1:
+	case application != 0 && application != applicationID, r.version < 1:
 		return ErrNotAJournal
-	case version > readableVersion:
-		return fmt.Errorf("a newer parley has written it (journal version %d; this one reads %d)", version, readableVersion)
+	case r.version > readableVersion:
+		return fmt.Errorf("a newer parley has written it (journal version %d; this one reads %d)", r.version, readableVersion)
+	case int64(tables) != ourTables(int64(r.version)), computed > 0:
+		return ErrNotAJournal
 	}
 	return nil
 }
@@ -109,7 +152,8 @@ func dataSource(file, how string, patience time.Duration) string {
 		file = abs
 	}
 	path := "/" + strings.TrimPrefix(filepath.ToSlash(file), "/")
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + how + fmt.Sprintf("&_pragma=busy_timeout(%d)", patience.Milliseconds())
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + how +
+		fmt.Sprintf("&_pragma=busy_timeout(%d)&_pragma=trusted_schema(OFF)&_pragma=cell_size_check(ON)", patience.Milliseconds())
 }
 
 // codeOf is SQLite's own number of an error, with its details.
@@ -168,12 +212,13 @@ func (s *Session) Replied(seq uint64) string {
 
 // An Event is what happened to a session, put together from its row or from one of its
 // exchanges: parley.Opened, Received, Replied (the reply was made; see Session.Replied for
-// whether it got out) or Closed.
+// whether it got out), Closed, or Refused of a connection that did not become one.
 type Event struct {
 	Kind     parley.EventKind
 	Time     time.Time
-	Session  *Session
+	Session  *Session  // of Refused, what is known of the connection
 	Exchange *Exchange // of Received and Replied
+	Text     []byte    // of Refused, what the peer was told; nil if nothing
 }
 
 // happened says whether the exchange has what the event is about: a tap sees requests that
@@ -218,9 +263,9 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, err err
 			if err != nil {
 				return err
 			}
-			where.in("s.id", unique(hits, hit.ofSession))
+			where.in("id", unique(hits, hit.ofSession))
 		}
-		ids, err = queryIDs(ctx, tx, "SELECT s.id FROM sessions s"+where.clause()+" ORDER BY s.id", where.args...)
+		ids, err = r.sessionsWhere(ctx, tx, where)
 		return err
 	})
 	return newest(ids, limit), err
@@ -277,10 +322,6 @@ func (r *Reader) Session(ctx context.Context, t *Trail, most int) (Session, []Ex
 	if err != nil {
 		return Session{}, nil, err
 	}
-	s := sessions[t.Session]
-	if s == nil {
-		return Session{}, nil, fs.ErrNotExist
-	}
 	if err := r.goOn(ctx, t, most); err != nil {
 		return Session{}, nil, err
 	}
@@ -294,8 +335,18 @@ func (r *Reader) Session(ctx context.Context, t *Trail, most int) (Session, []Ex
 			all = append(all, *x)
 		}
 	}
+	s := sessions[t.Session]
+	switch {
+	case s == nil && len(all) == 0:
+		return Session{}, nil, fs.ErrNotExist
+	case s == nil:
+		s = lost(t.Session)
+	}
 	return *s, all, nil
 }
+
+// lost is a session of which only exchanges are there.
+func lost(id int64) *Session { return &Session{ID: id, Lost: true} }
 
 // goOn adds what was recorded since the last time to the trail.
 func (r *Reader) goOn(ctx context.Context, t *Trail, most int) error {
@@ -305,7 +356,8 @@ func (r *Reader) goOn(ctx context.Context, t *Trail, most int) error {
 			return err
 		}
 		t.found = newest(append(t.found, unique(hits, hit.ofExchange)...), most)
-		return tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM exchanges").Scan(&t.behind)
+		t.behind, err = r.lastID(ctx, tx, "exchanges")
+		return err
 	})
 }
 
@@ -360,6 +412,7 @@ var errEnough = errors.New("enough")
 // A position is how far a journal has been told.
 type position struct {
 	session, exchange int64          // the last ones that were there
+	refusal, ended    int64          // the same of refusals, and of the ends of sessions
 	open              map[int64]bool // sessions whose opening was told and whose end was not
 }
 
@@ -368,15 +421,28 @@ func newPosition() *position { return &position{exchange: fromTheStart, open: ma
 // A moment is an event without its bytes: millions of them fit in memory, are sorted there,
 // and need no transaction to stay open while they are told.
 type moment struct {
-	ns                int64
-	session, exchange int64 // exchange is 0 if it is about the session
+	ns, order         int64 // the time, and what it is sorted by
+	session, exchange int64 // exchange is 0 if it is about the session; a refusal's if it is about that
 	kind              parley.EventKind
 }
 
-func (m moment) ofExchange() int64 { return m.exchange }
-func (m moment) ofSession() int64  { return m.session }
-func (h hit) ofExchange() int64    { return h.exchange }
-func (h hit) ofSession() int64     { return h.session }
+func (m moment) ofExchange() int64 {
+	if m.kind == parley.Refused {
+		return 0
+	}
+	return m.exchange
+}
+
+func (m moment) ofRefusal() int64 {
+	if m.kind != parley.Refused {
+		return 0
+	}
+	return m.exchange
+}
+
+func (m moment) ofSession() int64 { return m.session }
+func (h hit) ofExchange() int64   { return h.exchange }
+func (h hit) ofSession() int64    { return h.session }
 
 // unique returns each of the numbers once. 0 is none.
 func unique[T any](all []T, of func(T) int64) []int64 {
@@ -405,12 +471,25 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 		if err != nil {
 			return err
 		}
+		refusals, err := r.refusals(ctx, unique(page, moment.ofRefusal))
+		if err != nil {
+			return err
+		}
 		for _, m := range page {
-			e := Event{Kind: m.kind, Time: time.Unix(0, m.ns).UTC(), Session: sessions[m.session], Exchange: exchanges[m.exchange]}
-			if e.Session == nil || m.exchange != 0 && !e.happened() {
-				continue // deleted since
+			e := Event{Kind: m.kind, Time: time.Unix(0, m.ns).UTC(), Session: sessions[m.session]}
+			there := false // and not deleted since, nor damaged
+			switch refusal := refusals[m.ofRefusal()]; {
+			case refusal != nil:
+				e.Session = &Session{Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
+				e.Text, there = refusal.Text, true
+			case m.ofExchange() != 0:
+				e.Exchange = exchanges[m.exchange]
+				e.Session = cmp.Or(e.Session, lost(m.session))
+				there = e.happened()
+			case m.kind != parley.Refused:
+				there = e.Session != nil
 			}
-			if !yield(e, nil) {
+			if there && !yield(e, nil) {
 				return errEnough
 			}
 		}
@@ -425,115 +504,331 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		if err != nil {
 			return err
 		}
-		for _, h := range hits {
-			received, replied := h.moments()
-			all = append(all, received, replied)
-		}
-		if all, err = appendSessionMoments(ctx, tx, all, f, at, unique(hits, hit.ofSession)); err != nil {
+		openings, ends, err := r.sessionMoments(ctx, tx, f, at, at.exchange == fromTheStart, unique(hits, hit.ofSession))
+		if err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "SELECT (SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(id), 0) FROM exchanges)").
-			Scan(&at.session, &at.exchange)
+		all = inOrder(openings, hits, ends)
+		if all, err = r.appendRefusals(ctx, tx, all, f, at); err != nil {
+			return err
+		}
+		if at.session, err = r.lastID(ctx, tx, "sessions"); err != nil {
+			return err
+		}
+		at.exchange, err = r.lastID(ctx, tx, "exchanges")
+		return err
 	})
 	slices.SortStableFunc(all, func(a, b moment) int {
-		return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.session, b.session), cmp.Compare(a.exchange, b.exchange))
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.session, b.session))
 	})
 	return all, err
 }
 
-// appendSessionMoments adds the openings that were not told yet, and the ends of what was opened.
-func appendSessionMoments(ctx context.Context, tx *sql.Tx, all []moment, f *Filter, at *position, known []int64) ([]moment, error) {
-	where := f.ofSessions()
-	for id := range at.open {
-		known = append(known, id)
+// inOrder has the moments of each session follow each other as they were recorded, whatever
+// the clock was set to meanwhile: where a request is earlier than the one before it, the
+// clock was set back, and what comes is put behind what was.
+func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
+	type clock struct{ ahead, request, last int64 }
+	clocks := make(map[int64]*clock)
+	of := func(session, ns int64) *clock {
+		if clocks[session] == nil {
+			clocks[session] = &clock{request: ns, last: ns}
+		}
+		return clocks[session]
 	}
-	if f.looksAtExchanges() {
-		where.in("s.id", known)
-	} else {
-		where.either("s.id > ?", at.session, "s.id", known)
+	for _, m := range openings {
+		of(m.session, m.ns)
+		m.order = m.ns
+		all = append(all, m)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT s.id, s.opened_ns, s.closed_ns FROM sessions s"+where.clause(), where.args...)
+	for _, h := range hits {
+		c := of(h.session, h.received)
+		received := h.received + c.ahead
+		if !h.unasked { // a message that nobody asked for may be recorded before an earlier request
+			if received < c.request {
+				c.ahead += c.last - received
+				received = c.last
+			}
+			c.request = received
+		}
+		replied := received + h.took
+		c.last = max(c.last, received, replied)
+		all = append(all, moment{h.received, received, h.session, h.exchange, parley.Received},
+			moment{h.received + h.took, replied, h.session, h.exchange, parley.Replied})
+	}
+	for _, m := range ends {
+		m.order = max(m.ns, of(m.session, m.ns).last)
+		all = append(all, m)
+	}
+	return all
+}
+
+// sessionMoments are the openings that were not told yet, and the ends of what was opened.
+// known are the sessions of exchanges that are told now.
+func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *position, first bool, known []int64) (openings, ends []moment, err error) {
+	if !first {
+		// Not each of those that are open is looked at: there may be many, at each tick.
+		known = slices.DeleteFunc(known, func(id int64) bool { return at.open[id] })
+	}
+	var row sessionSpan
+	use := func() bool {
+		at.ended = max(at.ended, row.ended.Int64)
+		if _, isKnown := slices.BinarySearch(known, row.session); !at.open[row.session] {
+			if f.looksAtExchanges() && !isKnown {
+				return true // it was not selected
+			}
+			if f.covers(row.opened) {
+				openings = append(openings, moment{ns: row.opened, session: row.session, kind: parley.Opened})
+			}
+			at.open[row.session] = true
+		}
+		if row.closed.Valid {
+			delete(at.open, row.session)
+			if f.covers(row.closed.Int64) {
+				ends = append(ends, moment{ns: row.closed.Int64, session: row.session, kind: parley.Closed})
+			}
+		}
+		return true
+	}
+	w := walk{table: "sessions", columns: r.spanColumns(), where: *f.ofSessions(), from: at.session + 1, to: math.MaxInt64}
+	if err := r.walk(ctx, tx, w, &row, use); err != nil || first {
+		return openings, ends, err
+	}
+	ended, err := r.endedSince(ctx, tx, at.ended)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.where = *f.ofSessions()
+	w.where.in("id", append(ended, known...))
+	w.from, w.to = 1, at.session
+	return openings, ends, r.walk(ctx, tx, w, &row, use)
+}
+
+// endedSince are the sessions whose ends were recorded behind one of them.
+func (r *Reader) endedSince(ctx context.Context, tx *sql.Tx, end int64) (ids []int64, err error) {
+	if r.version == 1 { // whoever wrote it has no such numbers
+		return nil, nil
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT id FROM sessions WHERE ended > ?", end)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		m := moment{kind: parley.Opened}
-		var closed sql.NullInt64
-		if err := rows.Scan(&m.session, &m.ns, &closed); err != nil {
-			return nil, err
-		}
-		if !at.open[m.session] && f.covers(m.ns) {
-			all = append(all, m)
-		}
-		at.open[m.session] = true
-		if closed.Valid {
-			delete(at.open, m.session)
-			if f.covers(closed.Int64) {
-				all = append(all, moment{ns: closed.Int64, session: m.session, kind: parley.Closed})
-			}
-		}
+	return nextIDs(rows, math.MaxInt)
+}
+
+func (r *Reader) spanColumns() string {
+	if r.version == 1 {
+		return "id, opened_ns, closed_ns, NULL"
 	}
-	return all, rows.Err()
+	return "id, opened_ns, closed_ns, ended"
+}
+
+// A sessionSpan is when a session began and ended.
+type sessionSpan struct {
+	session, opened int64
+	closed, ended   sql.NullInt64
+}
+
+func (s *sessionSpan) id() int64      { return s.session }
+func (s *sessionSpan) columns() []any { return []any{&s.session, &s.opened, &s.closed, &s.ended} }
+
+// sessionsWhere are the ids of the sessions that meet the conditions, in their order.
+func (r *Reader) sessionsWhere(ctx context.Context, tx *sql.Tx, where *conditions) (ids []int64, err error) {
+	var id idRow
+	err = r.walk(ctx, tx, walk{table: "sessions", columns: "id", where: *where, from: 1, to: math.MaxInt64}, &id, func() bool {
+		ids = append(ids, int64(id))
+		return true
+	})
+	return ids, err
+}
+
+// lastID is the highest one of a table that can be read; 0 if there is none.
+func (r *Reader) lastID(ctx context.Context, tx *sql.Tx, table string) (int64, error) {
+	var id idRow
+	err := r.walk(ctx, tx, walk{table: table, columns: "id", from: 1, to: math.MaxInt64, newestFirst: true}, &id, func() bool { return false })
+	return int64(id), err
+}
+
+type idRow int64
+
+func (r *idRow) id() int64      { return int64(*r) }
+func (r *idRow) columns() []any { return []any{(*int64)(r)} }
+
+// appendRefusals adds the refusals that were not told yet.
+func (r *Reader) appendRefusals(ctx context.Context, tx *sql.Tx, all []moment, f *Filter, at *position) ([]moment, error) {
+	if r.version == 1 || !f.refusals() {
+		return all, nil
+	}
+	var row refusalRow
+	err := r.walk(ctx, tx, walk{table: "refused", columns: refusalColumns, from: at.refusal + 1, to: math.MaxInt64}, &row, func() bool {
+		at.refusal = row.ID
+		if refusal := row.refusal(r); refusal != nil && f.selects(refusal) {
+			ns := refusal.At.UnixNano()
+			all = append(all, moment{ns: ns, order: ns, exchange: row.ID, kind: parley.Refused})
+		}
+		return true
+	})
+	return all, err
 }
 
 // snapshot lets f read the journal as it was at one moment.
 func (r *Reader) snapshot(ctx context.Context, f func(*sql.Tx) error) error {
+	ctx, cancel := r.limit(ctx)
+	defer cancel()
 	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return err
+		return inTime(ctx, err)
 	}
 	defer tx.Rollback()
-	return f(tx)
+	return inTime(ctx, f(tx))
 }
 
 // pageSize is how many rows are read at once; what they say is in memory together.
 const pageSize = 64
 
+// among reads the rows of some ids of a table.
+func (r *Reader) among(ctx context.Context, table, columns string, ids []int64, row row, use func()) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := r.limit(ctx)
+	defer cancel()
+	w := walk{table: table, columns: columns, from: ids[0], to: ids[len(ids)-1]}
+	w.where.in("id", ids)
+	return inTime(ctx, r.walk(ctx, r.db, w, row, func() bool {
+		use()
+		return true
+	}))
+}
+
+// A sessionRow is a row of sessions.
+type sessionRow struct {
+	Session
+	opened             int64
+	closed, ended, sum sql.NullInt64
+	reason             sql.NullString
+}
+
+func (s *sessionRow) id() int64 { return s.ID }
+func (s *sessionRow) columns() []any {
+	return []any{&s.ID, &s.Number, &s.Remote, &s.Local, &s.opened, &s.closed, &s.reason, &s.Requests, &s.RepliedUpTo, &s.BytesIn, &s.BytesOut, &s.ended, &s.sum}
+}
+
+// session is what the row says; nil, and reported, if that is not what was written.
+func (s *sessionRow) session(r *Reader) *Session {
+	one := s.Session
+	one.Opened, one.Closed, one.Reason = time.Unix(0, s.opened).UTC(), time.Time{}, s.reason.String
+	if s.closed.Valid {
+		one.Closed = time.Unix(0, s.closed.Int64).UTC()
+	}
+	if s.sum.Valid && s.sum.Int64 != new(checksummer).session(&one, s.ended.Int64) {
+		r.report(Damage{"sessions", one.ID, one.ID, badSum})
+		return nil
+	}
+	return &one
+}
+
+func (r *Reader) sessionColumns() string {
+	const columns = "id, number, remote, local, opened_ns, closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, "
+	if r.version == 1 {
+		return columns + "NULL, NULL"
+	}
+	return columns + "ended, sum"
+}
+
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
 	found := make(map[int64]*Session, len(ids))
-	rows, err := r.db.QueryContext(ctx, "SELECT id, number, remote, local, opened_ns, closed_ns, reason, requests, replied_upto, "+
-		"bytes_in, bytes_out FROM sessions WHERE id IN (SELECT value FROM json_each(?))", list(ids))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		s := new(Session)
-		var opened int64
-		var closed sql.NullInt64
-		var reason sql.NullString
-		if err := rows.Scan(&s.ID, &s.Number, &s.Remote, &s.Local, &opened, &closed, &reason, &s.Requests, &s.RepliedUpTo,
-			&s.BytesIn, &s.BytesOut); err != nil {
-			return nil, err
+	var row sessionRow
+	err := r.among(ctx, "sessions", r.sessionColumns(), ids, &row, func() {
+		if s := row.session(r); s != nil {
+			found[s.ID] = s
 		}
-		s.Opened, s.Reason = time.Unix(0, opened).UTC(), reason.String
-		if closed.Valid {
-			s.Closed = time.Unix(0, closed.Int64).UTC()
-		}
-		found[s.ID] = s
+	})
+	return found, err
+}
+
+// An exchangeRow is a row of exchanges, and what cuts has of it.
+type exchangeRow struct {
+	Exchange
+	received       int64
+	request, reply blob
+	sum            sql.NullInt64
+}
+
+func (x *exchangeRow) id() int64 { return x.ID }
+func (x *exchangeRow) columns() []any {
+	return []any{&x.ID, &x.Session, &x.Seq, &x.received, &x.Took, &x.request, &x.reply, &x.RequestCut, &x.ReplyCut, &x.sum}
+}
+
+// exchange is what the row says; nil, and reported, if that is not what was written.
+func (x *exchangeRow) exchange(r *Reader) *Exchange {
+	one := x.Exchange
+	one.Received, one.Request, one.Reply = time.Unix(0, x.received).UTC(), x.request, x.reply
+	sum := new(checksummer).exchange(one.ID, one.Session, int64(one.Seq), x.received, int64(one.Took),
+		int64(one.RequestCut), int64(one.ReplyCut), one.Request, one.Reply)
+	if x.sum.Valid && x.sum.Int64 != sum {
+		r.report(Damage{"exchanges", one.ID, one.ID, badSum})
+		return nil
 	}
-	return found, rows.Err()
+	return &one
+}
+
+func (r *Reader) exchangeColumns() string {
+	const columns = "id, session, seq, received_ns, took_ns, request, reply, " +
+		"coalesce((SELECT c.request FROM cuts c WHERE c.exchange = exchanges.id), 0), coalesce((SELECT c.reply FROM cuts c WHERE c.exchange = exchanges.id), 0), "
+	if r.version == 1 {
+		return columns + "NULL"
+	}
+	return columns + "sum"
 }
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
-	rows, err := r.db.QueryContext(ctx, "SELECT e.id, e.session, e.seq, e.received_ns, e.took_ns, e.request, e.reply, coalesce(c.request, 0), coalesce(c.reply, 0) "+
-		"FROM exchanges e LEFT JOIN cuts c ON c.exchange = e.id WHERE e.id IN (SELECT value FROM json_each(?))", list(ids))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		x := new(Exchange)
-		var received int64
-		if err := rows.Scan(&x.ID, &x.Session, &x.Seq, &received, &x.Took, (*blob)(&x.Request), (*blob)(&x.Reply), &x.RequestCut, &x.ReplyCut); err != nil {
-			return nil, err
+	var row exchangeRow
+	err := r.among(ctx, "exchanges", r.exchangeColumns(), ids, &row, func() {
+		if x := row.exchange(r); x != nil {
+			found[x.ID] = x
 		}
-		x.Received = time.Unix(0, received).UTC()
-		found[x.ID] = x
+	})
+	return found, err
+}
+
+// A refusalRow is a row of refused.
+type refusalRow struct {
+	Refusal
+	at   int64
+	told blob
+	sum  sql.NullInt64
+}
+
+const refusalColumns = "id, at_ns, remote, local, reason, told, sum"
+
+func (x *refusalRow) id() int64 { return x.ID }
+func (x *refusalRow) columns() []any {
+	return []any{&x.ID, &x.at, &x.Remote, &x.Local, &x.Reason, &x.told, &x.sum}
+}
+
+// refusal is what the row says; nil, and reported, if that is not what was written.
+func (x *refusalRow) refusal(r *Reader) *Refusal {
+	one := x.Refusal
+	one.At, one.Text = time.Unix(0, x.at).UTC(), x.told
+	if x.sum.Valid && x.sum.Int64 != new(checksummer).refusal(&one) {
+		r.report(Damage{"refused", one.ID, one.ID, badSum})
+		return nil
 	}
-	return found, rows.Err()
+	return &one
+}
+
+func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal, error) {
+	found := make(map[int64]*Refusal, len(ids))
+	var row refusalRow
+	err := r.among(ctx, "refused", refusalColumns, ids, &row, func() {
+		if one := row.refusal(r); one != nil {
+			found[one.ID] = one
+		}
+	})
+	return found, err
 }
 
 // A blob is a column of bytes in which nothing and no bytes are two things.
@@ -557,13 +852,4 @@ func (b *blob) Scan(column any) error {
 func list(ids []int64) string {
 	text, _ := json.Marshal(ids) // numbers cannot fail
 	return string(text)
-}
-
-func queryIDs(ctx context.Context, tx *sql.Tx, query string, args ...any) ([]int64, error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	return nextIDs(rows, math.MaxInt)
 }

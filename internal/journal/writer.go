@@ -1,6 +1,9 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -30,7 +33,7 @@ type Options struct {
 	Sync         bool         // a reply leaves only after its record is on disk
 	ServeOnError bool         // while nothing can be written, serve without records; if not, sessions are held
 	Keep         Keep         // what is deleted in time
-	Warn         func(string) // told when the journal cannot be written, at most once a second, and when it can again
+	Warn         func(string) // told when the journal cannot be written, at most once a second, and when it can again; when a reader holds it up
 }
 
 // A Writer records every session and every exchange of a server: it is to be both its
@@ -45,11 +48,14 @@ type Writer struct {
 	opt  Options
 	base int64 // the id of a session is this and its number
 
+	batchBytes int // at which a batch is full; batchBytes if 0
+
 	mu      sync.Mutex
 	queue   []*batch // the last one is being filled
 	bytes   int      // of requests and replies in it
 	free    []*batch // to be used again
 	gap     gap      // what is not recorded, since the last gap that is
+	writing int64    // exchanges that are being written
 	failing bool     // nothing can be written at present
 	closed  bool
 
@@ -58,15 +64,17 @@ type Writer struct {
 	done    chan struct{}
 
 	// Of the goroutine that writes.
-	timer  *time.Timer
-	warned time.Time
-	unkept int64 // exchanges that are not recorded at the end
-	err    error // why
+	timer    *time.Timer
+	warned   time.Time
+	unkept   int64 // exchanges that are not recorded at the end
+	err      error // why
+	closeErr error // of the file
 }
 
 // A batch is what is written in one transaction.
 type batch struct {
 	opened, closed []Session
+	refused        []Refusal
 	exchanges      []record
 	bytes          []byte            // their requests and replies
 	waiting        []*parley.Session // to be released once it is written
@@ -93,8 +101,29 @@ func lengthOf(message []byte) int {
 	return len(message)
 }
 
-func (b *batch) full() bool {
-	return len(b.opened)+len(b.closed)+len(b.exchanges) >= batchRows || len(b.bytes) >= batchBytes
+func (b *batch) rows() int {
+	return len(b.opened) + len(b.closed) + len(b.refused) + len(b.exchanges)
+}
+
+// size is about how many bytes the batch takes up on disk, rather more than less.
+func (b *batch) size() int64 {
+	const pages, row, session = 16 * 4096, 64, 256
+	bytes := int64(len(b.bytes))
+	return pages + bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
+}
+
+// lastSession is the highest id of a session that the batch names.
+func (b *batch) lastSession() (id int64) {
+	for i := range b.opened {
+		id = max(id, b.opened[i].ID)
+	}
+	for i := range b.closed {
+		id = max(id, b.closed[i].ID)
+	}
+	for i := range b.exchanges {
+		id = max(id, b.exchanges[i].session)
+	}
+	return id
 }
 
 // A gap is a time in which something was not recorded.
@@ -114,15 +143,23 @@ func (g *gap) add(from time.Time, exchanges, sessions int64) {
 
 // Create opens a journal for writing, or makes a new one. Errors do not name the file.
 func Create(name string, opt Options) (*Writer, error) {
-	f, err := openFile(name, opt.Sync)
+	if opt.Keep.Bytes > 0 {
+		opt.Keep.Bytes = max(opt.Keep.Bytes, MinKeep)
+	}
+	f, err := openFile(name, opt.Sync, opt.Keep)
 	if err != nil {
 		return nil, err
 	}
 	w := &Writer{
-		file: f, opt: opt, base: f.lastSession, timer: time.NewTimer(0),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
+		file: f, opt: opt, base: f.base, timer: time.NewTimer(0),
+		batchBytes: int(min(batchBytes, opt.Keep.share(batchShare))),
+		wake:       make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
-	go w.run()
+	go func() {
+		defer close(w.done)
+		w.run()
+		w.closeErr = f.close()
+	}()
 	return w, nil
 }
 
@@ -153,12 +190,12 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 // SessionID is the journal's number, a Session.ID, of a session that the server counts so.
 func (w *Writer) SessionID(number uint64) int64 { return w.base + int64(number) }
 
-// Wants the openings and the ends of sessions.
+// Wants the openings and the ends of sessions, and connections that were refused.
 func (w *Writer) Wants(kind parley.EventKind) bool {
-	return kind == parley.Opened || kind == parley.Closed
+	return kind == parley.Opened || kind == parley.Closed || kind == parley.Refused
 }
 
-// Observe takes down the opening or the end of a session.
+// Observe takes down the opening or the end of a session, or a refusal.
 func (w *Writer) Observe(e *parley.Event) {
 	if !w.Wants(e.Kind) {
 		return
@@ -175,6 +212,9 @@ func (w *Writer) Observe(e *parley.Event) {
 	switch {
 	case w.closed || len(w.queue) > sessionsBound:
 		w.gap.add(e.Time, 0, 1)
+	case e.Kind == parley.Refused:
+		b := w.last()
+		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body)})
 	case e.Kind == parley.Opened:
 		b := w.last()
 		b.opened = append(b.opened, s)
@@ -188,13 +228,17 @@ func (w *Writer) Observe(e *parley.Event) {
 
 // last is the batch that is being filled.
 func (w *Writer) last() *batch {
-	if n := len(w.queue); n > 0 && !w.queue[n-1].full() {
+	if n := len(w.queue); n > 0 && !w.full(w.queue[n-1]) {
 		return w.queue[n-1]
 	}
 	b := w.empty()
 	w.queue = append(w.queue, b)
 	w.ring()
 	return b
+}
+
+func (w *Writer) full(b *batch) bool {
+	return b.rows() >= batchRows || len(b.bytes) >= cmp.Or(w.batchBytes, batchBytes)
 }
 
 func (w *Writer) empty() *batch {
@@ -215,8 +259,9 @@ func (w *Writer) ring() {
 }
 
 // Close writes what is queued and closes the file. It is called once the server has
-// ended; the error says what is not recorded.
-func (w *Writer) Close() error {
+// ended; the error says what is not recorded. When ctx ends before that is done, as on a disk
+// that hangs, it returns at once and leaves the rest to the end of the process.
+func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	again := w.closed
 	w.closed = true
@@ -225,20 +270,33 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	close(w.closing)
-	<-w.done
-	err := w.file.close()
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return fmt.Errorf("exchanges not recorded: up to %d (%w)", w.unwritten(), context.Cause(ctx))
+	}
 	switch {
 	case w.unkept > 0:
 		return fmt.Errorf("exchanges not recorded: %d (%w)", w.unkept, w.err)
 	case w.err != nil:
 		return w.err
 	}
-	return err
+	return w.closeErr
+}
+
+// unwritten counts the exchanges that are not known to be recorded.
+func (w *Writer) unwritten() (n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = w.gap.exchanges + w.writing
+	for _, b := range w.queue {
+		n += int64(len(b.exchanges))
+	}
+	return n
 }
 
 // run writes until Close, and then what is left.
 func (w *Writer) run() {
-	defer close(w.done)
 	for looked := time.Now(); ; {
 		queued, ready, closed := w.state()
 		switch {
@@ -298,6 +356,7 @@ func (w *Writer) take() *batch {
 		w.bytes -= len(b.bytes)
 	}
 	w.takeGap(b)
+	w.writing = int64(len(b.exchanges)) + b.gap.exchanges
 	return b
 }
 
@@ -316,14 +375,24 @@ func (w *Writer) record(b *batch) bool {
 	if err := w.file.write(b); err != nil && !w.insist(b, err) {
 		return false
 	}
-	w.file.prune(w.opt.Keep) // an error shows when the next batch is written, or in look
+	// An error of these shows when the next batch is written, or in look.
+	w.file.prune()
+	if w.file.sessionsSincePrune += len(b.closed); w.file.sessionsSincePrune > pruneRows/2 {
+		w.file.pruneSessions()
+	}
+	if w.file.checkpointDue() {
+		w.file.checkpoint()
+		w.warnOfReader()
+	}
 	for _, s := range b.waiting {
 		s.Release()
 	}
 	clear(b.waiting)
-	*b = batch{b.opened[:0], b.closed[:0], b.exchanges[:0], b.bytes[:0], b.waiting[:0], gap{}}
+	clear(b.refused)
+	*b = batch{b.opened[:0], b.closed[:0], b.refused[:0], b.exchanges[:0], b.bytes[:0], b.waiting[:0], gap{}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.writing = 0
 	if len(w.free) < spareBatches && cap(b.bytes) <= 2*batchBytes {
 		w.free = append(w.free, b)
 	}
@@ -338,7 +407,7 @@ func (w *Writer) insist(b *batch, err error) bool {
 		w.mu.Lock()
 		w.takeGap(b)
 		w.mu.Unlock()
-		if err = w.file.write(b); err != nil && closed {
+		if err = w.tryAgain(b, err); err != nil && closed {
 			w.giveUp(b, err)
 			return false
 		}
@@ -348,6 +417,25 @@ func (w *Writer) insist(b *batch, err error) bool {
 	w.mu.Unlock()
 	w.warn(fmt.Sprintf("can be written again (exchanges not recorded: %d)", b.gap.exchanges))
 	return true
+}
+
+// tryAgain writes a batch that could not be written, once what is in the way is out of it as
+// far as that can be done here.
+func (w *Writer) tryAgain(b *batch, err error) error {
+	switch {
+	case err == errWALGone || err == errWALCut:
+		lost, err := w.file.mend()
+		if err != nil {
+			return err
+		}
+		if lost < 0 {
+			return nil // this batch was there already
+		}
+		b.gap.exchanges += lost
+	case isFull(err):
+		w.file.relieve()
+	}
+	return w.file.write(b)
 }
 
 // fail goes by the policy for errors.
@@ -372,6 +460,7 @@ func (w *Writer) fail(b *batch, since time.Time, err error) {
 		}
 		waiting += len(q.waiting)
 	}
+	w.writing = int64(len(b.exchanges)) + b.gap.exchanges
 	w.mu.Unlock()
 	for _, s := range release {
 		s.Release()
@@ -408,17 +497,24 @@ func (w *Writer) look() bool {
 	if err != nil {
 		w.warn(fmt.Sprintf("cannot be synced: %v", err)) // what was written is not lost
 	}
+	w.warnOfReader()
 	more, err := true, error(nil)
 	for queued, closed := false, false; more && !queued && !closed && err == nil; queued, _, closed = w.state() {
-		more, err = w.file.prune(w.opt.Keep)
+		more, err = w.file.prune()
 	}
 	if err == nil && !more {
-		err = w.file.pruneSessions(w.opt.Keep)
+		err = w.file.pruneSessions()
 	}
 	if err != nil {
 		w.warn(fmt.Sprintf("cannot be pruned: %v", err))
 	}
 	return true
+}
+
+func (w *Writer) warnOfReader() {
+	if text := w.file.heldUp(); text != "" {
+		w.warn(text)
+	}
 }
 
 func (w *Writer) warn(text string) {

@@ -17,6 +17,7 @@ type Recording struct {
 	Sessions []Session // by opening
 	Skipped  int64     // events that the recording itself says are missing
 	Torn     bool      // the last line is not whole: it was being written
+	Damages  []string  // what of it cannot be read, in words
 }
 
 // All returns the sessions one by one.

@@ -35,12 +35,26 @@ type step struct {
 
 // script is the session's messages in the order of the recording, both sides' as they met.
 func (p *play) script() (steps []step) {
+	// Where a request is earlier than the one before it, the clock was set back: what comes
+	// is put behind what was.
+	var ahead time.Duration
+	request, last := p.session.Opened, p.session.Opened
 	for _, x := range p.session.Exchanges {
+		received := x.Received.Add(ahead)
 		if x.Request != nil {
-			steps = append(steps, step{x.Received, x.Seq, true, x.Reply != nil, x.Request, x.RequestCut})
+			if received.Before(request) {
+				ahead += last.Sub(received)
+				received = last
+			}
+			request = received
+			steps = append(steps, step{received, x.Seq, true, x.Reply != nil, x.Request, x.RequestCut})
 		}
+		replied := received.Add(x.Took)
 		if x.Reply != nil {
-			steps = append(steps, step{x.Received.Add(x.Took), x.Seq, false, false, x.Reply, x.ReplyCut})
+			steps = append(steps, step{replied, x.Seq, false, false, x.Reply, x.ReplyCut})
+		}
+		if replied.After(last) {
+			last = replied
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return a.at.Compare(b.at) })

@@ -5,11 +5,11 @@ package replay
 import (
 	"bytes"
 	"cmp"
+	"container/heap"
 	"context"
 	"iter"
 	"net"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -98,7 +98,7 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	playing sync.WaitGroup
-	earlier []*play // those that may still be at it
+	earlier ending // those that may still be at it and whose end is recorded
 
 	mu  sync.Mutex
 	sum Summary
@@ -119,7 +119,9 @@ func (r *run) all(sessions iter.Seq2[Session, error]) {
 			return
 		}
 		p := &play{run: r, session: session, done: make(chan struct{})}
-		r.earlier = append(r.earlier, p)
+		if !session.Closed.IsZero() {
+			heap.Push(&r.earlier, p)
+		}
 		r.playing.Go(func() {
 			defer close(p.done)
 			p.play()
@@ -129,13 +131,25 @@ func (r *run) all(sessions iter.Seq2[Session, error]) {
 
 // awaitEarlier waits for those that had ended by then.
 func (r *run) awaitEarlier(then time.Time) {
-	r.earlier = slices.DeleteFunc(r.earlier, func(p *play) bool {
-		if closed := p.session.Closed; closed.IsZero() || closed.After(then) {
-			return false
-		}
-		<-p.done
-		return true
-	})
+	for len(r.earlier) > 0 && !r.earlier[0].session.Closed.After(then) {
+		<-heap.Pop(&r.earlier).(*play).done
+	}
+}
+
+// An ending is a heap of plays, the one whose session ended first on top: a recording may
+// have a hundred thousand that were open at once.
+type ending []*play
+
+func (e ending) Len() int           { return len(e) }
+func (e ending) Less(i, j int) bool { return e[i].session.Closed.Before(e[j].session.Closed) }
+func (e ending) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *ending) Push(p any)        { *e = append(*e, p.(*play)) }
+func (e *ending) Pop() any {
+	last := len(*e) - 1
+	p := (*e)[last]
+	(*e)[last] = nil
+	*e = (*e)[:last]
+	return p
 }
 
 func (r *run) scaled(d time.Duration) time.Duration {

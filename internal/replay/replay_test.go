@@ -309,3 +309,39 @@ func TestRunIsCut(t *testing.T) {
 		tg.serving.Wait()
 	})
 }
+
+// A session is looked at when it begins and when it ends, however many others are open
+// meanwhile: a hundred thousand that were open at once are played in seconds.
+func TestManySessionsAreOpenAtOnce(t *testing.T) {
+	const n = 100000
+	refused := errors.New("refused")
+	for _, closed := range []time.Time{{}, at(1000)} {
+		sessions := make([]Session, n)
+		for i := range sessions {
+			sessions[i] = Session{Opened: at(1), Closed: closed}
+		}
+		r := &Replay{Speed: math.Inf(1), Dial: func(context.Context) (net.Conn, error) { return nil, refused }}
+		run := &run{Replay: r, ctx: t.Context()}
+		run.all(each(sessions...))
+		run.playing.Wait()
+		want := n // none of these had ended by then
+		if closed.IsZero() {
+			want = 0 // and for these nobody ever waits
+		}
+		if got := len(run.earlier); got != want || run.sum.Unreachable != n {
+			t.Errorf("closed %v: %d sessions are kept to be waited for, want %d; %d were begun", closed, got, want, run.sum.Unreachable)
+		}
+	}
+}
+
+// A clock that was set back while it was recorded changes nothing in what followed what.
+func TestClockThatWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tg := echoing()
+		_, differences := playAll(t, &Replay{}, tg, Session{Number: 1, Opened: at(0), Closed: at(-3590), Exchanges: []Exchange{
+			exchange(1, 1, "a", "a"), exchange(2, -3600, "b", "b"), exchange(3, -3598, "c", "c"),
+		}})
+		checkSame(t, differences)
+		checkSame(t, tg.arrived, "1s a", "1.001s b", "3.001s c")
+	})
+}

@@ -212,6 +212,37 @@ func TestLastRecordsAreWaitedFor(t *testing.T) {
 	}
 }
 
+// Each batch that the gate holds is waited for: the release of an earlier one is not that of
+// the last records.
+func TestEveryHeldBatchIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := &porter{holds: true}
+		tap := &Tap{Gate: gate}
+		client, server := startInMemory(t, tap)
+		io.WriteString(client, "a\nb\n")
+		synctest.Wait()
+		io.WriteString(server, "A\n")
+		synctest.Wait()
+		client.Reset()
+		synctest.Wait()
+		gate.mu.Lock()
+		gate.held[0].Release()
+		gate.held = gate.held[1:]
+		gate.mu.Unlock()
+		synctest.Wait()
+		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
+		if n := tap.Open(); n != 1 {
+			t.Errorf("%d sessions while the last record waits, want 1", n)
+		}
+		gate.release(false)
+		synctest.Wait()
+		if n := tap.Open(); n != 0 {
+			t.Errorf("%d sessions after that, want 0", n)
+		}
+		server.Close()
+	})
+}
+
 // A gate that never releases does not keep a tap from closing, whatever its session is at.
 func TestCloseDoesNotWaitForTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +264,7 @@ func TestCloseDoesNotWaitForTheGate(t *testing.T) {
 		if n := tap.Open(); n != 0 {
 			t.Errorf("%d sessions, want 0", n)
 		}
-		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
+		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`, `1.3 "c" -`) // the last had been read
 		client.Close()
 		server.Close()
 	})
@@ -246,22 +277,22 @@ func TestRequestsThatWaitForLongAreRecordedAlone(t *testing.T) {
 		name, request string
 		fit           int
 	}{
-		{"many", "x", maxWaiting},
-		{"large", strings.Repeat("x", maxWaitingBytes/4), 4},
-		{"one larger than all", strings.Repeat("x", maxWaitingBytes+1), 1},
+		{"many", "x", maxUnanswered},
+		{"large", strings.Repeat("x", maxUnansweredBytes/4), 4},
+		{"one larger than all", strings.Repeat("x", maxUnansweredBytes+1), 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gate := new(porter)
 			s := newSession(&Tap{Gate: gate, MaxMessage: 1 << 20}, nil)
-			s.about = parley.NewSession(1, nil, nil, time.Now())
+			s.public = parley.NewSession(1, nil, nil, time.Now())
 			for range c.fit {
-				s.look(&s.requests, []byte(c.request+"\n"), false)
+				s.inspect(&s.requests, []byte(c.request+"\n"), false)
 			}
 			gate.check(t)
-			s.look(&s.requests, []byte("last\n"), false)
+			s.inspect(&s.requests, []byte("last\n"), false)
 			short := fmt.Sprintf("%q", c.request)
 			gate.check(t, "1.1 "+short+" -")
-			s.look(&s.replies, []byte("A\nB\n"), false)
+			s.inspect(&s.replies, []byte("A\nB\n"), false)
 			second := "1.2 " + short + ` "B"`
 			if c.fit == 1 {
 				second = `1.2 "last" "B"`

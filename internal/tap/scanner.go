@@ -52,7 +52,7 @@ func (s *scanner) unfinished() (body []byte, cut uint64) {
 func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 	for len(p) > 0 {
 		if s.long {
-			n := s.goOn(p, eof)
+			n := s.continueLong(p, eof)
 			p = p[n:]
 			if s.long {
 				return p
@@ -62,7 +62,7 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 		n, body, err := s.framing.Next(p, s.scanned, s.max, eof)
 		switch {
 		case err != nil:
-			p = p[s.goLong(p):]
+			p = p[s.startLong(p):]
 		case n == 0:
 			s.scanned = len(p)
 			return p
@@ -75,8 +75,8 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 	return nil
 }
 
-// goLong begins a message over max, and returns how many bytes stand before it.
-func (s *scanner) goLong(p []byte) int {
+// startLong begins a message over max, and returns how many bytes stand before it.
+func (s *scanner) startLong(p []byte) int {
 	s.long, s.head, s.size, s.left = true, nil, 0, 0
 	if s.framing != parley.LengthPrefixed {
 		return 0
@@ -85,9 +85,9 @@ func (s *scanner) goLong(p []byte) int {
 	return 4
 }
 
-// goOn counts the bytes of a long message, tells it if its end is there, and returns how
+// continueLong counts the bytes of a long message, tells it if its end is there, and returns how
 // many bytes it has done with.
-func (s *scanner) goOn(p []byte, eof bool) int {
+func (s *scanner) continueLong(p []byte, eof bool) int {
 	if s.framing == parley.LengthPrefixed {
 		n := int(min(s.left, uint64(len(p))))
 		s.left -= uint64(n)

@@ -3,9 +3,11 @@ package tap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -13,89 +15,99 @@ import (
 )
 
 const (
-	readSize        = 32 << 10        // of one read; two buffers a session
-	unfinishedAfter = 2 * time.Second // how long a begun message of the client waits before Unfinished is told
-	lastWordsTime   = time.Second     // for what a peer said before its connection broke to reach the other
-	maxWaiting      = 1024            // groups of requests without a reply that are kept apart
-	maxWaitingBytes = 256 << 10       // of requests that wait for their reply to be recorded with it
+	readSize     = 32 << 10    // of one read; two buffers a session
+	restTime     = time.Second // for what a peer said before its connection broke to reach the other
+	maxRestPause = 50 * time.Millisecond
 )
 
 // A session is one client's connection and its connection to the server.
 type session struct {
-	tap    *Tap
-	about  *parley.Session
-	client net.Conn
-	ctx    context.Context // ends when it is aborted
-	cancel context.CancelFunc
+	tap               *Tap
+	public            *parley.Session // as the observer and the gate know it
+	client, server    peer
+	requests, replies direction
+	ctx               context.Context // ends when the session is cut, and at its end
+	cancel            context.CancelFunc
+	end               atomic.Pointer[ending] // nil until it is decided
+	ending            chan struct{}          // closed when it is
 
-	turn chan struct{} // taken by the direction whose bytes are looked at and recorded
+	inspecting chan struct{} // taken by the direction whose bytes are told and recorded
+	mu         sync.Mutex    // one event at a time; guards what follows
 
-	mu       sync.Mutex // one event at a time
-	server   net.Conn   // nil while it is dialled
-	told     bool       // Opened was
-	over     bool       // Closed was told: nothing is from now on
-	open     int        // directions that have not ended
-	broken   fault      // the first thing that was not in order
-	requests scanner
-	replies  scanner
-	now      time.Time // of the read that is looked at
-	seq      uint64    // requests so far
-	replied  uint64
-	waiting  []group // requests without a reply
-	written  uint64  // replies whose last byte was
-	in, out  uint64
+	closed       bool      // Closed was told: nothing is from now on
+	open         int       // directions that no end of file has come of
+	now          time.Time // of the read that is inspected
+	seq, replied uint64    // requests and replies so far
+	inFlight     []arrival // requests without a reply
+	written      uint64    // replies whose last byte was passed on
+	in, out      uint64    // bytes of the client, of the server
 
-	asking      []parley.Exchange // requests without a reply that are to be recorded with it
-	askingBytes int
-	batch       []parley.Exchange // what the gate is to be asked about
-	held        <-chan struct{}   // by the gate, once the session is over
+	unanswered      []parley.Exchange // requests that are to be recorded with their replies
+	unansweredBytes int
+	batch           []parley.Exchange // what the gate is to be asked about
+	held            <-chan struct{}   // by the gate, once the session is over
 
-	begun  time.Time   // since when a request waits for its rest
-	hint   *time.Timer // tells Unfinished; nil while none does
-	hinted bool        // it was told
+	unfinishedSince time.Time   // since when a request waits for its rest
+	unfinishedTimer *time.Timer // tells Unfinished; nil while none does
+	unfinishedTold  bool
 }
 
-// A group is requests that arrived together, each of which waits for its reply. Past
-// maxWaiting groups what comes is counted with the last, so that a client which is never
-// answered takes up no memory; only Took suffers.
-type group struct {
-	n       uint64
-	arrived time.Time
+// A peer is one of the two programs that the tap stands between.
+type peer struct {
+	name       string // client or server
+	conn       net.Conn
+	sent       atomic.Bool // bytes of the other were sent to it
+	halfClosed atomic.Bool // the other's end of file was
 }
 
-// A fault is why a session ends other than by two ends of file.
-type fault struct {
-	reason parley.CloseReason
-	err    error
+// isReset reports whether the peer's connection was reset, where that can be seen.
+func (p *peer) isReset() bool { return isGone(p.conn) && !p.halfClosed.Load() }
+
+// A direction passes on what one peer says to the other.
+type direction struct {
+	from, to *peer
+	scanner  scanner
+	activity activity
+	done     chan struct{} // closed when nothing more of from is to be had
+	stopped  bool          // to takes nothing any more
+
+	// The tick's alone.
+	unsent   int           // to to, when the tick last looked
+	progress time.Duration // when that had changed
+}
+
+// An ending is why a session ends.
+type ending struct {
+	reason  parley.CloseReason
+	err     error
+	orderly bool  // both peers have ended
+	peer    *peer // whose connection broke, nil if none did
 }
 
 func newSession(t *Tap, client net.Conn) *session {
-	s := &session{tap: t, client: client, turn: make(chan struct{}, 1), open: 2}
+	s := &session{tap: t, ending: make(chan struct{}), inspecting: make(chan struct{}, 1), open: 2}
+	s.client.name, s.client.conn, s.server.name = "client", client, "server"
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.requests = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellRequest}
-	s.replies = scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellReply}
+	s.requests = direction{
+		from: &s.client, to: &s.server, done: make(chan struct{}),
+		scanner: scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellRequest},
+	}
+	s.replies = direction{
+		from: &s.server, to: &s.client, done: make(chan struct{}),
+		scanner: scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellReply},
+	}
 	return s
 }
 
-// run passes both directions until both have ended.
+// run passes both directions on until the session is over.
 func (s *session) run() {
-	defer s.close()
-	s.begin()
-	if !s.connect() {
-		return
-	}
-	var up sync.WaitGroup
-	up.Go(func() { s.pass(s.server, s.client, &s.requests) })
-	s.pass(s.client, s.server, &s.replies)
-	up.Wait()
-	s.awaitRecord()
-}
-
-// begin tells that there is a session.
-func (s *session) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.cancel()
 	s.tellOpened()
+	if s.connect() {
+		s.passBoth()
+	}
+	s.close()
+	s.awaitRecords()
 }
 
 // connect dials the server. A client must see that there is none, and not take it for
@@ -104,199 +116,219 @@ func (s *session) connect() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
+	setUserTimeout(s.client.conn, s.tap.writeTimeout())
 	server, err := s.tap.Dial(s.ctx)
 	if err != nil {
-		s.abort(parley.Unreachable, err)
+		s.endWith(&ending{reason: parley.Unreachable, err: err})
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.server = server
-	return !s.over
+	setUserTimeout(server, s.tap.writeTimeout())
+	s.server.conn = server
+	return true
 }
+
+func (s *session) passBoth() {
+	var passing sync.WaitGroup
+	passing.Go(func() { s.pass(&s.requests) })
+	passing.Go(func() { s.pass(&s.replies) })
+	<-s.ending
+	end := s.end.Load()
+	if end.peer != nil {
+		s.passRest(end)
+	}
+	if !end.orderly {
+		s.client.conn.SetDeadline(longAgo)
+		s.server.conn.SetDeadline(longAgo)
+	}
+	passing.Wait()
+}
+
+// longAgo is a deadline that ends all waiting.
+var longAgo = time.Unix(1, 0)
 
 // pass passes one direction on. Its bytes are looked at before they are passed on, so
-// that a request is told of before its reply can be.
-func (s *session) pass(to, from net.Conn, look *scanner) {
+// that a request is told of before its reply can be. When nobody takes them any more, they
+// are still read and told of, until there are no more or the session ends.
+func (s *session) pass(d *direction) {
+	defer close(d.done)
+	defer s.note(d, ended)
 	buf := make([]byte, readSize)
 	for {
-		n, err := from.Read(buf)
+		s.note(d, reading)
+		n, err := d.from.conn.Read(buf)
+		s.note(d, working)
 		if n > 0 {
-			s.look(look, buf[:n], false)
-			if _, err := to.Write(buf[:n]); err != nil {
-				s.cannotWrite(to, err)
-				return
-			}
-			s.passed(look)
+			s.inspect(d, buf[:n], false)
+			s.write(d, buf[:n])
 		}
 		switch {
+		case err == io.EOF && d.from.isReset():
+			s.breakBy(d.from, syscall.ECONNRESET)
+			return
 		case err == io.EOF:
-			s.ended(to, look)
+			s.endDirection(d)
 			return
 		case err != nil:
-			s.abort(s.faultOf(from, err))
+			s.breakBy(d.from, err)
 			return
 		}
 	}
 }
 
-// look tells the messages that p completes, or the end of file, and waits while the gate
-// holds the session.
-func (s *session) look(look *scanner, p []byte, eof bool) {
-	s.turn <- struct{}{}
-	s.await(s.tellMessages(look, p, eof))
-	<-s.turn
-}
+func (s *session) note(d *direction, doing int64) { d.activity.set(doing, s.tap.clock.Load()) }
 
-func (s *session) tellMessages(look *scanner, p []byte, eof bool) (held <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return nil
-	}
-	s.now = time.Now()
-	if look == &s.requests {
-		s.in += uint64(len(p))
-	} else {
-		s.out += uint64(len(p))
-	}
-	look.feed(p, eof)
-	if look == &s.requests {
-		s.awaitRest()
-	}
-	return s.ask()
-}
-
-// passed notes what was written whole.
-func (s *session) passed(look *scanner) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if look == &s.replies {
-		s.written = s.replied
-	}
-}
-
-// ended passes an end of file on. The second one ends the session, which is told before
-// anybody can see it.
-func (s *session) ended(to net.Conn, look *scanner) {
-	s.look(look, nil, true)
-	s.passed(look)
-	s.mu.Lock()
-	s.open--
-	broken, last := s.broken, s.open == 0
-	s.mu.Unlock()
-	switch {
-	case last && broken.reason != 0:
-		s.abort(broken.reason, broken.err)
+func (s *session) write(d *direction, p []byte) {
+	if d.stopped {
 		return
-	case last:
-		s.finish(s.orderly())
 	}
-	if half, ok := to.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
+	s.note(d, writing)
+	d.to.sent.Store(true)
+	if _, err := d.to.conn.Write(p); err != nil {
+		d.stopped = true
+		s.breakBy(d.to, err)
+		return
+	}
+	s.notePassed(d)
+}
+
+// endDirection passes an end of file on. The second one ends the session, which is told
+// before anybody can see it.
+func (s *session) endDirection(d *direction) {
+	s.inspect(d, nil, true)
+	s.notePassed(d)
+	switch last, reason := s.countEnd(); {
+	case last:
+		s.endWith(&ending{reason: reason, orderly: true})
+	case s.end.Load() == nil:
+		d.to.halfClosed.Store(true)
+		if half, ok := d.to.conn.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
 	}
 }
 
-// orderly is the reason of a session that ended with two ends of file.
-func (s *session) orderly() parley.CloseReason {
+// countEnd counts an end of file, and says why the session ends if it is the last.
+func (s *session) countEnd() (last bool, reason parley.CloseReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open--
 	switch {
 	case s.in == 0 && s.out == 0:
-		return parley.NoRequest
-	case s.requests.begun():
-		return parley.Truncated
+		reason = parley.NoRequest
+	case s.requests.scanner.begun():
+		reason = parley.Truncated
+	default:
+		reason = parley.EndOfFile
 	}
-	return parley.EndOfFile
+	return s.open == 0, reason
 }
 
-// cannotWrite ends one direction: nobody is there to read it. What that peer said before
-// may still be on its way to the other; then the other is to see that it broke.
-func (s *session) cannotWrite(to net.Conn, err error) {
-	reason, err := s.faultOf(to, err)
-	s.mu.Lock()
-	if s.broken.reason == 0 {
-		s.broken = fault{reason, err}
+// breakBy ends the session because of an error of one of its connections.
+func (s *session) breakBy(p *peer, err error) {
+	e := &ending{reason: parley.IOError, err: err, peer: p}
+	switch {
+	case errors.Is(err, syscall.ETIMEDOUT):
+		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has gone without a word: %w", p.name, err)
+	case isReset(err):
+		e.reason = parley.Reset
+		if p == &s.server {
+			e.reason = parley.UpstreamReset
+		}
+		if p.sent.Load() {
+			e.err = unreadError{p.name, err}
+		}
 	}
-	s.open--
-	last := s.open == 0
-	s.mu.Unlock()
-	if last {
-		s.abort(reason, err)
-		return
-	}
-	deadline := time.Now().Add(lastWordsTime)
-	s.client.SetDeadline(deadline)
-	s.server.SetDeadline(deadline)
+	s.endWith(e)
 }
 
-// faultOf says what an error of one of the two connections means.
-func (s *session) faultOf(conn net.Conn, err error) (parley.CloseReason, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch isReset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE); {
-	case s.broken.reason != 0:
-		return s.broken.reason, s.broken.err
-	case isReset && conn == s.client:
-		return parley.Reset, err
-	case isReset:
-		return parley.UpstreamReset, err
-	}
-	return parley.IOError, err
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// abort ends the session other than by two ends of file, and says whether it had not
-// ended before. Both peers are reset: an end of file would be a lie.
-func (s *session) abort(reason parley.CloseReason, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.tellClosed(reason, err) {
+// An unreadError is a reset by a peer that was sent something. A program that has read all
+// and closes its connection, or dies, ends it in good order: unless it was made to reset,
+// something was left unread.
+type unreadError struct {
+	peer string
+	err  error
+}
+
+func (e unreadError) Error() string { return e.Hint() + ": " + e.err.Error() }
+func (e unreadError) Unwrap() error { return e.err }
+
+// Hint says what has happened in words for a person.
+func (e unreadError) Hint() string {
+	if e.peer == "server" {
+		return "the server closed without reading its requests"
+	}
+	return "the peer closed without reading its replies"
+}
+
+// endWith decides why the session ends, unless that is decided, and reports whether it did.
+func (s *session) endWith(e *ending) bool {
+	if !s.end.CompareAndSwap(nil, e) {
 		return false
 	}
-	reset(s.client)
-	if s.server != nil {
-		reset(s.server)
-	}
-	// Not before that: whoever waits would close the connections, with an end of file.
+	close(s.ending)
+	return true
+}
+
+// cut ends the session at once, and reports whether it had not ended by itself.
+func (s *session) cut(reason parley.CloseReason) bool {
+	first := s.endWith(&ending{reason: reason})
 	s.cancel()
-	return true
+	return first
 }
 
-// finish ends the session by its second end of file.
-func (s *session) finish(reason parley.CloseReason) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tellClosed(reason, nil)
+// passRest waits until all that the peer whose connection broke had said is told, and, for as
+// long as a second, until the other has taken it. While the gate holds the session the
+// second stands still.
+func (s *session) passRest(end *ending) {
+	d, to := &s.requests, &s.server
+	if end.peer == to {
+		d, to = &s.replies, &s.client
+	}
+	end.peer.conn.SetWriteDeadline(longAgo) // it is sent nothing any more
+	done := d.done
+	pause := time.Millisecond
+	for waited := time.Duration(0); waited < restTime && (done != nil || unsent(to.conn) > 0); {
+		pause = min(pause, restTime-waited)
+		select {
+		case <-done:
+			done = nil
+			continue
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+			return
+		}
+		if doing, _ := d.activity.get(); doing != working {
+			waited += pause
+		}
+		pause = min(2*pause, maxRestPause)
+	}
+	to.conn.SetWriteDeadline(longAgo)
+	if !isReset(end.err) && !errors.Is(end.err, syscall.ETIMEDOUT) {
+		end.peer.conn.SetReadDeadline(longAgo) // it may be alive, and have more to say
+	}
+	select {
+	case <-d.done:
+	case <-s.ctx.Done():
+	}
 }
 
-// tellClosed tells that the session is over, unless that was told, and what there was of
-// messages that nobody will finish.
-func (s *session) tellClosed(reason parley.CloseReason, err error) bool {
-	if s.over {
-		return false
-	}
-	s.tellOpened() // a drain can be quicker than run
-	s.now = time.Now()
-	s.requests.feed(nil, true)
-	s.replies.feed(nil, true)
-	for len(s.asking) > 0 {
-		s.recordUnanswered()
-	}
-	s.held = s.ask()
-	s.over = true
-	if s.hint != nil {
-		s.hint.Stop()
-	}
-	s.tap.tell(&parley.Event{Kind: parley.Closed, Time: s.now, Session: s.about, Seq: s.seq, Took: s.now.Sub(s.about.Opened()),
-		Replied: s.written, In: s.in, Out: s.out, Reason: reason, Err: err})
-	return true
-}
-
+// close tells that the session is over, before the peers can see it: in good order if both
+// have ended, and otherwise by a reset of both, since an end of file would be a lie.
 func (s *session) close() {
-	s.cancel()
-	s.client.Close()
-	if s.server != nil {
-		s.server.Close()
+	end := s.end.Load()
+	s.tellClosed(end)
+	for _, p := range []*peer{&s.client, &s.server} {
+		switch {
+		case p.conn == nil:
+		case end.orderly:
+			p.conn.Close()
+		default:
+			reset(p.conn)
+		}
 	}
 }
 
@@ -306,142 +338,4 @@ func reset(conn net.Conn) {
 		tcp.SetLinger(0)
 	}
 	conn.Close()
-}
-
-func (s *session) tellOpened() {
-	if !s.told {
-		s.told = true
-		s.tap.tell(&parley.Event{Kind: parley.Opened, Time: s.about.Opened(), Session: s.about})
-	}
-}
-
-// tellRequest is told of a client's message.
-func (s *session) tellRequest(body []byte, cut uint64) {
-	s.seq++
-	last := len(s.waiting) - 1
-	if last >= 0 && (s.waiting[last].arrived.Equal(s.now) || last+1 == maxWaiting) {
-		s.waiting[last].n++
-	} else {
-		s.waiting = append(s.waiting, group{1, s.now})
-	}
-	s.tap.tell(&parley.Event{Kind: parley.Received, Time: s.now, Session: s.about, Seq: s.seq, Body: body, Cut: cut})
-	if s.tap.Gate != nil {
-		s.awaitReply(body, cut)
-	}
-}
-
-// tellReply is told of a server's message: it answers the oldest request that waits.
-func (s *session) tellReply(body []byte, cut uint64) {
-	e := parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.about, Body: body, Cut: cut}
-	if len(s.waiting) > 0 {
-		first := &s.waiting[0]
-		s.replied++
-		e.Kind, e.Seq, e.Took = parley.Replied, s.replied, s.now.Sub(first.arrived)
-		if first.n--; first.n == 0 {
-			s.waiting = append(s.waiting[:0], s.waiting[1:]...)
-		}
-	}
-	s.tap.tell(&e)
-	if s.tap.Gate != nil {
-		s.recordReply(&e)
-	}
-}
-
-// awaitReply keeps a request for the record that its reply completes. Of those that wait
-// for long the oldest are recorded alone, so that memory is bounded: at most one is longer
-// than maxWaitingBytes.
-func (s *session) awaitReply(body []byte, cut uint64) {
-	s.asking = append(s.asking, parley.Exchange{Seq: s.seq, Received: s.now, Request: copied(body), RequestCut: cut})
-	s.askingBytes += len(body)
-	for n := len(s.asking); n > maxWaiting || n > 1 && s.askingBytes > maxWaitingBytes; n-- {
-		s.recordUnanswered()
-	}
-}
-
-func (s *session) recordUnanswered() { s.batch = append(s.batch, s.oldest()) }
-
-// oldest takes the first request that waits for its reply.
-func (s *session) oldest() parley.Exchange {
-	x := s.asking[0]
-	s.asking[0] = parley.Exchange{}
-	s.asking = s.asking[1:]
-	s.askingBytes -= len(x.Request)
-	return x
-}
-
-// recordReply records what the server said with what it answers, if that is still there.
-func (s *session) recordReply(e *parley.Event) {
-	x := parley.Exchange{Seq: e.Seq, Received: e.Time.Add(-e.Took)}
-	if len(s.asking) > 0 && s.asking[0].Seq == e.Seq {
-		x = s.oldest()
-	}
-	x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), copied(e.Body), e.Cut
-	s.batch = append(s.batch, x)
-}
-
-// copied is never nil: that would be no message.
-func copied(body []byte) []byte { return append([]byte{}, body...) }
-
-// ask asks the gate about what is to be recorded.
-func (s *session) ask() (held <-chan struct{}) {
-	if len(s.batch) == 0 {
-		return nil
-	}
-	held = s.about.Ask(s.tap.Gate, s.batch)
-	clear(s.batch) // else it keeps their bytes
-	s.batch = s.batch[:0]
-	return held
-}
-
-// await waits until the gate holds the session no longer, or it is aborted.
-func (s *session) await(held <-chan struct{}) {
-	if held == nil {
-		return
-	}
-	select {
-	case <-held:
-	case <-s.ctx.Done():
-	}
-}
-
-// awaitRecord waits for the last records of a session that is over, so that there are
-// never more of those than there may be sessions.
-func (s *session) awaitRecord() {
-	s.mu.Lock()
-	held := s.held
-	s.mu.Unlock()
-	if held == nil {
-		return
-	}
-	select {
-	case <-held:
-	case <-s.tap.cutting:
-	}
-}
-
-// awaitRest has Unfinished told, once a session, if a message of the client waits for its
-// rest.
-func (s *session) awaitRest() {
-	switch begun := s.requests.begun(); {
-	case s.hinted:
-	case begun && s.hint == nil:
-		s.begun = s.now
-		s.hint = time.AfterFunc(unfinishedAfter, s.tellUnfinished)
-	case !begun && s.hint != nil:
-		s.hint.Stop()
-		s.hint = nil
-	}
-}
-
-func (s *session) tellUnfinished() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	// The timer may have fired for a message that was finished just then.
-	if s.over || s.hint == nil || now.Sub(s.begun) < unfinishedAfter {
-		return
-	}
-	s.hinted = true
-	body, cut := s.requests.unfinished()
-	s.tap.tell(&parley.Event{Kind: parley.Unfinished, Time: now, Session: s.about, Seq: s.seq + 1, Body: body, Cut: cut})
 }

@@ -5,7 +5,10 @@
 // A client's message is Received; a server's is Replied, with the Seq of the oldest
 // request that has no reply yet, or Unasked if there is none. So whoever keeps exchanges
 // pairs the bytes of the two by Session and Seq; a request that has no Replied when its
-// session is Closed was not answered. Each is told before its bytes are passed on. An
+// session is Closed was not answered. Each is told before its bytes are passed on.
+//
+// A peer whose connection breaks is heard to its end: all that had arrived of it is told, and
+// passed on as far as the other takes it within a second. Then the other is reset. An
 // observer that blocks holds back its session, and no other.
 //
 // A Gate is asked about the same exchanges, each once it has its reply, has come unasked,
@@ -16,12 +19,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/accept"
 )
 
 // A Tap passes connections on. Set the fields before the first call of Serve and leave
@@ -37,21 +43,39 @@ type Tap struct {
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
 
+	// Clocks; the default if zero, off if negative. They may be an eighth late, or 10 ms
+	// if that is more, and a second at most; never early. Time in which the process did
+	// not run counts for none of them.
+	IdleTimeout      time.Duration // while neither peer says anything; off if zero, since a tap changes nothing
+	WriteTimeout     time.Duration // while a peer takes not one byte, or acknowledges none; DefaultWriteTimeout if zero
+	HalfCloseTimeout time.Duration // while one peer has ended and the other says nothing; DefaultHalfCloseTimeout if zero
+
 	prepare   sync.Once
-	mu        sync.Mutex
 	stop      chan struct{} // closed by Shutdown and Close
-	quiet     chan struct{} // closed when stopped and nobody is left
-	cutting   chan struct{} // closed when those that are left are cut
+	drained   chan struct{} // closed when stopped and no session is left
+	mu        sync.Mutex
 	stopping  bool
-	isCut     bool
-	listening map[net.Listener]struct{}
+	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	numbered  uint64
+
+	clock   atomic.Int64 // a time.Duration: for how long the process has run while there were sessions
+	ticker  *time.Timer  // nil before the first session
+	ticked  time.Time    // when the clock was last set
+	ticking bool         // there are sessions
 }
 
 const (
-	minAcceptPause = 5 * time.Millisecond
-	maxAcceptPause = time.Second
+	// DefaultWriteTimeout is less than the quarter of an hour that kernels give a peer which
+	// has vanished, and more than a program that is only slow takes.
+	DefaultWriteTimeout = 5 * time.Minute
+
+	// DefaultHalfCloseTimeout leaves time for an answer that takes long to work out. Without
+	// a bound, clients that go away before a server which never closes would use up
+	// MaxSessions.
+	DefaultHalfCloseTimeout = time.Hour
+
+	closeTime = time.Second // how long Close waits for sessions that it has cut
 )
 
 func (t *Tap) framing() parley.Framing { return cmp.Or(t.Framing, parley.Lines) }
@@ -62,82 +86,75 @@ func (t *Tap) maxMessage() int {
 
 func (t *Tap) maxSessions() int { return cmp.Or(t.MaxSessions, parley.DefaultMaxSessions()) }
 
+func (t *Tap) writeTimeout() time.Duration { return cmp.Or(t.WriteTimeout, DefaultWriteTimeout) }
+
+func (t *Tap) halfCloseTimeout() time.Duration {
+	return cmp.Or(t.HalfCloseTimeout, DefaultHalfCloseTimeout)
+}
+
 func (t *Tap) init() {
 	t.prepare.Do(func() {
 		t.stop = make(chan struct{})
-		t.quiet = make(chan struct{})
-		t.cutting = make(chan struct{})
-		t.listening = make(map[net.Listener]struct{})
+		t.drained = make(chan struct{})
+		t.listeners = make(map[net.Listener]struct{})
 		t.sessions = make(map[*session]struct{})
 	})
 }
 
-// Serve accepts connections of l and passes each on until Shutdown or Close is called,
-// or l fails for good; it closes l. It returns parley.ErrServerClosed or the listener's
-// error, in either case after the last of its sessions has ended.
+// Serve accepts connections of l and passes each on until Shutdown or Close is called, or
+// l is lost for good; it closes l. An error of Accept that may pass, such as too many open
+// files, is told to the Observer and tried again after 5 ms, doubling to 1 s.
+//
+// After a Shutdown or Close it returns parley.ErrServerClosed, once the last of its sessions
+// has ended. The final error of a listener is returned at once: the sessions go on, and a
+// Shutdown waits for them.
 func (t *Tap) Serve(l net.Listener) error {
 	if t.Dial == nil {
 		return errors.New("tap: Tap.Dial is nil")
 	}
 	t.init()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
 	defer l.Close()
-	if !t.listen(l) {
+	if !t.addListener(l) {
 		return parley.ErrServerClosed
 	}
-	defer t.unlisten(l)
-	pause := time.Duration(0)
-	for {
+	defer t.removeListener(l)
+	var sessions sync.WaitGroup
+	err := accept.Loop(func() error {
 		client, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
+		if err == nil {
 			t.admit(client, &sessions)
-			continue
-		case t.stopped():
-			return parley.ErrServerClosed
 		}
+		return err
+	}, t.stop, func(err error) {
 		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
-		if !mayPass(err) {
-			return err
-		}
-		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
-		select {
-		case <-time.After(pause):
-		case <-t.stop:
-			return parley.ErrServerClosed
-		}
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// mayPass reports whether an error of Accept is about the moment, such as a lack of
-// descriptors, and not about the listener.
-func mayPass(err error) bool {
-	var passing interface{ Temporary() bool }
-	return errors.As(err, &passing) && passing.Temporary()
+	sessions.Wait()
+	return parley.ErrServerClosed
 }
 
 // admit makes a session of a connection, or resets it: over the limit there is nothing
 // that a tap could say in the words of the service.
 func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	s := newSession(t, client)
-	switch reason := t.enter(s); reason {
+	switch reason := t.addSession(s); reason {
 	case 0:
 		sessions.Go(func() {
 			s.run()
-			t.leave(s)
+			t.removeSession(s)
 		})
 	case parley.Full:
-		t.tell(&parley.Event{Kind: parley.Refused, Time: s.about.Opened(), Session: s.about, Reason: reason})
+		t.tell(&parley.Event{Kind: parley.Refused, Time: s.public.Opened(), Session: s.public, Reason: reason})
 		reset(client)
 	default:
 		reset(client)
 	}
 }
 
-// enter numbers a session, unless there is a reason to refuse it: Full or ServerClosed.
-func (t *Tap) enter(s *session) (refused parley.CloseReason) {
+// addSession numbers a session, unless there is a reason to refuse it: Full or ServerClosed.
+func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	number := uint64(0)
@@ -150,16 +167,18 @@ func (t *Tap) enter(s *session) (refused parley.CloseReason) {
 		t.numbered++
 		number = t.numbered
 		t.sessions[s] = struct{}{}
+		t.startClock()
 	}
-	s.about = parley.NewSession(number, s.client.RemoteAddr(), s.client.LocalAddr(), time.Now())
+	client := s.client.conn
+	s.public = parley.NewSession(number, client.RemoteAddr(), client.LocalAddr(), time.Now())
 	return refused
 }
 
-func (t *Tap) leave(s *session) {
+func (t *Tap) removeSession(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
-	t.tellIfQuiet()
+	t.noteDrained()
 }
 
 // Open is how many sessions there are.
@@ -170,12 +189,12 @@ func (t *Tap) Open() int {
 }
 
 // Shutdown closes the listeners and waits for the sessions to end by themselves, which
-// it returns nil for. If ctx ends first it cuts those that are left and returns a
-// *parley.DrainError that lists them.
+// it returns nil for. If ctx ends first it cuts those that are left, as Close does, and
+// returns a *parley.DrainError that lists them.
 func (t *Tap) Shutdown(ctx context.Context) error {
-	t.halt()
+	t.stopAccepting()
 	select {
-	case <-t.quiet:
+	case <-t.drained:
 		return nil
 	case <-ctx.Done():
 	}
@@ -186,84 +205,78 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 	return &parley.DrainError{Cut: cut, Err: context.Cause(ctx)}
 }
 
-// Close stops the tap at once: it closes the listeners and resets all connections.
+// Close stops the tap at once: it closes the listeners and resets all connections. It
+// waits a second at most for that to be done: an observer or a connection's Close that
+// blocks keeps Serve, but not Close, from returning.
 func (t *Tap) Close() error {
-	t.halt()
+	t.stopAccepting()
 	t.cut(parley.ServerClosed)
 	return nil
 }
 
-// halt lets nobody in any more.
-func (t *Tap) halt() {
+// stopAccepting closes the listeners, outside the lock: a Close may take its time.
+func (t *Tap) stopAccepting() {
 	t.init()
+	for _, l := range t.startStopping() {
+		l.Close()
+	}
+}
+
+func (t *Tap) startStopping() (listeners []net.Listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopping {
-		return
+		return nil
 	}
 	t.stopping = true
 	close(t.stop)
-	for l := range t.listening {
-		l.Close()
-	}
-	t.tellIfQuiet()
+	t.noteDrained()
+	return slices.Collect(maps.Keys(t.listeners))
 }
 
-// cut ends every session and returns them by number.
+// cut ends every session and returns those that had not ended by themselves, by number.
 func (t *Tap) cut(reason parley.CloseReason) []*parley.Session {
 	t.mu.Lock()
-	if !t.isCut {
-		t.isCut = true
-		close(t.cutting)
-	}
-	all := make([]*session, 0, len(t.sessions))
-	for s := range t.sessions {
-		all = append(all, s)
-	}
+	all := slices.Collect(maps.Keys(t.sessions))
 	t.mu.Unlock()
 	var cut []*parley.Session
 	for _, s := range all {
-		if s.abort(reason, nil) {
-			cut = append(cut, s.about)
+		if s.cut(reason) {
+			cut = append(cut, s.public)
 		}
+	}
+	select {
+	case <-t.drained:
+	case <-time.After(closeTime):
 	}
 	slices.SortFunc(cut, func(a, b *parley.Session) int { return cmp.Compare(a.Number(), b.Number()) })
 	return cut
 }
 
-func (t *Tap) stopped() bool {
-	select {
-	case <-t.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-func (t *Tap) listen(l net.Listener) bool {
+func (t *Tap) addListener(l net.Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopping {
 		return false
 	}
-	t.listening[l] = struct{}{}
+	t.listeners[l] = struct{}{}
 	return true
 }
 
-func (t *Tap) unlisten(l net.Listener) {
+func (t *Tap) removeListener(l net.Listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.listening, l)
+	delete(t.listeners, l)
 }
 
-func (t *Tap) tellIfQuiet() {
+func (t *Tap) noteDrained() {
 	if !t.stopping || len(t.sessions) > 0 {
 		return
 	}
 	select {
-	case <-t.quiet:
+	case <-t.drained:
 	default:
-		close(t.quiet)
+		close(t.drained)
 	}
 }
 

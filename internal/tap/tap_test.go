@@ -619,7 +619,7 @@ func TestCutAtTheVeryBeginning(t *testing.T) {
 	tap.init()
 	client, _ := parleytest.ConnPair()
 	s := newSession(tap, client)
-	tap.enter(s)
+	tap.addSession(s)
 	tap.Close()
 	s.run()
 	told.check(t, "1 opened", "1 closed 0 closed")
@@ -640,7 +640,7 @@ func TestClientGoneBeforeAServerThatDoesNotRead(t *testing.T) {
 		synctest.Wait()
 		client.Reset()
 		io.WriteString(server, "x\n") // which cannot be passed on
-		time.Sleep(lastWordsTime - 1)
+		time.Sleep(restTime - 1)
 		synctest.Wait()
 		told.check(t, "")
 		time.Sleep(2 * time.Nanosecond)
@@ -658,22 +658,22 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 				took = append(took, e.Took)
 			}
 		})}, nil)
-		s.about = parley.NewSession(1, nil, nil, time.Now())
-		for range maxWaiting + 1 {
-			s.look(&s.requests, []byte("a\n"), false)
+		s.public = parley.NewSession(1, nil, nil, time.Now())
+		for range maxArrivals + 1 {
+			s.inspect(&s.requests, []byte("a\n"), false)
 			time.Sleep(time.Nanosecond)
 		}
-		if len(s.waiting) != maxWaiting {
-			t.Errorf("%d groups wait, want %d at most", len(s.waiting), maxWaiting)
+		if len(s.inFlight) != maxArrivals {
+			t.Errorf("%d groups wait, want %d at most", len(s.inFlight), maxArrivals)
 		}
-		for range maxWaiting + 1 {
-			s.look(&s.replies, []byte("A\n"), false)
+		for range maxArrivals + 1 {
+			s.inspect(&s.replies, []byte("A\n"), false)
 		}
-		want := slices.Repeat([]time.Duration{maxWaiting + 1}, maxWaiting)
+		want := slices.Repeat([]time.Duration{maxArrivals + 1}, maxArrivals)
 		for i := range want {
 			want[i] -= time.Duration(i)
 		}
-		want = append(want, want[maxWaiting-1]) // past the limit it counts with the last
+		want = append(want, want[maxArrivals-1]) // past the limit it counts with the last
 		if !slices.Equal(took, want) {
 			t.Errorf("took %v", took[len(took)-3:])
 		}

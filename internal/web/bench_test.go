@@ -11,19 +11,19 @@ import (
 func BenchmarkRound(b *testing.B) {
 	const sessions, ahead = 64, 16
 	p := New(Options{})
-	p.room.Store(0)
+	p.budget.Store(0)
 	r := p.Fork().(*recorder)
-	var talks [sessions]*parley.Session
-	for i := range talks {
-		talks[i] = new(parley.Session)
-		r.Observe(event(parley.Opened, talks[i], 0))
+	var all [sessions]*parley.Session
+	for i := range all {
+		all[i] = new(parley.Session)
+		r.Observe(event(parley.Opened, all[i], 0))
 	}
 	e := event(parley.Received, nil, 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, kind := range []parley.EventKind{parley.Received, parley.Replied} {
 			for i := range sessions {
-				e.Kind, e.Session = kind, talks[i]
+				e.Kind, e.Session = kind, all[i]
 				for range ahead {
 					e.Took = 50 * time.Microsecond
 					r.Observe(e)

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -52,20 +50,20 @@ func say(t *testing.T, addr, text string) {
 }
 
 // look calls f while nothing can change.
-func look[T any](p *Page, f func(m *memory) T) T {
+func look[T any](p *Page, f func(s *state) T) T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return f(&p.memory)
+	return f(&p.state)
 }
 
-func totalsOf(m *memory) totals { return m.totals }
+func totalsOf(s *state) totals { return s.totals }
 
 func TestAConversationIsRemembered(t *testing.T) {
 	onEachEngine(t, echo, func(t *testing.T, p *Page, addr string) {
 		before := time.Now().Add(-time.Millisecond).UnixMicro()
 		say(t, addr, "session 1 msg 1\nsession 1 msg 2\n")
 		say(t, addr, "")
-		got, err := p.story(t.Context(), 1)
+		got, err := p.transcript(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,8 +86,8 @@ func TestAConversationIsRemembered(t *testing.T) {
 		if got := look(p, totalsOf); got != (totals{Sessions: 2, Requests: 2, Replies: 2}) {
 			t.Errorf("totals %+v", got)
 		}
-		if _, err := p.story(t.Context(), 3); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the story of a session that was not = %v", err)
+		if _, err := p.transcript(t.Context(), 3); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the transcript of a session that was not = %v", err)
 		}
 	})
 }
@@ -122,12 +120,12 @@ func TestCountsStayExactWhateverIsLeftOut(t *testing.T) {
 			t.Errorf("totals %+v, want %d requests and replies of %d sessions", got, peers*requests, peers)
 		}
 		for number := range uint64(peers) {
-			if s := look(p, func(m *memory) session { return *m.sessions[number+1] }); s.Requests != requests {
+			if s := look(p, func(s *state) session { return *s.sessions[number+1] }); s.Requests != requests {
 				t.Errorf("session %d has %d requests, want %d", number+1, s.Requests, requests)
 			}
 		}
 		var timed uint64
-		for _, n := range look(p, func(m *memory) histogram { return m.took }) {
+		for _, n := range look(p, func(s *state) histogram { return s.latencies }) {
 			timed += uint64(n)
 		}
 		if timed != peers*requests {
@@ -142,7 +140,7 @@ func TestOnlySoMuchIsKept(t *testing.T) {
 	for _, requests := range []int{burst - 1, burst, burst + 1, burst + 1000} {
 		onEachEngine(t, echo, func(t *testing.T, p *Page, addr string) {
 			say(t, addr, strings.Repeat("ping\n", requests))
-			kept, out := look(p, func(m *memory) int { return len(m.exchanges) }), int(look(p, totalsOf).LeftOut)
+			kept, out := look(p, func(s *state) int { return len(s.exchanges) }), int(look(p, totalsOf).LeftOut)
 			if want := min(requests, burst); kept != want || out != requests-want {
 				t.Errorf("of %d requests %d are kept and %d left out, want %d and %d", requests, kept, out, want, requests-want)
 			}
@@ -160,7 +158,7 @@ func TestASampleIsOfAllSessions(t *testing.T) {
 			say(t, addr, strings.Repeat("ping\n", requests))
 		}
 		kept := make(map[uint64]int)
-		for _, x := range look(p, func(m *memory) []*exchange { return m.exchanges[burst:] }) {
+		for _, x := range look(p, func(s *state) []*exchange { return s.exchanges[burst:] }) {
 			kept[x.Session]++
 		}
 		if len(kept) != sessions {
@@ -171,10 +169,10 @@ func TestASampleIsOfAllSessions(t *testing.T) {
 
 func TestRoomComesBackWithTime(t *testing.T) {
 	p := New(Options{})
-	p.room.Store(-3)
+	p.budget.Store(-3)
 	for n := 1; n <= burst/refill+2; n++ {
 		p.tick(time.Now(), false)
-		if got, want := p.room.Load(), int64(min(burst, n*refill)); got != want {
+		if got, want := p.budget.Load(), int64(min(burst, n*refill)); got != want {
 			t.Errorf("after %d ticks there is room for %d, want %d", n, got, want)
 		}
 	}
@@ -189,28 +187,28 @@ func TestARequestWithoutAReplyIsShown(t *testing.T) {
 	})
 	onEachEngine(t, fails, func(t *testing.T, p *Page, addr string) {
 		say(t, addr, "a\nb\nc\n")
-		got, err := p.story(t.Context(), 1)
+		got, err := p.transcript(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.Session.Reason != "handler_error" || len(got.Exchanges) != 2 || got.Exchanges[0].Reply == nil || got.Exchanges[1].Reply != nil {
-			t.Errorf("the story is %+v", got)
+			t.Errorf("the transcript is %+v", got)
 		}
 	})
 }
 
 func TestWhatIsKeptOfAMessage(t *testing.T) {
-	for _, n := range []int{0, 1, maxBody - 1, maxBody, maxBody + 1} {
+	for _, n := range []int{0, 1, maxMessage - 1, maxMessage, maxMessage + 1} {
 		p := bytes.Repeat([]byte("x"), n)
-		got := bodyOf(p, 0, maxBody)
-		if got.Bytes != n || len(got.Start) != min(n, maxBody) || got.Start == nil {
+		got := messageOf(p, 0, maxMessage)
+		if got.Bytes != n || len(got.Start) != min(n, maxMessage) || got.Start == nil {
 			t.Errorf("of %d bytes %d are kept, and %d said", n, len(got.Start), got.Bytes)
 		}
 		if n > 0 && &got.Start[0] == &p[0] {
 			t.Error("they are not a copy")
 		}
 	}
-	if got := bodyOf(nil, 0, maxBody); got != nil {
+	if got := messageOf(nil, 0, maxMessage); got != nil {
 		t.Errorf("no message is kept as %+v", got)
 	}
 }
@@ -225,59 +223,59 @@ func event(kind parley.EventKind, s *parley.Session, seq uint64) *parley.Event {
 func TestMemoryIsBounded(t *testing.T) {
 	t.Run("sessions", func(t *testing.T) {
 		onEachEngine(t, echo, func(t *testing.T, p *Page, addr string) {
-			for range maxOver + 10 {
+			for range maxClosed + 10 {
 				say(t, addr, "")
 			}
-			if n := look(p, func(m *memory) int { return len(m.sessions) + len(m.over) + m.open.Len() }); n != 2*maxOver {
-				t.Errorf("%d sessions are remembered twice, want %d", n, 2*maxOver)
+			if n := look(p, func(s *state) int { return len(s.sessions) + len(s.closed) + s.open.Len() }); n != 2*maxClosed {
+				t.Errorf("%d sessions are remembered twice, want %d", n, 2*maxClosed)
 			}
-			if _, err := p.story(t.Context(), 10); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := p.transcript(t.Context(), 10); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the oldest is still there: %v", err)
 			}
-			if _, err := p.story(t.Context(), 11); err != nil {
+			if _, err := p.transcript(t.Context(), 11); err != nil {
 				t.Errorf("the oldest but those: %v", err)
 			}
 		})
 	})
 	t.Run("exchanges", func(t *testing.T) {
-		m := newMemory()
+		s := newState()
 		for n := range uint64(maxExchanges + 7) {
-			m.keep(&exchange{Seq: n})
+			s.keep(&exchange{Seq: n})
 		}
-		all := m.last(2*maxExchanges, func(*exchange) bool { return true })
+		all := s.last(2*maxExchanges, func(*exchange) bool { return true })
 		if len(all) != maxExchanges || all[0].Seq != 7 || all[maxExchanges-1].Seq != maxExchanges+6 {
 			t.Errorf("%d are kept, from %d to %d", len(all), all[0].Seq, all[len(all)-1].Seq)
 		}
 	})
 	t.Run("points", func(t *testing.T) {
-		m := newMemory()
+		s := newState()
 		for n := range maxPoints + 7 {
-			m.endSecond(time.Unix(int64(n), 0))
+			s.endSecond(time.Unix(int64(n), 0))
 		}
-		if len(m.points) != maxPoints || m.points[0].At != 7 || m.points[maxPoints-1].At != maxPoints+6 {
-			t.Errorf("%d points from %d", len(m.points), m.points[0].At)
+		if len(s.points) != maxPoints || s.points[0].At != 7 || s.points[maxPoints-1].At != maxPoints+6 {
+			t.Errorf("%d points from %d", len(s.points), s.points[0].At)
 		}
 	})
 	t.Run("replies that wait", func(t *testing.T) {
 		p := New(Options{})
-		p.room.Store(3 * maxHalf)
+		p.budget.Store(3 * maxPending)
 		r := p.Fork().(*recorder)
 		s := new(parley.Session)
 		r.Observe(event(parley.Opened, s, 0))
-		for n := range uint64(maxHalf + 5) {
+		for n := range uint64(maxPending + 5) {
 			r.Observe(event(parley.Received, s, n+1))
 		}
 		r.Flush()
-		if out := look(p, totalsOf).LeftOut; r.waiting != maxHalf || out != 5 {
-			t.Errorf("%d wait and %d are left out, want %d and 5", r.waiting, out, maxHalf)
+		if out := look(p, totalsOf).LeftOut; r.nPending != maxPending || out != 5 {
+			t.Errorf("%d wait and %d are left out, want %d and 5", r.nPending, out, maxPending)
 		}
-		for n := range uint64(maxHalf + 5) {
+		for n := range uint64(maxPending + 5) {
 			r.Observe(event(parley.Replied, s, n+1))
 		}
-		r.Observe(event(parley.Closed, s, maxHalf+5))
+		r.Observe(event(parley.Closed, s, maxPending+5))
 		r.Flush()
-		if r.waiting != 0 || len(r.half) != 0 || look(p, func(m *memory) int { return len(m.exchanges) }) != maxHalf {
-			t.Errorf("%d still wait", r.waiting)
+		if r.nPending != 0 || len(r.pending) != 0 || look(p, func(s *state) int { return len(s.exchanges) }) != maxPending {
+			t.Errorf("%d still wait", r.nPending)
 		}
 	})
 }
@@ -287,56 +285,6 @@ func TestRefusalsAreCounted(t *testing.T) {
 	p.Observe(&parley.Event{Kind: parley.Refused, Session: new(parley.Session), Reason: parley.Full})
 	if got := look(p, totalsOf); got != (totals{Refused: 1}) {
 		t.Errorf("totals %+v, want one refused", got)
-	}
-}
-
-// A fakeHistory knows one session.
-type fakeHistory struct{ err error }
-
-func (h fakeHistory) Session(_ context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
-	if h.err != nil {
-		return journal.Session{}, nil, h.err
-	}
-	at := time.UnixMicro(1000)
-	return journal.Session{ID: 70, Number: number, Remote: "r", Local: "l", Opened: at, Closed: at.Add(time.Second), Reason: "eof", Requests: 3, BytesIn: 9, BytesOut: 8},
-		[]journal.Exchange{{Session: 70, Seq: 1, Received: at, Took: 5, Request: []byte("a"), Reply: bytes.Repeat([]byte("b"), maxStoryBody+1)}, {Seq: 2, Received: at, Request: []byte("c")}}, nil
-}
-
-func TestAHistoryRemembersMoreThanMemory(t *testing.T) {
-	p := New(Options{History: fakeHistory{}})
-	got, err := p.story(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := (session{Number: 1, Remote: "r", Local: "l", Opened: 1000, Closed: 1_001_000, Reason: "eof", Requests: 3, In: 9, Out: 8}); got.Session != want {
-		t.Errorf("the session is %+v, want %+v", got.Session, want)
-	}
-	x := got.Exchanges
-	if len(x) != 2 || x[0].Session != 1 || x[0].At != 1000 || x[0].Took != 5 || x[0].Reply.Bytes != maxStoryBody+1 || len(x[0].Reply.Start) != maxStoryBody || x[1].Reply != nil {
-		t.Errorf("the exchanges are %+v", x)
-	}
-}
-
-// A history may know an open session's beginning only: how many requests there were, memory
-// knows.
-func TestMemoryCountsForAHistory(t *testing.T) {
-	p := New(Options{History: fakeHistory{}})
-	say(t, parleytest.Start(t, &parley.Server{Handler: echo, Observer: p}), strings.Repeat("a\n", 7))
-	if got, err := p.story(t.Context(), 1); err != nil || got.Session.Requests != 7 || len(got.Exchanges) != 2 {
-		t.Errorf("the story is %+v, %v", got, err)
-	}
-}
-
-// What the history does not know yet, memory does; a history that fails says so.
-func TestAHistoryThatDoesNotKnow(t *testing.T) {
-	p := New(Options{History: fakeHistory{fmt.Errorf("number 1: %w", fs.ErrNotExist)}})
-	say(t, parleytest.Start(t, &parley.Server{Handler: echo, Observer: p}), "a\n")
-	if got, err := p.story(t.Context(), 1); err != nil || len(got.Exchanges) != 1 {
-		t.Errorf("the story is %+v, %v", got, err)
-	}
-	p = New(Options{History: fakeHistory{errors.New("disk on fire")}})
-	if _, err := p.story(t.Context(), 1); err == nil || err.Error() != "disk on fire" {
-		t.Errorf("the error is %v", err)
 	}
 }
 
@@ -355,20 +303,20 @@ func TestATappedConversationIsRemembered(t *testing.T) {
 	} {
 		e.Time, e.Session = time.Now(), s
 		if e.Kind == parley.Closed {
-			if open := look(p, func(m *memory) session { return *m.sessions[1] }); open.In != 14 || open.Out != 15 {
+			if open := look(p, func(s *state) session { return *s.sessions[1] }); open.In != 14 || open.Out != 15 {
 				t.Errorf("%d bytes in and %d out, want 14 and 15", open.In, open.Out)
 			}
 		}
 		p.Observe(&e)
 	}
-	told, err := p.story(t.Context(), 1)
+	told, err := p.transcript(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, x := range told.Exchanges {
 		line := fmt.Sprint(x.Seq)
-		for _, b := range []*body{x.Request, x.Reply} {
+		for _, b := range []*message{x.Request, x.Reply} {
 			if b == nil {
 				line += " -"
 				continue
@@ -379,5 +327,49 @@ func TestATappedConversationIsRemembered(t *testing.T) {
 	}
 	if want := []string{"0 - 220 ready/9", "1 HELO/10 250 o/6", "2 QUIT/4 -"}; !slices.Equal(got, want) {
 		t.Errorf("remembered %q, want %q", got, want)
+	}
+}
+
+// What a server says of its own accord is told before the end of its session, and what it
+// tells a connection that it refuses has none: both are shown, and neither is taken for a reply.
+func TestErrorTextsAreShown(t *testing.T) {
+	p := New(Options{})
+	s := parley.NewSession(1, nil, nil, time.Now())
+	refused := parley.NewSession(0, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 99}, nil, time.Now())
+	for _, e := range []parley.Event{
+		{Kind: parley.Opened, Session: s},
+		{Kind: parley.Received, Session: s, Seq: 1, Body: []byte("a")},
+		{Kind: parley.Replied, Session: s, Seq: 1, Body: []byte("b")},
+		{Kind: parley.Unasked, Session: s, Body: []byte("Error: request longer than 9 bytes")},
+		{Kind: parley.Closed, Session: s, Seq: 1, Reason: parley.TooLong},
+		{Kind: parley.Refused, Session: refused, Reason: parley.Full, Body: []byte("Error: server is full (1 sessions)")},
+		{Kind: parley.Refused, Session: refused, Reason: parley.PerIP},
+	} {
+		e.Time = time.Now()
+		p.Observe(&e)
+	}
+	told := p.snapshot(cursor{})
+	if len(told.Exchanges) != 4 || told.Totals != (totals{Sessions: 1, Requests: 1, Replies: 1, Refused: 2}) {
+		t.Fatalf("%d exchanges, totals %+v", len(told.Exchanges), told.Totals)
+	}
+	if x := told.Exchanges[1]; x.Session != 1 || x.Seq != 0 || x.Request != nil || string(x.Reply.Start) != "Error: request longer than 9 bytes" {
+		t.Errorf("the error text is told as %+v", x)
+	}
+	if x := told.Exchanges[2]; x.Session != 0 || *x.Refused != (refusal{"192.0.2.7:99", "full"}) || string(x.Reply.Start) != "Error: server is full (1 sessions)" {
+		t.Errorf("a refusal is told as %+v", x)
+	}
+	if x := told.Exchanges[3]; *x.Refused != (refusal{"192.0.2.7:99", "per_ip"}) || x.Reply != nil {
+		t.Errorf("a refusal without a word is told as %+v", x)
+	}
+	if of, err := p.transcript(t.Context(), 1); err != nil || len(of.Exchanges) != 2 || of.Exchanges[1] != told.Exchanges[1] {
+		t.Errorf("its session has %+v, %v", of.Exchanges, err)
+	}
+
+	// Whoever is refused again and again takes up no more than the budget.
+	for range 2 * burst {
+		p.Observe(&parley.Event{Kind: parley.Refused, Session: refused, Reason: parley.Full, Body: []byte("x")})
+	}
+	if kept := look(p, func(s *state) uint64 { return s.kept }); kept != burst {
+		t.Errorf("%d exchanges are kept, want %d", kept, burst)
 	}
 }

@@ -1,10 +1,14 @@
-// The live page. Whatever a peer sent becomes text in two places only, spell and toHex, and
-// reaches the page through textContent only.
+// The live page. Whatever a peer sent becomes text in two places only, printable and toHex,
+// and reaches the page through textContent only.
 
 const keptExchanges = 500 // behind the filters
 const shownRows = 200
 const chartSeconds = 300
 const drawnExchanges = 100 // in a diagram
+const shownBytes = 320 // of a message in a row, which has room for less
+const askEvery = 250 // ms
+const askAgain = 1000 // ms after the server was not there
+const lostAfter = 2500 // ms without an answer
 
 const $ = id => document.getElementById(id)
 
@@ -29,11 +33,14 @@ function draw(name, attributes = {}, text) {
 
 const count = new Intl.NumberFormat('en').format
 
+// withUnit keeps a number and its unit on one line.
+const withUnit = (number, unit) => number + '\u00a0' + unit
+
 function duration(ns) {
   for (const [unit, size] of [['s', 1e9], ['ms', 1e6], ['µs', 1e3]]) {
-    if (ns >= 0.9995 * size) return short(ns / size) + ' ' + unit
+    if (ns >= 0.9995 * size) return withUnit(short(ns / size), unit)
   }
-  return Math.max(0, Math.round(ns)) + ' ns'
+  return withUnit(Math.max(0, Math.round(ns)), 'ns')
 }
 
 // short has three digits or all before the point.
@@ -47,8 +54,15 @@ function clock(us) {
   return two(t.getHours()) + ':' + two(t.getMinutes()) + ':' + two(t.getSeconds()) + '.' + String(t.getMilliseconds()).padStart(3, '0')
 }
 
-function bytesOf(body) {
-  return Uint8Array.from(atob(body.start ?? ''), c => c.charCodeAt(0))
+function day(us) {
+  const t = new Date(us / 1000)
+  return [t.getFullYear(), t.getMonth() + 1, t.getDate()].map(n => String(n).padStart(2, '0')).join('-')
+}
+
+const requestCount = s => count(s.requests) + (s.requests === 1 ? ' request' : ' requests')
+
+function bytesOf(message) {
+  return Uint8Array.from(atob(message.start ?? ''), c => c.charCodeAt(0))
 }
 
 const exact = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -56,40 +70,77 @@ const notPrintable = /[\p{C}\p{Zl}\p{Zp}]/u
 
 const escapeByte = b => '\\x' + b.toString(16).padStart(2, '0')
 
-// spell is a payload as text: printable UTF-8 as it is, all else as \xNN, as the narrative
-// has it.
-function spell(bytes) {
-  let text = ''
+// printable is a payload as text, in pieces of which none may be broken over two lines:
+// printable UTF-8 as it is, all else as \xNN, as the narrative has it.
+function printable(bytes) {
+  const pieces = []
   for (let i = 0; i < bytes.length;) {
     const first = bytes[i]
     const size = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
-    const piece = bytes.subarray(i, i + size)
+    const sequence = bytes.subarray(i, i + size)
     let char = ''
-    try { char = exact.decode(piece) } catch { /* not UTF-8 */ }
+    try { char = exact.decode(sequence) } catch { /* not UTF-8 */ }
     const named = { '\t': '\\t', '\r': '\\r', '\n': '\\n' }[char]
-    if (named) text += named
-    else if (char && !notPrintable.test(char)) text += char
+    if (named) pieces.push(named)
+    else if (char && !notPrintable.test(char)) pieces.push(char)
     else {
       const n = char ? size : 1
-      text += [...bytes.subarray(i, i + n)].map(escapeByte).join('')
+      pieces.push(...Array.from(bytes.subarray(i, i + n), escapeByte))
       i += n
       continue
     }
     i += size
   }
-  return text
+  return pieces
 }
 
-const toHex = bytes => Array.from(bytes, b => b.toString(16).padStart(2, '0')).join(' ')
+const printableText = bytes => printable(bytes).join('')
+const printableString = text => printableText(new TextEncoder().encode(text))
 
-// payload is what is shown of a message: lines of text, hex, or both.
-function payload(body, view) {
-  const bytes = bytesOf(body)
-  const more = bytes.length < body.bytes ? `…(${count(body.bytes)} bytes)` : ''
-  const lines = []
-  if (view !== 'hex') lines.push({ text: spell(bytes) + more })
-  if (view !== 'text') lines.push({ text: toHex(bytes) + more, hex: true })
-  return lines
+// toHex is a payload in hex, in such pieces.
+const toHex = bytes => Array.from(bytes, (b, i) => (i ? ' ' : '') + b.toString(16).padStart(2, '0'))
+
+// wholeCharacters leaves out a character at the end that a cut went through.
+function wholeCharacters(bytes) {
+  for (let n = 1; n <= Math.min(3, bytes.length); n++) {
+    const b = bytes[bytes.length - n]
+    if ((b & 0xc0) === 0x80) continue // not its first byte
+    const size = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1
+    return size > n ? bytes.subarray(0, -n) : bytes
+  }
+  return bytes
+}
+
+// payload is what is shown of a message: pieces as text, in hex, or both.
+function payload(message, view, most = Infinity) {
+  let bytes = bytesOf(message).subarray(0, most)
+  const more = []
+  if (bytes.length < message.bytes) {
+    bytes = wholeCharacters(bytes)
+    more.push(`…(${withUnit(count(message.bytes), 'bytes')})`)
+  }
+  const parts = []
+  if (view !== 'hex') parts.push({ pieces: [...printable(bytes), ...more] })
+  if (view !== 'text') parts.push({ pieces: [...toHex(bytes), ...more], hex: true })
+  return parts
+}
+
+// unbroken makes the pieces' text, with those of several characters kept on one line. Bytes
+// in hex are: they are parted by blanks.
+function unbroken(pieces) {
+  const nodes = []
+  let plain = ''
+  for (const piece of pieces) {
+    if (piece.length === 1 || piece.startsWith(' ') || piece.codePointAt(0) > 0xffff) {
+      plain += piece
+      continue
+    }
+    if (plain) nodes.push(plain)
+    plain = ''
+    nodes.push(make('span', { className: 'piece' }, piece))
+  }
+  if (plain) nodes.push(plain)
+  return nodes
 }
 
 // ---- what the server told
@@ -97,8 +148,9 @@ function payload(body, view) {
 let exchanges = [] // the newest first; a gap is {gap: 'text'}
 let points = []
 let sessions = []
+let address = '' // of the server
 let totals = null
-let started = 0
+let unplotted = 0 // replies that are in no point yet
 let paused = false
 let waiting = [] // came while paused, the newest first
 let due = false
@@ -117,40 +169,65 @@ function render() {
   })
 }
 
-function greet(hello) {
-  const restarted = started && hello.started !== started
-  started = hello.started
-  totals = hello.totals
-  points = hello.points
-  sessions = hello.sessions
-  $('server').textContent = hello.server || '…'
-  document.title = 'Parley ' + hello.server
-  const told = hello.exchanges.reverse()
-  if (!paused) exchanges = told
-  else if (restarted) hold([...told, { gap: 'the server was started anew' }])
-  setConnection('live', 'Live')
+// update takes in what the server answered.
+function update(snapshot) {
+  const added = snapshot.exchanges.reverse()
+  if (snapshot.whole) start(snapshot, added)
+  else addExchanges(added, snapshot.skipped, snapshot.totals.left_out - totals.left_out)
+  totals = snapshot.totals
+  unplotted = snapshot.unplotted
+  points.push(...snapshot.points)
+  points.splice(0, points.length - chartSeconds)
+  if (snapshot.sessions) sessions = snapshot.sessions
   render()
-  refreshStory()
+  if (snapshot.whole || snapshot.points.length || added.some(x => x.session === viewed?.number)) refreshSession()
 }
 
-function hear(news) {
-  totals = news.totals
-  if (news.point) {
-    points.push(news.point)
-    points.splice(0, points.length - chartSeconds)
-  }
-  if (news.sessions) sessions = news.sessions
-  const told = (news.exchanges ?? []).reverse()
-  if (news.left_out) told.unshift({ gap: count(news.left_out) + ' left out' })
-  if (paused) hold(told)
-  else exchanges = told.concat(exchanges).slice(0, keptExchanges)
-  render()
-  if (story && (told.some(x => x.session === story.number) || news.point)) refreshStory()
+// start begins anew: the page was just opened, or the server just started.
+function start(snapshot, told) {
+  const restarted = totals !== null
+  points = []
+  sessions = []
+  sessionRows.clear()
+  address = snapshot.server
+  $('server-kind').classList.toggle('tap', Boolean(snapshot.upstream))
+  $('server-kind').textContent = snapshot.upstream ? 'tap' : 'server at'
+  $('server').textContent = snapshot.upstream ? `${address} → ${snapshot.upstream}` : address
+  document.title = `Parley ${$('server').textContent}`
+  if (!paused) exchanges = told
+  else if (restarted) hold([...told, { gap: 'the server was started anew' }])
+  if (restarted) leaveRun()
+  $('earlier-part').hidden = !snapshot.history
+  if (snapshot.history) askForEarlier()
+}
+
+function addExchanges(added, skipped, leftOut) {
+  const rows = [...added]
+  if (skipped) rows.push({ gap: count(skipped) + ' skipped: this browser did not keep up' })
+  if (leftOut) rows.unshift({ gap: count(leftOut) + ' left out' })
+  if (paused) hold(rows)
+  else exchanges = rows.concat(exchanges).slice(0, keptExchanges)
 }
 
 // hold keeps what came for when it goes on.
-function hold(told) {
-  waiting = told.concat(waiting).slice(0, keptExchanges)
+function hold(rows) {
+  waiting = rows.concat(waiting).slice(0, keptExchanges)
+}
+
+// askForEarlier lists the last sessions of earlier runs, which change no more.
+async function askForEarlier() {
+  try {
+    const answer = await fetch('/earlier')
+    if (!answer.ok) throw new Error((await answer.text()).trim())
+    const earlier = await answer.json()
+    $('earlier-note').textContent = earlier.length ? 'in the journal, by their numbers then' : 'The journal has none.'
+    $('earlier').replaceChildren(...earlier.map(s => make('li', {},
+      sessionButton(s.number, 'journal/' + s.id), make('span', { className: 'mono' }, printableString(s.remote)),
+      make('span', { className: 'count' }, requestCount(s)),
+      make('span', { className: 'state' }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.reason || 'nobody saw its end'}`))))
+  } catch (error) {
+    $('earlier-note').textContent = error.message
+  }
 }
 
 // ---- figures and charts
@@ -158,16 +235,25 @@ function hold(told) {
 function renderNow() {
   if (!totals) return
   const last = points.at(-1)
-  const answered = points.slice(-chartSeconds).findLast(p => p.max > 0)
+  const answered = points.findLast(p => p.replies > 0)
+  const age = answered ? last.at - answered.at : 0
   $('now-open').textContent = count(totals.open)
   $('now-rate').textContent = last ? count(last.requests) : '–'
-  $('now-p50').textContent = answered ? duration(answered.p50) : '–'
-  $('now-p99').textContent = answered ? duration(answered.p99) : '–'
+  for (const [name, key] of [['p50', 'p50'], ['p99', 'p99']]) {
+    $('now-' + name).textContent = answered ? duration(answered[key]) : '–'
+    $('now-' + name).classList.toggle('past', age > 0)
+    $('now-' + name + '-age').textContent = age > 0 ? withUnit(count(age), 's') + ' ago' : ''
+  }
   $('now-requests').textContent = count(totals.requests)
   $('now-sessions').textContent = count(totals.sessions)
-  $('now-refused').hidden = !totals.refused
-  $('now-refused').textContent = count(totals.refused) + ' refused'
+  $('now-refused').textContent = totals.refused ? count(totals.refused) + ' refused' : ''
   $('left-out').textContent = totals.left_out ? `${count(totals.left_out)} of ${count(totals.requests)} left out` : ''
+}
+
+// noAnswers is what the chart of times says when there is nothing to draw.
+function noAnswers() {
+  if (unplotted) return 'the first second is not over yet'
+  return totals?.replies ? 'nothing was answered in these five minutes' : 'nothing was answered yet'
 }
 
 function renderCharts() {
@@ -180,21 +266,23 @@ function renderCharts() {
     label: `Requests a second over five minutes: now ${count(rates.at(-1)?.value ?? 0)}, at most ${count(most)}`,
   })
 
-  const answered = points.filter(p => p.max > 0)
-  const times = key => points.map(p => ({ at: p.at, value: p.max > 0 ? p[key] : null }))
+  const answered = points.filter(p => p.replies > 0)
+  const times = key => points.map(p => ({ at: p.at, value: p.replies > 0 ? p[key] : null }))
   const low = Math.floor(Math.log10(Math.min(1e5, ...answered.map(p => Math.max(1, p.p50)))))
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(1e5, ...answered.map(p => p.p99)))))
   const marks = []
   for (let e = low; e <= high; e++) if (high - low < 4 || (e - low) % 2 === 0) marks.push(10 ** e)
   const last = answered.at(-1)
+  const empty = answered.length ? '' : noAnswers()
   chart($('latency-chart'), now, [{ className: 'most', points: times('p99') }, { className: 'half', points: times('p50') }], {
-    marks: answered.length ? marks : [], mark: decade, height: value => (Math.log10(Math.max(1, value)) - low) / (high - low),
-    label: last ? `Time to answer over five minutes: lately half within ${duration(last.p50)}, 99 % within ${duration(last.p99)}` : 'Time to answer: nothing was answered yet',
+    marks: empty ? [] : marks, mark: decade, height: value => (Math.log10(Math.max(1, value)) - low) / (high - low), empty,
+    label: last ? `Time to answer over five minutes: last, at ${clock(last.at * 1e6).slice(0, 8)}, half within ${duration(last.p50)}, 99\u00a0% within ${duration(last.p99)}` : 'Time to answer: ' + empty,
   })
 }
 
 function decade(ns) {
-  return ns >= 1e9 ? ns / 1e9 + ' s' : ns >= 1e6 ? ns / 1e6 + ' ms' : ns >= 1e3 ? ns / 1e3 + ' µs' : ns + ' ns'
+  const [unit, size] = [['s', 1e9], ['ms', 1e6], ['µs', 1e3]].find(([, size]) => ns >= size) ?? ['ns', 1]
+  return withUnit(ns / size, unit)
 }
 
 function niceAbove(x) {
@@ -203,7 +291,7 @@ function niceAbove(x) {
 }
 
 // chart draws lines over the last five minutes. A value of null is a gap.
-function chart(svg, now, lines, { marks, mark, height, label }) {
+function chart(svg, now, lines, { marks, mark, height, label, empty }) {
   const w = svg.clientWidth, h = svg.clientHeight
   if (!w) return
   const left = 52, right = 8, top = 8, bottom = 18
@@ -214,8 +302,8 @@ function chart(svg, now, lines, { marks, mark, height, label }) {
     parts.push(draw('line', { class: 'grid', x1: left, x2: w - right, y1: y(value), y2: y(value) }))
     parts.push(draw('text', { x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, mark(value)))
   }
-  parts.push(draw('text', { x: left, y: h - 3 }, '5 minutes ago'), draw('text', { x: w - right, y: h - 3, 'text-anchor': 'end' }, 'now'))
-  if (!marks.length) parts.push(draw('text', { x: w / 2, y: h / 2, 'text-anchor': 'middle' }, 'nothing was answered yet'))
+  parts.push(draw('text', { x: left, y: h - 3 }, withUnit(5, 'minutes ago')), draw('text', { x: w - right, y: h - 3, 'text-anchor': 'end' }, 'now'))
+  if (empty) parts.push(draw('text', { x: w / 2, y: h / 2, 'text-anchor': 'middle' }, empty))
   for (const line of lines) {
     let path = ''
     const shown = line.points.filter(p => now - p.at < chartSeconds)
@@ -256,7 +344,7 @@ function passes(x, f) {
 
 // textOf is what a filter looks through, made once.
 function textOf(x) {
-  x.text ??= [x.request, x.reply].map(body => body ? spell(bytesOf(body)) : '').join('\n').toLowerCase()
+  x.text ??= [x.request, x.reply].map(message => message ? printableText(bytesOf(message)) : '').join('\n').toLowerCase()
   return x.text
 }
 
@@ -295,35 +383,38 @@ function renderEmpty(shown, f) {
     empty.textContent = 'Nothing here passes the filter.'
     return
   }
-  const server = $('server').textContent
-  empty.replaceChildren('Nothing was said yet. Say something: ', make('code', {}, 'parley client ' + server))
+  empty.replaceChildren('Nothing was said yet. Say something: ', make('code', {}, 'parley client ' + address))
 }
 
 function rowOf(x, view) {
   if (x.gap) return make('li', { className: 'gap' }, x.gap)
+  const request = x.refused
+    ? make('span', { className: 'message' }, make('span', { className: 'none' }, `refused (${x.refused.reason})`), ' ' + printableString(x.refused.remote))
+    : messageCell(x.request, 'message', view, 'not asked for')
   return make('li', {},
     make('time', {}, clock(x.at)),
-    sessionButton(x.session),
-    message(x.request, 'message', view, 'not asked for'),
-    message(x.reply, 'message reply', view, 'no reply'),
-    make('span', { className: 'took' }, x.reply ? duration(x.took) : ''))
+    x.refused ? make('span', {}, '–') : sessionButton(x.session),
+    request,
+    messageCell(x.reply, 'message reply', view, 'no reply'),
+    make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''))
 }
 
-function message(body, className, view, none) {
-  const e = make('span', { className: view === 'both' ? className + ' full' : className })
-  if (!body) {
-    e.append(make('span', { className: 'none' }, none))
-    return e
+function messageCell(message, className, view, none) {
+  const cell = make('span', { className: view === 'both' ? className + ' full' : className })
+  if (!message) {
+    cell.append(make('span', { className: 'none' }, none))
+    return cell
   }
-  e.append(make('span', { className: 'size' }, `[${body.bytes}] `))
-  for (const line of payload(body, view)) e.append(make('span', { className: line.hex ? 'hex' : '' }, line.text))
-  return e
+  cell.append(make('span', { className: 'size' }, `[${message.bytes}] `))
+  for (const { pieces, hex } of payload(message, view, shownBytes)) cell.append(make('span', { className: hex ? 'hex' : '' }, ...unbroken(pieces)))
+  return cell
 }
 
-function sessionButton(number) {
+// sessionButton opens a session: of this run, unless an address says otherwise.
+function sessionButton(number, address = 'session/' + number) {
   const button = make('button', { type: 'button', className: 'open' }, '#' + number)
-  button.setAttribute('aria-label', 'Session ' + number + ': open its diagram')
-  button.addEventListener('click', () => { location.hash = 'session/' + number })
+  button.setAttribute('aria-label', `Session ${number}: open its diagram`)
+  button.addEventListener('click', () => { location.hash = address })
   return button
 }
 
@@ -352,10 +443,10 @@ function renderSessions() {
     let row = sessionRows.get(s.number)
     if (!row) {
       const state = make('span', { className: 'state' }), requests = make('span', { className: 'count' })
-      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, spellString(s.remote)), state, requests), state, requests }
+      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, printableString(s.remote)), state, requests), state, requests }
       sessionRows.set(s.number, row)
     }
-    row.requests.textContent = count(s.requests) + (s.requests === 1 ? ' request' : ' requests')
+    row.requests.textContent = requestCount(s)
     row.state.textContent = s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : `since ${clock(s.opened).slice(0, 8)}`
     row.state.classList.toggle('is-open', !s.closed)
     return row.li
@@ -369,11 +460,9 @@ function renderSessions() {
   }
 }
 
-const spellString = text => spell(new TextEncoder().encode(text))
-
 // ---- one session as a sequence diagram
 
-let story = null // {number, told, asking, again}
+let viewed = null // {number or id, told, asking, again}: a session of this run, or one of the journal
 
 const endings = {
   eof: 'the client closed',
@@ -392,68 +481,84 @@ const endings = {
   drain_cut: 'cut by the shutdown',
   closed: 'the server stopped',
   io_error: 'the connection failed',
+  memory: 'it held too much memory',
+  unreachable: 'the server behind the tap could not be reached',
+  upstream_reset: 'the server behind the tap reset the connection',
 }
 const closedByClient = ['eof', 'blank', 'no_request', 'truncated']
-const cutShort = ['reset', 'drain_cut', 'closed', 'io_error', 'write_timeout']
+const cutShort = ['reset', 'drain_cut', 'closed', 'io_error', 'write_timeout', 'memory']
 
-function follow() {
-  const wanted = /^#session\/(\d+)$/.exec(location.hash)
-  const was = story?.number
-  story = wanted ? { number: Number(wanted[1]), told: null, asking: false, again: false } : null
-  $('overview').hidden = Boolean(story)
-  $('session').hidden = !story
-  if (!story) {
+// followAddress shows what the address bar names: a session or the overview.
+function followAddress() {
+  const [, where, number] = /^#(session|journal)\/(\d{1,15})$/.exec(location.hash) ?? []
+  const before = viewed
+  viewed = where ? { [where === 'journal' ? 'id' : 'number']: Number(number), told: null, asking: false, again: false } : null
+  $('overview').hidden = Boolean(viewed)
+  $('session').hidden = !viewed
+  if (!viewed) {
     renderRows()
     renderSessions()
-    if (was !== undefined) $('exchanges').focus({ preventScroll: true })
+    if (before) $('exchanges').focus({ preventScroll: true })
     return
   }
-  $('session-title').textContent = 'Session ' + story.number
+  $('session-title').textContent = viewed.id ? 'Session' : 'Session ' + number
   $('session-state').textContent = 'Looking it up…'
   $('session-facts').replaceChildren()
   $('diagram').replaceChildren()
   $('steps-rows').replaceChildren()
   $('session').focus({ preventScroll: true })
   $('session').scrollIntoView({ block: 'nearest' })
-  refreshStory()
+  refreshSession()
 }
 
-// refreshStory asks for the open session, once at a time; one that is over does not change.
-async function refreshStory() {
-  const asked = story
-  if (!asked || asked.told?.session.closed) return
+// leaveRun goes on with the viewed session in the journal, if it is there, once the server
+// was started anew: the number is another session's now.
+function leaveRun() {
+  if (!viewed?.told || viewed.id) return
+  const id = viewed.told.session.id
+  if (id) location.replace('#journal/' + id)
+  else viewed.left = true
+  $('session-state').textContent = 'before the server was started anew'
+}
+
+// refreshSession asks for the viewed session, once at a time; one that is over does not change.
+async function refreshSession() {
+  const asked = viewed
+  if (!asked || asked.left || asked.told && (asked.id || asked.told.session.closed)) return
   if (asked.asking) {
     asked.again = true
     return
   }
   asked.asking = true
   try {
-    const answer = await fetch('/session?number=' + asked.number)
-    if (story !== asked) return
+    const answer = await fetch('/session?' + (asked.id ? 'id=' + asked.id : 'number=' + asked.number))
+    if (viewed !== asked || asked.left) return
     if (answer.ok) {
       asked.told = await answer.json()
-      renderStory()
+      renderSession()
     } else if (!asked.told) {
       $('session-state').textContent = (await answer.text()).trim()
     }
-  } catch { /* the next hello asks again */
+  } catch { /* the next snapshot asks again */
   } finally {
     asked.asking = false
     if (asked.again) {
       asked.again = false
-      refreshStory()
+      refreshSession()
     }
   }
 }
 
-function renderStory() {
-  if (!story?.told) return
-  const { session, exchanges } = story.told
+function renderSession() {
+  if (!viewed?.told) return
+  const { session, exchanges } = viewed.told
   const drawn = (exchanges ?? []).slice(-drawnExchanges)
   const steps = stepsOf(session, drawn)
-  $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endings[session.reason] ?? session.reason}` : 'open'
+  if (viewed.id) $('session-title').textContent = `Session ${session.number} in the journal`
+  const unseen = viewed.id ? 'nobody saw its end' : 'open'
+  $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endings[session.reason] ?? session.reason}` : unseen
   const facts = [
-    ['Client', spellString(session.remote)], ['Server', spellString(session.local)], ['Opened', clock(session.opened)],
+    ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (viewed.id ? day(session.opened) + ' ' : '') + clock(session.opened)],
     ['Requests', count(session.requests)], ['Bytes in', count(session.in)], ['Bytes out', count(session.out)],
   ]
   if (session.closed) facts.push(['Lasted', duration((session.closed - session.opened) * 1e3)])
@@ -463,14 +568,15 @@ function renderStory() {
 }
 
 // stepsOf is what happened, in the order of the server's times: where requests were sent
-// ahead, they come before the replies they did not wait for.
+// ahead, they come before the replies they did not wait for. It looks at whole µs, as most
+// times are told: or a reply comes after what was written together with it.
 function stepsOf(session, exchanges) {
   const steps = []
   for (const x of exchanges) {
     if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
     if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took })
   }
-  steps.sort((a, b) => a.at - b.at)
+  steps.sort((a, b) => Math.floor(a.at) - Math.floor(b.at))
   const all = [{ at: session.opened, toServer: true, from: 'connect', to: 'accept', note: 'connection' }]
   let expected = 1
   const gap = n => { if (n > 0) all.push({ gap: count(n) + (n === 1 ? ' exchange' : ' exchanges') + ' not shown' }) }
@@ -522,7 +628,7 @@ function drawDiagram(session, steps, view) {
     parts.push(draw('rect', { class: 'box', x: Math.max(1, Math.min(x, w - boxWidth - 1)), y: 1, width: boxWidth, height: 44, rx: 8 }))
     const middle = Math.max(1, Math.min(x, w - boxWidth - 1)) + boxWidth / 2
     text(middle, 19, 'middle', 'actor', name)
-    text(middle, 36, 'middle', 'quiet payload', cut([...spellString(address)], Math.floor(boxWidth / 7)))
+    text(middle, 36, 'middle', 'quiet payload', cut([...printableString(address)], Math.floor(boxWidth / 7)))
   }
   let y = 62
   text(client - 8, y, 'end', 'step', 'socket')
@@ -565,7 +671,7 @@ function drawDiagram(session, steps, view) {
     y += 18
   }
   y += 14
-  text((client + server) / 2, y, 'middle', 'quiet', session.closed ? 'closed: ' + session.reason : 'still open')
+  text((client + server) / 2, y, 'middle', 'quiet', session.closed ? 'closed: ' + session.reason : viewed.id ? 'nobody saw its end' : 'still open')
   for (const x of [client, server]) lines.unshift(draw('line', { class: 'life', x1: x, x2: x, y1: 45, y2: y + 4 }))
   const height = y + 14
   svg.setAttribute('height', height)
@@ -576,62 +682,84 @@ function drawDiagram(session, steps, view) {
 
 const cut = (chars, most) => chars.length > most ? chars.slice(0, most - 1).join('') + '…' : chars.join('')
 
-// labelsOf is a message over its arrow: [15] session 1 msg 1, in three lines at most.
-function labelsOf(body, view, perLine) {
+// labelsOf is a message over its arrow: [15] session 1 msg 1, in three lines at most, which
+// are broken between pieces.
+function labelsOf(message, view, perLine) {
   const labels = []
-  for (const line of payload(body, view)) {
-    let rest = [...(labels.length ? '' : `[${body.bytes}] `) + line.text]
+  for (const { pieces, hex } of payload(message, view)) {
+    let rest = labels.length ? pieces : [`[${message.bytes}] `, ...pieces]
     for (let n = 1; rest.length && n <= 3; n++) {
-      labels.push({ text: n < 3 ? rest.slice(0, perLine).join('') : cut(rest, perLine), hex: line.hex })
-      rest = rest.slice(perLine)
+      let fits = fitting(rest, perLine)
+      const ellipsis = n === 3 && fits < rest.length
+      if (ellipsis) fits = fitting(rest, perLine - 1)
+      labels.push({ text: rest.slice(0, fits).join('').trimStart() + (ellipsis ? '…' : ''), hex })
+      rest = rest.slice(fits)
     }
   }
   return labels
 }
 
+// fitting is how many of the pieces have room in a line: one at least.
+function fitting(pieces, most) {
+  let n = 0
+  for (let length = 0; n < pieces.length; n++) {
+    length += [...pieces[n]].length
+    if (length > most) break
+  }
+  return Math.max(1, n)
+}
+
 function renderSteps(steps, view) {
   $('steps-rows').replaceChildren(...steps.map(step => {
     if (step.gap) return make('tr', {}, make('td', { colSpan: 5 }, step.gap))
-    const text = step.body ? payload(step.body, view).map(line => line.text).join('\n') : ''
+    const text = step.body ? payload(step.body, view).flatMap(({ pieces }, i) => [...(i ? ['\n'] : []), ...unbroken(pieces)]) : []
     return make('tr', {},
       make('td', {}, clock(step.at)), make('td', {}, since(step)), make('td', {}, step.toServer ? 'client' : 'server'),
       make('td', {}, step.from + (step.to ? ' → ' + step.to : '')),
-      make('td', { className: 'mono' }, step.body ? `[${step.body.bytes}] ${text}` : step.note))
+      make('td', { className: 'mono' }, ...(step.body ? [`[${step.body.bytes}] `, ...text] : [step.note])))
   }))
 }
 
-// ---- the connection to the server
+// ---- asking the server
 
 function setConnection(state, text) {
   const e = $('connection')
   if (e.dataset.state === state && e.textContent === text) return
-  e.dataset.state = state
+  e.dataset.state = document.body.dataset.connection = state
   e.textContent = text
 }
 
-function connect() {
-  const source = new EventSource('/events')
-  source.addEventListener('hello', e => greet(JSON.parse(e.data)))
-  source.addEventListener('news', e => hear(JSON.parse(e.data)))
-  source.addEventListener('skipped', e => {
-    const gap = [{ gap: count(Number(e.data)) + ' skipped: this browser did not keep up' }]
-    if (paused) hold(gap)
-    else exchanges = gap.concat(exchanges)
-  })
-  source.addEventListener('error', async () => {
-    setConnection('reconnecting', 'Reconnecting')
-    if (source.readyState !== EventSource.CLOSED) return // it tries again by itself
-    source.close()
-    try {
-      const answer = await fetch('/events', { method: 'HEAD' })
-      if (answer.status === 401) setConnection('refused', 'A token is needed: open /?token=…')
-      if (answer.status === 503) setConnection('refused', 'Too many browsers are watching')
-    } catch { /* nobody is there */ }
-    setTimeout(connect, 1000)
-  })
+let cursor = '' // what is known already
+let asking = false
+let next = 0 // the timer of the next question
+
+// ask asks what is new, again and again.
+async function ask() {
+  if (asking) return
+  asking = true
+  clearTimeout(next)
+  const snapshot = await fetchSnapshot()
+  asking = false
+  next = setTimeout(ask, snapshot ? askEvery : askAgain)
+  if (!snapshot) return
+  cursor = snapshot.cursor
+  setConnection('live', 'Live')
+  update(snapshot)
 }
 
-// ---- hands on
+// fetchSnapshot is what the server answers; nothing if there is no answer in time, or another
+// one, which it shows.
+async function fetchSnapshot() {
+  try {
+    const answer = await fetch('/state?after=' + cursor, { signal: AbortSignal.timeout(lostAfter) })
+    if (answer.ok) return await answer.json()
+    setConnection('refused', answer.status === 401 ? 'A token is needed: open /?token=…' : `The server answers ${answer.status}`)
+  } catch {
+    setConnection('lost', 'Connection lost; trying again')
+  }
+}
+
+// ---- keys and buttons
 
 $('pause').addEventListener('click', () => pause(!paused))
 $('filter').addEventListener('submit', e => e.preventDefault())
@@ -640,14 +768,15 @@ for (const [id, other] of [['payload', 'session-payload'], ['session-payload', '
   $(id).addEventListener('change', () => {
     $(other).value = $(id).value
     render()
-    renderStory()
+    renderSession()
   })
 }
 $('back').addEventListener('click', e => {
   e.preventDefault()
   location.hash = ''
 })
-addEventListener('hashchange', follow)
+addEventListener('hashchange', followAddress)
+addEventListener('visibilitychange', () => { if (!document.hidden) ask() }) // timers of hidden pages are slow
 addEventListener('keydown', e => {
   if (e.ctrlKey || e.metaKey || e.altKey) return
   const typing = e.target.matches('input, select, textarea')
@@ -657,7 +786,7 @@ addEventListener('keydown', e => {
     location.hash = ''
   } else if (!typing && e.key === 'p') {
     pause(!paused)
-  } else if (!typing && e.key === '/' && !story) {
+  } else if (!typing && e.key === '/' && !viewed) {
     e.preventDefault()
     $('filter-text').focus()
   } else if (!typing && e.key === 'v') {
@@ -668,11 +797,11 @@ addEventListener('keydown', e => {
 })
 new ResizeObserver(() => {
   render()
-  renderStory()
+  renderSession()
 }).observe(document.querySelector('main'))
 
 // The token has earned its cookie: it need not stay in the address bar and the history.
 if (location.search) history.replaceState(null, '', location.pathname + location.hash)
 
-connect()
-follow()
+ask()
+followAddress()

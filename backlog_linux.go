@@ -1,0 +1,38 @@
+package parley
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// What package syscall does not name; see tcp(7).
+const (
+	siocoutqnsd    = 0x894b // SIOCOUTQNSD
+	tcpUserTimeout = 0x12   // TCP_USER_TIMEOUT
+)
+
+// backlogOf is how much of what was written to a TCP socket its system holds: bytes that are
+// not sent, since the peer has no room for them, and bytes that the peer's system has not
+// acknowledged, sent or not. Of any other socket it is 0: what a Unix one has taken is the
+// peer's.
+func backlogOf(fd uintptr) (unsent, untaken int) {
+	if unsent = ioctlInt(fd, siocoutqnsd); unsent < 0 {
+		return 0, 0
+	}
+	return unsent, max(0, ioctlInt(fd, syscall.TIOCOUTQ)) // SIOCOUTQ by another name
+}
+
+// ioctlInt is the number that an ioctl gives, -1 if it fails.
+func ioctlInt(fd, request uintptr) int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return -1
+	}
+	return int(n)
+}
+
+// setUserTimeout has the system give a TCP connection up that has left bytes unacknowledged
+// for so long, or is to inherit that from its listener.
+func setUserTimeout(fd uintptr, milliseconds int) error {
+	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, milliseconds)
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// A serving is what a server and a tap have in common while they run: what they say, what they
+// keep, and how they are stopped.
+type serving struct {
+	*console.Output
+	observer parley.Observer
+	drain    time.Duration
+	journal  *journalOptions
+	kept     *journal.Writer // nil if there is no journal
+	page     *livePage       // nil if there is none
+	stop     *stopRequest
+}
+
+// newServing starts to write to the command's streams, and to watch for signals. waiting says
+// what a drain is waiting for.
+func newServing(cmd *cobra.Command, opt console.OutputOptions, drain time.Duration, waiting func() string) *serving {
+	// A reader of ours that goes away must not take the server with it.
+	signal.Ignore(syscall.SIGPIPE)
+	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain}
+	s.observer = s.Output.Observer()
+	s.stop = watchSignals(func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
+	return s
+}
+
+// record has the service at an address kept in a journal, whose gate it returns, and shown
+// on a live page, as far as that is wanted.
+func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, at net.Addr) (gate parley.Gate, err error) {
+	s.journal = kept
+	if s.kept, err = kept.open(s.Notes); err != nil {
+		return nil, err
+	}
+	if s.kept != nil {
+		gate, s.observer = s.kept, parley.Observers(s.kept, s.observer)
+	}
+	if s.page, err = openPage(ctx, page, at, kept.history(s.kept), s.Notes); err != nil {
+		return nil, err
+	}
+	if s.page != nil {
+		s.observer = parley.Observers(s.observer, s.page)
+		s.Notes.Printf("live page at %s", s.page.url)
+	}
+	return gate, nil
+}
+
+// A service is what serves until it is stopped: a *parley.Server or a *tap.Tap.
+type service interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// run serves l until a signal, or until there is nothing to accept from any more, and says what
+// was done and, if the end was not in good order, what was cut or is not recorded. It returns the
+// exit code's error, of which all is said.
+func (s *serving) run(srv service, l net.Listener) error {
+	code := 0
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
+		code = exitUsage
+	case <-s.stop.first:
+	}
+	if inOrder := s.end(srv); !inOrder {
+		code = cmp.Or(code, exitNetwork)
+	}
+	s.Sum()
+	if unkept := s.journal.close(context.Background(), s.kept, s.Notes); code == 0 {
+		return unkept
+	}
+	return &exitError{code: code}
+}
+
+// end drains srv, and says what it had to cut; a second signal stops it at once.
+func (s *serving) end(srv service) (inOrder bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- srv.Shutdown(ctx) }()
+	select {
+	case err := <-drained:
+		var cut *parley.DrainError
+		if errors.As(err, &cut) {
+			s.Cut(cut.Cut, s.drain)
+		}
+		return err == nil
+	case <-s.stop.again:
+		s.Notes.Printf("stopped at once by a second signal")
+		srv.Close()
+		<-drained // so all sessions have ended, and are in the figures
+		return false
+	}
+}
+
+// close ends the page and lets the journal and the outputs take what is queued.
+func (s *serving) close() {
+	if s.page != nil {
+		s.page.close()
+	}
+	if s.kept != nil {
+		s.kept.Close(context.Background()) // again, mostly
+	}
+	s.Output.Close()
+}

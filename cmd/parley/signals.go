@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	// sameStop is how long further signals are the same request to stop: GNU timeout, npm and
+	// a terminal's process group deliver one twice.
+	sameStop = time.Second
+
+	// lastGrace is how long a server that is to stop at once may take to say what it did.
+	lastGrace = time.Second
+
+	// reminder is what is said once that is so, behind what is being waited for.
+	reminder = "%s; a signal again stops at once"
+)
+
+// A stopRequest is what the process's signals ask for.
+type stopRequest struct {
+	first chan struct{} // closed by the first signal: end in good order
+	again chan struct{} // closed by one that comes later than sameStop: stop at once
+	code  int           // the exit code of what the first signal cuts short; set before first is closed
+}
+
+// watchSignals watches for signals that ask for an end until the process ends, whatever hangs by
+// then: after the second request the process is ended within grace. remind is called once another
+// signal would stop it at once; it may block.
+func watchSignals(remind func(), grace time.Duration) *stopRequest {
+	stopping := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		stopping = append(stopping, syscall.SIGHUP)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, stopping...)
+	r := newStopRequest()
+	go r.watch(signals, remind, grace, os.Exit)
+	return r
+}
+
+func newStopRequest() *stopRequest {
+	return &stopRequest{first: make(chan struct{}), again: make(chan struct{})}
+}
+
+func (r *stopRequest) watch(signals <-chan os.Signal, remind func(), grace time.Duration, exit func(code int)) {
+	r.code = codeOf(<-signals)
+	begin := time.Now()
+	close(r.first)
+	reminder := time.After(sameStop)
+	for second := false; !second; {
+		select {
+		case <-reminder:
+			go remind()
+		case <-signals:
+			second = time.Since(begin) >= sameStop
+		}
+	}
+	close(r.again)
+	select {
+	case <-time.After(grace):
+	case <-signals:
+	}
+	exit(exitNetwork)
+}
+
+// codeOf is the exit code of a process that a signal cut short.
+func codeOf(s os.Signal) int {
+	if number, ok := s.(syscall.Signal); ok {
+		return 128 + int(number)
+	}
+	return exitNetwork
+}
+
+// untilSignal is ctx until a signal asks for an end. A second one ends the process.
+func untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := watchSignals(func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "still ending") }, 0)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-stop.first:
+			cancel(&exitError{code: stop.code})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+	}
+}
+
+// signalled is the exit that a signal asked for, or nil.
+func signalled(ctx context.Context) error {
+	var exit *exitError
+	if errors.As(context.Cause(ctx), &exit) {
+		return exit
+	}
+	return nil
+}

@@ -1,0 +1,408 @@
+package console
+
+import (
+	"encoding/base64"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// A LogView shows the events of a journal in one of its formats.
+type LogView interface {
+	Show(e journal.Event) error
+	End() error // what comes after the last one
+}
+
+// NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
+// md, mermaid or pcap. A table fits into width columns, or into as many as it needs if that
+// is 0.
+func NewLogView(format string, out io.Writer, width int) (LogView, error) {
+	switch format {
+	case "narrative":
+		return &lineView{out: out, format: func(dst []byte, e *Entry) []byte { return AppendEntry(dst, e, true) }}, nil
+	case "json", "ndjson":
+		return &lineView{out: out, format: AppendEntryJSON}, nil
+	case "table":
+		v := exchangeTable{newTable(out, width, exchangeColumns)}
+		return v, v.head()
+	case "csv":
+		v := exchangeCSV{newCSV(out)}
+		return v, v.write("session", "seq", "remote", "local", "received", "took_ns", "replied",
+			"request", "request_base64", "reply", "reply_base64")
+	case "md":
+		return &markdownView{out, NewTranscript("Server Terminal (server.js)", "Client Terminal (client.js)"), make(map[int64]*ClientNarrative)}, nil
+	case "mermaid":
+		_, err := io.WriteString(out, "sequenceDiagram\n    participant s as Server\n")
+		return &mermaidView{out: out, drawn: make(map[string]bool)}, err
+	case "pcap":
+		p, err := journal.NewPcap(out)
+		return pcapView{p}, err
+	}
+	return nil, fmt.Errorf("no format %q", format)
+}
+
+// entryOf is an event as a line tells it.
+func entryOf(e journal.Event) *Entry {
+	s := e.Session
+	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local}
+	if s.Lost {
+		entry.Lost = s.ID
+	}
+	switch e.Kind {
+	case parley.Received:
+		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
+	case parley.Replied:
+		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
+		if entry.Seq == 0 {
+			entry.Kind = parley.Unasked
+			break
+		}
+		if replied := s.Replied(entry.Seq); replied != "yes" {
+			entry.Unsent = replied
+		}
+	case parley.Closed:
+		entry.Seq, entry.Took, entry.Reason = s.Requests, s.Closed.Sub(s.Opened), s.Reason
+		entry.In, entry.Out = s.BytesIn, s.BytesOut
+	case parley.Refused:
+		entry.Body, entry.Reason = e.Text, s.Reason
+	}
+	return entry
+}
+
+// A lineView writes a line an event: the narrative or JSON.
+type lineView struct {
+	out    io.Writer
+	format func(dst []byte, e *Entry) []byte
+	line   []byte
+}
+
+func (v *lineView) Show(e journal.Event) error {
+	v.line = v.format(v.line[:0], entryOf(e))
+	_, err := v.out.Write(v.line)
+	return err
+}
+
+func (v *lineView) End() error { return nil }
+
+// A logRow is what a view with a row for each exchange shows: an exchange, or a connection
+// that was refused as the reply that it got.
+type logRow struct {
+	*journal.Session
+	x       *journal.Exchange
+	replied string // whether the reply got out, or why there was no request
+}
+
+// rowOf returns the row that an event stands for: a request's, or the reply's if there was no
+// request. It is nil for others.
+func rowOf(e journal.Event) *logRow {
+	switch {
+	case e.Kind == parley.Refused:
+		return &logRow{e.Session, &journal.Exchange{Received: e.Time, Reply: e.Text}, e.Session.Reason}
+	case e.Kind == parley.Received, e.Kind == parley.Replied && e.Exchange.Request == nil:
+		row := &logRow{e.Session, e.Exchange, "unasked"}
+		if e.Exchange.Seq != 0 {
+			row.replied = e.Session.Replied(e.Exchange.Seq)
+		}
+		return row
+	}
+	return nil
+}
+
+// number is the session's, as people know it.
+func number(s *journal.Session) string {
+	switch {
+	case s.Lost:
+		return "?"
+	case s.Number == 0:
+		return "-"
+	}
+	return strconv.FormatUint(s.Number, 10)
+}
+
+func escaped(text string) string { return string(AppendEscaped(nil, []byte(text))) }
+
+// An exchangeTable writes an exchange a line.
+type exchangeTable struct{ *table[*logRow] }
+
+const (
+	logTime   = "2006-01-02T15:04:05.000000Z"
+	timeOfDay = "15:04:05.000000"
+)
+
+// exchangeColumns are those of a table of exchanges. Whether it was replied is never left out.
+var exchangeColumns = []column[*logRow]{
+	{title: "session", width: 7, right: true, text: func(r *logRow, _ int) string { return number(r.Session) }},
+	{title: "seq", width: 5, right: true, text: func(r *logRow, _ int) string { return strconv.FormatUint(r.x.Seq, 10) }},
+	{title: "received", width: len(logTime), narrow: len(timeOfDay), dispensable: 2, text: func(r *logRow, width int) string { return timeIn(r.x.Received, width) }},
+	{title: "took", width: 10, right: true, dispensable: 1, text: func(r *logRow, _ int) string { return r.x.Took.String() }},
+	{title: "replied", width: 7, text: func(r *logRow, _ int) string { return r.replied }},
+	{title: "remote", width: 21, dispensable: 3, text: func(r *logRow, _ int) string { return escaped(r.Remote) }},
+	{title: "request", width: 40, elastic: true, text: func(r *logRow, width int) string { return brief(r.x.Request, width) }},
+	{title: "reply", width: 40, elastic: true, text: func(r *logRow, width int) string { return brief(r.x.Reply, width) }},
+}
+
+// timeIn is a time in so many columns: all of it, or that of the day.
+func timeIn(t time.Time, width int) string {
+	if 0 < width && width < len(logTime) {
+		return t.Format(timeOfDay)
+	}
+	return t.Format(logTime)
+}
+
+// brief is a payload escaped and cut to a width; past 4 KiB only if that is 0.
+func brief(p []byte, width int) string {
+	if width == 0 {
+		return string(AppendPayload(nil, p))
+	}
+	const most = 16 // bytes a column: a character has four at most, and what combines with it
+	if len(p) > most*width {
+		return fit(escaped(string(p[:most*width]))+"…", width)
+	}
+	return fit(escaped(string(p)), width)
+}
+
+func (v exchangeTable) Show(e journal.Event) error {
+	if r := rowOf(e); r != nil {
+		return v.row(r)
+	}
+	return nil
+}
+
+func (v exchangeTable) End() error { return nil }
+
+// An exchangeCSV writes an exchange a record (RFC 4180). As in JSON a payload is there as it
+// is, or in base64 if it is not printable.
+type exchangeCSV struct{ csvWriter }
+
+func (v exchangeCSV) Show(e journal.Event) error {
+	r := rowOf(e)
+	if r == nil {
+		return nil
+	}
+	session := ""
+	if r.Number != 0 {
+		session = number(r.Session)
+	}
+	request, request64 := plainOrBase64(r.x.Request)
+	reply, reply64 := plainOrBase64(r.x.Reply)
+	return v.write(session, fmt.Sprint(r.x.Seq), escaped(r.Remote), escaped(r.Local), r.x.Received.Format(time.RFC3339Nano),
+		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64)
+}
+
+func (v exchangeCSV) End() error { return nil }
+
+func plainOrBase64(p []byte) (plain, in64 string) {
+	if Printable(p) {
+		return string(p), ""
+	}
+	return "", base64.StdEncoding.EncodeToString(p)
+}
+
+type csvWriter struct{ *csv.Writer }
+
+func newCSV(out io.Writer) csvWriter {
+	w := csv.NewWriter(out)
+	w.UseCRLF = true
+	return csvWriter{w}
+}
+
+func (w csvWriter) write(record ...string) error {
+	w.Write(record) // an error comes back from Flush
+	w.Flush()
+	return w.Error()
+}
+
+// A markdownView fills the seed's table: what the two terminals show.
+type markdownView struct {
+	out     io.Writer
+	table   *Transcript
+	clients map[int64]*ClientNarrative // by Session.ID
+}
+
+const (
+	serverTerminal = iota
+	clientTerminal
+)
+
+func (v *markdownView) Show(e journal.Event) error {
+	entry := entryOf(e)
+	server := func() {
+		line := AppendEntry(nil, entry, false)
+		v.table.Say(serverTerminal, strings.TrimSuffix(string(line), "\n"))
+	}
+	if entry.Kind == parley.Refused {
+		server()
+		return nil
+	}
+	client := v.client(e.Session)
+	switch {
+	case entry.Kind == parley.Opened:
+		server()
+		client.Connected(escaped(e.Session.Local))
+	case entry.Kind == parley.Received:
+		client.Prompt()
+		client.Typed(entry.Body)
+		client.Sending(entry.Body)
+		server()
+	case entry.Kind == parley.Replied && entry.Unsent == "":
+		client.Response(entry.Body, entry.Took)
+	case entry.Kind == parley.Unasked:
+		client.Message(entry.Body)
+	case entry.Kind == parley.Replied:
+		server()
+	case entry.Kind == parley.Closed:
+		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
+			client.Prompt()
+			client.Typed(nil)
+		}
+		server()
+		client.Closed("", "")
+		delete(v.clients, e.Session.ID)
+	}
+	return nil
+}
+
+func (v *markdownView) client(s *journal.Session) *ClientNarrative {
+	if v.clients[s.ID] == nil {
+		v.clients[s.ID] = NewClientNarrative(v.table.Column(clientTerminal), nil, Piped)
+		if s.Lost {
+			v.table.Say(serverTerminal, fmt.Sprintf("(session %d was not recorded)", s.ID))
+		}
+	}
+	return v.clients[s.ID]
+}
+
+func (v *markdownView) End() error { return v.table.Print(v.out) }
+
+// A mermaidView draws a sequence diagram.
+type mermaidView struct {
+	out     io.Writer
+	drawn   map[string]bool // participants that have their line of life
+	refused int
+}
+
+func (v *mermaidView) Show(e journal.Event) error {
+	const width = 80
+	var line []byte
+	entry, client, name := entryOf(e), "c"+strconv.FormatInt(e.Session.ID, 10), escaped(e.Session.Remote)
+	switch {
+	case entry.Kind == parley.Refused:
+		v.refused++
+		client = "r" + strconv.Itoa(v.refused)
+	case e.Session.Lost:
+		name = fmt.Sprintf("session %d, not recorded", e.Session.ID)
+	}
+	if !v.drawn[client] {
+		v.drawn[client] = true
+		line = fmt.Appendf(line, "    participant %s as %s\n", client, AppendMermaid(nil, name))
+	}
+	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, AppendMermaid(nil, string(AppendBrief(nil, entry.Body, width))))
+	switch {
+	case entry.Kind == parley.Opened:
+		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)
+	case entry.Kind == parley.Received:
+		line = fmt.Appendf(line, "    %s->>s: %s\n", client, body)
+	case entry.Kind == parley.Unasked || entry.Kind == parley.Replied && entry.Unsent == "":
+		line = fmt.Appendf(line, "    s-->>%s: %s\n", client, body)
+	case entry.Kind == parley.Replied && entry.Unsent == "no":
+		line = fmt.Appendf(line, "    s--x%s: not sent %s\n", client, body)
+	case entry.Kind == parley.Replied:
+		line = fmt.Appendf(line, "    s--)%s: unconfirmed %s\n", client, body)
+	case entry.Kind == parley.Closed:
+		line = fmt.Appendf(line, "    Note over %s,s: closed, %s\n", client, AppendMermaid(nil, escaped(entry.Reason)))
+	case entry.Kind == parley.Refused:
+		if entry.Body != nil {
+			line = fmt.Appendf(line, "    s-->>%s: %s\n", client, body)
+		}
+		line = fmt.Appendf(line, "    Note over %s,s: refused, %s\n", client, AppendMermaid(nil, escaped(entry.Reason)))
+	}
+	_, err := v.out.Write(line)
+	return err
+}
+
+func (v *mermaidView) End() error { return nil }
+
+// A pcapView writes a capture file.
+type pcapView struct{ *journal.Pcap }
+
+func (v pcapView) Show(e journal.Event) error { return v.Write(e) }
+func (v pcapView) End() error                 { return nil }
+
+// A SessionList writes sessions.
+type SessionList interface {
+	Show(s *journal.Session) error
+}
+
+// NewSessionList lists sessions as a format names it: table, csv, or json for the last that
+// is known of each, its closed or its opened event. A table fits as that of NewLogView does.
+func NewSessionList(format string, out io.Writer, width int) (SessionList, error) {
+	switch format {
+	case "json":
+		return sessionJSON{out}, nil
+	case "csv":
+		l := sessionCSV{newCSV(out)}
+		return l, l.write("session", "remote", "local", "opened", "closed", "reason", "requests", "replied_upto", "bytes_in", "bytes_out")
+	}
+	l := sessionTable{newTable(out, width, sessionColumns)}
+	return l, l.head()
+}
+
+type sessionJSON struct{ out io.Writer }
+
+func (l sessionJSON) Show(s *journal.Session) error {
+	e := journal.Event{Kind: parley.Opened, Time: s.Opened, Session: s}
+	if !s.Closed.IsZero() {
+		e.Kind, e.Time = parley.Closed, s.Closed
+	}
+	_, err := l.out.Write(AppendEntryJSON(nil, entryOf(e)))
+	return err
+}
+
+type sessionCSV struct{ csvWriter }
+
+func (l sessionCSV) Show(s *journal.Session) error {
+	record := []string{fmt.Sprint(s.Number), escaped(s.Remote), escaped(s.Local), s.Opened.Format(time.RFC3339Nano), "", "", "", "", "", ""}
+	if !s.Closed.IsZero() {
+		record = append(record[:4], s.Closed.Format(time.RFC3339Nano), escaped(s.Reason),
+			fmt.Sprint(s.Requests), fmt.Sprint(s.RepliedUpTo), fmt.Sprint(s.BytesIn), fmt.Sprint(s.BytesOut))
+	}
+	return l.write(record...)
+}
+
+type sessionTable struct{ *table[*journal.Session] }
+
+func (l sessionTable) Show(s *journal.Session) error { return l.row(s) }
+
+// sessionColumns are those of a table of sessions. Why it ended is never left out.
+var sessionColumns = []column[*journal.Session]{
+	{title: "session", width: 7, right: true, text: func(s *journal.Session, _ int) string { return number(s) }},
+	{title: "opened", width: len(logTime), narrow: len(timeOfDay), dispensable: 2, text: func(s *journal.Session, width int) string { return timeIn(s.Opened, width) }},
+	{title: "lasted", width: 13, right: true, dispensable: 3, text: ifClosed(func(s *journal.Session) string { return s.Closed.Sub(s.Opened).String() })},
+	{title: "remote", width: 21, dispensable: 1, text: func(s *journal.Session, _ int) string { return escaped(s.Remote) }},
+	{title: "requests", width: 8, right: true, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.Requests) })},
+	{title: "replied", width: 7, right: true, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.RepliedUpTo) })},
+	{title: "bytes in", width: 9, right: true, dispensable: 5, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesIn) })},
+	{title: "bytes out", width: 9, right: true, dispensable: 4, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
+	{title: "reason", width: len("first_byte_timeout"), text: func(s *journal.Session, _ int) string {
+		if s.Closed.IsZero() {
+			return journal.ReasonOpen
+		}
+		return escaped(s.Reason)
+	}},
+}
+
+// ifClosed is what is known of a session once it is over.
+func ifClosed(text func(*journal.Session) string) func(*journal.Session, int) string {
+	return func(s *journal.Session, _ int) string {
+		if s.Closed.IsZero() {
+			return "?"
+		}
+		return text(s)
+	}
+}

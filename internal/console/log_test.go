@@ -1,0 +1,163 @@
+package console
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clipperhouse/displaywidth"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// logStory is what a journal tells that is out of the ordinary: an exchange whose session was
+// not recorded, the server's own error text, and a connection that was refused.
+func logStory() []journal.Event {
+	at := func(ms int) time.Time {
+		return time.Date(2026, 11, 24, 8, 0, 0, ms*1e6, time.UTC)
+	}
+	lost := &journal.Session{ID: 9, Lost: true}
+	told := &journal.Session{ID: 1, Number: 1, Remote: "10.0.0.1:1", Local: "10.0.0.2:2", Opened: at(0), Closed: at(9), Reason: "too_long", RepliedUpTo: 1, Requests: 1}
+	refused := &journal.Session{Remote: "10.0.0.3:3", Local: "10.0.0.2:2", Opened: at(8), Closed: at(8), Reason: "full"}
+	orphan := &journal.Exchange{ID: 1, Session: 9, Seq: 4, Received: at(2), Request: []byte("whose\x1b[2J"), Reply: []byte("nobody's")}
+	text := &journal.Exchange{ID: 2, Session: 1, Received: at(3), Reply: []byte("Error: request longer than 4 bytes")}
+	return []journal.Event{
+		{Kind: parley.Opened, Time: at(0), Session: told},
+		{Kind: parley.Received, Time: at(2), Session: lost, Exchange: orphan},
+		{Kind: parley.Replied, Time: at(2), Session: lost, Exchange: orphan},
+		{Kind: parley.Replied, Time: at(3), Session: told, Exchange: text},
+		{Kind: parley.Refused, Time: at(8), Session: refused, Text: []byte("Error: server is full (1 sessions)")},
+		{Kind: parley.Closed, Time: at(9), Session: told},
+	}
+}
+
+func viewed(t *testing.T, format string, width int, events []journal.Event) string {
+	t.Helper()
+	var out bytes.Buffer
+	v, err := NewLogView(format, &out, width)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if err := v.Show(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.End(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// Each view shows what has no session of its own, or no request, as what it is.
+func TestEveryViewShowsWhatIsOutOfTheOrdinary(t *testing.T) {
+	for format, want := range map[string]string{
+		"narrative": `2026-11-24T08:00:00.000000Z #1 10.0.0.1:1 Server: connection from 10.0.0.1:1
+2026-11-24T08:00:00.002000Z #? (session 9 was not recorded) Server: incoming data [9]: whose\x1b[2J
+2026-11-24T08:00:00.002000Z #? (session 9 was not recorded) Server: reply unconfirmed [8]: nobody's
+2026-11-24T08:00:00.003000Z #1 10.0.0.1:1 Server: message [34]: Error: request longer than 4 bytes
+2026-11-24T08:00:00.008000Z - 10.0.0.3:3 Server: refused 10.0.0.3:3 (full) [34]: Error: server is full (1 sessions)
+2026-11-24T08:00:00.009000Z #1 10.0.0.1:1 Server: Connection closed! (too long)
+`,
+		"json": `{"event":"opened","time":"2026-11-24T08:00:00Z","side":"server","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2"}
+{"event":"received","time":"2026-11-24T08:00:00.002Z","side":"server","lost_session":9,"seq":4,"remote":"","local":"","bytes":9,"payload_base64":"d2hvc2UbWzJK"}
+{"event":"reply_made","time":"2026-11-24T08:00:00.002Z","side":"server","lost_session":9,"seq":4,"remote":"","local":"","bytes":8,"payload":"nobody's","took_ns":0,"replied":"unknown"}
+{"event":"message","time":"2026-11-24T08:00:00.003Z","side":"server","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":34,"payload":"Error: request longer than 4 bytes"}
+{"event":"refused","time":"2026-11-24T08:00:00.008Z","side":"server","remote":"10.0.0.3:3","local":"10.0.0.2:2","bytes":34,"payload":"Error: server is full (1 sessions)","reason":"full"}
+{"event":"closed","time":"2026-11-24T08:00:00.009Z","side":"server","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","took_ns":9000000,"bytes_in":0,"bytes_out":0,"reason":"too_long"}
+`,
+		"table": `session    seq  received                           took  replied  remote                 request                                   reply
+      ?      4  2026-11-24T08:00:00.002000Z          0s  unknown                         whose\x1b[2J                              nobody's
+      1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       Error: request longer than 4 bytes
+      -      0  2026-11-24T08:00:00.008000Z          0s  full     10.0.0.3:3                                                       Error: server is full (1 sessions)
+`,
+		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64
+,4,,,2026-11-24T08:00:00.002Z,0,unknown,,d2hvc2UbWzJK,nobody's,
+1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,Error: request longer than 4 bytes,
+,0,10.0.0.3:3,10.0.0.2:2,2026-11-24T08:00:00.008Z,0,full,,,Error: server is full (1 sessions),
+`, "\n", "\r\n"),
+		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
+|---|---|
+| Server: connection from 10.0.0.1:1 | |
+| | Client: Connected to 10.0.0.2:2 |
+| (session 9 was not recorded) | |
+| | Enter data: whose\\x1b[2J |
+| | Client: sending [9] whose\\x1b[2J ... |
+| Server: incoming data [9]: whose\\x1b[2J | |
+| Server: reply unconfirmed [8]: nobody's | |
+| | Client: server message: Error: request longer than 4 bytes |
+| Server: refused 10.0.0.3:3 (full) [34]: Error: server is full (1 sessions) | |
+| Server: Connection closed! (too long) | |
+| | Client: Connection closed |
+`,
+		"mermaid": `sequenceDiagram
+    participant s as Server
+    participant c1 as 10.0.0.1#58;1
+    Note over c1,s: session 1
+    participant c9 as session 9, not recorded
+    c9->>s: [9] whose#92;x1b[2J
+    s--)c9: unconfirmed [8] nobody#39;s
+    s-->>c1: [34] Error#58; request longer than 4 bytes
+    participant r1 as 10.0.0.3#58;3
+    s-->>r1: [34] Error#58; server is full (1 sessions)
+    Note over r1,s: refused, full
+    Note over c1,s: closed, too#95;long
+`,
+	} {
+		if got := viewed(t, format, 0, logStory()); got != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", format, got, want)
+		}
+	}
+	pcap := viewed(t, "pcap", 0, logStory())
+	for _, text := range []string{"whose\x1b[2J\n", "nobody's\n", "Error: request longer than 4 bytes\n", "Error: server is full (1 sessions)\n"} {
+		if !strings.Contains(pcap, text) {
+			t.Errorf("the capture has no %q", text)
+		}
+	}
+}
+
+// A table is no wider than its terminal, whatever characters it shows, and never without the
+// columns that say how it went.
+func TestTablesFitTheTerminal(t *testing.T) {
+	s := &journal.Session{ID: 1, Number: 1234567, Remote: "10.0.0.1:12345", Opened: time.Unix(0, 0).UTC(), Closed: time.Unix(1, 0), Reason: "write_timeout", Requests: 7}
+	var events []journal.Event
+	for _, text := range []string{"short", strings.Repeat("long ", 50), strings.Repeat("日本語", 50), strings.Repeat("👩‍👩‍👧", 50), strings.Repeat("e\u0301", 500), strings.Repeat("\x00", 100), strings.Repeat("x", 10000)} {
+		x := &journal.Exchange{ID: 1, Seq: 1, Received: s.Opened, Took: time.Millisecond, Request: []byte(text), Reply: []byte(text)}
+		events = append(events, journal.Event{Kind: parley.Received, Time: s.Opened, Session: s, Exchange: x})
+	}
+	for _, width := range []int{60, 80, 100, 132, 250} {
+		var sessions bytes.Buffer
+		list, err := NewSessionList("table", &sessions, width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list.Show(s); err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range []string{viewed(t, "table", width, events), sessions.String()} {
+			widest := 0
+			for line := range strings.Lines(out) {
+				widest = max(widest, displaywidth.String(strings.TrimSuffix(line, "\n")))
+			}
+			if widest > width {
+				t.Errorf("in %d columns it is %d wide:\n%s", width, widest, out)
+			}
+		}
+		exchanges := viewed(t, "table", width, events)
+		if strings.Count(exchanges, " no ") != len(events) || !strings.Contains(exchanges, "…") || strings.Count(exchanges, "1234567 ") != len(events) {
+			t.Errorf("in %d columns it does not say what was replied, and where it is cut:\n%s", width, exchanges)
+		}
+		if !strings.Contains(sessions.String(), "write_timeout") || !strings.Contains(sessions.String(), "1234567") {
+			t.Errorf("in %d columns it does not say why it ended:\n%s", width, &sessions)
+		}
+		if dated := strings.Contains(exchanges, "1970-01-01T00:00:00.000000Z"); dated != (width >= 132) {
+			t.Errorf("in %d columns the date is shown: %v", width, dated)
+		}
+	}
+	// Where there is no terminal nothing is cut.
+	if out := viewed(t, "table", 0, events[:2]); strings.Contains(out, "…") || strings.Count(out, "long ") != 100 {
+		t.Errorf("in a pipe:\n%s", out)
+	}
+}

@@ -1,0 +1,120 @@
+package console
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// An Output is all that a running server or tap says: the narrative, or events in JSON, on
+// standard output, and its Notes on standard error. Neither can hold a session back.
+type Output struct {
+	Notes *Notes
+
+	counts   Counts
+	narrator narrator // nil if quiet
+	out, err *Writer  // out is nil if quiet
+}
+
+type narrator interface {
+	parley.Observer
+	Started(at net.Addr)
+}
+
+// OutputOptions say what an Output has to say. At most one of Verbose, Quiet and JSON may be set.
+type OutputOptions struct {
+	Verbose  bool // time, session and peer before each line of the narrative
+	Quiet    bool // nothing on standard output
+	JSON     bool // events, one object a line, in place of the narrative
+	Limits   Limits
+	Hint     bool   // advise --framing chunk where a newline is missing
+	Upstream string // the address of the server behind a tap; empty for a server
+}
+
+// lastWords is how long an output that is closed may take for what is queued.
+const lastWords = time.Second
+
+// NewOutput starts to write to both streams, until Close.
+func NewOutput(stdout, stderr io.Writer, opt OutputOptions) *Output {
+	o := new(Output)
+	o.err = NewWriter(stderr, QueueLimit, SkippedNotes, nil)
+	o.Notes = NewNotes(o.err, opt.Limits, opt.Hint)
+	start := func(skipped func(dst []byte, n int64) []byte) *Writer {
+		o.out = NewWriter(stdout, QueueLimit, skipped, o.explain)
+		return o.out
+	}
+	switch tap := opt.Upstream != ""; {
+	case opt.JSON && tap:
+		o.narrator = NewTapJSON(start(SkippedTapJSON), opt.Upstream)
+	case opt.JSON:
+		o.narrator = NewJSON(start(SkippedJSON))
+	case opt.Quiet:
+	case tap:
+		o.narrator = NewTapNarrative(start(SkippedTapLine), opt.Upstream, opt.Verbose)
+	default:
+		o.narrator = NewNarrative(start(SkippedLine), opt.Limits, opt.Verbose)
+	}
+	return o
+}
+
+// explain tells what has become of standard output.
+func (o *Output) explain(err error, full bool) {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		err = number // without the name of the file
+	}
+	if full {
+		o.Notes.Printf("standard output takes no more (%v); its lines wait, and are skipped past %d MiB", err, QueueLimit>>20)
+		return
+	}
+	o.Notes.Printf("standard output is gone (%v); it goes on without", err)
+}
+
+// Observer tells of events.
+func (o *Output) Observer() parley.Observer {
+	return parley.Observers(o.narrator, o.Notes, &o.counts)
+}
+
+// Started tells that there is somebody to talk to.
+func (o *Output) Started(at net.Addr) {
+	if o.narrator != nil {
+		o.narrator.Started(at)
+	}
+}
+
+// Cut says which sessions a drain had to cut.
+func (o *Output) Cut(sessions []*parley.Session, after time.Duration) {
+	const most = 10 // named; there may be thousands
+	for i, s := range sessions {
+		if i == most {
+			o.Notes.Printf("and %d more", len(sessions)-most)
+			break
+		}
+		o.Notes.Printf("cut session %d with %s: not done within %v", s.Number(), s.AppendRemote(nil), after)
+	}
+}
+
+// Sum says what was done, and how much of it standard output did not take.
+func (o *Output) Sum() {
+	text := o.counts.String()
+	if o.out != nil {
+		o.out.Close(lastWords)
+		if n := o.out.Skipped(); n > 0 {
+			text += ", " + plural(n, "line") + " of output skipped"
+		}
+	}
+	o.Notes.Suppressed()
+	o.Notes.Printf("%s", text)
+}
+
+// Close waits until the outputs have taken what is queued, but no longer than a second each.
+func (o *Output) Close() {
+	if o.out != nil {
+		o.out.Close(lastWords)
+	}
+	o.err.Close(lastWords)
+}

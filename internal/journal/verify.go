@@ -1,0 +1,105 @@
+package journal
+
+import (
+	"context"
+	"math"
+)
+
+// A Verdict is what Verify has found.
+type Verdict struct {
+	Sessions, Exchanges, Refused int64 // records that are as they were written, or carry no checksum
+	Unsummed                     int64 // of these, those without: an older parley has written them
+	Damages                      int   // as many as Reader.Damaged was told of
+}
+
+// Verify reads all of the journal and compares each record with its checksum, and looks at
+// the structure of the file.
+func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
+	var session sessionRow
+	if err := r.verify(ctx, "sessions", r.sessionColumns(), &session, func() {
+		if session.session(r) != nil {
+			v.count(&v.Sessions, session.sum.Valid)
+		}
+	}); err != nil {
+		return v, err
+	}
+	var exchange exchangeRow
+	if err := r.verify(ctx, "exchanges", r.exchangeColumns(), &exchange, func() {
+		if exchange.exchange(r) != nil {
+			v.count(&v.Exchanges, exchange.sum.Valid)
+		}
+	}); err != nil {
+		return v, err
+	}
+	if r.version > 1 {
+		var refusal refusalRow
+		if err := r.verify(ctx, "refused", refusalColumns, &refusal, func() {
+			if refusal.refusal(r) != nil {
+				v.count(&v.Refused, refusal.sum.Valid)
+			}
+		}); err != nil {
+			return v, err
+		}
+	}
+	err = r.checkStructure(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.Damages = len(r.reported)
+	return v, err
+}
+
+func (v *Verdict) count(records *int64, summed bool) {
+	*records++
+	if !summed {
+		v.Unsummed++
+	}
+}
+
+// verifyAtOnce is how many rows are read in a transaction: a server that writes meanwhile
+// needs its end.
+const verifyAtOnce = 10000
+
+func (r *Reader) verify(ctx context.Context, table, columns string, row row, use func()) error {
+	for last, more := int64(fromTheStart), true; more; {
+		n := 0
+		part, cancel := r.limit(ctx)
+		err := r.walk(part, r.db, walk{table: table, columns: columns, from: last + 1, to: math.MaxInt64}, row, func() bool {
+			use()
+			last = row.id()
+			n++
+			return n < verifyAtOnce
+		})
+		err = inTime(part, err)
+		cancel()
+		if err != nil {
+			return err
+		}
+		more = n == verifyAtOnce && last < math.MaxInt64
+	}
+	return nil
+}
+
+// checkStructure has SQLite look at the file's pages, indexes and free ones included.
+func (r *Reader) checkStructure(ctx context.Context) error {
+	ctx, cancel := r.limit(ctx)
+	defer cancel()
+	rows, err := r.db.QueryContext(ctx, "PRAGMA quick_check(100)")
+	if err == nil {
+		defer rows.Close()
+		for rows.Next() {
+			var found string
+			if err := rows.Scan(&found); err != nil {
+				return err
+			}
+			if found != "ok" {
+				r.report(Damage{Why: found})
+			}
+		}
+		err = rows.Err()
+	}
+	if err != nil && isDamage(err) {
+		r.report(Damage{Why: err.Error()})
+		return nil
+	}
+	return inTime(ctx, err)
+}

@@ -1,0 +1,81 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// ErrJournalOnInput is returned for a journal that comes in by a pipe.
+var ErrJournalOnInput = errors.New("a journal cannot be read from standard input; name its file")
+
+// Open reads a recording of a file, a journal or events, or events of stdin if the file is "-".
+func Open(ctx context.Context, stdin io.Reader, file string) (*Recording, error) {
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	const sqlite = "SQLite format 3\x00"
+	r := bufio.NewReader(in)
+	head, _ := r.Peek(len(sqlite))
+	switch isJournal := bytes.Equal(head, []byte(sqlite)); {
+	case isJournal && file == "-":
+		return nil, ErrJournalOnInput
+	case isJournal:
+		return readJournal(ctx, file)
+	}
+	return ReadEvents(r)
+}
+
+// readJournal reads a journal as a whole: sessions that were open at the same time have
+// their exchanges all over it.
+func readJournal(ctx context.Context, file string) (*Recording, error) {
+	r, err := journal.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	recording := new(Recording)
+	if r.Notice != "" {
+		recording.Damages = append(recording.Damages, r.Notice)
+	}
+	r.Damaged = func(d journal.Damage) { recording.Damages = append(recording.Damages, d.String()) }
+	if recording.Skipped, err = r.Missing(ctx); err != nil {
+		return nil, err
+	}
+	sessions := make(map[int64]*building)
+	var b builder
+	for s, err := range r.Sessions(ctx, journal.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed}}
+		b.all = append(b.all, sessions[s.ID])
+	}
+	for x, err := range r.Exchanges(ctx, journal.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		s := sessions[x.Session]
+		if s == nil { // its own record is lost, or it has begun since
+			s = &building{Session: Session{Opened: x.Received}}
+			sessions[x.Session] = s
+			b.all = append(b.all, s)
+		}
+		s.Exchanges = append(s.Exchanges, Exchange{
+			Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
+		})
+	}
+	recording.Sessions = b.recording().Sessions
+	return recording, nil
+}

@@ -1,0 +1,64 @@
+package tap
+
+import (
+	"encoding/binary"
+	"math"
+	"net"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// unsent is how many of the bytes that were written to a connection its peer's kernel has not
+// acknowledged, or on a Unix socket its peer has not read. It is 0 where that cannot be seen,
+// and once the connection is gone.
+func unsent(conn net.Conn) (n int) {
+	control(conn, func(fd int) {
+		if isClosed(fd) {
+			return
+		}
+		var queued int32
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&queued))); errno == 0 {
+			n = int(queued)
+		}
+	})
+	return n
+}
+
+// isGone reports whether a TCP connection is closed in both directions. Of one that was not
+// shut down on this side, it says that a reset has come: a write that fails of one takes
+// its error away, and to read is then to see an end of file.
+func isGone(conn net.Conn) (gone bool) {
+	control(conn, func(fd int) { gone = isClosed(fd) })
+	return gone
+}
+
+func isClosed(fd int) bool {
+	const tcpClose = 7                                                            // of the states in linux/tcp_states.h
+	head, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_INFO) // its first four bytes
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], uint32(head))
+	return err == nil && b[0] == tcpClose
+}
+
+// setUserTimeout has the kernel give up a TCP connection whose peer acknowledges or takes
+// nothing for that long, tcp(7). Else it would take about a quarter of an hour.
+func setUserTimeout(conn net.Conn, timeout time.Duration) {
+	const tcpUserTimeout = 18
+	if timeout <= 0 {
+		return
+	}
+	ms := min(max(timeout.Milliseconds(), 1), math.MaxInt32)
+	control(conn, func(fd int) { syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(ms)) })
+}
+
+func control(conn net.Conn, f func(fd int)) {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := socket.SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}

@@ -1,0 +1,271 @@
+package web
+
+import (
+	"cmp"
+	"container/list"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// How much a page remembers.
+const (
+	maxExchanges       = 2000
+	maxClosed          = 500 // sessions that are over
+	maxPoints          = 300 // seconds in the charts
+	maxMessage         = 1 << 10
+	maxRecordedMessage = 16 << 10 // of a message that a History remembers
+)
+
+// How much of it a browser is told at once: more is too much to read.
+const (
+	toldExchanges = 500
+	toldOpen      = 100
+	toldClosed    = 20
+	toldEarlier   = 20  // sessions of earlier runs
+	maxTranscript = 500 // exchanges of one session
+)
+
+// A message is the first bytes of a request or a reply, and how many it has.
+type message struct {
+	Bytes int    `json:"bytes"`
+	Start []byte `json:"start"`
+}
+
+// messageOf keeps the first most bytes of body, of which cut are left out already; nil if
+// there is no message.
+func messageOf(body []byte, cut uint64, most int) *message {
+	if body == nil {
+		return nil
+	}
+	return &message{len(body) + int(cut), append([]byte{}, body[:min(len(body), most)]...)}
+}
+
+// An exchange is one request and its reply, or what the server said unasked.
+type exchange struct {
+	Session uint64        `json:"session"`
+	Seq     uint64        `json:"seq"`     // 0 of what was said unasked
+	At      int64         `json:"at"`      // µs since 1970, when the request was there
+	Took    time.Duration `json:"took"`    // ns
+	Request *message      `json:"request"` // null if there was none
+	Reply   *message      `json:"reply"`   // null if there was none
+	Refused *refusal      `json:"refused,omitempty"`
+}
+
+// A refusal is a connection that became no session; its exchange has session 0 and, as the
+// reply, what it was told.
+type refusal struct {
+	Remote string `json:"remote"`
+	Reason string `json:"reason"`
+}
+
+// A session is one conversation. What it counts is exact.
+type session struct {
+	Number   uint64 `json:"number"`
+	ID       int64  `json:"id,omitempty"` // in the history; 0 if it is not known to be there
+	Remote   string `json:"remote"`
+	Local    string `json:"local"`
+	Opened   int64  `json:"opened"` // µs since 1970
+	Closed   int64  `json:"closed"` // 0 while it is open
+	Last     int64  `json:"last"`   // when something came or went
+	Reason   string `json:"reason"`
+	Requests uint64 `json:"requests"`
+	In       uint64 `json:"in"` // bytes of requests; once it is closed, of all that was read
+	Out      uint64 `json:"out"`
+
+	place *list.Element // among the open ones
+}
+
+// totals count from the start.
+type totals struct {
+	Open     int    `json:"open"`
+	Sessions uint64 `json:"sessions"`
+	Requests uint64 `json:"requests"`
+	Replies  uint64 `json:"replies"`
+	Refused  uint64 `json:"refused"`
+	LeftOut  uint64 `json:"left_out"` // requests that were counted and not kept
+}
+
+// A point is one second in the charts.
+type point struct {
+	At       int64         `json:"at"` // s since 1970
+	Requests uint64        `json:"requests"`
+	Replies  uint64        `json:"replies"`
+	P50      time.Duration `json:"p50"` // ns; 0 if there was no reply, like the other two
+	P99      time.Duration `json:"p99"`
+	Max      time.Duration `json:"max"`
+}
+
+// A state is what a page has seen: all of it counted, the last of it kept.
+type state struct {
+	totals   totals
+	sessions map[uint64]*session // open, and lately closed
+	open     *list.List          // of *session, the newest last
+	closed   []*session          // the newest last
+	highest  uint64              // the highest number of a session
+	changes  uint64              // how often sessions came or went
+
+	exchanges []*exchange // a ring once it is full
+	oldest    int         // where it begins
+	kept      uint64      // exchanges so far
+
+	latencies  histogram // of the replies since the last point
+	points     []point   // the newest last
+	atPoint    totals    // as they were at the last point
+	tickBefore uint64    // requests at the last tick
+}
+
+func newState() state {
+	return state{sessions: make(map[uint64]*session), open: list.New()}
+}
+
+// opened begins a session.
+func (s *state) opened(e *parley.Event) {
+	added := &session{
+		Number: e.Session.Number(),
+		Remote: string(e.Session.AppendRemote(nil)),
+		Local:  string(e.Session.AppendLocal(nil)),
+		Opened: e.Time.UnixMicro(),
+		Last:   e.Time.UnixMicro(),
+	}
+	added.place = s.open.PushBack(added)
+	s.sessions[added.Number] = added
+	s.highest = max(s.highest, added.Number)
+	s.totals.Open++
+	s.totals.Sessions++
+	s.changes++
+}
+
+// add counts what came and went.
+func (s *state) add(c *sessionCounts) {
+	s.totals.Requests += c.requests
+	s.totals.Replies += c.replies
+	of := s.sessions[c.session.Number()]
+	of.Requests += c.requests
+	of.In += c.in
+	of.Out += c.out
+	of.Last = c.last.UnixMicro()
+}
+
+// keep remembers an exchange in the place of the oldest one.
+func (s *state) keep(x *exchange) {
+	s.kept++
+	if len(s.exchanges) < maxExchanges {
+		s.exchanges = append(s.exchanges, x)
+		return
+	}
+	s.exchanges[s.oldest] = x
+	s.oldest = (s.oldest + 1) % maxExchanges
+}
+
+// ended closes a session, or counts a connection that was refused.
+func (s *state) ended(e *parley.Event) {
+	if e.Kind == parley.Refused {
+		s.totals.Refused++
+		return
+	}
+	over := s.sessions[e.Session.Number()]
+	over.Closed = e.Time.UnixMicro()
+	over.Last, over.Reason = over.Closed, e.Reason.String()
+	over.In, over.Out = e.In, e.Out
+	s.open.Remove(over.place)
+	s.totals.Open--
+	s.changes++
+	if s.closed = append(s.closed, over); len(s.closed) > maxClosed {
+		delete(s.sessions, s.closed[0].Number)
+		s.closed[0] = nil
+		s.closed = s.closed[1:]
+	}
+}
+
+// last returns the last most exchanges that are wanted, in order.
+func (s *state) last(most int, wanted func(*exchange) bool) []*exchange {
+	found := []*exchange{}
+	for i := len(s.exchanges) - 1; i >= 0 && len(found) < most; i-- {
+		if x := s.exchanges[(s.oldest+i)%len(s.exchanges)]; wanted(x) {
+			found = append(found, x)
+		}
+	}
+	slices.Reverse(found)
+	return found
+}
+
+// lastSessions returns the newest of the open sessions and of the closed ones, the newest
+// first.
+func (s *state) lastSessions() []session {
+	told := make([]session, 0, toldOpen+toldClosed)
+	for at := s.open.Back(); at != nil && len(told) < toldOpen; at = at.Prev() {
+		told = append(told, *at.Value.(*session))
+	}
+	// Event loops tell of their sessions in turn: that is only nearly the order of their numbers.
+	slices.SortFunc(told, func(a, b session) int { return cmp.Compare(b.Number, a.Number) })
+	for _, closed := range slices.Backward(s.closed[max(0, len(s.closed)-toldClosed):]) {
+		told = append(told, *closed)
+	}
+	return told
+}
+
+// requestsOfTick is how many requests there were since it was last called.
+func (s *state) requestsOfTick() uint64 {
+	n := s.totals.Requests - s.tickBefore
+	s.tickBefore = s.totals.Requests
+	return n
+}
+
+// endSecond adds a point to the charts.
+func (s *state) endSecond(now time.Time) {
+	p := point{At: now.Unix(), Requests: s.totals.Requests - s.atPoint.Requests, Replies: s.unplotted()}
+	p.P50, p.P99, p.Max = s.latencies.quantiles()
+	s.latencies, s.atPoint = histogram{}, s.totals
+	if len(s.points) == maxPoints {
+		s.points = append(s.points[:0], s.points[1:]...)
+	}
+	s.points = append(s.points, p)
+}
+
+// unplotted is how many replies are in no point yet.
+func (s *state) unplotted() uint64 { return s.totals.Replies - s.atPoint.Replies }
+
+// A transcript is one session with its exchanges, as far as they are remembered.
+type transcript struct {
+	Session   session     `json:"session"`
+	Exchanges []*exchange `json:"exchanges"`
+}
+
+// isSession reports whether there is or was a session of that number.
+func (s *state) isSession(number uint64) bool { return 0 < number && number <= s.highest }
+
+func (s *state) transcript(number uint64) (transcript, error) {
+	of := s.sessions[number]
+	if of == nil {
+		return transcript{}, fmt.Errorf("session %d: %w", number, fs.ErrNotExist)
+	}
+	return transcript{*of, s.last(maxTranscript, func(x *exchange) bool { return x.Session == number })}, nil
+}
+
+// transcriptOf is the transcript that a History has.
+func transcriptOf(s journal.Session, exchanges []journal.Exchange) transcript {
+	t := transcript{Session: sessionOf(s)}
+	for _, x := range exchanges {
+		t.Exchanges = append(t.Exchanges, &exchange{
+			Session: s.Number, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
+			Request: messageOf(x.Request, x.RequestCut, maxRecordedMessage), Reply: messageOf(x.Reply, x.ReplyCut, maxRecordedMessage),
+		})
+	}
+	return t
+}
+
+func sessionOf(s journal.Session) session {
+	of := session{
+		Number: s.Number, ID: s.ID, Remote: s.Remote, Local: s.Local, Opened: s.Opened.UnixMicro(),
+		Reason: s.Reason, Requests: s.Requests, In: s.BytesIn, Out: s.BytesOut,
+	}
+	if !s.Closed.IsZero() {
+		of.Closed = s.Closed.UnixMicro()
+	}
+	return of
+}

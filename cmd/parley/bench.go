@@ -183,11 +183,6 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
 		}
 	}
-	for _, name := range []string{"expect", "file", "slo", "hdr", "plot", "html"} {
-		if flags.Changed(name) && flags.Lookup(name).Value.String() == "" {
-			return none, usageError("--%s is empty; leave it out instead", name)
-		}
-	}
 	switch {
 	case opt.connections > maxTogether/opt.inFlight:
 		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)

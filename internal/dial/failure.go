@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -87,70 +86,14 @@ func WhyNotConnected(target string, timeout time.Duration, err error) string {
 	case KindOf(err) == ConnectTimeout:
 		why = fmt.Sprintf("no answer within %v", timeout)
 	default:
-		why = reason(err)
+		why = Reason(err)
 	}
 	return fmt.Sprintf("cannot connect to %s: %s", target, why)
 }
 
-// A Partial is a reply that is not whole.
-type Partial struct {
-	Bytes  []byte // what came of it, framing included; none if there is no such reply
-	Lacks  string // what it lacks to be whole, such as "no newline ends it"
-	Advice string // what may help, such as "--framing chunk needs none"; may be ""
-}
-
-// maxPartialShown is how much of a reply that is not whole an error shows, in bytes.
-const maxPartialShown = 256
-
-// String says what came and what it lacks.
-func (p Partial) String() string {
-	cut, unit := "", "bytes"
-	if len(p.Bytes) > maxPartialShown {
-		cut = "…"
-	}
-	if len(p.Bytes) == 1 {
-		unit = "byte"
-	}
-	return fmt.Sprintf("got %q%s (%d %s), %s", p.Bytes[:min(len(p.Bytes), maxPartialShown)], cut, len(p.Bytes), unit, p.Lacks)
-}
-
-// WhyNoReply says in words why no reply of target came within timeout, and what came of it.
-func WhyNoReply(target string, timeout time.Duration, err error, came Partial) string {
-	why, advice := "", came.Advice
-	switch {
-	case KindOf(err) == ReplyTimeout && len(came.Bytes) > 0:
-		why = fmt.Sprintf("the reply from %s is not whole after %v", target, timeout)
-		advice = strings.TrimPrefix(advice+", --timeout waits longer", ", ")
-	case KindOf(err) == ReplyTimeout:
-		return fmt.Sprintf("no reply from %s within %v; --timeout waits longer", target, timeout)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		why = target + " closed the connection inside its reply"
-	case errors.Is(err, io.EOF):
-		why = target + " closed the connection before it replied"
-	case errors.Is(err, parley.ErrTooLong):
-		why, advice = fmt.Sprintf("the reply from %s is longer than 16 MiB", target), "is --framing right?"
-	default:
-		why = fmt.Sprintf("the connection to %s broke: %s", target, WhyBroken(err))
-	}
-	if len(came.Bytes) > 0 {
-		why += fmt.Sprintf(": %v", came)
-	}
-	if advice != "" {
-		why += "; " + advice
-	}
-	return why
-}
-
-// WhyBroken says in words what broke a connection.
-func WhyBroken(err error) string {
-	if KindOf(err) == Reset {
-		return "connection reset by peer"
-	}
-	return reason(err)
-}
-
-// reason words the errors of connections that everybody meets.
-func reason(err error) string {
+// Reason says in words what an error of a connection is, without the addresses and the names of
+// system calls that it may come with.
+func Reason(err error) string {
 	for _, known := range []struct {
 		errno syscall.Errno
 		text  string
@@ -161,6 +104,9 @@ func reason(err error) string {
 		{syscall.ENETUNREACH, "network unreachable"},
 		{syscall.EHOSTUNREACH, "host unreachable"},
 		{syscall.ENOENT, "no such file"},
+		{syscall.ECONNRESET, "connection reset by peer"},
+		{syscall.ECONNABORTED, "connection reset by peer"},
+		{syscall.EPIPE, "connection reset by peer"},
 	} {
 		if errors.Is(err, known.errno) {
 			return known.text

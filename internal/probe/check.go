@@ -124,7 +124,7 @@ func (c *Check) why(f *Finding) string {
 	case f.Kind == dial.Mismatch:
 		return fmt.Sprintf("%s answered, but not with %v", place, c.Probe.Expect)
 	case f.Connected:
-		return dial.WhyNoReply(place, c.Probe.Timeout, f.Err, f.Unfinished)
+		return whyNoReply(place, c.Probe.Timeout, f.Err, f.unfinished)
 	}
 	return dial.WhyNotConnected(place, c.Probe.Dialer.Timeout, f.Err)
 }
@@ -162,8 +162,8 @@ func (c *Check) object(f *Finding) []byte {
 		o.Number(step.name+"_ns", int64(step.took))
 	}
 	switch {
-	case len(f.Unfinished.Bytes) > 0:
-		o.Payload(f.Unfinished.Bytes)
+	case len(f.unfinished.bytes) > 0:
+		o.Payload(f.unfinished.bytes)
 		o.Truth("whole", false)
 	case f.Message != nil:
 		o.Payload(f.Message)

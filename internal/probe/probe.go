@@ -37,7 +37,7 @@ type Finding struct {
 	dial.Steps
 	Banner, Reply time.Duration // until each was there, 0 if it is not
 	Message       []byte        // the last that came, nil if none did
-	Unfinished    dial.Partial  // what came of the one that did not come whole
+	unfinished    partial       // what came of the one that did not come whole
 	Kind          dial.Kind     // of failure, "" if all holds
 	Err           error         // behind Kind; nil if that is dial.Mismatch
 }
@@ -123,9 +123,9 @@ func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte,
 	}
 	message, err := client.Receive(ctx)
 	if err != nil {
-		f.Unfinished.Bytes = bytes.Clone(client.Unfinished())
-		if len(f.Unfinished.Bytes) > 0 {
-			f.Unfinished.Lacks, f.Unfinished.Advice = lacks(f.Unfinished.Bytes)
+		f.unfinished.bytes = bytes.Clone(client.Unfinished())
+		if len(f.unfinished.bytes) > 0 {
+			f.unfinished.lacks, f.unfinished.advice = lacks(f.unfinished.bytes)
 		}
 		return 0, err
 	}

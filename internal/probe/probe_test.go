@@ -102,27 +102,27 @@ func TestProbes(t *testing.T) {
 		{"is hung up on inside a reply", Probe{Request: []byte("a"), Framing: parley.LengthPrefixed}, func(c *parleytest.Conn) {
 			c.Read(make([]byte, 5))
 			c.Write([]byte{0, 0, 0, 5, 'h'})
-		}, Finding{Kind: dial.Closed, Unfinished: partial("\x00\x00\x00\x05h", "its end")}},
+		}, Finding{Kind: dial.Closed, unfinished: came("\x00\x00\x00\x05h", "its end")}},
 		{"hears no newline", Probe{Request: []byte("a")}, func(c *parleytest.Conn) {
 			hearLine(c)
 			io.WriteString(c, "Test\r")
 			silent(c)
-		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("Test\r", "its end")}},
+		}, Finding{Kind: dial.ReplyTimeout, unfinished: came("Test\r", "its end")}},
 		{"hears another ending than its framing's, then a reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) {
 			hearLine(c)
 			io.WriteString(c, "PONG\x00")
 			time.Sleep(ms)
 			c.Reset()
-		}, Finding{Kind: dial.Reset, Unfinished: partial("PONG\x00", "its end")}},
+		}, Finding{Kind: dial.Reset, unfinished: came("PONG\x00", "its end")}},
 		{"hears whole lines, but not all", Probe{Request: []byte("a"), Replies: pairs{parley.Lines}}, func(c *parleytest.Conn) {
 			hearLine(c)
 			io.WriteString(c, "one\n")
 			silent(c)
-		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("one\n", "its end")}},
+		}, Finding{Kind: dial.ReplyTimeout, unfinished: came("one\n", "its end")}},
 		{"hears a banner that is not whole", Probe{Banner: true}, func(c *parleytest.Conn) {
 			io.WriteString(c, "220")
 			silent(c)
-		}, Finding{Kind: dial.ReplyTimeout, Unfinished: partial("220", "the end of a banner")}},
+		}, Finding{Kind: dial.ReplyTimeout, unfinished: came("220", "the end of a banner")}},
 		{"hears a banner of one line and a reply of two", Probe{Banner: true, Request: []byte("a"), Replies: pairs{parley.Lines}}, func(c *parleytest.Conn) {
 			time.Sleep(7 * ms)
 			io.WriteString(c, "220-hi\n220 this is no reply either\n")
@@ -161,7 +161,7 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-func partial(came, lacks string) dial.Partial { return dial.Partial{Bytes: []byte(came), Lacks: lacks} }
+func came(text, lacks string) partial { return partial{bytes: []byte(text), lacks: lacks} }
 
 // pairs is a framing in which a reply is two lines.
 type pairs struct{ parley.Framing }
@@ -180,7 +180,7 @@ func (p pairs) Next(buf []byte, _, max int, eof bool) (n int, body []byte, err e
 
 func same(a, b Finding) bool {
 	return a.Time.Equal(b.Time) && a.Connected == b.Connected && a.Steps == b.Steps && a.Banner == b.Banner && a.Reply == b.Reply &&
-		a.Unfinished.String() == b.Unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind
+		a.unfinished.String() == b.unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind
 }
 
 // With All each address has its own finding, whatever the others are like.

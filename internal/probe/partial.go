@@ -1,0 +1,61 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
+)
+
+// A partial is a reply that is not whole.
+type partial struct {
+	bytes  []byte // what came of it, framing included; none if there is no such reply
+	lacks  string // what it lacks to be whole, such as "no newline ends it"
+	advice string // what may help, such as "--framing chunk needs none"; may be ""
+}
+
+// maxPartialShown is how much of a reply that is not whole an error shows, in bytes.
+const maxPartialShown = 256
+
+// String says what came and what it lacks.
+func (p partial) String() string {
+	cut, unit := "", "bytes"
+	if len(p.bytes) > maxPartialShown {
+		cut = "…"
+	}
+	if len(p.bytes) == 1 {
+		unit = "byte"
+	}
+	return fmt.Sprintf("got %q%s (%d %s), %s", p.bytes[:min(len(p.bytes), maxPartialShown)], cut, len(p.bytes), unit, p.lacks)
+}
+
+// whyNoReply says in words why no reply of target came within timeout, and what came of it.
+func whyNoReply(target string, timeout time.Duration, err error, came partial) string {
+	why, advice := "", came.advice
+	switch {
+	case dial.KindOf(err) == dial.ReplyTimeout && len(came.bytes) > 0:
+		why = fmt.Sprintf("the reply from %s is not whole after %v", target, timeout)
+		advice = strings.TrimPrefix(advice+", --timeout waits longer", ", ")
+	case dial.KindOf(err) == dial.ReplyTimeout:
+		return fmt.Sprintf("no reply from %s within %v; --timeout waits longer", target, timeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		why = target + " closed the connection inside its reply"
+	case errors.Is(err, io.EOF):
+		why = target + " closed the connection before it replied"
+	case errors.Is(err, parley.ErrTooLong):
+		why, advice = fmt.Sprintf("the reply from %s is longer than 16 MiB", target), "is --framing right?"
+	default:
+		why = fmt.Sprintf("the connection to %s broke: %s", target, dial.Reason(err))
+	}
+	if len(came.bytes) > 0 {
+		why += fmt.Sprintf(": %v", came)
+	}
+	if advice != "" {
+		why += "; " + advice
+	}
+	return why
+}

@@ -40,10 +40,12 @@ type loopAcceptor struct {
 	batch   []accepted
 	err     error // what ended the batch
 
-	userTimeout int // to be set on each connection; 0 if it has the listener's, or none
+	tcp        bool
+	mayInherit bool // connections have their options from the listener
+	inherit    bool // also those that waited before it had them
 }
 
-// An arrival is a connection that was accepted.
+// An accepted connection is one that no loop drives yet.
 type accepted struct {
 	fd     int
 	remote epoll.Address
@@ -58,11 +60,9 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	a.some = a.acceptSome
 	a.local, a.fixed = endpointOf(l.Addr()), true
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+		a.tcp = true
 		err = raw.Control(func(fd uintptr) {
-			epoll.SetOptions(int(fd))
-			if timeout := s.settings.userTimeout(); timeout > 0 && setUserTimeout(fd, timeout) != nil {
-				a.userTimeout = timeout // a listener of MPTCP has no such option
-			}
+			a.mayInherit = a.setOptions(fd) == nil // a listener of MPTCP does not have all of them
 			a.fixed = !tcp.IP.IsUnspecified() && !epoll.Transparent(int(fd))
 		})
 	}
@@ -76,6 +76,15 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	a.routes = s.loops.routes()
 	a.watcher = s.loops.nextRoute(a.routes).loop
 	return a, nil
+}
+
+// setOptions sets what package net and the goroutine engine set on a TCP connection.
+func (a *loopAcceptor) setOptions(fd uintptr) error {
+	epoll.SetOptions(int(fd))
+	if timeout := a.srv.settings.userTimeout(); timeout > 0 {
+		return setUserTimeout(fd, timeout)
+	}
+	return nil
 }
 
 func (a *loopAcceptor) accept() error {
@@ -103,7 +112,7 @@ func (a *loopAcceptor) accept() error {
 		a.admit(c)
 	}
 	if a.err == syscall.EAGAIN {
-		a.more = false
+		a.more, a.inherit = false, a.mayInherit
 		return nil
 	}
 	return a.err
@@ -133,8 +142,8 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 }
 
 func (a *loopAcceptor) admit(c accepted) {
-	if a.userTimeout > 0 {
-		setUserTimeout(uintptr(c.fd), a.userTimeout)
+	if a.tcp && !a.inherit {
+		a.setOptions(uintptr(c.fd))
 	}
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {

@@ -45,7 +45,7 @@ func TestAnEmptyValueIsAnError(t *testing.T) {
 func TestTheLargestLimits(t *testing.T) {
 	const largest, longest = "9223372036854775807", "2562047h47m16.854775807s"
 	limits := map[string]string{
-		"max-request": largest, "max-unsent": largest, "max-sessions": largest, "max-sessions-per-ip": largest,
+		"max-request": largest, "max-unsent": largest, "max-sessions": largest, "max-sessions-per-ip": largest, "max-held": largest,
 		"first-byte-timeout": longest, "request-timeout": longest, "idle-timeout": longest, "write-timeout": longest,
 		"drain-timeout": longest,
 	}

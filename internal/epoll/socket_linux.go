@@ -134,11 +134,11 @@ func zone(index uint32) string {
 	return strconv.FormatUint(uint64(index), 10)
 }
 
-// SetOptions sets on a listening TCP socket what its connections are to inherit, as
-// package net sets it on each: no delay of small segments (TCP_NODELAY), and probes of
+// SetOptions sets on a TCP socket, or on a listening one for its connections to inherit,
+// what package net sets on each: no delay of small segments (TCP_NODELAY), and probes of
 // silent peers after 15 s, every 15 s, nine times (tcp(7)). One that the kernel does not
 // have is done without.
-func SetOptions(listener int) {
+func SetOptions(fd int) {
 	for _, o := range [...]struct{ level, name, value int }{
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
@@ -146,6 +146,6 @@ func SetOptions(listener int) {
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
 	} {
-		syscall.SetsockoptInt(listener, o.level, o.name, o.value)
+		syscall.SetsockoptInt(fd, o.level, o.name, o.value)
 	}
 }

@@ -1,11 +1,19 @@
 package parley_test
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/parleytest"
@@ -62,4 +70,96 @@ func benchmarkTCP(b *testing.B, pipelined int) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pipelined), "ns/request")
+}
+
+// BenchmarkLockstepBeside reports how long one peer waits for each of its replies while
+// others send as many requests as their sockets take and read what comes. Server, the
+// others, and the one are a process each, which share the machine's CPUs.
+func BenchmarkLockstepBeside(b *testing.B) {
+	for _, engine := range engines {
+		for _, others := range []int{0, 8, 32, 50} {
+			b.Run(fmt.Sprintf("%s/%d", engine, others), func(b *testing.B) {
+				addr := startProcess(b, "serve", engine.String())
+				if others > 0 {
+					startProcess(b, "pipeline", addr, strconv.Itoa(others))
+				}
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer c.Close()
+				text, buf := []byte("session 1 msg 1\n"), make([]byte, 16)
+				var took []time.Duration
+				for b.Loop() {
+					start := time.Now()
+					c.Write(text)
+					if _, err := io.ReadFull(c, buf); err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, time.Since(start))
+				}
+				slices.Sort(took)
+				b.ReportMetric(took[len(took)/2].Seconds()*1000, "p50-ms")
+				b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "p99-ms")
+			})
+		}
+	}
+}
+
+// processes are what a copy of this program does instead of running tests. Each prints a line
+// when it is ready.
+var processes = map[string]func(args []string){
+	"serve": func(args []string) {
+		srv := &parley.Server{Handler: echo, Engine: engines[slices.IndexFunc(engines, func(e parley.Engine) bool { return e.String() == args[0] })]}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(l.Addr())
+		srv.Serve(l)
+	},
+	"pipeline": func(args []string) {
+		peers, _ := strconv.Atoi(args[1])
+		text := bytes.Repeat([]byte("session 1 msg 1\n"), 4096)
+		for range peers {
+			c, err := net.Dial("tcp", args[0])
+			if err != nil {
+				panic(err)
+			}
+			go io.Copy(io.Discard, c)
+			go func() {
+				for {
+					c.Write(text)
+				}
+			}()
+		}
+		fmt.Println("ready")
+		select {}
+	},
+}
+
+const processEnv = "PARLEY_TEST_PROCESS"
+
+// startProcess runs one of the processes until the test ends, and returns the line that it
+// prints.
+func startProcess(tb testing.TB, args ...string) string {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), processEnv+"="+strings.Join(args, " "))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strings.TrimSpace(line)
 }

@@ -137,6 +137,11 @@ func (c *conversation) read(n int, now time.Time) {
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
 	out.req.Session, out.req.Time = c.session, c.arrived
+	if c.phase < over && c.session.evicted() {
+		out.buf = appendMessage(out.buf, c.framing, []byte(outOfMemoryText))
+		c.finish(Memory, nil)
+		return len(in)
+	}
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase = needsRoom

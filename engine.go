@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -116,6 +117,7 @@ type goroutineConn struct {
 	out    *writeBuffer  // of the pool, while there is something to answer
 	armed  time.Time     // the read deadline that is set
 	cutFor atomic.Uint32 // the CloseReason for which the connection was closed under us
+	stuck  atomic.Bool   // a write waits for the peer
 	left   atomic.Int64  // bytes that the peer had not taken then
 
 	gone       bool          // the peer, before all that it had sent was told
@@ -203,6 +205,11 @@ func (d *goroutineConn) converse() {
 		d.in.drop(used)
 		d.flush(held)
 		d.recycle()
+		// Its turn is over. If it could go on at once, the others that can go first: the
+		// scheduler would have it give way only every 10 ms.
+		if d.phase == needsRoom || d.phase == needsInput && !d.io.waited() {
+			runtime.Gosched()
+		}
 	}
 	if d.gone {
 		d.hearRest()
@@ -212,15 +219,20 @@ func (d *goroutineConn) converse() {
 	if d.phase == broken {
 		d.lose(d.untaken())
 	}
+	d.in.drop(len(d.in.held())) // while it lingers it holds nothing
 	d.close(time.Now())
 }
 
 // listen waits for the peer, or for a clock.
 func (d *goroutineConn) listen() {
+	d.account()
 	d.arm()
 	// Look after arming: Shutdown's wake-up may have come first and been overwritten.
 	if d.srv.stopped() {
 		d.drain()
+		return
+	}
+	if d.session.evicted() {
 		return
 	}
 	n, err := d.io.read(true)
@@ -284,6 +296,32 @@ func (d *goroutineConn) release() {
 	select {
 	case d.released <- struct{}{}:
 	default: // it has not seen the one before, and will look
+	}
+}
+
+// account says what it holds while it waits for its peer, or for the gate.
+func (d *goroutineConn) account() {
+	bytes := d.in.memory()
+	if d.out != nil && !d.out.flushed() {
+		bytes += d.out.memory()
+	}
+	d.srv.hold(d.session, bytes)
+}
+
+// evict has it end: from a wait for the peer, or for the gate.
+func (d *goroutineConn) evict() {
+	d.conn.SetReadDeadline(longAgo)
+	if d.stuck.Load() {
+		d.conn.SetWriteDeadline(longAgo)
+	}
+	d.release()
+}
+
+// failIfEvicted ends the conversation at once if it was evicted while it waits for room, or
+// for the gate: its peer cannot be told.
+func (d *goroutineConn) failIfEvicted() {
+	if d.session.evicted() && d.reason != Memory {
+		d.fail(Memory, nil)
 	}
 }
 
@@ -357,7 +395,11 @@ func (d *goroutineConn) held() bool { return d.gate != nil && d.ask(d.out, time.
 // awaitRelease waits until the gate lets the session go on, or it is cut.
 func (d *goroutineConn) awaitRelease() {
 	cut := d.session.Context().Done()
+	d.account()
 	for !d.session.released() {
+		if d.failIfEvicted(); d.phase == broken {
+			return
+		}
 		select {
 		case <-d.released:
 		case <-cut:
@@ -379,7 +421,11 @@ func (d *goroutineConn) flush(held bool) {
 		if waited {
 			deadline = d.deadline()
 			d.conn.SetWriteDeadline(deadline)
-			// Look after arming, as in listen. Nothing that comes now will be answered.
+			// Look after arming, as in listen.
+			if d.failIfEvicted(); d.phase == broken {
+				break
+			}
+			// Nothing that comes now will be answered.
 			if d.phase == over || d.srv.stopped() {
 				d.discard()
 			}
@@ -395,9 +441,14 @@ func (d *goroutineConn) flush(held bool) {
 		case err != nil:
 			d.broke(err)
 		}
-		waited = waited || !d.out.flushed()
+		if d.phase != broken && !d.out.flushed() {
+			waited = true
+			d.stuck.Store(true)
+			d.account()
+		}
 	}
 	if waited {
+		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
 	}
 }
@@ -607,6 +658,9 @@ type connIO interface {
 	write(p []byte, wait bool) (int, error)
 	// resumable reports whether writing can go on after a deadline has cut it off.
 	resumable() bool
+	// waited reports whether the last read had to wait for the peer; false where it cannot
+	// tell.
+	waited() bool
 }
 
 // streamIO is that of any net.Conn. It waits inside Read, so an idle session
@@ -641,6 +695,7 @@ func (l *streamIO) read(wait bool) (int, error) {
 }
 
 func (l *streamIO) resumable() bool { return false }
+func (l *streamIO) waited() bool    { return false }
 
 // write goes in pieces, since how much of a blocked Write has been taken, and when,
 // cannot be seen, and a TLS connection is of no use after a Write was cut off.

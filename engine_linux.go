@@ -145,6 +145,8 @@ func (t *loopConn) wake() { t.loop.send(command{conn: t, action: lookWhetherStop
 
 func (t *loopConn) release() { t.loop.send(command{conn: t, action: resume}) }
 
+func (t *loopConn) evict() { t.loop.send(command{conn: t, action: evict}) }
+
 func (t *loopConn) cut(reason CloseReason) net.Conn {
 	t.session.end(cutErrors[reason])
 	t.loop.send(command{conn: t, action: action(reason)})
@@ -166,6 +168,7 @@ const (
 	register            action = 255 - iota // drive the connection from now on
 	lookWhetherStopping                     // the server is
 	resume                                  // the gate has released it
+	evict                                   // end the conversation for Memory
 	watchListener                           // wait at the listener of an acceptor
 	unwatchListener                         // it is closed
 	stopLoop                                // all is done
@@ -257,9 +260,6 @@ func (l *loop) wait() {
 	}
 	again := l.again
 	l.again = nil
-	for _, t := range again {
-		l.answer(t)
-	}
 	accepting := false
 	for i := range n {
 		id, events := l.set.Event(i)
@@ -271,6 +271,9 @@ func (l *loop) wait() {
 			l.listeners[id].wakeUp(nil)
 			accepting = true
 		}
+	}
+	for _, t := range again { // behind the others, of which none has had a turn in this round
+		l.answer(t)
 	}
 	if accepting {
 		runtime.Gosched() // the acceptor has its turn, and we its commands in this round
@@ -397,6 +400,7 @@ func (l *loop) answer(t *loopConn) {
 	t.out = out
 	switch {
 	case t.held:
+		l.account(t)
 	case l.publish == nil:
 		l.write(t) // nothing has to come first, and the peer can go on
 	default:
@@ -434,6 +438,7 @@ func (l *loop) resume(t *loopConn) {
 
 // settle says what a connection waits for once all its replies are written.
 func (l *loop) settle(t *loopConn) {
+	l.account(t)
 	switch {
 	case t.phase >= over:
 		l.finish(t)
@@ -506,6 +511,7 @@ func (l *loop) write(t *loopConn) {
 		}
 	}
 	if !flushed {
+		l.account(t)
 		l.arm(t)
 		return
 	}
@@ -596,6 +602,8 @@ func (l *loop) runCommands() {
 			l.lookWhetherStopping(t)
 		case m.action == resume:
 			l.resume(t)
+		case m.action == evict:
+			l.evict(t)
 		default:
 			l.cut(t, CloseReason(m.action))
 		}
@@ -635,6 +643,33 @@ func (l *loop) cut(t *loopConn, reason CloseReason) {
 		l.close(t)
 	default:
 		l.end(t)
+	}
+}
+
+// account says what a connection holds while it waits for its peer, or for the gate.
+func (l *loop) account(t *loopConn) {
+	bytes := 0
+	if t.in != nil {
+		bytes += t.in.memory()
+	}
+	if t.out != nil {
+		bytes += t.out.memory()
+	}
+	l.srv.hold(t.session, bytes)
+}
+
+// evict ends a conversation that holds too much. Its peer is told, unless it does not take
+// the replies, or may not have them yet.
+func (l *loop) evict(t *loopConn) {
+	switch {
+	case t.ended || t.phase == needsRoom && t.out == nil: // that is answered again in any case
+	case t.waiting || t.held:
+		t.fail(Memory, nil)
+		l.end(t)
+	case t.out != nil:
+		t.evict() // its replies are written at the end of this round
+	default:
+		l.answer(t)
 	}
 }
 

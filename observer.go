@@ -186,6 +186,7 @@ const (
 	RequestTimeout                          // a request was not finished in RequestTimeout
 	WriteTimeout                            // the peer does not read its replies
 	TooLong                                 // a request was over MaxRequest
+	Memory                                  // all sessions together were over MaxHeld, and this one held most
 	HandlerError                            // the handler failed or panicked, or its reply could not be framed
 	HangUp                                  // the handler returned ErrHangUp
 	Draining                                // Shutdown: everything read was answered
@@ -203,7 +204,7 @@ var reasonNames = [...]string{
 	EndOfFile: "eof", Blank: "blank", NoRequest: "no_request", Truncated: "truncated",
 	Reset: "reset", IdleTimeout: "idle_timeout", FirstByteTimeout: "first_byte_timeout",
 	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long",
-	HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
+	Memory: "memory", HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
 	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
 	Unreachable: "unreachable", UpstreamReset: "upstream_reset",
 	Full: "full", PerIP: "per_ip",

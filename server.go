@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/accept"
@@ -41,6 +42,14 @@ type Server struct {
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
 	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
 
+	// MaxHeld is how many bytes all sessions may hold in memory together, for unfinished
+	// requests and unsent replies; DefaultMaxHeld if zero, no limit if negative. Past it the
+	// session that holds most is ended for Memory, and told so unless it does not read its
+	// replies; the others notice nothing. What counts is buffers, which are up to twice as
+	// long as what came, and as long as what is to be sent. The garbage collector lets them
+	// take up as much again, unless GOMEMLIMIT is set: see docs/guarantees.md.
+	MaxHeld int64
+
 	// Clocks; the default if zero, off if negative, and at most 18 years. Those that wait
 	// for the peer stand still while it is not read.
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
@@ -62,6 +71,8 @@ type Server struct {
 	perIP     map[netip.Prefix]int
 	numbered  uint64
 	loops     loops
+
+	held atomic.Int64 // by the sessions, in bytes
 }
 
 // An acceptor lets the connections of one listener in, to be driven by an engine.
@@ -77,6 +88,7 @@ type connection interface {
 	describe() *Session
 	wake()    // have it look whether the server is stopping
 	release() // have it look whether the gate still holds it
+	evict()   // have it look whether it is evicted
 
 	// cut has the connection closed at once. One that it returns is the caller's to close,
 	// which may take a while.
@@ -126,6 +138,7 @@ type settings struct {
 	maxUnsent        int
 	maxSessions      int
 	maxSessionsPerIP int
+	maxHeld          int64
 	readSize         int        // room for one read
 	readBuffers      *sync.Pool // of *[]byte of that size
 
@@ -178,6 +191,7 @@ func (s *Server) init() {
 			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
 			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
 			maxSessionsPerIP: s.MaxSessionsPerIP,
+			maxHeld:          s.MaxHeld,
 			readSize:         64 << 10,
 			firstByteTimeout: min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
 			requestTimeout:   min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
@@ -188,6 +202,12 @@ func (s *Server) init() {
 			// A read is a request, so it has room for exactly the limit.
 			set.maxRequest = min(set.maxRequest, maxChunk)
 			set.readSize = set.maxRequest
+		}
+		switch {
+		case set.maxHeld == 0:
+			set.maxHeld = DefaultMaxHeld()
+		case set.maxHeld < 0:
+			set.maxHeld = math.MaxInt64
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
@@ -429,6 +449,7 @@ func prefixOf(ip netip.Addr) netip.Prefix {
 
 // leave makes a lingering connection of a session that is over.
 func (s *Server) leave(p connection) {
+	s.hold(p.describe(), 0)
 	ip := prefixOf(p.describe().remote.ip.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,8 @@ type Session struct {
 	local  *endpoint // shared by those who came to the same one
 	place  uint32    // in the server's connSet; Server.mu guards it
 
-	hold *hold // nil where there is no gate
+	hold *hold        // nil where there is no gate
+	held atomic.Int64 // bytes that count for Server.MaxHeld; or evicted
 
 	mu   sync.Mutex
 	life *lifetime // nil until its context is asked for, or it ends

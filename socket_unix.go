@@ -39,12 +39,13 @@ type socketIO struct {
 
 	p    []byte // to write
 	wait bool   // for something to read, or for room
+	none bool   // was there to read at first
 	n    int    // what the last call of the kernel gave
 	err  error
 }
 
 func (l *socketIO) read(wait bool) (int, error) {
-	l.wait, l.n, l.err = wait, 0, nil
+	l.wait, l.n, l.err, l.none = wait, 0, nil, false
 	if err := l.raw.Read(l.readable); err != nil {
 		return 0, err
 	}
@@ -59,6 +60,7 @@ func (l *socketIO) tryRead(fd uintptr) bool {
 	switch {
 	case err == syscall.EAGAIN:
 		l.in.drop(0)
+		l.none = true
 		l.err = os.ErrDeadlineExceeded
 		return !l.wait
 	case err != nil:
@@ -70,6 +72,8 @@ func (l *socketIO) tryRead(fd uintptr) bool {
 	l.in.w += l.n
 	return true
 }
+
+func (l *socketIO) waited() bool { return l.none }
 
 func (l *socketIO) write(p []byte, wait bool) (int, error) {
 	if len(p) == 0 {

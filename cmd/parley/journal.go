@@ -50,7 +50,7 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 		},
 	})
 	if err != nil {
-		return nil, usageError("--journal %s: %w", console.AppendEscaped(nil, []byte(opt.file)), err)
+		return nil, usageError("--journal %s: %w", opt.file, inWords(err, aFileToWrite))
 	}
 	return w, nil
 }

@@ -114,40 +114,37 @@ client short.`,
 	root.SetFlagErrorFunc(explainFlag)
 	cobra.EnableCommandSorting = false // the help has them in this order
 	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
-	root.SetHelpCommand(helpCommand())
-	help := root.HelpFunc()
+	writeHelp := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		// cobra writes the help as it makes it, and does not look whether that went well.
 		stdout, text := cmd.OutOrStdout(), new(bytes.Buffer)
 		cmd.SetOut(text)
-		help(cmd, args)
+		writeHelp(cmd, args)
 		cmd.SetOut(stdout)
 		if _, err := stdout.Write(text.Bytes()); err != nil {
 			exit(err)
 		}
 	})
+	// cobra's own commands take a word that they do not know for none.
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.RunE = helpAbout
 	root.InitDefaultCompletionCmd()
 	completion, _, _ := root.Find([]string{"completion"})
-	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // with a shell that is none it is an error
+	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root
 }
 
-func helpCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [command]",
-		Short: "Help about any command",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			about, rest, err := cmd.Root().Find(words)
-			switch {
-			case err != nil:
-				return err
-			case len(rest) > 0:
-				return unknownCommand(about, rest[0])
-			}
-			about.InitDefaultHelpFlag()
-			return about.Help()
-		},
+func helpAbout(cmd *cobra.Command, words []string) error {
+	about, rest, err := cmd.Root().Find(words)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0:
+		return unknownCommand(about, rest[0])
 	}
+	about.InitDefaultHelpFlag()
+	return about.Help()
 }
 
 func unknownCommand(parent *cobra.Command, word string) error {

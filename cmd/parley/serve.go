@@ -109,7 +109,10 @@ func (s *serving) end(srv service) (inOrder bool) {
 	case <-s.stop.again:
 		s.Notes.Printf("stopped at once by a second signal")
 		srv.Close()
-		<-drained // so all sessions have ended, and are in the figures
+		select {
+		case <-drained: // so all sessions have ended, and are in the figures
+		case <-time.After(lastGrace / 4):
+		}
 		return false
 	}
 }

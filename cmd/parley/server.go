@@ -23,7 +23,7 @@ type serverOptions struct {
 	journal              journalOptions
 	web                  webOptions
 
-	maxRequest, maxUnsent           sizeFlag
+	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
 	firstByte, request, idle, write time.Duration
 	drain                           time.Duration
@@ -40,7 +40,7 @@ func serverCommand() *cobra.Command {
 		Long: `Answer each request with one reply, and show on standard output who connects, what
 they say and how it ends. Without an address it listens on all addresses, IPv6 and
 IPv4, port 6969; port 0 picks a free one. An interrupt drains: what was read is
-answered, then the connections close; a second one stops at once.`,
+answered, then the connections close; another one a second later stops at once.`,
 		Example: `  parley server                                  port 6969; try: nc localhost 6969
   parley server 127.0.0.1:0 --addr-file addr     a free port, written to a file
   parley server -v                               with times, numbers and addresses
@@ -63,7 +63,7 @@ answered, then the connections close; a second one stops at once.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "put time, session and address before each line; print the limits at start")
+	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "show replies too, with time, session and address before each line; print the limits at start")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.VarP(&opt.framing, "framing", "f", framingUsage)
@@ -76,6 +76,7 @@ answered, then the connections close; a second one stops at once.`,
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
 	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB, with --framing length 1MiB)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
+	flags.Var(&opt.maxHeld, "max-held", "unfinished requests and unsent replies of all sessions; past it the one that holds most is ended (default a quarter of the memory limit)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.IntVar(&opt.maxSessionsPerIP, "max-sessions-per-ip", 0, "sessions of one IPv4 address or IPv6 /64; 0 is no limit")
 	flags.DurationVar(&opt.firstByte, "first-byte-timeout", 0, "hang up if nothing ever comes (default as --idle-timeout)")
@@ -97,7 +98,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 		return err
 	}
 	s := newServing(cmd, opt.output(), opt.drain, func() string {
-		return fmt.Sprintf("waiting up to %v for what is owed", opt.drain)
+		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
 	l, err := at.listen(cmd.Context())
@@ -160,6 +161,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		KeepBlank:        opt.keepBlank,
 		MaxRequest:       int(opt.maxRequest),
 		MaxUnsent:        int(opt.maxUnsent),
+		MaxHeld:          int64(opt.maxHeld),
 		MaxSessions:      opt.maxSessions,
 		MaxSessionsPerIP: opt.maxSessionsPerIP,
 		FirstByteTimeout: opt.firstByte, // 0 is as idle

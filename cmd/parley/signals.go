@@ -15,11 +15,12 @@ const (
 	// a terminal's process group deliver one twice.
 	sameStop = time.Second
 
-	// lastGrace is how long a server that is to stop at once may take to say what it did.
-	lastGrace = time.Second
+	// lastGrace is how long a server that is to stop at once may take to say what it did, with a
+	// standard output that takes nothing.
+	lastGrace = 2 * time.Second
 
-	// reminder is what is said once that is so, behind what is being waited for.
-	reminder = "%s; a signal again stops at once"
+	// reminder is what is said once sameStop is over, with what is being waited for.
+	reminder = "%s; signal again to stop at once"
 )
 
 // A stopRequest is what the process's signals ask for.
@@ -80,7 +81,7 @@ func codeOf(s os.Signal) int {
 // untilSignal is ctx until a signal asks for an end. A second one ends the process.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := watchSignals(func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "still ending") }, 0)
+	stop := watchSignals(func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "stopping") }, 0)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)

@@ -70,6 +70,29 @@ func TestBlockedStdoutDelaysNoReply(t *testing.T) {
 	if skipped == 0 || total != requests+3 { // and its start, the connection and its end
 		t.Errorf("%d requests shown and %d lines skipped: %d lines in all, want %d", shown, skipped, total, requests+3)
 	}
+	if want := fmt.Sprintf(" bytes out, %d lines of output skipped\n", skipped); !strings.HasSuffix(s.stderr.String(), want) {
+		t.Errorf("stderr %q, want it to end with %q", s.stderr, want)
+	}
+}
+
+// A full disk is told of, costs no reply, and what it did not take is in the sum.
+func TestFullDiskKeepsServing(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	defer full.Close()
+	s := startServerTo(t, full)
+	s.stderr.await(t, "parley: standard output takes no more (no space left on device); its lines wait, and are skipped past 16 MiB\n")
+	if got := converse(t, s.addr, "a\n"); got != "Request #1 - a ...\n" {
+		t.Errorf("got %q, want a reply", got)
+	}
+	if code := s.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if want := " 1 request, 2 bytes in, 19 bytes out, 4 lines of output skipped\n"; !strings.HasSuffix(s.stderr.String(), want) {
+		t.Errorf("stderr %q, want it to end with %q", s.stderr, want)
+	}
 }
 
 // A reader that goes away (parley server | head -1) does not take the server with it.

@@ -35,7 +35,7 @@ of both on as they come, ends of file and resets too, and show what is said. Not
 changed, added or held back, unless a journal is to keep it: --framing says only how it
 is shown, and with chunk each read is shown as it came. A port alone, such as 6380, listens
 on 127.0.0.1, for this host only; :6380 on all addresses. An interrupt lets nobody in any
-more and waits for the connections to end; a second one stops at once.`,
+more and waits for the connections to end; another one a second later stops at once.`,
 		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
   parley tap 8080 localhost:80 --framing chunk   what a browser and a web server say
   parley tap :7001 unix:/run/app.sock            for other hosts too, before a Unix socket
@@ -58,7 +58,7 @@ more and waits for the connections to end; a second one stops at once.`,
 				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
 			}
 			if isItself(at, upstream) {
-				return usageError("%s is the tap itself; the server has to be at another address", args[1])
+				return usageError("%s is the tap itself; the server has to be at another address", console.AppendEscaped(nil, []byte(args[1])))
 			}
 			return runTap(cmd, at, upstream, opt)
 		},
@@ -101,7 +101,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 	target := upstream.target()
 	opt.web.upstream = target
 	s := newServing(cmd, opt.output(target), opt.drain, func() string {
-		return fmt.Sprintf("waiting up to %v for open connections to end (%d)", opt.drain, t.Open())
+		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
 	l, err := at.listen(cmd.Context())

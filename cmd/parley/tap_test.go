@@ -317,7 +317,7 @@ func TestTapDrains(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.reminded {
-				tap.stderr.await(t, "for open connections to end (1); a signal again stops at once\n")
+				tap.stderr.await(t, "for open connections to end (1); signal again to stop at once\n")
 			}
 			c.during(tap, conn)
 			if code := tap.exit(t); code != c.code {
@@ -325,7 +325,7 @@ func TestTapDrains(t *testing.T) {
 			}
 			rest := tap.stderr.String()
 			if c.reminded {
-				_, rest, _ = strings.Cut(rest, "stops at once\n")
+				_, rest, _ = strings.Cut(rest, "to stop at once\n")
 			}
 			if want := strings.ReplaceAll(c.stderr, "CLIENT", conn.LocalAddr().String()); rest != want {
 				t.Errorf("stderr %q, want %q", rest, want)

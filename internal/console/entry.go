@@ -77,7 +77,7 @@ func (e *Entry) why() string {
 			continue
 		}
 		switch reason {
-		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Truncated, parley.Reset, parley.HangUp,
+		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Truncated, parley.Reset, parley.Memory, parley.HangUp,
 			parley.Draining, parley.DrainCut, parley.ServerClosed, parley.UpstreamReset:
 			return (&Limits{}).explain(reason, nil)
 		}

@@ -175,6 +175,8 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 		return "replies not read within " + l.Write.String() + ", or one waited six times that"
 	case parley.TooLong:
 		return "request longer than " + strconv.Itoa(l.MaxRequest) + " bytes"
+	case parley.Memory:
+		return "server is out of memory for requests"
 	case parley.HandlerError:
 		return "handler error: " + escapedError(err)
 	case parley.HangUp:

@@ -20,9 +20,9 @@ const (
 	// spares is how many written pieces are kept for new lines.
 	spares = 16
 
-	// breath is the pause after a write. Nobody sees it, but a busy server makes
+	// writePause is the pause after a write. Nobody sees it, but a busy server makes
 	// hundreds of writes a second rather than one a line.
-	breath = 2 * time.Millisecond
+	writePause = 2 * time.Millisecond
 
 	// fullPause is from one attempt to write to a full disk to the next.
 	fullPause = time.Second
@@ -201,7 +201,7 @@ func (w *Writer) write() {
 			return
 		}
 		if !more {
-			w.pause(breath)
+			w.pause(writePause)
 		}
 	}
 }

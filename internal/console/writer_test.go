@@ -143,11 +143,11 @@ func TestABusyWriterWritesSeldom(t *testing.T) {
 		if got := <-out; got != "a\n" || time.Since(start) != 0 {
 			t.Errorf("%q after %v, want the first line at once", got, time.Since(start))
 		}
-		if got := <-out; got != "b\nc\n" || time.Since(start) != breath {
-			t.Errorf("%q after %v, want both others after %v", got, time.Since(start), breath)
+		if got := <-out; got != "b\nc\n" || time.Since(start) != writePause {
+			t.Errorf("%q after %v, want both others after %v", got, time.Since(start), writePause)
 		}
 		w.Append([]byte("d\n"))
-		if err := w.Close(time.Minute); err != nil || time.Since(start) != breath || <-out != "d\n" {
+		if err := w.Close(time.Minute); err != nil || time.Since(start) != writePause || <-out != "d\n" {
 			t.Errorf("Close = %v, %v after the start", err, time.Since(start))
 		}
 	})
@@ -166,7 +166,7 @@ func TestSkippedLinesAreSaidOnceTheQueueIsEmpty(t *testing.T) {
 				w.Append([]byte(line))
 			}
 			close(out.gate)
-			time.Sleep(2 * breath)
+			time.Sleep(2 * writePause)
 			synctest.Wait()
 			want := fmt.Sprintf("Server: %s skipped\n", plural(w.Skipped(), "line"))
 			if got := out.String(); w.Skipped() == 0 || !strings.HasSuffix(got, want) {

@@ -98,6 +98,7 @@ type querier interface {
 // A walk goes through the rows of a table in the order of their ids.
 type walk struct {
 	table       string
+	join        string // what else belongs to a row; empty if nothing does
 	columns     string // the first one is id
 	where       conditions
 	from, to    int64 // the ids
@@ -141,7 +142,7 @@ func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func(
 func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use func() bool) error {
 	where := w.where
 	where.add("id BETWEEN ? AND ?", w.from, w.to)
-	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+w.table+where.clause()+" ORDER BY id"+w.direction(), where.args...)
+	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+w.table+w.join+where.clause()+" ORDER BY id"+w.direction(), where.args...)
 	if err != nil {
 		return err
 	}
@@ -257,7 +258,7 @@ func (w *walk) readable(ctx context.Context, q querier, row row, id int64) (bool
 	if w.newestFirst {
 		compare = "id <= ?"
 	}
-	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+w.table+" WHERE "+compare+" ORDER BY id"+w.direction()+" LIMIT 1", id)
+	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+w.table+w.join+" WHERE "+compare+" ORDER BY id"+w.direction()+" LIMIT 1", id)
 	if err == nil {
 		defer rows.Close()
 		if rows.Next() {

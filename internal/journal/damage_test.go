@@ -283,7 +283,8 @@ func TestReadingHasALimit(t *testing.T) {
 	r.patience = 50 * time.Millisecond // and one that is at work
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := r.among(ctx, "exchanges", "(WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT count(*) FROM n)", []int64{1, 2}, new(idRow), func() {}); err != errTooLong {
+	if err := r.among(ctx, []int64{1, 2}, walk{table: "exchanges",
+		columns: "(WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT count(*) FROM n)"}, new(idRow), func() {}); err != errTooLong {
 		t.Errorf("a query without end = %v, want %v", err, errTooLong)
 	}
 }

@@ -41,7 +41,7 @@ type file struct {
 
 	// guard is a second connection, which only reads. SQLite copies the -wal file into the
 	// journal when its last connection closes; while this one is open, closing conn does not,
-	// which reopen needs when the -wal file is not to be trusted.
+	// which mend needs when the -wal file is not to be trusted.
 	guard conn
 
 	begin, commit, rollback   stmt
@@ -360,7 +360,9 @@ func (f *file) write(b *batch) error {
 		f.rollback.ExecContext(background, nil) // some errors have done that
 		return f.judged(err)
 	}
-	if err := f.check(); err != nil { // the files may have been cut while it was written
+	// What was wrong before shows at the next batch; this one is lost if its -wal file was cut
+	// meanwhile.
+	if err := f.check(); err == errWALCut || err == errWALGone {
 		return err
 	}
 	f.written = true

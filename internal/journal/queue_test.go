@@ -1,7 +1,11 @@
 package journal
 
 import (
+	"context"
+	"database/sql/driver"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,6 +155,69 @@ func TestPruneSessionsThatSayNothing(t *testing.T) {
 	}
 	if size > kept || left < 1000 || newest != 5000 {
 		t.Errorf("%d bytes are used, %d sessions are left up to %d; want %d bytes at most, and the newest sessions", size, left, newest, kept)
+	}
+}
+
+// A commitThen does something to the files right behind a commit, before write looks at them.
+type commitThen struct {
+	stmt
+	do func()
+}
+
+func (c commitThen) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.stmt.ExecContext(ctx, args)
+	c.do()
+	return result, err
+}
+
+// Whatever happens to the files while a batch is written, its exchanges are there once.
+func TestBatchIsNeverThereTwice(t *testing.T) {
+	for name, harm := range map[string]func(file string){
+		"the file was away":    func(file string) { os.Rename(file, file+".away") },
+		"the -wal was emptied": func(file string) { os.Truncate(file+"-wal", 0) },
+		"the -wal was removed": func(file string) { os.Remove(file + "-wal") },
+		"the -wal was longer than it had to be": func(file string) {
+			info, _ := os.Stat(file + "-wal")
+			os.Truncate(file+"-wal", info.Size()-1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFile(t, Keep{})
+			batchOf := func(text string) *batch {
+				return &batch{exchanges: []record{{session: 1, seq: 1, request: len(text), reply: -1}, {session: 1, seq: 2, request: -1, reply: -1}}, bytes: []byte(text)}
+			}
+			if err := f.write(batchOf("before")); err != nil {
+				t.Fatal(err)
+			}
+			if name == "the -wal was longer than it had to be" { // it begins anew, and keeps its length
+				for range 20 {
+					f.write(&batch{opened: []Session{{ID: 1, Remote: strings.Repeat("x", 10000)}}})
+				}
+				if err := f.checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			commit := f.commit
+			f.commit = commitThen{commit, func() { harm(f.name) }}
+			w := &Writer{file: f, writing: 2}
+			b := batchOf("meanwhile")
+			err := f.write(b)
+			f.commit = commit
+			os.Rename(f.name+".away", f.name)
+			if err != nil {
+				if err := w.tryAgain(b, err); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.write(batchOf("behind")); err != nil {
+				t.Fatal(err)
+			}
+			var all, once, there int64
+			err = queryRow(f.conn, "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE request IN (CAST('meanwhile' AS BLOB), CAST('behind' AS BLOB))) FROM exchanges", &all, &once, &there)
+			if err != nil || all+b.gap.exchanges != 6 || once != all || there != 2 {
+				t.Errorf("%d exchanges are there and %d told missing, %v; want 6 together, and both that were written behind the harm, not %d", all, b.gap.exchanges, err, there)
+			}
+		})
 	}
 }
 

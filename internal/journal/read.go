@@ -363,8 +363,10 @@ func (r *Reader) goOn(ctx context.Context, t *Trail, most int) error {
 
 // Missing is how many exchanges the journal says it does not have: it could not be written.
 func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
+	ctx, cancel := r.limit(ctx)
+	defer cancel()
 	err = r.db.QueryRowContext(ctx, "SELECT coalesce(sum(exchanges), 0) FROM gaps").Scan(&exchanges)
-	return exchanges, err
+	return exchanges, inTime(ctx, err)
 }
 
 // Events tells what the filter selects in the order of time: the exchanges, and the opening
@@ -536,6 +538,7 @@ func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
 		}
 		return clocks[session]
 	}
+	all = make([]moment, 0, len(openings)+2*len(hits)+len(ends))
 	for _, m := range openings {
 		of(m.session, m.ns)
 		m.order = m.ns
@@ -687,14 +690,14 @@ func (r *Reader) snapshot(ctx context.Context, f func(*sql.Tx) error) error {
 // pageSize is how many rows are read at once; what they say is in memory together.
 const pageSize = 64
 
-// among reads the rows of some ids of a table.
-func (r *Reader) among(ctx context.Context, table, columns string, ids []int64, row row, use func()) error {
+// among reads the rows of some ids.
+func (r *Reader) among(ctx context.Context, ids []int64, w walk, row row, use func()) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	ctx, cancel := r.limit(ctx)
 	defer cancel()
-	w := walk{table: table, columns: columns, from: ids[0], to: ids[len(ids)-1]}
+	w.from, w.to = ids[0], ids[len(ids)-1]
 	w.where.in("id", ids)
 	return inTime(ctx, r.walk(ctx, r.db, w, row, func() bool {
 		use()
@@ -740,7 +743,7 @@ func (r *Reader) sessionColumns() string {
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
 	found := make(map[int64]*Session, len(ids))
 	var row sessionRow
-	err := r.among(ctx, "sessions", r.sessionColumns(), ids, &row, func() {
+	err := r.among(ctx, ids, walk{table: "sessions", columns: r.sessionColumns()}, &row, func() {
 		if s := row.session(r); s != nil {
 			found[s.ID] = s
 		}
@@ -774,9 +777,10 @@ func (x *exchangeRow) exchange(r *Reader) *Exchange {
 	return &one
 }
 
+const joinCuts = " LEFT JOIN cuts ON cuts.exchange = exchanges.id"
+
 func (r *Reader) exchangeColumns() string {
-	const columns = "id, session, seq, received_ns, took_ns, request, reply, " +
-		"coalesce((SELECT c.request FROM cuts c WHERE c.exchange = exchanges.id), 0), coalesce((SELECT c.reply FROM cuts c WHERE c.exchange = exchanges.id), 0), "
+	const columns = "id, session, seq, received_ns, took_ns, exchanges.request, exchanges.reply, coalesce(cuts.request, 0), coalesce(cuts.reply, 0), "
 	if r.version == 1 {
 		return columns + "NULL"
 	}
@@ -786,7 +790,7 @@ func (r *Reader) exchangeColumns() string {
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
 	var row exchangeRow
-	err := r.among(ctx, "exchanges", r.exchangeColumns(), ids, &row, func() {
+	err := r.among(ctx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
 		if x := row.exchange(r); x != nil {
 			found[x.ID] = x
 		}
@@ -823,7 +827,7 @@ func (x *refusalRow) refusal(r *Reader) *Refusal {
 func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal, error) {
 	found := make(map[int64]*Refusal, len(ids))
 	var row refusalRow
-	err := r.among(ctx, "refused", refusalColumns, ids, &row, func() {
+	err := r.among(ctx, ids, walk{table: "refused", columns: refusalColumns}, &row, func() {
 		if one := row.refusal(r); one != nil {
 			found[one.ID] = one
 		}

@@ -16,7 +16,7 @@ type Verdict struct {
 // the structure of the file.
 func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 	var session sessionRow
-	if err := r.verify(ctx, "sessions", r.sessionColumns(), &session, func() {
+	if err := r.verify(ctx, walk{table: "sessions", columns: r.sessionColumns()}, &session, func() {
 		if session.session(r) != nil {
 			v.count(&v.Sessions, session.sum.Valid)
 		}
@@ -24,7 +24,7 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 		return v, err
 	}
 	var exchange exchangeRow
-	if err := r.verify(ctx, "exchanges", r.exchangeColumns(), &exchange, func() {
+	if err := r.verify(ctx, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &exchange, func() {
 		if exchange.exchange(r) != nil {
 			v.count(&v.Exchanges, exchange.sum.Valid)
 		}
@@ -33,7 +33,7 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 	}
 	if r.version > 1 {
 		var refusal refusalRow
-		if err := r.verify(ctx, "refused", refusalColumns, &refusal, func() {
+		if err := r.verify(ctx, walk{table: "refused", columns: refusalColumns}, &refusal, func() {
 			if refusal.refusal(r) != nil {
 				v.count(&v.Refused, refusal.sum.Valid)
 			}
@@ -59,11 +59,12 @@ func (v *Verdict) count(records *int64, summed bool) {
 // needs its end.
 const verifyAtOnce = 10000
 
-func (r *Reader) verify(ctx context.Context, table, columns string, row row, use func()) error {
+func (r *Reader) verify(ctx context.Context, w walk, row row, use func()) error {
 	for last, more := int64(fromTheStart), true; more; {
 		n := 0
 		part, cancel := r.limit(ctx)
-		err := r.walk(part, r.db, walk{table: table, columns: columns, from: last + 1, to: math.MaxInt64}, row, func() bool {
+		w.from, w.to = last+1, math.MaxInt64
+		err := r.walk(part, r.db, w, row, func() bool {
 			use()
 			last = row.id()
 			n++

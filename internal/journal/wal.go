@@ -14,10 +14,6 @@ const (
 	// logLimit is at how many bytes the -wal file is copied if nothing is due before.
 	logLimit = 64 << 20
 
-	// logTooLong is by how much longer than at a checkpoint a file that a reader holds up
-	// may be before that is said.
-	logTooLong = 4
-
 	walMagic     = 0x377f0682 // its first four bytes, big-endian; the last bit says how sums are made
 	walIndexHead = 136        // bytes at the beginning of the -shm file: what the -wal file has
 )
@@ -51,6 +47,10 @@ func (f *file) logLimit() int64 {
 	}
 	return logLimit
 }
+
+// logTooLong is from when on a -wal file that a reader holds up is spoken of, and truncated
+// later.
+func (f *file) logTooLong() int64 { return min(logLimit, 4*f.logLimit()) }
 
 // measure finds out how large the journal is.
 func (f *file) measure() error {
@@ -99,7 +99,7 @@ func (f *file) checkpoint() error {
 		if err := f.log.Sync(); err != nil {
 			return f.syncFailed(err)
 		}
-	} else if f.wal.Size() > logTooLong*f.logLimit() {
+	} else if f.space.told {
 		return f.truncateLog()
 	}
 	return nil
@@ -136,7 +136,7 @@ func (f *file) heldUp() string {
 	case !s.held && s.told:
 		s.told = false
 		return fmt.Sprintf("can be checkpointed again (-wal file: %d KiB)", f.wal.Size()>>10)
-	case !s.held || s.told || f.wal.Size() <= logTooLong*f.logLimit():
+	case !s.held || s.told || f.wal.Size() <= f.logTooLong():
 		return ""
 	}
 	s.told = true
@@ -207,7 +207,8 @@ func (f *file) mend() (lost int64, err error) {
 }
 
 // forgetIndex has SQLite look through the -wal file for what it has, as after a crash. The
-// index that says so would go on for as long as another process reads the journal.
+// index that says so would go on for as long as another process reads the journal. To close the
+// file takes this process's locks off it: a reader here may see its snapshot change, once.
 func forgetIndex(shm string) error {
 	index, err := os.OpenFile(shm, os.O_WRONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {

@@ -211,29 +211,37 @@ func startReader(t *testing.T, file string) (pid int, end func()) {
 // A reader that stays in its transaction keeps the -wal file growing: it is named, once, and
 // the room is given back when it has ended.
 func TestReaderThatHoldsTheWALIsNamed(t *testing.T) {
-	k := keep(t, filepath.Join(t.TempDir(), "j"), journal.Options{Keep: journal.Keep{Bytes: journal.MinKeep}}, &parley.Server{Engine: parley.LoopsIfPossible})
-	many(t, k, 10, "x")
-	k.awaitRecorded(t, 10)
-	pid, end := startReader(t, k.file)
-	line := strings.Repeat("x", 1000)
-	for range 4 {
-		many(t, k, 500, line)
-	}
-	who := "a reader"
-	if exists("/proc/locks") {
-		who = fmt.Sprintf("process %d (", pid)
-	}
-	k.awaitWarning(t, "that grows until "+who)
-	end()
-	k.awaitWarning(t, "can be checkpointed again")
-	eventually(t, "the room is given back", func() bool {
-		all, _ := filesOf(k.file)
-		return all <= journal.MinKeep
-	})
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.warned) != 2 {
-		t.Errorf("warned:\n%s\nwant two lines", strings.Join(k.warned, "\n"))
+	for name, c := range map[string]struct {
+		keep   journal.Keep
+		bytes  int // of a request
+		within int64
+	}{
+		"without a bound": {journal.Keep{}, 50 << 10, 16 << 20},
+		"with a bound":    {journal.Keep{Bytes: journal.MinKeep}, 1000, 128 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := keep(t, filepath.Join(t.TempDir(), "j"), journal.Options{Keep: c.keep}, &parley.Server{Engine: parley.LoopsIfPossible})
+			many(t, k, 10, "x")
+			k.awaitRecorded(t, 10)
+			pid, end := startReader(t, k.file)
+			many(t, k, 2000, strings.Repeat("x", c.bytes))
+			who := "a reader"
+			if exists("/proc/locks") {
+				who = fmt.Sprintf("process %d (", pid)
+			}
+			k.awaitWarning(t, "that grows until "+who)
+			end()
+			k.awaitWarning(t, "can be checkpointed again")
+			eventually(t, "the room is given back", func() bool {
+				_, wal := filesOf(k.file)
+				return wal <= c.within
+			})
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if len(k.warned) != 2 {
+				t.Errorf("warned:\n%s\nwant two lines", strings.Join(k.warned, "\n"))
+			}
+		})
 	}
 }
 

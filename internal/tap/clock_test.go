@@ -198,3 +198,48 @@ func TestAPauseCountsForNobody(t *testing.T) {
 		server.Close()
 	})
 }
+
+// A reply that did not get out whole is not counted as one that did.
+func TestHalfAReplyIsNotPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		observer, closed := closings()
+		client, server := startInMemory(t, &Tap{Observer: observer, WriteTimeout: time.Minute})
+		io.WriteString(client, "a\nb\nc\n")
+		synctest.Wait()
+		say(server, client, "A\n")
+		go func() {
+			io.WriteString(server, strings.Repeat("B", 100<<10)+"\nC\n") // the client's buffer holds less
+			server.CloseWrite()
+		}()
+		time.Sleep(time.Minute + late(time.Minute) + restTime)
+		synctest.Wait()
+		if end := <-closed; end.Replied != 1 || end.Seq != 3 || end.Out != uint64(len("A\n")+100<<10+len("\nC\n")) {
+			t.Errorf("%d of %d requests answered, %d bytes of the server; want 1 of 3, and all of them", end.Replied, end.Seq, end.Out)
+		}
+		client.Close()
+		server.Close()
+	})
+}
+
+// Bytes that come slowly, or one at a time, are the same bytes, and nobody is cut for them.
+func TestSlowBytesAreTheSameBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := newRecord()
+		client, server := startInMemory(t, &Tap{Observer: told})
+		atClient, atServer := inboxOf(client), inboxOf(server)
+		request, reply := strings.Repeat("a", 3000)+"\n", strings.Repeat("A", 3000)+"\n"
+		for i := range request {
+			client.Write([]byte{request[i]})
+			time.Sleep(time.Duration(100+i%200) * time.Millisecond)
+			server.Write([]byte{reply[i]})
+		}
+		client.CloseWrite()
+		synctest.Wait()
+		server.CloseWrite()
+		atServer.check(t, request+"(EOF)")
+		atClient.check(t, reply+"(EOF)")
+		if got := told.String(); !strings.HasSuffix(got, "1 closed 1 eof") {
+			t.Errorf("told %.300s", got)
+		}
+	})
+}

@@ -81,7 +81,7 @@ type ending struct {
 	reason  parley.CloseReason
 	err     error
 	orderly bool  // both peers have ended
-	peer    *peer // whose connection broke, nil if none did
+	peer    *peer // whose connection broke, or who takes nothing; nil if it is neither's doing
 }
 
 func newSession(t *Tap, client net.Conn) *session {
@@ -127,6 +127,7 @@ func (s *session) connect() bool {
 	return true
 }
 
+// passBoth passes both directions on until the session has ended, one way or the other.
 func (s *session) passBoth() {
 	var passing sync.WaitGroup
 	passing.Go(func() { s.pass(&s.requests) })
@@ -175,6 +176,7 @@ func (s *session) pass(d *direction) {
 	}
 }
 
+// note tells the tick what a direction is doing from now on.
 func (s *session) note(d *direction, doing int64) { d.activity.set(doing, s.tap.clock.Load()) }
 
 func (s *session) write(d *direction, p []byte) {
@@ -228,8 +230,8 @@ func (s *session) breakBy(p *peer, err error) {
 	e := &ending{reason: parley.IOError, err: err, peer: p}
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT):
-		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has gone without a word: %w", p.name, err)
-	case isReset(err):
+		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
+	case isResetError(err):
 		e.reason = parley.Reset
 		if p == &s.server {
 			e.reason = parley.UpstreamReset
@@ -241,7 +243,7 @@ func (s *session) breakBy(p *peer, err error) {
 	s.endWith(e)
 }
 
-func isReset(err error) bool {
+func isResetError(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
@@ -307,7 +309,7 @@ func (s *session) passRest(end *ending) {
 		pause = min(2*pause, maxRestPause)
 	}
 	to.conn.SetWriteDeadline(longAgo)
-	if !isReset(end.err) && !errors.Is(end.err, syscall.ETIMEDOUT) {
+	if !isResetError(end.err) && !errors.Is(end.err, syscall.ETIMEDOUT) {
 		end.peer.conn.SetReadDeadline(longAgo) // it may be alive, and have more to say
 	}
 	select {

@@ -279,24 +279,31 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 	}
 }
 
-// A client that vanishes, here because its host drops all that is sent to it, is noticed
-// though the kernel would go on for a quarter of an hour.
+// cutOff has the host of a peer drop all that is sent to it, as a broken network does, until
+// heal is called.
+func cutOff(t *testing.T, peer *net.TCPConn) (heal func()) {
+	t.Helper()
+	raw, err := peer.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { raw.Control(func(fd uintptr) { syscall.DetachLsf(int(fd)) }) }
+}
+
+// A peer that vanishes is noticed, though the kernel would go on for a quarter of an hour.
 func TestAVanishedPeerIsNoticed(t *testing.T) {
-	for by, want := range map[string]string{"client": "the client has gone without a word", "server": "the server has gone without a word"} {
+	for by, want := range map[string]string{"client": "the client has vanished", "server": "the server has vanished"} {
 		t.Run(by, func(t *testing.T) {
 			observer, closed := closings()
 			peer, other := startSmall(t, &Tap{Observer: observer, WriteTimeout: 500 * time.Millisecond}, by)
 			say(peer, other, "a\n")
-			raw, err := peer.SyscallConn()
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw.Control(func(fd uintptr) {
-				err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}})
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			cutOff(t, peer)
 			io.WriteString(other, "A\n")
 			end := awaitClosing(t, closed)
 			if end.Reason != parley.WriteTimeout || !errors.Is(end.Err, syscall.ETIMEDOUT) || !strings.HasPrefix(end.Err.Error(), want) {
@@ -306,5 +313,51 @@ func TestAVanishedPeerIsNoticed(t *testing.T) {
 				t.Errorf("the other read %v, want a reset", err)
 			}
 		})
+	}
+}
+
+// A network that breaks and heals in time delays bytes and loses none.
+func TestABrokenNetworkThatHealsLosesNothing(t *testing.T) {
+	observer, closed := closings()
+	tap := &Tap{Observer: observer}
+	client, server := startSmall(t, tap, "client")
+	say(client, server, "a\n")
+	heal := cutOff(t, client)
+	reply := string(numberedLines(2000))
+	var replying sync.WaitGroup
+	replying.Go(func() {
+		io.WriteString(server, reply)
+		server.CloseWrite()
+	})
+	awaitUnsent(t, tap)
+	heal()
+	got, err := io.ReadAll(client)
+	if string(got) != reply || err != nil {
+		t.Errorf("got %d bytes, %v, want %d", len(got), err, len(reply))
+	}
+	replying.Wait()
+	client.Close()
+	server.Close()
+	if end := awaitClosing(t, closed); end.Reason != parley.EndOfFile {
+		t.Errorf("ended for %v (%v)", end.Reason, end.Err)
+	}
+}
+
+// awaitUnsent waits until the tap's one session has something on its way to the client.
+func awaitUnsent(t *testing.T, tap *Tap) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		tap.mu.Lock()
+		n := 0
+		for s := range tap.sessions {
+			n = unsent(s.client.conn)
+		}
+		tap.mu.Unlock()
+		if n > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is on its way to the client")
+		}
 	}
 }

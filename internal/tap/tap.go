@@ -43,9 +43,9 @@ type Tap struct {
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
 
-	// Clocks; the default if zero, off if negative. They may be an eighth late, or 10 ms
-	// if that is more, and a second at most; never early. Time in which the process did
-	// not run counts for none of them.
+	// Clocks; the default if zero, off if negative. They may be late by an eighth of the
+	// shortest, by 10 ms if that is more, and by 2 s at most; never early. Time in which the
+	// process did not run counts for none of them.
 	IdleTimeout      time.Duration // while neither peer says anything; off if zero, since a tap changes nothing
 	WriteTimeout     time.Duration // while a peer takes not one byte, or acknowledges none; DefaultWriteTimeout if zero
 	HalfCloseTimeout time.Duration // while one peer has ended and the other says nothing; DefaultHalfCloseTimeout if zero

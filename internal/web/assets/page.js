@@ -475,6 +475,7 @@ const endings = {
   request_timeout: 'a request came in too slowly',
   write_timeout: 'the client does not read its replies',
   too_long: 'a request was too long',
+  memory: 'all held too much, and it most',
   handler_error: 'the handler failed',
   hang_up: 'the handler hung up',
   shutdown: 'the server is shutting down',

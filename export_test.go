@@ -1,0 +1,11 @@
+package parley
+
+// Held is how many bytes the server's sessions hold, as far as MaxHeld goes.
+func (s *Server) Held() int64 { return s.held.Load() }
+
+// Lingering is how many connections the server has hung up on and not closed.
+func (s *Server) Lingering() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.lingering.size)
+}

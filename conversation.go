@@ -86,8 +86,9 @@ type writeBuffer struct {
 	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
 
-	req   Request // scratch: handlers and observers get pointers
-	event Event
+	req     Request // scratch: handlers and observers get pointers
+	event   Event
+	arrived time.Duration // the read that is answered
 }
 
 // A mark says where a reply lies in the write buffer.
@@ -136,7 +137,7 @@ func (c *conversation) read(n int, now time.Time) {
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
-	out.req.Session, out.req.Time = c.session, c.arrived
+	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
 		out.buf = appendMessage(out.buf, c.framing, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
@@ -220,7 +221,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	out.buf = buf
 	out.replies++
 	if c.tells(Replied) || c.gate != nil {
-		out.marks = append(out.marks, mark{c.seq, c.since(c.arrived), start, end, len(buf)})
+		out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})
@@ -300,10 +301,18 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
-		end = c.advance(end, base+uint64(m.last))
+		before := end
+		end = base + uint64(m.last)
+		passed := end/milestoneEvery != before/milestoneEvery
+		if passed {
+			c.addMilestone(before)
+		}
 		kind := Unasked
 		if m.seq > 0 {
 			kind, c.replied = Replied, m.seq
+		}
+		if passed {
+			c.addMilestone(end)
 		}
 		if c.tells(kind) {
 			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end]}
@@ -313,8 +322,8 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 			c.observer.Observe(&out.event)
 		}
 	}
-	if len(out.marks) > 0 {
-		c.advance(end, c.out)
+	if len(out.marks) > 0 && c.out/milestoneEvery != end/milestoneEvery {
+		c.addMilestone(end)
 	}
 	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
@@ -335,15 +344,9 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	return look
 }
 
-// advance makes a milestone of where a reply has ended if what was written since has come to
-// the next milestoneEvery bytes. It returns where that is.
-func (c *conversation) advance(end, written uint64) uint64 {
-	if written/milestoneEvery != end/milestoneEvery && c.replied > 0 {
-		c.addMilestone(end)
-	}
-	return written
-}
-
+// addMilestone notes that the reply ends here up to which requests are replied to. That is
+// done before and behind each reply with which what is written comes to the next
+// milestoneEvery bytes.
 func (c *conversation) addMilestone(end uint64) {
 	if c.delivery == nil {
 		c.delivery = new(delivery)

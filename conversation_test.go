@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -391,6 +392,118 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// After a time in which nobody could look, each clock begins anew. What a reply took is what
+// it took all the same.
+func TestClocksBeginAnewAfterAPause(t *testing.T) {
+	const pause = time.Hour
+	for _, c := range []struct {
+		name    string
+		happens func(d *desk)
+		want    time.Duration // from the end of the pause
+	}{
+		{"nothing has come", func(d *desk) {}, 3 * time.Second},
+		{"idle", func(d *desk) { d.feed(time.Second, "a\n") }, 60 * time.Second},
+		{"a begun request", func(d *desk) { d.feed(time.Second, "a"); d.hinted = true }, 30 * time.Second},
+		{"a pending write", func(d *desk) {
+			d.read(2, zero.Add(time.Second))
+			d.answer(d.handler, &d.out, []byte("a\n"), false)
+			d.take(time.Second, 1)
+		}, 10 * time.Second},
+		{"written, and not taken", func(d *desk) {
+			d.feed(time.Second, "a\n\n")
+			d.awaits(2, zero.Add(time.Second))
+		}, 10 * time.Second},
+	} {
+		d := newDesk(&settings{firstByteTimeout: 3 * time.Second, requestTimeout: 30 * time.Second, idleTimeout: 60 * time.Second, writeTimeout: 10 * time.Second})
+		c.happens(d)
+		d.restartClocks(zero.Add(pause))
+		if got := d.deadline().Sub(zero) - pause; got != c.want {
+			t.Errorf("%s: the clock runs out %v after the pause, want %v", c.name, got, c.want)
+		}
+		if d.ranOut(zero.Add(pause+c.want-1)) || !d.ranOut(zero.Add(pause+c.want)) {
+			t.Errorf("%s: it has not run out at %v after the pause, or before", c.name, c.want)
+		}
+	}
+	d := newDesk(&settings{})
+	d.read(2, zero.Add(time.Second))
+	d.answer(d.handler, &d.out, []byte("a\n"), false)
+	d.restartClocks(zero.Add(pause))
+	d.take(pause, 2)
+	if got, want := d.log[len(d.log)-1], fmt.Sprintf(`replied 1 "a" %v`, pause-time.Second); got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
+
+// However many of the last bytes the peer does not take, no reply among them counts as such,
+// and of those before at most what fits in 4 KiB does not.
+func TestRepliesThatWereNotTakenDoNotCount(t *testing.T) {
+	const requests = 400
+	lengths := []int{1, 30, 200, 5000, 20000, 70}
+	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		return append(dst, make([]byte, lengths[req.Seq%uint64(len(lengths))])...), nil
+	})
+	for _, piece := range []int{1 << 20, 10000, 999} { // that the socket takes at once
+		var whole []int // bytes up to the end of each reply
+		d := newDesk(&settings{handler: handler, framing: Delimited('.'), observer: ObserverFunc(func(*Event) {})})
+		for range requests {
+			d.read(2, zero)
+			d.answer(d.handler, &d.out, []byte("x."), false)
+			whole = append(whole, int(d.out.marks[len(d.out.marks)-1].last-d.out.sent)+int(d.out64()))
+			if len(whole)%7 == 0 || len(whole) == requests {
+				for !d.out.flushed() {
+					d.take(0, min(piece, len(d.out.unsent())))
+				}
+				d.out.reset()
+			}
+		}
+		written := whole[requests-1]
+		for untaken := 0; untaken <= written; untaken += 1 + untaken/50 {
+			c := *d.conversation
+			kept := *d.delivery
+			kept.milestones = slices.Clone(kept.milestones)
+			c.delivery = &kept
+			c.lose(untaken)
+			most := 0
+			for most < requests && whole[most] <= written-untaken {
+				most++
+			}
+			if int(c.replied) > most {
+				t.Fatalf("%d bytes of %d were not taken: %d replies count, but %d were taken", untaken, written, c.replied, most)
+			}
+			if most > int(c.replied) && whole[most-1]-wholeBefore(whole, int(c.replied)) > milestoneEvery {
+				t.Fatalf("%d bytes of %d were not taken: %d replies count, though %d were taken", untaken, written, c.replied, most)
+			}
+			if c.out != uint64(written-untaken) {
+				t.Fatalf("%d bytes count as written, want %d", c.out, written-untaken)
+			}
+		}
+	}
+}
+
+// out64 is how many bytes were written.
+func (d *desk) out64() uint64 { return d.conversation.out }
+
+// wholeBefore is where reply n, counted from 1, ends.
+func wholeBefore(whole []int, n int) int {
+	if n == 0 {
+		return 0
+	}
+	return whole[n-1]
+}
+
+// What a quick peer has taken leaves nothing behind.
+func TestMilestonesAreForgotten(t *testing.T) {
+	d := newDesk(&settings{observer: ObserverFunc(func(*Event) {})})
+	line := strings.Repeat("x", 1000) + "\n"
+	for range 1000 {
+		d.feed(0, line)
+		d.taken(len(line))
+	}
+	if n := len(d.delivery.milestones); n > 2 || cap(d.delivery.milestones) > 8 {
+		t.Errorf("%d milestones are kept, in room for %d", n, cap(d.delivery.milestones))
+	}
+}
+
 func TestNobodyIsHintedWithoutAnObserver(t *testing.T) {
 	c := newTestConversation(&settings{requestTimeout: 30 * time.Second})
 	c.read(1, zero)
@@ -431,7 +544,9 @@ func benchmarkConversation(b *testing.B, pipelined int, observer Observer) {
 	for b.Loop() {
 		c.read(len(in), zero)
 		c.answer(c.handler, out, in, false)
-		c.wrote(out, len(out.buf), zero)
+		if c.wrote(out, len(out.buf), zero) {
+			c.taken(0)
+		}
 		out.reset()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pipelined), "ns/request")

@@ -178,8 +178,10 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	text, patient := d.srv.refuse(d, reason)
 	if !patient {
 		// A new socket has room for the text; what is not one gets no time.
-		d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		d.conn.Write(text)
+		if n, _ := d.io.write(text, false); n == 0 {
+			d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+			d.conn.Write(text)
+		}
 		d.conn.Close()
 		return
 	}
@@ -484,6 +486,10 @@ func (d *goroutineConn) awaitTaken() {
 			return // no reset will come, and the system goes on
 		}
 		unsent, untaken := d.backlog()
+		if d.cutFor.Load() != 0 { // of a closed socket that says nothing
+			d.broke(net.ErrClosed)
+			return
+		}
 		if unsent == 0 && !d.srv.stopped() {
 			return // what is on its way arrives before a reset can
 		}
@@ -496,8 +502,7 @@ func (d *goroutineConn) awaitTaken() {
 		d.discard()
 		select {
 		case <-time.After(takenLook):
-		case <-d.session.Context().Done():
-			d.broke(net.ErrClosed)
+		case <-d.session.Context().Done(): // it is cut
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -75,6 +77,46 @@ func TestDescriptorClosedUnderALoop(t *testing.T) {
 	srv.Close()
 	if err := <-served; err != ErrServerClosed {
 		t.Errorf("Serve = %v", err)
+	}
+}
+
+// A loop that reads its clock much later than it meant to did not run: clocks begin anew. One
+// that has slept for as long as it meant to did.
+func TestLoopThatDidNotRun(t *testing.T) {
+	srv := &Server{Engine: Loops, Handler: echo}
+	srv.init()
+	l, err := newLoop(srv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.set.Free()
+	for _, c := range []struct {
+		asleep, late time.Duration
+		anew         bool
+	}{
+		{0, maxLate / 2, false},
+		{0, 2 * maxLate, true},
+		{time.Hour, maxLate / 2, false},
+		{time.Hour, 2 * maxLate, true},
+		{forEver, 1000 * time.Hour, false},
+	} {
+		l.last = time.Now().Add(-c.asleep - c.late)
+		if c.asleep == forEver {
+			l.last = time.Now().Add(-c.late)
+		}
+		l.asleep = c.asleep
+		session := &Session{opened: time.Now().Add(-2000 * time.Hour)}
+		talking := &loopConn{conversation: conversation{settings: &l.settings, session: session}}
+		lingering := &loopConn{conversation: talking.conversation, lingering: true}
+		l.conns.Grow(1)
+		*l.conns.At(0), *l.conns.At(1) = talking, lingering
+		now := l.clock()
+		if anew := talking.clock == talking.since(now); anew != c.anew {
+			t.Errorf("asleep for %v and %v late: the clocks begin anew: %v", c.asleep, c.late, anew)
+		}
+		if anew := lingering.armed == lingering.since(now)+lingerTime; anew != c.anew {
+			t.Errorf("asleep for %v and %v late: who lingers has its second anew: %v", c.asleep, c.late, anew)
+		}
 	}
 }
 
@@ -182,5 +224,73 @@ func TestLoopsAcceptOnAfterAnError(t *testing.T) {
 				t.Errorf("Serve = %v, want ErrServerClosed", err)
 			}
 		})
+	}
+}
+
+// A hangUpWatch is an observer that looks at each flush, the moment at which events are
+// published, whether a peer can see the end of a session already that is published only now.
+type hangUpWatch struct {
+	peer   syscall.RawConn
+	closed bool // Closed was told, and is not published
+	early  atomic.Bool
+	done   chan struct{} // receives when Closed is published
+}
+
+func (w *hangUpWatch) Observe(e *Event) { w.closed = w.closed || e.Kind == Closed }
+
+func (w *hangUpWatch) Flush() {
+	if !w.closed {
+		return
+	}
+	w.closed = false
+	w.peer.Read(func(fd uintptr) bool {
+		for buf := make([]byte, 100); ; {
+			n, err := syscall.Read(int(fd), buf)
+			if n <= 0 {
+				w.early.Store(err != syscall.EAGAIN)
+				return true
+			}
+		}
+	})
+	w.done <- struct{}{}
+}
+
+// However a session ends, that is published before its peer can see the end of file.
+func TestEndIsPublishedBeforeTheHangUp(t *testing.T) {
+	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		switch string(req.Body) {
+		case "bye":
+			return append(dst, "bye"...), ErrHangUp
+		case "fail":
+			return dst, io.ErrUnexpectedEOF
+		}
+		return append(dst, req.Body...), nil
+	})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop, so one that flushes
+	for _, text := range []string{"\n", "a\n\n", "bye\n", "a\nbye\n", "a\nfail\n", "fail\n", "a\n" + strings.Repeat("x", 200)} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &hangUpWatch{peer: raw, done: make(chan struct{}, 1)}
+		io.WriteString(c, text)
+		srv := &Server{Engine: Loops, Handler: handler, Observer: w, MaxRequest: 100}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		<-w.done
+		if w.early.Load() {
+			t.Errorf("after %.10q the peer sees the end of file before it is published", text)
+		}
+		c.Close()
+		srv.Close()
+		<-served
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -264,6 +265,68 @@ func TestResetAtEachPoint(t *testing.T) {
 		}
 		if n := w.count(parley.Replied); n != replied {
 			t.Errorf("a reply to nobody was told as replied")
+		}
+	})
+}
+
+// An error text is told where it is said: behind the replies that were owed, before the end,
+// and once it is written.
+func TestErrorTextIsTold(t *testing.T) {
+	const text = "Error: request longer than 100 bytes"
+	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+		for name, framing := range map[string]parley.Framing{"lines": parley.Lines, "length": parley.LengthPrefixed} {
+			w, gate := new(witness), new(porter)
+			c := serve(&parley.Server{Handler: echo, Framing: framing, Gate: gate, Observer: w, MaxRequest: 100})()
+			got := say(t, c, frame(t, framing, "a")+frame(t, framing, strings.Repeat("x", 101)))
+			if want := frame(t, framing, "a") + frame(t, framing, text); got != want {
+				t.Errorf("%s: the peer got %q, want %q", name, got, want)
+			}
+			w.closed(t, 1)
+			var told []string
+			for _, e := range w.all() {
+				told = append(told, fmt.Sprintf("%v %d %s", e.kind, e.seq, e.body))
+			}
+			want := []string{"opened 0 ", "received 1 a", "replied 1 a", "message 0 " + text, "closed 1 "}
+			if !slices.Equal(told, want) {
+				t.Errorf("%s: told %q, want %q", name, told, want)
+			}
+			if kept := gate.exchanges(); len(kept) != 2 || kept[1].seq != 0 || kept[1].request != "none" || kept[1].reply != text {
+				t.Errorf("%s: the gate was asked about %v, want the exchange and the text", name, kept)
+			}
+		}
+	})
+}
+
+// One that the framing cannot carry is not said, and not told.
+func TestErrorTextThatTheFramingCannotCarry(t *testing.T) {
+	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+		w, gate := new(witness), new(porter)
+		c := serve(&parley.Server{Handler: echo, Framing: parley.Delimited('e'), Gate: gate, Observer: w, MaxRequest: 3})()
+		if got := say(t, c, "aexxxxx"); got != "ae" {
+			t.Errorf("the peer got %q", got)
+		}
+		w.closed(t, 1)
+		if n := w.count(parley.Unasked); n != 0 || len(gate.exchanges()) != 1 {
+			t.Errorf("%d texts were told, and the gate was asked about %v", n, gate.exchanges())
+		}
+	})
+}
+
+// A refusal is told with what the peer is sent.
+func TestRefusalIsToldWithItsText(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, MaxSessions: 1, Observer: w}))
+		exchange(t, dial(), "the one session")
+		got := say(t, dial(), "")
+		for _, e := range w.all() {
+			if e.kind == parley.Refused && e.body+"\n" != got {
+				t.Errorf("the refusal was told with %q, and the peer got %q", e.body, got)
+			}
+		}
+		if n := w.count(parley.Refused); n != 1 {
+			t.Errorf("%d refusals were told", n)
 		}
 	})
 }

@@ -9,7 +9,9 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -137,6 +139,16 @@ func TestSessionLimitPerAddress(t *testing.T) {
 			if got, err := io.ReadAll(from(ip)); string(got) != "Error: too many sessions from your address (2)\n" || err != nil {
 				t.Errorf("the third from %s got %q, %v", ip, got, err)
 			}
+		}
+		// Who leaves makes room for the next, again and again.
+		for range 5 {
+			eventually(t, "there is room again", func() bool {
+				c := from("127.0.0.3")
+				defer c.Close()
+				io.WriteString(c, "x\n")
+				got, err := bufio.NewReader(c).ReadString('\n')
+				return err == nil && got == "x\n"
+			})
 		}
 		// Peers without an IP address are not counted.
 		for range 5 {
@@ -324,11 +336,16 @@ func TestFloodOfRefusals(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
 		w := new(witness)
-		dial := dialer(t, "tcp", parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo, MaxSessions: 1, Observer: w}))
+		srv := &parley.Server{Engine: engine, Handler: echo, MaxSessions: 1, Observer: w}
+		dial := dialer(t, "tcp", parleytest.Start(t, srv))
 		exchange(t, dial(), "the one session")
 		var refused []conn
 		for range 200 {
 			refused = append(refused, dial())
+		}
+		eventually(t, "all refusals were told", func() bool { return w.count(parley.Refused) == 200 })
+		if n := srv.Lingering(); n > 64 {
+			t.Errorf("%d refused peers are waited for at once, want at most 64", n)
 		}
 		for i, c := range refused {
 			c.SetDeadline(time.Now().Add(patience))
@@ -336,7 +353,28 @@ func TestFloodOfRefusals(t *testing.T) {
 				t.Errorf("peer %d of 200 got %q, %v", i+1, got, err)
 			}
 		}
-		eventually(t, "all refusals were told", func() bool { return w.count(parley.Refused) == 200 })
+	})
+}
+
+// In made-up time it is exactly 64, and others again once those have gone.
+func TestRefusedPeersThatAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo, MaxSessions: 1}
+		parleytest.Pipe(t, srv)
+		for range 3 {
+			synctest.Wait()
+			var flood sync.WaitGroup
+			for range 200 {
+				client, server := parleytest.ConnPair()
+				flood.Go(func() { srv.ServeConn(server) })
+				flood.Go(func() { io.Copy(io.Discard, client) })
+			}
+			synctest.Wait()
+			if n := srv.Lingering(); n != 64 {
+				t.Errorf("%d refused peers are waited for at once, want 64", n)
+			}
+			flood.Wait()
+		}
 	})
 }
 

@@ -145,13 +145,15 @@ type settings struct {
 	firstByteTimeout, requestTimeout, idleTimeout, writeTimeout time.Duration // none if negative
 }
 
-// userTimeout is for how many milliseconds a socket of the system may have bytes that its
-// peer does not acknowledge: the write timeout, 0 if there is none.
+// userTimeout is for how many milliseconds a system may hold bytes for a peer that does not
+// acknowledge them: as long as the oldest unsent byte may wait, since the system measures the
+// same and looks at no progress. 0 is for ever.
 func (set *settings) userTimeout() int {
 	if set.writeTimeout <= 0 {
 		return 0
 	}
-	return int(min(max(set.writeTimeout.Milliseconds(), 1), math.MaxInt32))
+	const most = math.MaxInt32 / unsentAge * time.Millisecond
+	return int(max(unsentAge*min(set.writeTimeout, most), time.Millisecond).Milliseconds())
 }
 
 const (

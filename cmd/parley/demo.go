@@ -49,10 +49,9 @@ live page shows it, until an interrupt.`,
 				return playWatched(cmd, page, reply)
 			}
 			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
 			table := console.NewTranscript(terminals...)
-			err := playDemo(ctx, table, reply)
-			stop() // from here on a signal ends the program at once
-			if err != nil {
+			if err := playDemo(ctx, table, reply); err != nil {
 				return cmp.Or(signalled(ctx), err)
 			}
 			if err := table.Print(cmd.OutOrStdout()); err != nil {

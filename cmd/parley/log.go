@@ -104,6 +104,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if err := opt.check(time.Now()); err != nil {
 		return err
 	}
+	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
+		return usageError("--session 0: sessions count from 1")
+	}
 	r, err := openJournal(file)
 	if err != nil {
 		return err

@@ -367,7 +367,11 @@ func (l sessionJSON) Show(s *journal.Session) error {
 type sessionCSV struct{ csvWriter }
 
 func (l sessionCSV) Show(s *journal.Session) error {
-	record := []string{fmt.Sprint(s.Number), escaped(s.Remote), escaped(s.Local), s.Opened.Format(time.RFC3339Nano), "", "", "", "", "", ""}
+	session := ""
+	if !s.Lost {
+		session = number(s)
+	}
+	record := []string{session, escaped(s.Remote), escaped(s.Local), s.Opened.Format(time.RFC3339Nano), "", "", "", "", "", ""}
 	if !s.Closed.IsZero() {
 		record = append(record[:4], s.Closed.Format(time.RFC3339Nano), escaped(s.Reason),
 			fmt.Sprint(s.Requests), fmt.Sprint(s.RepliedUpTo), fmt.Sprint(s.BytesIn), fmt.Sprint(s.BytesOut))
@@ -390,7 +394,10 @@ var sessionColumns = []column[*journal.Session]{
 	{title: "bytes in", width: 9, right: true, dispensable: 5, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesIn) })},
 	{title: "bytes out", width: 9, right: true, dispensable: 4, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
 	{title: "reason", width: len("first_byte_timeout"), text: func(s *journal.Session, _ int) string {
-		if s.Closed.IsZero() {
+		switch {
+		case s.Lost:
+			return fmt.Sprintf("(session %d was not recorded)", s.ID)
+		case s.Closed.IsZero():
 			return journal.ReasonOpen
 		}
 		return escaped(s.Reason)

@@ -118,6 +118,28 @@ func TestEveryViewShowsWhatIsOutOfTheOrdinary(t *testing.T) {
 	}
 }
 
+// A session of which only exchanges are there is in every list.
+func TestListsShowLostSessions(t *testing.T) {
+	lost := &journal.Session{ID: 9, Lost: true, Opened: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}
+	for format, want := range map[string]string{
+		"table": "      ?  2026-11-24T08:00:00.000000Z              ?                                ?        ?          ?          ?  (session 9 was not recorded)\n",
+		"csv":   ",,,2026-11-24T08:00:00Z,,,,,,\r\n",
+		"json":  `{"event":"opened","time":"2026-11-24T08:00:00Z","side":"server","lost_session":9,"remote":"","local":""}` + "\n",
+	} {
+		var out bytes.Buffer
+		list, err := NewSessionList(format, &out, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list.Show(lost); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want %q at the end", format, got, want)
+		}
+	}
+}
+
 // A table is no wider than its terminal, whatever characters it shows, and never without the
 // columns that say how it went.
 func TestTablesFitTheTerminal(t *testing.T) {

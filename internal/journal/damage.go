@@ -71,7 +71,7 @@ const maxReported = 10000 // a file of nothing but damage is no reason to fill t
 
 // limit bounds how long a question to the journal may take: a scan reads some 100 MB/s.
 func (r *Reader) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	const least, perSecond = 10 * time.Second, 4 << 20
+	const least, perSecond = 30 * time.Second, 4 << 20
 	limit := least
 	if info, err := os.Stat(r.file); err == nil {
 		limit += time.Duration(info.Size()/perSecond) * time.Second

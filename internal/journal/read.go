@@ -229,10 +229,11 @@ func (e *Event) happened() bool {
 
 // Sessions returns the sessions that the filter selects, in the order of opening: those
 // that were open at some time between Since and Until and, if the filter looks at
-// exchanges, have one that it selects. Limit counts sessions here.
+// exchanges, have one that it selects. Limit counts sessions here. Of one that is lost, Opened
+// is when its first exchange came.
 func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		ids, err := r.sessionIDs(ctx, f)
+		ids, orphans, err := r.sessionIDs(ctx, f)
 		if err != nil {
 			yield(Session{}, err)
 			return
@@ -244,7 +245,7 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 				return
 			}
 			for _, id := range page {
-				if s := found[id]; s != nil && !yield(*s, nil) {
+				if s := cmp.Or(found[id], orphans[id]); s != nil && !yield(*s, nil) {
 					return
 				}
 			}
@@ -252,23 +253,82 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 	}
 }
 
-func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, err error) {
+// sessionIDs are the sessions that the filter selects, and those of them that are lost.
+func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost map[int64]*Session, err error) {
 	limit := f.Limit
 	f.Limit = 0
+	var orphans []hit
 	err = r.snapshot(ctx, func(tx *sql.Tx) error {
 		where := f.ofSessions()
 		where.overlap(&f)
+		var hits []hit
 		if f.looksAtExchanges() {
-			hits, err := r.find(ctx, tx, &f, fromTheStart)
-			if err != nil {
+			if hits, err = r.find(ctx, tx, &f, fromTheStart); err != nil {
 				return err
 			}
 			where.in("id", unique(hits, hit.ofSession))
 		}
-		ids, err = r.sessionsWhere(ctx, tx, where)
+		if ids, err = r.sessionsWhere(ctx, tx, where); err != nil {
+			return err
+		}
+		orphans, err = r.orphans(ctx, tx, &f, hits)
 		return err
 	})
-	return newest(ids, limit), err
+	if err != nil {
+		return nil, nil, err
+	}
+	if lost, err = r.lostSessions(ctx, orphans); err != nil {
+		return nil, nil, err
+	}
+	for id := range lost {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return newest(ids, limit), lost, nil
+}
+
+// orphans are the exchanges that the filter selects and whose sessions are lost; hits are all
+// that it selects, if it looks at exchanges.
+func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit) ([]hit, error) {
+	if f.Number != 0 || f.Address != "" || f.Reason != "" {
+		return nil, nil // nobody knows
+	}
+	if !f.looksAtExchanges() {
+		where, err := r.ofExchanges(ctx, tx, f)
+		if err != nil {
+			return nil, err
+		}
+		where.add("session NOT IN (SELECT id FROM sessions)")
+		if hits, err = r.appendHits(ctx, tx, nil, f, where, fromTheStart, 0); err != nil {
+			return nil, err
+		}
+		slices.Reverse(hits)
+	}
+	there := new(conditions)
+	there.in("id", unique(hits, hit.ofSession))
+	recorded, err := r.sessionsWhere(ctx, tx, there)
+	return slices.DeleteFunc(hits, func(h hit) bool {
+		_, found := slices.BinarySearch(recorded, h.session)
+		return found
+	}), err
+}
+
+// lostSessions are the sessions of some exchanges, unless these are damaged.
+func (r *Reader) lostSessions(ctx context.Context, orphans []hit) (map[int64]*Session, error) {
+	all := make(map[int64]*Session)
+	for page := range slices.Chunk(orphans, pageSize) {
+		exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range page {
+			if x := exchanges[h.exchange]; x != nil && all[x.Session] == nil {
+				all[x.Session] = lost(x.Session)
+				all[x.Session].Opened = x.Received
+			}
+		}
+	}
+	return all, nil
 }
 
 // newest are the last so many; all if the limit is 0.

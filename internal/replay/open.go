@@ -67,7 +67,7 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 			return nil, err
 		}
 		s := sessions[x.Session]
-		if s == nil { // its own record is lost, or it has begun since
+		if s == nil { // it is damaged, or has begun since
 			s = &building{Session: Session{Opened: x.Received}}
 			sessions[x.Session] = s
 			b.all = append(b.all, s)

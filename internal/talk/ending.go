@@ -81,23 +81,19 @@ func (c *Conversation) lastWords(h heard) error {
 	return h.err
 }
 
-// endAtBlank ends a conversation at the input's blank line. Nobody types behind it in a
-// pipe: what stands there was meant to be sent.
+// endAtBlank ends a conversation at the input's blank line.
 func (c *Conversation) endAtBlank(ctx context.Context) error {
-	if c.input.typed() {
-		return c.hangUp(ctx)
-	}
 	blank := c.input.count
-	c.input.ask()
-	enough := time.After(doneWithin)
-	if err := c.hangUp(ctx); err != nil {
+	if err := c.hangUp(ctx); err != nil || c.input.typed() {
 		return err
 	}
-	return c.inputLeft(ctx, blank, enough)
+	return c.inputLeft(ctx, blank)
 }
 
-// inputLeft looks for input behind a blank line, for as long as it may be on its way.
-func (c *Conversation) inputLeft(ctx context.Context, blank int, enough <-chan time.Time) error {
+// inputLeft looks for input behind a blank line, for as long as it may be on its way:
+// nobody types there in a pipe, it was meant to be sent.
+func (c *Conversation) inputLeft(ctx context.Context, blank int) error {
+	enough := time.After(doneWithin)
 	for {
 		c.input.ask()
 		select {
@@ -133,7 +129,7 @@ func (c *Conversation) serverLeft(ctx context.Context) error {
 			return nil
 		case len(l.text) == 0 && !c.KeepBlank:
 			c.View.Closed("eof", "")
-			return c.inputLeft(ctx, c.input.count, time.After(doneWithin))
+			return c.inputLeft(ctx, c.input.count)
 		}
 		return c.lost("eof", "closed by the server", "%s closed the connection; %d bytes were not sent", c.Server, len(l.text))
 	case <-time.After(c.Timeout):

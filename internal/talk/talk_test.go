@@ -276,6 +276,17 @@ func TestBlankLineInAPipe(t *testing.T) {
 	}
 }
 
+// However long the server takes to close, what stands behind the blank line is seen.
+func TestBlankLineBeforeASlowServer(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			slow := func(s *parleytest.Conn) { readsOn(s); time.Sleep(timeout - time.Millisecond); s.Close() }
+			_, _, err := converse(t, parley.Lines, reply("a\n", slow), lines("a\n\n\nb\n"))
+			check(t, "", "", "", err, "ended at blank line 2 with input left; --keep-blank sends blank lines")
+		})
+	}
+}
+
 // The server hangs up before the blank line is read: the rest is still not lost.
 func TestBlankLineAfterTheServerHasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -172,7 +172,7 @@ function render() {
 // update takes in what the server answered.
 function update(snapshot) {
   const added = snapshot.exchanges.reverse()
-  if (snapshot.whole) start(snapshot, added)
+  if (snapshot.whole) startOver(snapshot, added)
   else addExchanges(added, snapshot.skipped, snapshot.totals.left_out - totals.left_out)
   totals = snapshot.totals
   unplotted = snapshot.unplotted
@@ -183,8 +183,8 @@ function update(snapshot) {
   if (snapshot.whole || snapshot.points.length || added.some(x => x.session === viewed?.number)) refreshSession()
 }
 
-// start begins anew: the page was just opened, or the server just started.
-function start(snapshot, told) {
+// startOver takes in a whole snapshot: the page was just opened, or the server just started.
+function startOver(snapshot, added) {
   const restarted = totals !== null
   points = []
   sessions = []
@@ -194,8 +194,8 @@ function start(snapshot, told) {
   $('server-kind').textContent = snapshot.upstream ? 'tap' : 'server at'
   $('server').textContent = snapshot.upstream ? `${address} → ${snapshot.upstream}` : address
   document.title = `Parley ${$('server').textContent}`
-  if (!paused) exchanges = told
-  else if (restarted) hold([...told, { gap: 'the server was started anew' }])
+  if (!paused) exchanges = added
+  else if (restarted) holdBack([...added, { gap: 'the server was started anew' }])
   if (restarted) leaveRun()
   $('earlier-part').hidden = !snapshot.history
   if (snapshot.history) askForEarlier()
@@ -205,12 +205,12 @@ function addExchanges(added, skipped, leftOut) {
   const rows = [...added]
   if (skipped) rows.push({ gap: count(skipped) + ' skipped: this browser did not keep up' })
   if (leftOut) rows.unshift({ gap: count(leftOut) + ' left out' })
-  if (paused) hold(rows)
+  if (paused) holdBack(rows)
   else exchanges = rows.concat(exchanges).slice(0, keptExchanges)
 }
 
-// hold keeps what came for when it goes on.
-function hold(rows) {
+// holdBack keeps what came while the page is paused.
+function holdBack(rows) {
   waiting = rows.concat(waiting).slice(0, keptExchanges)
 }
 
@@ -239,10 +239,10 @@ function renderNow() {
   const age = answered ? last.at - answered.at : 0
   $('now-open').textContent = count(totals.open)
   $('now-rate').textContent = last ? count(last.requests) : '–'
-  for (const [name, key] of [['p50', 'p50'], ['p99', 'p99']]) {
-    $('now-' + name).textContent = answered ? duration(answered[key]) : '–'
-    $('now-' + name).classList.toggle('past', age > 0)
-    $('now-' + name + '-age').textContent = age > 0 ? withUnit(count(age), 's') + ' ago' : ''
+  for (const key of ['p50', 'p99']) {
+    $('now-' + key).textContent = answered ? duration(answered[key]) : '–'
+    $('now-' + key).classList.toggle('past', age > 0)
+    $('now-' + key + '-age').textContent = age > 0 ? withUnit(count(age), 's') + ' ago' : ''
   }
   $('now-requests').textContent = count(totals.requests)
   $('now-sessions').textContent = count(totals.sessions)
@@ -252,7 +252,7 @@ function renderNow() {
 
 // noAnswers is what the chart of times says when there is nothing to draw.
 function noAnswers() {
-  if (unplotted) return 'the first second is not over yet'
+  if (unplotted) return 'answered just now'
   return totals?.replies ? 'nothing was answered in these five minutes' : 'nothing was answered yet'
 }
 

@@ -1,0 +1,229 @@
+package parley_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
+)
+
+// A peer that is slow to take what it is owed: its receive buffer is small, so that the
+// server's system holds megabytes of replies.
+func slowPeer(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10) })
+	}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.TCPConn)
+}
+
+// thick answers with a kilobyte that begins with the request, and hangs up at "bye".
+var thick = parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+	dst = append(append(dst, req.Body...), ' ')
+	for len(dst) < 1000 {
+		dst = append(dst, '.')
+	}
+	if bytes.HasPrefix(req.Body, []byte("bye")) {
+		return dst, parley.ErrHangUp
+	}
+	return dst, nil
+})
+
+// replies counts the whole ones that come until the end, which it returns; each has to be that
+// of the next request.
+func replies(t *testing.T, in *bufio.Reader) (n int, last string, err error) {
+	t.Helper()
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return n, last, err
+		}
+		last = line
+		if strings.HasPrefix(line, "Error: ") {
+			continue
+		}
+		n++
+		if !strings.HasPrefix(line, fmt.Sprintf("%d ", n)) && !strings.HasPrefix(line, "bye ") {
+			t.Fatalf("reply %d is %.20q", n, line)
+		}
+	}
+}
+
+// finals keep the last events of sessions.
+func finals(srv *parley.Server, w *witness) <-chan parley.Event {
+	ends := make(chan parley.Event, 10)
+	srv.Observer = parley.Observers(w, endings(ends))
+	return ends
+}
+
+func numbered(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "%d\n", i+1)
+	}
+	return text.String()
+}
+
+// However the server ends it, a peer with a small buffer that has megabytes to send first and
+// reads then gets what it is owed.
+func TestOwedMegabytesSurviveEveryClose(t *testing.T) {
+	const requests = 1500
+	more := strings.Repeat("more\n", 3<<20/5)
+	for _, c := range []struct {
+		name, last string
+		replies    int
+		text       string
+		reason     parley.CloseReason
+	}{
+		{"blank line", "\n", requests, "", parley.Blank},
+		{"hang-up", "bye\n", requests + 1, "", parley.HangUp},
+		{"too long", strings.Repeat("x", 200), requests, "Error: request longer than 100 bytes\n", parley.TooLong},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				srv := &parley.Server{Engine: engine, Handler: thick, MaxRequest: 100}
+				ends := finals(srv, new(witness))
+				peer := slowPeer(t, parleytest.Start(t, srv))
+				if _, err := io.WriteString(peer, numbered(requests)+c.last+more); err != nil {
+					t.Fatal(err)
+				}
+				n, last, err := replies(t, bufio.NewReader(peer))
+				if n != c.replies || err != io.EOF || c.text != "" && last != c.text {
+					t.Errorf("the peer got %d replies, %v, and %.50q at last; want %d, the end of file, and %q", n, err, last, c.replies, c.text)
+				}
+				if end := <-ends; end.Reason != c.reason || end.Replied != uint64(c.replies) {
+					t.Errorf("closed for %v with %d replied, want %v with %d", end.Reason, end.Replied, c.reason, c.replies)
+				}
+			})
+		})
+	}
+}
+
+// A peer that keeps sending through a drain, and is slow to read, gets a reply to each request
+// that was read.
+func TestDrainWaitsForPeersThatAreSlowToTake(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		read func(peer *net.TCPConn) io.Reader
+	}{
+		{"a peer that keeps sending", func(peer *net.TCPConn) io.Reader { return peer }},
+		{"a peer that reads slowly", func(peer *net.TCPConn) io.Reader { return slowReader{peer} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				w := new(witness)
+				srv := &parley.Server{Engine: engine, Handler: thick}
+				ends := finals(srv, w)
+				peer := slowPeer(t, parleytest.Start(t, srv))
+				var sender sync.WaitGroup
+				defer sender.Wait()
+				defer peer.Close()
+				sender.Go(func() {
+					for n := 1; ; n++ {
+						if _, err := fmt.Fprintln(peer, n); err != nil {
+							return
+						}
+					}
+				})
+				eventually(t, "a megabyte is owed", func() bool { return w.count(parley.Replied) > 1000 })
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				drained := make(chan error, 1)
+				go func() { drained <- srv.Shutdown(ctx) }()
+				n, _, err := replies(t, bufio.NewReaderSize(c.read(peer), 10000))
+				if want := w.count(parley.Received); n != want {
+					t.Errorf("the peer got %d replies, then %v; want %d", n, err, want)
+				}
+				if end := <-ends; end.Reason != parley.Draining || end.Replied != uint64(n) {
+					t.Errorf("closed for %v with %d replied, want shutdown with %d", end.Reason, end.Replied, n)
+				}
+				if err := <-drained; err != nil {
+					t.Errorf("Shutdown = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A slowReader takes at most 2 MB a second.
+type slowReader struct{ r io.Reader }
+
+func (s slowReader) Read(p []byte) (int, error) {
+	time.Sleep(5 * time.Millisecond)
+	return s.r.Read(p[:min(len(p), 10000)])
+}
+
+// What a peer has not taken when the server gives up is told as cut, or as a write timeout,
+// and not as replied.
+func TestWhatWasNotTakenIsNotToldAsReplied(t *testing.T) {
+	const requests = 1500
+	for _, c := range []struct {
+		name, last string
+		end        func(t *testing.T, srv *parley.Server)
+		want       parley.CloseReason
+	}{
+		{"a drain that cuts", "", func(t *testing.T, srv *parley.Server) {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			var drain *parley.DrainError
+			if err := srv.Shutdown(ctx); !errors.As(err, &drain) || len(drain.Cut) != 1 || drain.Cut[0].Number() != 1 {
+				t.Errorf("Shutdown = %v, want a DrainError with the session", err)
+			}
+		}, parley.DrainCut},
+		{"Close", "", func(t *testing.T, srv *parley.Server) { srv.Close() }, parley.ServerClosed},
+		{"a write timeout after a blank line", "\n", func(*testing.T, *parley.Server) {}, parley.WriteTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				w := new(witness)
+				srv := &parley.Server{Engine: engine, Handler: thick, WriteTimeout: 400 * time.Millisecond}
+				ends := finals(srv, w)
+				peer := slowPeer(t, parleytest.Start(t, srv))
+				in := bufio.NewReaderSize(peer, 16)
+				io.WriteString(peer, numbered(requests)+c.last)
+				for range 10 {
+					if _, err := in.ReadString('\n'); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eventually(t, "all is written", func() bool { return w.count(parley.Replied) == requests })
+				c.end(t, srv)
+				end := <-ends
+				io.WriteString(peer, "more\n") // which is answered by a reset: no more will come
+				read := uint64(10)
+				for ; ; read++ {
+					if _, err := in.ReadString('\n'); err != nil {
+						break
+					}
+				}
+				// Its system may have acknowledged one that it dropped at the reset.
+				if end.Reason != c.want || end.Seq != requests || end.Replied < 10 || end.Replied > read+1 || read == requests {
+					t.Errorf("closed for %v with %d of %d replied, and the peer got %d; want %v", end.Reason, end.Replied, end.Seq, read, c.want)
+				}
+				if end.Out > 1001*(read+8) {
+					t.Errorf("%d bytes are told as written, and the peer got %d replies", end.Out, read)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,174 @@
+package parley_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// shortClock is each of the clocks of the server that is paused.
+const shortClock = 1500 * time.Millisecond
+
+// TestServeToBePaused is the server of TestPauseCountsForNobody, in a process of its own. It
+// serves until its standard input ends.
+func TestServeToBePaused(t *testing.T) {
+	engine := os.Getenv("PARLEY_TEST_ENGINE")
+	if engine == "" {
+		return
+	}
+	srv := &parley.Server{
+		IdleTimeout: shortClock, FirstByteTimeout: shortClock, RequestTimeout: shortClock, WriteTimeout: shortClock,
+		Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			if string(req.Body) == "large" {
+				return append(dst, make([]byte, largeReply)...), nil
+			}
+			return append(dst, req.Body...), nil
+		}),
+	}
+	if engine == parley.Loops.String() {
+		srv.Engine = parley.Loops
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Serve(l)
+	fmt.Println("serving", l.Addr())
+	io.Copy(io.Discard, os.Stdin)
+	srv.Close()
+}
+
+const largeReply = 12 << 20 // more than both ends' buffers take
+
+// pausable starts such a server and returns where it listens.
+func pausable(t *testing.T, engine parley.Engine) (server *os.Process, addr string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServeToBePaused$")
+	cmd.Env = append(os.Environ(), "PARLEY_TEST_ENGINE="+engine.String())
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGCONT)
+		stdin.Close()
+		io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process, strings.TrimSpace(strings.TrimPrefix(line, "serving "))
+}
+
+// pause stops a process, and returns once it is stopped.
+func pause(t *testing.T, p *os.Process) {
+	t.Helper()
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server is stopped", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+		_, state, _ := bytes.Cut(stat, []byte(") "))
+		return err == nil && bytes.HasPrefix(state, []byte("T"))
+	})
+}
+
+// While a server does not run its clocks go on, and its peers cannot be seen. Once it runs
+// again, what has come is answered, and a peer that has taken all there was gets the rest. After
+// a long pause also those are not cut that have done nothing meanwhile.
+func TestPauseCountsForNobody(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		pause time.Duration
+		long  bool
+	}{
+		{"the clocks have just run out", shortClock + 300*time.Millisecond, false},
+		{"for long", 2*shortClock + 500*time.Millisecond, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				server, addr := pausable(t, engine)
+				dial := dialer(t, "tcp", addr)
+				var asking, silent, slow []conn
+				for range 300 { // more than a loop looks at in a round
+					asking = append(asking, dial())
+				}
+				for range 20 {
+					silent = append(silent, dial())
+				}
+				for range 3 {
+					slow = append(slow, dial())
+				}
+				for _, peer := range slices.Concat(asking, silent) {
+					if got := exchange(t, peer, "a"); got != "a\n" {
+						t.Fatalf("before the pause a peer got %q", got)
+					}
+				}
+				for _, peer := range slow {
+					io.WriteString(peer, "large\n")
+					if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pause(t, server)
+				resumed := time.After(c.pause)
+				var readers sync.WaitGroup
+				for _, peer := range slow {
+					peer.SetDeadline(time.Now().Add(patience))
+					readers.Go(func() {
+						if n, err := io.ReadFull(peer, make([]byte, largeReply)); err != nil { // its newline too
+							t.Errorf("a peer that reads got %d bytes, %v; want %d", n, err, largeReply)
+						}
+					})
+				}
+				for _, peer := range asking {
+					io.WriteString(peer, "b\n")
+				}
+				<-resumed
+				if err := server.Signal(syscall.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				for i, peer := range asking {
+					peer.SetDeadline(time.Now().Add(patience))
+					if got, err := bufio.NewReader(peer).ReadString('\n'); got != "b\n" {
+						t.Fatalf("peer %d, whose request was there, got %q, %v", i, got, err)
+					}
+				}
+				for i, peer := range silent {
+					peer.SetDeadline(time.Now().Add(patience))
+					if !c.long {
+						break // their time was up
+					}
+					if got := exchange(t, peer, "c"); got != "c\n" {
+						t.Fatalf("peer %d, which had no time to say anything, got %q", i, got)
+					}
+				}
+				readers.Wait()
+			})
+		})
+	}
+}

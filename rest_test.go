@@ -1,0 +1,129 @@
+package parley_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/parley-tcp/parley"
+)
+
+// What a peer had sent before it went is told and handed to the gate to the last whole
+// request, though the first write finds the peer gone. How it went makes no difference: by a
+// reset of its own or by a close with a reply unread.
+func TestPeerThatHasGoneIsHeardOut(t *testing.T) {
+	const requests = 20000
+	for name, leave := range map[string]func(c *net.TCPConn){
+		"reset":                 func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
+		"close, a reply unread": func(c *net.TCPConn) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				gate, w := new(porter), new(witness)
+				held := make(chan struct{})
+				srv := &parley.Server{Engine: engine, Gate: gate, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+					if string(req.Body) == "hold" {
+						held <- struct{}{} // all of the rest is sent while the handler is at work
+						<-held
+					}
+					return append(dst, req.Body...), nil
+				})}
+				ends := make(chan parley.Event, 1)
+				srv.Observer = parley.Observers(w, endings(ends))
+				c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+				io.WriteString(c, "first\n")
+				eventually(t, "a reply is there", func() bool { return w.count(parley.Replied) == 1 })
+				io.WriteString(c, "hold\n")
+				<-held
+				text := numbered(requests) + "unfinished"
+				if _, err := io.WriteString(c, text); err != nil {
+					t.Fatal(err)
+				}
+				leave(c)
+				held <- struct{}{}
+				end := <-ends
+				if end.Reason != parley.Reset || end.Seq != requests+2 || end.In != uint64(len("first\nhold\n")+len(text)) {
+					t.Errorf("closed for %v, %v after %d requests and %d bytes, want reset after %d and %d",
+						end.Reason, end.Err, end.Seq, end.In, requests+2, len("first\nhold\n")+len(text))
+				}
+				if !errors.Is(end.Err, parley.ErrRepliesUnread) || !errors.Is(end.Err, syscall.ECONNRESET) && !errors.Is(end.Err, syscall.EPIPE) {
+					t.Errorf("closed with %v, want that replies are unread, by a reset", end.Err)
+				}
+				var told []string
+				for _, e := range w.all() {
+					if e.kind == parley.Received {
+						told = append(told, fmt.Sprintf("%d %s", e.seq, e.body))
+					}
+				}
+				kept := gate.exchanges()
+				if len(told) != requests+2 || len(kept) != requests+2 {
+					t.Fatalf("%d requests were told and %d handed to the gate, want %d", len(told), len(kept), requests+2)
+				}
+				for i := range requests {
+					if want := fmt.Sprintf("%d %d", i+3, i+1); told[i+2] != want {
+						t.Fatalf("told %q, want %q", told[i+2], want)
+					}
+					e := kept[i+2]
+					if e.seq != uint64(i+3) || e.request != fmt.Sprint(i+1) || e.reply != "none" && e.reply != e.request {
+						t.Fatalf("the gate was asked about %d: %q, %q", e.seq, e.request, e.reply)
+					}
+				}
+				if last := kept[len(kept)-1]; last.reply != "none" {
+					t.Errorf("the last request has the reply %q, want none", last.reply)
+				}
+			})
+		})
+	}
+}
+
+// Behind an empty request nothing is one, also of a peer that has gone.
+func TestNothingIsARequestBehindABlankLine(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		var once sync.Once
+		held := make(chan struct{})
+		srv := &parley.Server{Engine: engine, Observer: w, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			once.Do(func() { held <- struct{}{}; <-held })
+			return append(dst, req.Body...), nil
+		})}
+		c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+		io.WriteString(c, "a\n")
+		<-held
+		io.WriteString(c, "b\nc\n\n"+strings.Repeat("no request\n", 10000))
+		c.SetLinger(0)
+		c.Close()
+		held <- struct{}{}
+		if end := w.closed(t, 1); end.seq != 3 || end.reason != parley.Reset {
+			t.Errorf("closed for %v after %d requests, want reset after 3", end.reason, end.seq)
+		}
+	})
+}
+
+// Of a peer in memory that closes with a reply unread the rest is told too.
+func TestPeerThatHasGoneIsHeardOutInMemory(t *testing.T) {
+	w := new(witness)
+	held := make(chan struct{})
+	srv := &parley.Server{Observer: w, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		if string(req.Body) == "hold" {
+			held <- struct{}{}
+			<-held
+		}
+		return append(dst, req.Body...), nil
+	})}
+	c := transports["memory"](t, srv)()
+	io.WriteString(c, "hold\n")
+	<-held
+	io.WriteString(c, "a\nb\nunfinished")
+	c.Close()
+	held <- struct{}{}
+	if end := w.closed(t, 1); end.seq != 3 || end.reason != parley.Reset {
+		t.Errorf("closed for %v after %d requests, want reset after 3", end.reason, end.seq)
+	}
+}

@@ -162,8 +162,9 @@ func TestAFloodIsReadAndEnds(t *testing.T) {
 		}
 	})
 	r := runOver(t, t.Context(), dialer, Plan{Connections: 2, Requests: 100, Timeout: 200 * time.Millisecond})
-	if r.Requests != 100 || r.Mismatched != 100 || r.Extra == 0 {
-		t.Errorf("%d requests, %d mismatched, %d extra; want 100, 100, some", r.Requests, r.Mismatched, r.Extra)
+	// On a busy machine the odd one is late.
+	if r.Requests != 100 || r.Mismatched+r.Late != 100 || r.Extra == 0 {
+		t.Errorf("%d requests, %d mismatched, %d late, %d extra; want 100, 100 of both, some", r.Requests, r.Mismatched, r.Late, r.Extra)
 	}
 }
 

@@ -614,15 +614,17 @@ func TestLastMessageWithoutNewlineIsNotUnfinished(t *testing.T) {
 
 // A cut that comes before the session has begun is told behind its beginning.
 func TestCutAtTheVeryBeginning(t *testing.T) {
-	told := newRecord()
-	tap := &Tap{Observer: told}
-	tap.init()
-	client, _ := parleytest.ConnPair()
-	s := newSession(tap, client)
-	tap.addSession(s)
-	tap.Close()
-	s.run()
-	told.check(t, "1 opened", "1 closed 0 closed")
+	synctest.Test(t, func(t *testing.T) {
+		told := newRecord()
+		tap := &Tap{Observer: told}
+		tap.init()
+		client, _ := parleytest.ConnPair()
+		s := newSession(tap, client)
+		tap.addSession(s)
+		tap.Close()
+		s.run()
+		told.check(t, "1 opened", "1 closed 0 closed")
+	})
 }
 
 // A client that is gone is not waited for by a server that reads nothing: what it had

@@ -394,7 +394,7 @@ func TestExchangesWithoutASessionAreTold(t *testing.T) {
 	if s, exchanges, err := r.Session(t.Context(), &Trail{Session: 9}, 0); !s.Lost || len(exchanges) != 1 || err != nil {
 		t.Errorf("session 9 is %+v, %d exchanges, %v", s, len(exchanges), err)
 	}
-	for filter, want := range map[*Filter]string{{}: "[1 9]", {Text: []byte("c")}: "[9]", {Limit: 1}: "[9]", {Session: 9}: "[9]", {Number: 1}: "[1]", {Since: at(3)}: "[1]"} {
+	for filter, want := range map[*Filter]string{{}: "[1 9]", {Text: []byte("c")}: "[9]", {Limit: 1}: "[1]", {Limit: 1, Text: []byte("c")}: "[9]", {Session: 9}: "[9]", {Number: 1}: "[1]", {Since: at(3)}: "[1]"} {
 		var ids []int64
 		for _, s := range collect(t, r.Sessions(t.Context(), *filter)) {
 			ids = append(ids, s.ID)

@@ -229,8 +229,8 @@ func (e *Event) happened() bool {
 
 // Sessions returns the sessions that the filter selects, in the order of opening: those
 // that were open at some time between Since and Until and, if the filter looks at
-// exchanges, have one that it selects. Limit counts sessions here. Of one that is lost, Opened
-// is when its first exchange came.
+// exchanges, have one that it selects. Limit counts sessions here, and those that are lost are
+// not looked for then. Of one that is lost, Opened is when its first exchange came.
 func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		ids, orphans, err := r.sessionIDs(ctx, f)
@@ -271,7 +271,9 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 		if ids, err = r.sessionsWhere(ctx, tx, where); err != nil {
 			return err
 		}
-		orphans, err = r.orphans(ctx, tx, &f, hits)
+		if limit == 0 || f.looksAtExchanges() { // to find them means to go through all exchanges
+			orphans, err = r.orphans(ctx, tx, &f, hits)
+		}
 		return err
 	})
 	if err != nil {

@@ -298,7 +298,7 @@ func TestOldJournalIsBroughtUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		schema, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", applicationID),
+		schema, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", fileID),
 		"INSERT INTO sessions VALUES (1, 1, 'r', 'l', 1000, 9000, 'eof', 2, 2, 5, 6)",
 		"INSERT INTO exchanges VALUES (1, 1, 1, 2000, 10, CAST('a' AS BLOB), CAST('b' AS BLOB)), (2, 77, 1, 3000, 10, CAST('c' AS BLOB), NULL)",
 		"INSERT INTO cuts VALUES (2, 5, 0)",

@@ -298,4 +298,15 @@ func TestCloseIsCut(t *testing.T) {
 	if err := k.journal.Close(ctx); err == nil || err.Error() != "exchanges not recorded: up to 3 (context canceled)" {
 		t.Errorf("Close = %v", err)
 	}
+	// What was cut goes on for as long as the process does, and lets go of the file at its end.
+	if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the file is free", func() bool {
+		w, err := journal.Create(k.file, journal.Options{})
+		if err == nil {
+			err = w.Close(t.Context())
+		}
+		return err == nil
+	})
 }

@@ -298,7 +298,7 @@ func TestOldJournalIsBroughtUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		schema, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", applicationID),
+		schema, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", fileID),
 		"INSERT INTO sessions VALUES (1, 1, 'r', 'l', 1000, 9000, 'eof', 2, 2, 5, 6)",
 		"INSERT INTO exchanges VALUES (1, 1, 1, 2000, 10, CAST('a' AS BLOB), CAST('b' AS BLOB)), (2, 77, 1, 3000, 10, CAST('c' AS BLOB), NULL)",
 		"INSERT INTO cuts VALUES (2, 5, 0)",
@@ -394,7 +394,7 @@ func TestExchangesWithoutASessionAreTold(t *testing.T) {
 	if s, exchanges, err := r.Session(t.Context(), &Trail{Session: 9}, 0); !s.Lost || len(exchanges) != 1 || err != nil {
 		t.Errorf("session 9 is %+v, %d exchanges, %v", s, len(exchanges), err)
 	}
-	for filter, want := range map[*Filter]string{{}: "[1 9]", {Text: []byte("c")}: "[9]", {Limit: 1}: "[9]", {Session: 9}: "[9]", {Number: 1}: "[1]", {Since: at(3)}: "[1]"} {
+	for filter, want := range map[*Filter]string{{}: "[1 9]", {Text: []byte("c")}: "[9]", {Limit: 1}: "[1]", {Limit: 1, Text: []byte("c")}: "[9]", {Session: 9}: "[9]", {Number: 1}: "[1]", {Since: at(3)}: "[1]"} {
 		var ids []int64
 		for _, s := range collect(t, r.Sessions(t.Context(), *filter)) {
 			ids = append(ids, s.ID)

@@ -44,7 +44,7 @@ func newWritten(t testing.TB, file string) *written {
 	w := &written{t: t, file: file, db: db}
 	t.Cleanup(func() { db.Close() })
 	w.exec(schema + upgrade)
-	w.exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, readableVersion))
+	w.exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", fileID, schemaVersion))
 	return w
 }
 

@@ -35,21 +35,31 @@ func howRead(t *testing.T, file string) string {
 	return text
 }
 
-// copyJournal copies the files of a journal that is being written: as after a crash.
-func copyJournal(t *testing.T, from, to string, suffixes ...string) {
+// copyFile copies a file, for others to read.
+func copyFile(t *testing.T, from, to string) {
 	t.Helper()
-	for _, suffix := range suffixes {
-		content, err := os.ReadFile(from + suffix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to+suffix, content, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	content, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, content, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-// beingWritten is a journal of two exchanges, of which only the first is in its main file.
+// crashed copies a journal that is being written, as a crash would leave it: its main file as
+// it was before the second exchange, and others as they are.
+func crashed(t *testing.T, k *kept, to string, suffixes ...string) {
+	t.Helper()
+	copyFile(t, k.file+before, to)
+	for _, suffix := range suffixes {
+		copyFile(t, k.file+suffix, to+suffix)
+	}
+}
+
+const before = ".before"
+
+// beingWritten is a journal of two exchanges, and a copy of its main file with the first one.
 func beingWritten(t *testing.T) *kept {
 	t.Helper()
 	k := keep(t, filepath.Join(t.TempDir(), "j"), journal.Options{}, new(parley.Server))
@@ -61,6 +71,7 @@ func beingWritten(t *testing.T) *kept {
 		t.Fatalf("wal_checkpoint: %s", got)
 	}
 	db.Close()
+	copyFile(t, k.file, k.file+before)
 	exchange(t, c, "second")
 	k.awaitRecorded(t, 2)
 	return k
@@ -70,11 +81,11 @@ func beingWritten(t *testing.T) *kept {
 // order, or with what is newest in its -wal file. Nothing is left beside it.
 func TestJournalOnAReadOnlyFileSystem(t *testing.T) {
 	k := beingWritten(t)
-	for name, suffixes := range map[string][]string{"after a crash": {"", "-wal"}, "with its -shm file": {"", "-wal", "-shm"}} {
+	for name, suffixes := range map[string][]string{"after a crash": {"-wal"}, "with its -shm file": {"-wal", "-shm"}} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			mount(t, dir, "size=1m")
-			copyJournal(t, k.file, filepath.Join(dir, "j"), suffixes...)
+			crashed(t, k, filepath.Join(dir, "j"), suffixes...)
 			mount(t, dir, "remount,ro")
 			if got := howRead(t, filepath.Join(dir, "j")); got != "2" {
 				t.Errorf("of two exchanges are read: %s", got)
@@ -84,7 +95,7 @@ func TestJournalOnAReadOnlyFileSystem(t *testing.T) {
 	k.end(t).Close()
 	dir := t.TempDir()
 	mount(t, dir, "size=1m")
-	copyJournal(t, k.file, filepath.Join(dir, "j"), "")
+	copyFile(t, k.file, filepath.Join(dir, "j"))
 	mount(t, dir, "remount,ro")
 	if got := howRead(t, filepath.Join(dir, "j")); got != "2" {
 		t.Errorf("of a journal that was closed are read: %s", got)
@@ -161,7 +172,7 @@ func TestJournalOfAnotherUser(t *testing.T) {
 		t.Errorf("while it is written, without its -shm file: %s", got)
 	}
 	killed := filepath.Join(dir, "killed")
-	copyJournal(t, k.file, killed, "", "-wal")
+	crashed(t, k, killed, "-wal")
 	if got := asNobody(killed); got != "2" {
 		t.Errorf("after a crash are read: %s", got)
 	}

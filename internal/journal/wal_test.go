@@ -212,19 +212,20 @@ func startReader(t *testing.T, file string) (pid int, end func()) {
 // the room is given back when it has ended.
 func TestReaderThatHoldsTheWALIsNamed(t *testing.T) {
 	for name, c := range map[string]struct {
-		keep   journal.Keep
-		bytes  int // of a request
-		within int64
+		keep     journal.Keep
+		requests int
+		bytes    int // of each
+		within   int64
 	}{
-		"without a bound": {journal.Keep{}, 50 << 10, 16 << 20},
-		"with a bound":    {journal.Keep{Bytes: journal.MinKeep}, 1000, 128 << 10},
+		"without a bound": {journal.Keep{}, 800, 50 << 10, 16 << 20},
+		"with a bound":    {journal.Keep{Bytes: journal.MinKeep}, 2000, 1000, 128 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keep(t, filepath.Join(t.TempDir(), "j"), journal.Options{Keep: c.keep}, &parley.Server{Engine: parley.LoopsIfPossible})
 			many(t, k, 10, "x")
 			k.awaitRecorded(t, 10)
 			pid, end := startReader(t, k.file)
-			many(t, k, 2000, strings.Repeat("x", c.bytes))
+			many(t, k, c.requests, strings.Repeat("x", c.bytes))
 			who := "a reader"
 			if exists("/proc/locks") {
 				who = fmt.Sprintf("process %d (", pid)
@@ -297,4 +298,15 @@ func TestCloseIsCut(t *testing.T) {
 	if err := k.journal.Close(ctx); err == nil || err.Error() != "exchanges not recorded: up to 3 (context canceled)" {
 		t.Errorf("Close = %v", err)
 	}
+	// What was cut goes on for as long as the process does, and lets go of the file at its end.
+	if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the file is free", func() bool {
+		w, err := journal.Create(k.file, journal.Options{})
+		if err == nil {
+			err = w.Close(t.Context())
+		}
+		return err == nil
+	})
 }

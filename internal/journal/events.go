@@ -1,0 +1,315 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+// Replied says whether a reply of the session was written whole: yes, no, or unknown if
+// nobody saw the session end. The view replies says the same in SQL.
+func (s *Session) Replied(seq uint64) string {
+	switch {
+	case seq <= s.RepliedUpTo:
+		return "yes"
+	case s.Closed.IsZero():
+		return "unknown"
+	}
+	return "no"
+}
+
+// An Event is what happened to a session, put together from its row or from one of its
+// exchanges: parley.Opened, Received, Replied (the reply was made; see Session.Replied for
+// whether it got out), Closed, or Refused of a connection that did not become one.
+type Event struct {
+	Kind     parley.EventKind
+	Time     time.Time
+	Session  *Session  // of Refused, what is known of the connection
+	Exchange *Exchange // of Received and Replied
+	Text     []byte    // of Refused, what the peer was told; nil if nothing
+}
+
+// happened says whether the exchange has what the event is about: a tap sees requests that
+// nobody answers, and messages that nobody asked for.
+func (e *Event) happened() bool {
+	return e.Exchange != nil && (e.Kind == parley.Received && e.Exchange.Request != nil || e.Kind == parley.Replied && e.Exchange.Reply != nil)
+}
+
+// Events tells what the filter selects in the order of time: the exchanges, and the opening
+// and the end of their sessions. A session without exchanges is told of if the filter does
+// not look at exchanges.
+func (r *Reader) Events(ctx context.Context, f Filter) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := r.tell(ctx, &f, newPosition(), yield); err != nil && err != errEnough {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// followEvery is how long what is recorded waits to be told.
+const followEvery = 200 * time.Millisecond
+
+// Follow is Events and then what is recorded, until the context ends. Of the past, Limit
+// takes the newest exchanges; it does not count those to come.
+func (r *Reader) Follow(ctx context.Context, f Filter) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		at := newPosition()
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			err := r.tell(ctx, &f, at, yield)
+			if ctx.Err() != nil || err == errEnough {
+				return
+			}
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+// errEnough is that the caller wants no more.
+var errEnough = errors.New("enough")
+
+// A position is how far a journal has been told.
+type position struct {
+	session, exchange int64          // the last ones that were there
+	refusal, ended    int64          // the same of refusals, and of the ends of sessions
+	open              map[int64]bool // sessions whose opening was told and whose end was not
+}
+
+func newPosition() *position { return &position{exchange: fromTheStart, open: make(map[int64]bool)} }
+
+// A moment is an event without its bytes: millions of them fit in memory, are sorted there,
+// and need no transaction to stay open while they are told.
+type moment struct {
+	ns, order         int64 // the time, and what it is sorted by
+	session, exchange int64 // exchange is 0 if it is about the session; a refusal's if it is about that
+	kind              parley.EventKind
+}
+
+func (m moment) ofExchange() int64 {
+	if m.kind == parley.Refused {
+		return 0
+	}
+	return m.exchange
+}
+
+func (m moment) ofRefusal() int64 {
+	if m.kind != parley.Refused {
+		return 0
+	}
+	return m.exchange
+}
+
+func (m moment) ofSession() int64 { return m.session }
+func (h hit) ofExchange() int64   { return h.exchange }
+func (h hit) ofSession() int64    { return h.session }
+
+// tell yields the events behind the position and moves it.
+func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
+	moments, err := r.moments(ctx, f, at)
+	if err != nil {
+		return err
+	}
+	for page := range slices.Chunk(moments, pageSize) {
+		sessions, err := r.sessions(ctx, unique(page, moment.ofSession))
+		if err != nil {
+			return err
+		}
+		exchanges, err := r.exchanges(ctx, unique(page, moment.ofExchange))
+		if err != nil {
+			return err
+		}
+		refusals, err := r.refusals(ctx, unique(page, moment.ofRefusal))
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			e := Event{Kind: m.kind, Time: time.Unix(0, m.ns).UTC(), Session: sessions[m.session]}
+			there := false // and not deleted since, nor damaged
+			switch refusal := refusals[m.ofRefusal()]; {
+			case refusal != nil:
+				e.Session = &Session{Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
+				e.Text, there = refusal.Text, true
+			case m.ofExchange() != 0:
+				e.Exchange = exchanges[m.exchange]
+				e.Session = cmp.Or(e.Session, lost(m.session))
+				there = e.happened()
+			case m.kind != parley.Refused:
+				there = e.Session != nil
+			}
+			if there && !yield(e, nil) {
+				return errEnough
+			}
+		}
+	}
+	return nil
+}
+
+// moments are the events behind the position, in the order of time.
+func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []moment, err error) {
+	err = r.snapshot(ctx, func(tx *sql.Tx) error {
+		hits, err := r.find(ctx, tx, f, at.exchange)
+		if err != nil {
+			return err
+		}
+		openings, ends, err := r.sessionMoments(ctx, tx, f, at, at.exchange == fromTheStart, unique(hits, hit.ofSession))
+		if err != nil {
+			return err
+		}
+		all = inOrder(openings, hits, ends)
+		if all, err = r.appendRefusals(ctx, tx, all, f, at); err != nil {
+			return err
+		}
+		if at.session, err = r.lastID(ctx, tx, "sessions"); err != nil {
+			return err
+		}
+		at.exchange, err = r.lastID(ctx, tx, "exchanges")
+		return err
+	})
+	slices.SortStableFunc(all, func(a, b moment) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.session, b.session))
+	})
+	return all, err
+}
+
+// inOrder has the moments of each session follow each other as they were recorded, whatever
+// the clock was set to meanwhile: where a request is earlier than the one before it, the
+// clock was set back, and what comes is put behind what was.
+func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
+	type clock struct{ ahead, request, last int64 }
+	clocks := make(map[int64]*clock)
+	of := func(session, ns int64) *clock {
+		if clocks[session] == nil {
+			clocks[session] = &clock{request: ns, last: ns}
+		}
+		return clocks[session]
+	}
+	all = make([]moment, 0, len(openings)+2*len(hits)+len(ends))
+	for _, m := range openings {
+		of(m.session, m.ns)
+		m.order = m.ns
+		all = append(all, m)
+	}
+	for _, h := range hits {
+		c := of(h.session, h.received)
+		received := h.received + c.ahead
+		if !h.unasked { // a message that nobody asked for may be recorded before an earlier request
+			if received < c.request {
+				c.ahead += c.last - received
+				received = c.last
+			}
+			c.request = received
+		}
+		replied := received + h.took
+		c.last = max(c.last, received, replied)
+		all = append(all, moment{h.received, received, h.session, h.exchange, parley.Received},
+			moment{h.received + h.took, replied, h.session, h.exchange, parley.Replied})
+	}
+	for _, m := range ends {
+		m.order = max(m.ns, of(m.session, m.ns).last)
+		all = append(all, m)
+	}
+	return all
+}
+
+// sessionMoments are the openings that were not told yet, and the ends of what was opened.
+// known are the sessions of exchanges that are told now.
+func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *position, first bool, known []int64) (openings, ends []moment, err error) {
+	if !first {
+		// Not each of those that are open is looked at: there may be many, at each tick.
+		known = slices.DeleteFunc(known, func(id int64) bool { return at.open[id] })
+	}
+	var row sessionSpan
+	use := func() bool {
+		at.ended = max(at.ended, row.ended.Int64)
+		if _, isKnown := slices.BinarySearch(known, row.session); !at.open[row.session] {
+			if f.looksAtExchanges() && !isKnown {
+				return true // it was not selected
+			}
+			if f.covers(row.opened) {
+				openings = append(openings, moment{ns: row.opened, session: row.session, kind: parley.Opened})
+			}
+			at.open[row.session] = true
+		}
+		if row.closed.Valid {
+			delete(at.open, row.session)
+			if f.covers(row.closed.Int64) {
+				ends = append(ends, moment{ns: row.closed.Int64, session: row.session, kind: parley.Closed})
+			}
+		}
+		return true
+	}
+	w := walk{table: "sessions", columns: r.spanColumns(), where: *f.ofSessions(), from: at.session + 1, to: math.MaxInt64}
+	if err := r.walk(ctx, tx, w, &row, use); err != nil || first {
+		return openings, ends, err
+	}
+	ended, err := r.endedSince(ctx, tx, at.ended)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.where = *f.ofSessions()
+	w.where.in("id", append(ended, known...))
+	w.from, w.to = 1, at.session
+	return openings, ends, r.walk(ctx, tx, w, &row, use)
+}
+
+// endedSince are the sessions whose ends were recorded behind one of them.
+func (r *Reader) endedSince(ctx context.Context, tx *sql.Tx, end int64) (ids []int64, err error) {
+	if r.version == 1 { // whoever wrote it has no such numbers
+		return nil, nil
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT id FROM sessions WHERE ended > ?", end)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return nextIDs(rows, math.MaxInt)
+}
+
+func (r *Reader) spanColumns() string {
+	if r.version == 1 {
+		return "id, opened_ns, closed_ns, NULL"
+	}
+	return "id, opened_ns, closed_ns, ended"
+}
+
+// A sessionSpan is when a session began and ended.
+type sessionSpan struct {
+	session, opened int64
+	closed, ended   sql.NullInt64
+}
+
+func (s *sessionSpan) id() int64      { return s.session }
+func (s *sessionSpan) columns() []any { return []any{&s.session, &s.opened, &s.closed, &s.ended} }
+
+// appendRefusals adds the refusals that were not told yet.
+func (r *Reader) appendRefusals(ctx context.Context, tx *sql.Tx, all []moment, f *Filter, at *position) ([]moment, error) {
+	if r.version == 1 || !f.refusals() {
+		return all, nil
+	}
+	var row refusalRow
+	err := r.walk(ctx, tx, walk{table: "refused", columns: refusalColumns, from: at.refusal + 1, to: math.MaxInt64}, &row, func() bool {
+		at.refusal = row.ID
+		if refusal := row.refusal(r); refusal != nil && f.selects(refusal) {
+			ns := refusal.At.UnixNano()
+			all = append(all, moment{ns: ns, order: ns, exchange: row.ID, kind: parley.Refused})
+		}
+		return true
+	})
+	return all, err
+}

@@ -12,9 +12,8 @@ import (
 type subject int
 
 const (
-	aConnection subject = iota
-	aPort               // to listen on
-	aSocket             // in the file system, to listen on
+	aPort   subject = iota // to listen on
+	aSocket                // in the file system, to listen on
 	aFileToRead
 	aFileToWrite
 )
@@ -39,14 +38,8 @@ func inWords(err error, about subject) error {
 		text = "permission denied; ports below 1024 want more rights"
 	case number == syscall.EADDRINUSE && about == aPort:
 		text = "the port is in use; choose another, or 0 for any free one"
-	case number == syscall.ECONNREFUSED:
-		text = "connection refused; is a server listening there?"
 	case number == syscall.EADDRNOTAVAIL:
-		text = "this host has no such address, or no free local port"
-	case number == syscall.ENETUNREACH:
-		text = "network unreachable"
-	case number == syscall.EHOSTUNREACH:
-		text = "host unreachable"
+		text = "this host has no such address"
 	}
 	return &plainError{text, err}
 }

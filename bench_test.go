@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,18 +122,25 @@ var processes = map[string]func(args []string){
 	"pipeline": func(args []string) {
 		peers, _ := strconv.Atoi(args[1])
 		text := bytes.Repeat([]byte("session 1 msg 1\n"), 4096)
+		var begun sync.WaitGroup
 		for range peers {
 			c, err := net.Dial("tcp", args[0])
 			if err != nil {
 				panic(err)
 			}
-			go io.Copy(io.Discard, c)
+			begun.Add(1)
+			go func() {
+				io.CopyN(io.Discard, c, 1<<20)
+				begun.Done()
+				io.Copy(io.Discard, c)
+			}()
 			go func() {
 				for {
 					c.Write(text)
 				}
 			}()
 		}
+		begun.Wait()
 		fmt.Println("ready")
 		select {}
 	},

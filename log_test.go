@@ -74,7 +74,7 @@ func TestAcceptErrorsThatNobodyObservesAreLogged(t *testing.T) {
 	for observer, want := range map[parley.Observer]int{nil: 1, wanting{parley.Closed}: 1, wanting{parley.AcceptFailed}: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			var text bytes.Buffer
-			l := &badListener{closed: make(chan struct{}), errs: []error{syscall.EMFILE, net.ErrClosed}}
+			l := &badListener{closed: make(chan struct{}), errs: []error{syscall.EMFILE, syscall.EPROTO, net.ErrClosed}}
 			(&parley.Server{Handler: echo, Observer: observer, Log: slog.New(slog.NewTextHandler(&text, nil))}).Serve(l)
 			if got := strings.Count(text.String(), "cannot accept"); got != want {
 				t.Errorf("with the observer %T %d errors are logged, want %d: %s", observer, got, want, text.String())

@@ -263,9 +263,10 @@ func (s *Server) acceptFrom(a acceptor) error {
 	}
 	defer s.removeAcceptor(a)
 	err := accept.Loop(a.accept, s.stop, func(err error) {
-		if s.settings.tells(AcceptFailed) {
+		switch {
+		case s.settings.tells(AcceptFailed):
 			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
-		} else {
+		case !errors.Is(err, net.ErrClosed): // which its owner knows, and is returned
 			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
 	})

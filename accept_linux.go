@@ -38,8 +38,6 @@ type loopAcceptor struct {
 	some    func(listener uintptr)
 	batch   []accepted
 	err     error // what ended the batch
-
-	userTimeout int // to be set on each connection; 0 if it has the listener's, or none
 }
 
 // An arrival is a connection that was accepted.
@@ -59,9 +57,6 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 		err = raw.Control(func(fd uintptr) {
 			epoll.SetOptions(int(fd))
-			if timeout := s.settings.userTimeout(); timeout > 0 && setUserTimeout(fd, timeout) != nil {
-				a.userTimeout = timeout // a listener of MPTCP has no such option
-			}
 			a.fixed = !tcp.IP.IsUnspecified() && !epoll.Transparent(int(fd))
 		})
 	}
@@ -128,8 +123,10 @@ func (a *loopAcceptor) acceptSome(listener uintptr) {
 }
 
 func (a *loopAcceptor) admit(c accepted) {
-	if a.userTimeout > 0 {
-		setUserTimeout(uintptr(c.fd), a.userTimeout)
+	if timeout := a.srv.settings.userTimeout(); timeout > 0 && c.remote.IP.IsValid() {
+		// Not inherited: a listener of MPTCP has no such option, and who came before Serve has
+		// not what the listener got then.
+		setUserTimeout(uintptr(c.fd), timeout)
 	}
 	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {

@@ -73,14 +73,6 @@ func finals(srv *parley.Server, w *witness) <-chan parley.Event {
 	return ends
 }
 
-func numbered(n int) string {
-	var text strings.Builder
-	for i := range n {
-		fmt.Fprintf(&text, "%d\n", i+1)
-	}
-	return text.String()
-}
-
 // However the server ends it, a peer with a small buffer that has megabytes to send first and
 // reads then gets what it is owed.
 func TestOwedMegabytesSurviveEveryClose(t *testing.T) {

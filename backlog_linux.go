@@ -31,8 +31,8 @@ func ioctlInt(fd, request uintptr) int {
 	return int(n)
 }
 
-// setUserTimeout has the system give a TCP connection up that has left bytes unacknowledged
-// for so long, or is to inherit that from its listener.
+// setUserTimeout has the system give a TCP connection up whose peer has left bytes
+// unacknowledged for so long, or is to inherit that from its listener; one of MPTCP has none.
 func setUserTimeout(fd uintptr, milliseconds int) error {
 	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, milliseconds)
 }

@@ -73,14 +73,6 @@ func finals(srv *parley.Server, w *witness) <-chan parley.Event {
 	return ends
 }
 
-func numbered(n int) string {
-	var text strings.Builder
-	for i := range n {
-		fmt.Fprintf(&text, "%d\n", i+1)
-	}
-	return text.String()
-}
-
 // However the server ends it, a peer with a small buffer that has megabytes to send first and
 // reads then gets what it is owed.
 func TestOwedMegabytesSurviveEveryClose(t *testing.T) {
@@ -158,6 +150,50 @@ func TestDrainWaitsForPeersThatAreSlowToTake(t *testing.T) {
 				}
 				if err := <-drained; err != nil {
 					t.Errorf("Shutdown = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A peer that does not read before it has sent everything gets to reading, once nothing that
+// it sends will be answered any more: the server reads on while it still writes.
+func TestOwedReplyOfAPeerThatSendsEverythingFirst(t *testing.T) {
+	const size = 12 << 20 // more than buffers take, of the reply and of what comes behind it
+	more := make([]byte, size)
+	large := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		if string(req.Body) == "bye" {
+			return append(dst, more...), parley.ErrHangUp
+		}
+		return append(dst, more...), nil
+	})
+	for _, c := range []struct {
+		name, text string
+		end        func(srv *parley.Server)
+		reason     parley.CloseReason
+	}{
+		{"hang-up", "bye\n", func(*parley.Server) {}, parley.HangUp},
+		{"drain", "a\n", func(srv *parley.Server) { go srv.Shutdown(context.Background()) }, parley.Draining},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overEngines(t, func(t *testing.T, engine parley.Engine) {
+				noLeaks(t)
+				srv := &parley.Server{Engine: engine, Handler: large, WriteTimeout: 3 * time.Second, MaxRequest: size}
+				ends := finals(srv, new(witness))
+				peer := slowPeer(t, parleytest.Start(t, srv))
+				io.WriteString(peer, c.text)
+				if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				c.end(srv)
+				if _, err := peer.Write(more); err != nil {
+					t.Fatalf("sending: %v", err)
+				}
+				if got, err := io.ReadAll(peer); len(got) != size || err != nil {
+					t.Errorf("the peer got %d bytes more, %v; want %d", len(got), err, size)
+				}
+				if end := <-ends; end.Reason != c.reason || end.Replied != 1 {
+					t.Errorf("closed for %v, %v with %d replied, want %v with 1", end.Reason, end.Err, end.Replied, c.reason)
 				}
 			})
 		})

@@ -55,7 +55,7 @@ type Server struct {
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
 	RequestTimeout   time.Duration // from a request's first byte to its last; 30 s
 	IdleTimeout      time.Duration // with nothing owed and no request begun; 5 min
-	WriteTimeout     time.Duration // while the peer takes not one byte; the oldest may wait six times that; 10 s
+	WriteTimeout     time.Duration // while the peer takes not one byte; the oldest may wait six times that, also (Linux, TCP) to be acknowledged; 10 s
 
 	prepare  sync.Once
 	settings settings
@@ -301,9 +301,10 @@ func (s *Server) ServeConn(conn net.Conn) error {
 
 // Shutdown stops the server in good order. It closes the listeners and the idle
 // sessions at once; every request whose last byte had been read is answered, then
-// its session closes. Shutdown returns nil when all have. If ctx ends first it cuts
-// the sessions that are left and returns a *DrainError that lists them; a handler
-// that does not return keeps Serve, but not Shutdown, from returning.
+// its session closes once the peer's system has acknowledged the replies (Linux, TCP).
+// Shutdown returns nil when all have. If ctx ends first it cuts the sessions that are left
+// and returns a *DrainError that lists them; a handler that does not return keeps Serve, but
+// not Shutdown, from returning.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.halt()
 	s.mu.Lock()

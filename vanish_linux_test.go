@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -35,8 +36,8 @@ func TestUserTimeout(t *testing.T) {
 	}
 }
 
-// Each connection has it, on both engines, be it inherited from the listener or, where that
-// has none, set.
+// Each connection has it, on both engines, whatever the listener is, also one that came before
+// it was served.
 func TestConnectionsHaveTheUserTimeout(t *testing.T) {
 	for _, multipath := range []bool{false, true} {
 		for _, engine := range []Engine{Goroutines, Loops} {
@@ -52,12 +53,12 @@ func TestConnectionsHaveTheUserTimeout(t *testing.T) {
 					fds <- socketOf(t, req.Session)
 					return append(dst, req.Body...), nil
 				})}
-				served := make(chan error, 1)
-				go func() { served <- srv.Serve(l) }()
 				c, err := net.Dial("tcp", l.Addr().String())
 				if err != nil {
 					t.Fatal(err)
 				}
+				served := make(chan error, 1)
+				go func() { served <- srv.Serve(l) }()
 				io.WriteString(c, "x\n")
 				io.ReadFull(c, make([]byte, 2))
 				if got, err := syscall.GetsockoptInt(<-fds, syscall.IPPROTO_TCP, tcpUserTimeout); got != want || err != nil {
@@ -71,21 +72,26 @@ func TestConnectionsHaveTheUserTimeout(t *testing.T) {
 	}
 }
 
-// socketOf is the descriptor of this process that is connected to a session's peer.
+// socketOf is the descriptor of this process between a session's two addresses.
 func socketOf(t *testing.T, s *Session) int {
-	remote := s.RemoteAddr().(*net.TCPAddr)
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Error(err)
 	}
-	for fd := range 3 + 2*len(entries) {
-		if peer, err := syscall.Getpeername(fd); err == nil {
-			if in, ok := peer.(*syscall.SockaddrInet4); ok && in.Port == remote.Port {
-				return fd
-			}
+	port := func(sa syscall.Sockaddr, _ error) int {
+		in, _ := sa.(*syscall.SockaddrInet4)
+		if in == nil {
+			return -1
+		}
+		return in.Port
+	}
+	for _, entry := range entries {
+		fd, _ := strconv.Atoi(entry.Name())
+		if port(syscall.Getpeername(fd)) == s.RemoteAddr().(*net.TCPAddr).Port && port(syscall.Getsockname(fd)) == s.LocalAddr().(*net.TCPAddr).Port {
+			return fd
 		}
 	}
-	t.Errorf("no descriptor is connected to %v", remote)
+	t.Errorf("no descriptor is between %v and %v", s.RemoteAddr(), s.LocalAddr())
 	return -1
 }
 

@@ -82,6 +82,15 @@ func TestPeerThatHasGoneIsHeardOut(t *testing.T) {
 	}
 }
 
+// numbered is as many requests, each its number.
+func numbered(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "%d\n", i+1)
+	}
+	return text.String()
+}
+
 // Behind an empty request nothing is one, also of a peer that has gone.
 func TestNothingIsARequestBehindABlankLine(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {

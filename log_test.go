@@ -71,7 +71,7 @@ func (wanting) Observe(*parley.Event) {}
 
 // The final one is what Serve returns.
 func TestAcceptErrorsThatNobodyObservesAreLogged(t *testing.T) {
-	for observer, want := range map[parley.Observer]int{nil: 1, wanting{parley.Closed}: 1, wanting{parley.AcceptFailed}: 0} {
+	for observer, want := range map[parley.Observer]int{nil: 2, wanting{parley.Closed}: 2, wanting{parley.AcceptFailed}: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			var text bytes.Buffer
 			l := &badListener{closed: make(chan struct{}), errs: []error{syscall.EMFILE, syscall.EPROTO, net.ErrClosed}}

@@ -125,9 +125,9 @@ func TestKeepBoundsAllFiles(t *testing.T) {
 		line        string
 		each, times int
 	}{
-		"small exchanges": {"x", 5000, 20},
-		"large exchanges": {strings.Repeat("x", 20<<10), 50, 20},
-		"sessions":        {"x", 1, 6000},
+		"small exchanges": {"x", 5000, 8},
+		"large exchanges": {strings.Repeat("x", 20<<10), 50, 8},
+		"sessions":        {"x", 1, 5000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

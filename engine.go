@@ -417,6 +417,9 @@ func (d *goroutineConn) flush(held bool) {
 	if held {
 		d.awaitRelease()
 	}
+	if d.cutFor.Load() != 0 { // by which a handler was told; the connection may not be closed yet
+		d.broke(net.ErrClosed)
+	}
 	waited := false
 	for d.phase != broken && !d.out.flushed() {
 		var deadline time.Time

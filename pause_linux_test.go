@@ -113,31 +113,7 @@ func TestPauseCountsForNobody(t *testing.T) {
 				noLeaks(t)
 				server, addr := pausable(t, engine)
 				dial := dialer(t, "tcp", addr)
-				var asking, silent, slow []conn
-				for range 300 { // more than a loop looks at in a round
-					asking = append(asking, dial())
-				}
-				for range 20 {
-					silent = append(silent, dial())
-				}
-				for range 3 {
-					slow = append(slow, dial())
-				}
-				for _, peer := range slices.Concat(asking, silent) {
-					io.WriteString(peer, "a\n")
-				}
-				for _, peer := range slices.Concat(asking, silent) {
-					if _, err := io.ReadFull(peer, make([]byte, 2)); err != nil {
-						t.Fatalf("before the pause: %v", err)
-					}
-				}
-				for _, peer := range slow {
-					io.WriteString(peer, "large\n")
-					if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				pause(t, server)
+				asking, silent, slow := peersOfAPaused(t, server, dial)
 				resumed := time.After(c.pause)
 				var readers sync.WaitGroup
 				for _, peer := range slow {
@@ -160,18 +136,66 @@ func TestPauseCountsForNobody(t *testing.T) {
 					if got, err := bufio.NewReader(peer).ReadString('\n'); got != "b\n" {
 						t.Fatalf("peer %d, whose request was there, got %q, %v", i, got, err)
 					}
+					if i > 0 {
+						continue
+					}
+					for _, peer := range silent { // now that the server has looked at its clocks
+						io.WriteString(peer, "c\n")
+					}
 				}
 				for i, peer := range silent {
-					peer.SetDeadline(time.Now().Add(patience))
 					if !c.long {
 						break // their time was up
 					}
-					if got := exchange(t, peer, "c"); got != "c\n" {
-						t.Fatalf("peer %d, which had no time to say anything, got %q", i, got)
+					peer.SetDeadline(time.Now().Add(patience))
+					if got, err := bufio.NewReader(peer).ReadString('\n'); got != "c\n" {
+						t.Fatalf("peer %d, which had no time to say anything, got %q, %v", i, got, err)
 					}
 				}
 				readers.Wait()
 			})
 		})
 	}
+}
+
+// peersOfAPaused pauses a server whose peers have spoken: some will ask, some keep silent, and
+// some are slow to read a large reply.
+func peersOfAPaused(t *testing.T, server *os.Process, dial func() conn) (asking, silent, slow []conn) {
+	t.Helper()
+	for range 20 {
+		begun := time.Now()
+		asking, silent, slow = nil, nil, nil
+		for range 300 { // more than a loop looks at in a round
+			asking = append(asking, dial())
+		}
+		for range 20 {
+			silent = append(silent, dial())
+		}
+		for range 3 {
+			slow = append(slow, dial())
+		}
+		for _, peer := range slices.Concat(asking, silent) {
+			io.WriteString(peer, "a\n")
+		}
+		for _, peer := range slow {
+			io.WriteString(peer, "large\n")
+		}
+		for _, peer := range slices.Concat(asking, silent) {
+			io.ReadFull(peer, make([]byte, 2))
+		}
+		for _, peer := range slow {
+			io.ReadFull(peer, make([]byte, 1))
+		}
+		pause(t, server)
+		if time.Since(begun) < shortClock {
+			return asking, silent, slow
+		}
+		// The machine is busy: clocks may have run out before the pause, and rightly so.
+		server.Signal(syscall.SIGCONT)
+		for _, peer := range slices.Concat(asking, silent, slow) {
+			peer.Close()
+		}
+	}
+	t.Fatal("in 20 attempts no pause has begun before the clocks ran out")
+	return nil, nil, nil
 }

@@ -56,7 +56,9 @@ func TestTheFirstOfEachKindIsKept(t *testing.T) {
 				}
 				e := r.Examples[outcome]
 				got := fmt.Sprintf("%q (%d) %.10q (%d) %q", e.Request.Bytes, e.Request.Size, e.Reply.Bytes, e.Reply.Size, e.Cause)
-				if got != want || len(e.Reply.Bytes) > maxExcerpt {
+				// With two in flight it may have been taken for the reply to 5, and that is one too many.
+				taken := name == "in flight" && outcome == Extra && got == `"" (0) "5" (1) ""`
+				if got != want && !taken || len(e.Reply.Bytes) > maxExcerpt {
 					t.Errorf("%s: the first that was %s is %s with %d bytes kept, want %s", name, outcome, got, len(e.Reply.Bytes), want)
 				}
 			}

@@ -139,7 +139,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
 	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
-		out.buf = appendMessage(out.buf, c.framing, []byte(outOfMemoryText))
+		c.say(out, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
 		return len(in)
 	}
@@ -240,7 +240,7 @@ func (c *conversation) say(out *writeBuffer, text []byte) {
 		return
 	}
 	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, c.since(c.arrived), body, body + len(text), len(out.buf)})
+		out.marks = append(out.marks, mark{0, out.arrived, body, body + len(text), len(out.buf)})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: text})

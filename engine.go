@@ -216,12 +216,13 @@ func (d *goroutineConn) converse() {
 	if d.gone {
 		d.hearRest()
 	}
+	d.in.drop(len(d.in.held())) // while it is waited for, it holds nothing
+	d.account()
 	d.awaitTaken()
 	d.stopDiscarding()
 	if d.phase == broken {
 		d.lose(d.untaken())
 	}
-	d.in.drop(len(d.in.held())) // while it lingers it holds nothing
 	d.close(time.Now())
 }
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -217,7 +217,7 @@ func (opt *logOptions) check(now time.Time) (err error) {
 		return usageError("--until %s: %w", opt.until, err)
 	}
 	if opt.regexp != "" {
-		if f.Regexp, err = regexp.Compile(opt.regexp); err != nil {
+		if f.Regexp, err = expect.Compile(opt.regexp); err != nil {
 			return usageError("--regexp: %w", err)
 		}
 	}

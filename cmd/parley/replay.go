@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/replay"
 )
 
@@ -219,7 +220,7 @@ func (f *ignoreFlag) String() string {
 }
 
 func (f *ignoreFlag) Set(s string) error {
-	re, err := regexp.Compile(s)
+	re, err := expect.Compile(s)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func whyInvalid(err error) error {
 	case "int":
 		return errors.New("use a whole number")
 	case "uint64":
-		return errors.New("use a whole number of 0 or more")
+		return errors.New("use a whole number that is not negative")
 	case "float64":
 		return errors.New("use a number")
 	case "bool":

@@ -66,8 +66,11 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 			if len(args) > 0 {
 				file = args[0]
 			}
-			if len(args) > 1 {
+			switch {
+			case len(args) > 1:
 				return usageError("one journal is enough; %q is too much", args[1])
+			case file == "":
+				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
 			}
 			return runLog(cmd, file, opt)
 		},

@@ -148,7 +148,8 @@ func helpAbout(cmd *cobra.Command, words []string) error {
 }
 
 func unknownCommand(parent *cobra.Command, word string) error {
-	if like := parent.SuggestionsFor(word); len(like) > 0 {
+	// An empty word is the beginning of every command.
+	if like := parent.SuggestionsFor(word); len(like) > 0 && word != "" {
 		return usageError("unknown command %q; did you mean %s?", word, strings.Join(like, " or "))
 	}
 	return usageError("unknown command %q; 'parley --help' lists the commands", word)

@@ -38,8 +38,7 @@ another server: at the recorded pace, as concurrently as they were, each request
 was said before it. Print where the replies differ from the recorded ones, as a diff: -
 is what was recorded, + is what came. The exit code is 0 if nothing differs, 3 if
 something does, and 1 if nothing does but not everything could be played, or nothing was
-compared. FILE may be -
-for standard input.`,
+compared. FILE may be - for standard input.`,
 		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
   parley replay before :7000                     is it still the same?
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
@@ -47,8 +46,11 @@ for standard input.`,
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
   parley replay --crlf redis.jsonl redis:6379    requests end with CRLF`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			switch {
+			case len(args) != 2:
 				return usageError("replay needs a recording and a server; such as parley replay before :7000")
+			case args[0] == "":
+				return usageError("the name of the recording is empty")
 			}
 			target, err := parseAddress(args[1], "")
 			if err != nil {

@@ -105,7 +105,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	case sum.Unreachable > 0:
 		return networkError("%d of the sessions could not be played: %w", sum.Unreachable, sum.Err)
 	case sum.Replies == 0:
-		return networkError("nothing was compared: %s has no reply that a request could be played for", escapedName(file))
+		return networkError("nothing was compared: %s has no reply that a request could be played for", file)
 	}
 	return nil
 }
@@ -117,8 +117,8 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 			return nil, err
 		}
 	}
-	if opt.timeout <= 0 {
-		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
+	if opt.timeout == 0 {
+		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
 	return &replay.Replay{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return target.dial(ctx, opt.timeout) },
@@ -138,9 +138,9 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 	case err == replay.ErrJournalOnInput:
 		return nil, usageError("%w", err)
 	case errors.As(err, &path):
-		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(path.Err, aFileToRead))
+		return nil, usageError("cannot read %s: %w", file, inWords(path.Err, aFileToRead))
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
+		return nil, usageError("cannot read %s: %w", file, inWords(err, aFileToRead))
 	}
 	note := notesOn(cmd)
 	if recording.Skipped > 0 {
@@ -158,7 +158,7 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 		note("%s is damaged: %s", file, damage)
 	}
 	if len(recording.Sessions) == 0 {
-		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", escapedName(file))
+		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", file)
 	}
 	return recording, nil
 }

@@ -148,12 +148,6 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.framing.name == "chunk" && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
 	}
-	for name, d := range map[string]time.Duration{"--first-byte-timeout": opt.firstByte, "--request-timeout": opt.request,
-		"--idle-timeout": opt.idle, "--write-timeout": opt.write, "--drain-timeout": opt.drain} {
-		if d < 0 {
-			return nil, usageError("%s %v: a time cannot be negative", name, d)
-		}
-	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,
 		Handler:          handler,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -48,6 +49,9 @@ func parseAddress(word, next string) (address, error) {
 		if path == "" {
 			return address{}, usageError("address %q: a path is missing; write unix:/run/parley.sock", word)
 		}
+		if most := len(syscall.RawSockaddrUnix{}.Path) - 1; len(path) > most {
+			return address{}, usageError("address %q: the path of a socket can be %d bytes long at most; this one has %d", word, most, len(path))
+		}
 		return address{network: "unix", path: path}, nil
 	}
 	switch {
@@ -67,6 +71,8 @@ func parseAddress(word, next string) (address, error) {
 		return address{}, usageError("address %q: the port is missing; write %s", word, net.JoinHostPort(host, defaultPort))
 	case err == nil:
 		return checkPort(word, address{network: "tcp", host: host, port: port})
+	case strings.Count(bare(word), ":") > 1 && !isIPv6(bare(word)):
+		return address{}, usageError("address %q has too many colons; write host:port or [v6]:port", word)
 	case isNumber(next):
 		return address{}, usageError("address %q has no port; did you mean %s?", word, net.JoinHostPort(bare(word), next))
 	default:
@@ -77,6 +83,11 @@ func parseAddress(word, next string) (address, error) {
 // bare takes off the brackets that an IPv6 address may have been typed in.
 func bare(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
+
+func isIPv6(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Is6()
 }
 
 func checkPort(word string, a address) (address, error) {

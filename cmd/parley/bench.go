@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
@@ -173,9 +172,8 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		{"requests", opt.requests >= 1 || !flags.Changed("requests"), "at least 1"},
 		{"rate", opt.rate >= 0 && opt.rate <= maxRate, "from 0 to 1e+09"},
 		{"size", (opt.size >= 1 || !flags.Changed("size")) && opt.size <= maxSize, fmt.Sprintf("from 1 to %d", maxSize)},
-		{"duration", opt.duration > 0, "more than 0"},
-		{"warmup", opt.warmup >= 0, "0 or more"},
-		{"timeout", opt.timeout > 0, "more than 0"},
+		{"duration", opt.duration != 0, "more than 0"},
+		{"timeout", opt.timeout != 0, "more than 0"},
 		{"rounds", opt.rounds >= 1, "at least 1"},
 		{"max-ratio", opt.maxRatio >= 0, "0 or more"},
 	} {
@@ -305,7 +303,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, widthOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
+	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, columnsOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
 		return err
 	}
 	switch {
@@ -484,19 +482,7 @@ func benchProgress(out io.Writer, quiet bool) report.Progress {
 	if quiet {
 		p.Out = nil
 	} else if isTerminal(out) {
-		p.Width = func() int { return widthOf(out) }
+		p.Width = func() int { return columnsOf(out) }
 	}
 	return p
-}
-
-// widthOf is how many columns a terminal has; 0 for anything else.
-func widthOf(out io.Writer) int {
-	if !isTerminal(out) {
-		return 0
-	}
-	width, _, err := term.GetSize(int(out.(*os.File).Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
 }

@@ -117,12 +117,10 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	switch {
 	case p.Expect.Judges() && p.Request == nil && !opt.banner:
 		return nil, usageError("there will be no reply to judge; give a message, or --banner if the server speaks first")
-	case opt.timeout <= 0:
-		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
+	case opt.timeout == 0:
+		return nil, usageError("--timeout 0s: it must be more than 0")
 	case flags.Changed("count") && opt.count < 1:
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
-	case opt.wait < 0 || opt.interval < 0:
-		return nil, usageError("--wait and --interval cannot be negative")
 	}
 	return &probe.Check{
 		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait,

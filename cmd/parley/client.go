@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
@@ -161,13 +160,8 @@ func (opt *clientOptions) messageFraming() (parley.Framing, error) {
 			return nil, err
 		}
 	}
-	if opt.timeout <= 0 {
-		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
+	if opt.timeout == 0 {
+		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
 	return opt.reply.framing(opt.framing)
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

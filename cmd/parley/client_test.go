@@ -172,7 +172,7 @@ func TestQuietClientShowsARefusal(t *testing.T) {
 		p.stderr.await(t, "parley: server message: Error: server is full (1 sessions)\n")
 		io.WriteString(in, "hello\n")
 		code := p.exit(t)
-		if want := "parley: " + s.addr + " closed the connection; 5 bytes were not sent\n"; code != 1 || p.stdout.String() != "" || !strings.HasSuffix(p.stderr.String(), want) {
+		if want := "parley: " + s.addr + " closed the connection; line 1 of the input was not sent\n"; code != 1 || p.stdout.String() != "" || !strings.HasSuffix(p.stderr.String(), want) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 1, nothing, and at the end %q", flag, code, p.stdout, p.stderr, want)
 		}
 	}

@@ -85,6 +85,17 @@ func refuseEmpty(flags *pflag.FlagSet, given map[string]bool) error {
 	return err
 }
 
+// refuseNegative says which time is negative, as none may be.
+func refuseNegative(flags *pflag.FlagSet) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "duration" && strings.HasPrefix(f.Value.String(), "-") {
+			err = usageError("--%s %s: a time cannot be negative", f.Name, f.Value)
+		}
+	})
+	return err
+}
+
 // rivals are the flags of which f must be the only one: cobra notes them there, and its
 // own error speaks of groups.
 func rivals(f *pflag.Flag) []string {
@@ -115,7 +126,7 @@ func whyInvalid(err error) error {
 	case "int":
 		return errors.New("use a whole number")
 	case "uint64":
-		return errors.New("use a whole number of 0 or more")
+		return errors.New("use a whole number that is not negative")
 	case "float64":
 		return errors.New("use a number")
 	case "bool":

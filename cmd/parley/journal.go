@@ -46,7 +46,7 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 		ServeOnError: opt.onError == "serve",
 		Keep:         opt.keep.Keep,
 		Warn: func(text string) {
-			notes.Printf("journal %s %s", console.AppendEscaped(nil, []byte(opt.file)), text)
+			notes.Printf("journal %s %s", opt.file, text)
 		},
 	})
 	if err != nil {
@@ -62,7 +62,7 @@ func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, notes *
 		return nil
 	}
 	if err := w.Close(ctx); err != nil {
-		notes.Printf("journal %s: %v", console.AppendEscaped(nil, []byte(opt.file)), err)
+		notes.Printf("journal %s: %v", opt.file, err)
 		return &exitError{code: exitUsage}
 	}
 	return nil

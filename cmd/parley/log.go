@@ -9,18 +9,16 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -66,8 +64,11 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 			if len(args) > 0 {
 				file = args[0]
 			}
-			if len(args) > 1 {
+			switch {
+			case len(args) > 1:
 				return usageError("one journal is enough; %q is too much", args[1])
+			case file == "":
+				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
 			}
 			return runLog(cmd, file, opt)
 		},
@@ -136,7 +137,7 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 		}
 	}
 	if len(opt.text) >= journal.MinIndexed {
-		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), r)
+		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), note, r)
 	}
 	shown, err := opt.print(ctx, r, out)
 	if err := errors.Join(err, out.Close()); err != nil {
@@ -148,11 +149,11 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	case signalled(ctx) != nil:
 		return signalled(ctx)
 	case damages > 0:
-		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", escapedName(file), places(damages))
+		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(damages))
 	case shown == 0 && opt.filter.Number != 0:
-		return networkError("%s has no session %d that is what the flags select", escapedName(file), opt.filter.Number)
+		return networkError("%s has no session %d that is what the flags select", file, opt.filter.Number)
 	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
-		return networkError("nothing in %s is what the flags select", escapedName(file))
+		return networkError("nothing in %s is what the flags select", file)
 	}
 	return nil
 }
@@ -169,9 +170,9 @@ func openJournal(file string) (*journal.Reader, error) {
 	r, err := journal.Open(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usageError("cannot read %[1]s: no such file; 'parley server --journal %[1]s' writes one", escapedName(file))
+		return nil, usageError("cannot read %[1]s: no such file; 'parley server --journal %[1]s' writes one", file)
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
+		return nil, usageError("cannot read %s: %w", file, inWords(err, aFileToRead))
 	}
 	return r, nil
 }
@@ -201,7 +202,7 @@ func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.W
 		return cannotWrite(err)
 	}
 	if v.Damages > 0 {
-		return networkError("%s is damaged in %s", escapedName(file), places(v.Damages))
+		return networkError("%s is damaged in %s", file, places(v.Damages))
 	}
 	return nil
 }
@@ -217,15 +218,12 @@ func (opt *logOptions) check(now time.Time) (err error) {
 		return usageError("--until %s: %w", opt.until, err)
 	}
 	if opt.regexp != "" {
-		if f.Regexp, err = regexp.Compile(opt.regexp); err != nil {
+		if f.Regexp, err = expect.Compile(opt.regexp); err != nil {
 			return usageError("--regexp: %w", err)
 		}
 	}
-	switch {
-	case f.Limit < 0:
+	if f.Limit < 0 {
 		return usageError("--limit %d: a number cannot be negative; leave it out for all", f.Limit)
-	case f.Slower < 0:
-		return usageError("--slower-than %v: a time cannot be negative", f.Slower)
 	}
 	if err := checkReason(f.Reason); err != nil {
 		return err
@@ -295,11 +293,11 @@ func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput,
 	out := &logOutput{Writer: cmd.OutOrStdout()}
 	if opt.output != "-" {
 		if isSameFile(opt.output, journalFile) {
-			return nil, usageError("--output %s: that is the journal itself", escapedName(opt.output))
+			return nil, usageError("--output %s: that is the journal itself", opt.output)
 		}
 		var err error
 		if out.file, err = os.OpenFile(opt.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-			return nil, usageError("--output %s: %w", escapedName(opt.output), inWords(err, aFileToWrite))
+			return nil, usageError("--output %s: %w", opt.output, inWords(err, aFileToWrite))
 		}
 		out.Writer = out.file
 	}
@@ -332,7 +330,7 @@ func (out *logOutput) Close() (err error) {
 }
 
 // bringIndexUpToDate says on a terminal how far it is: the first time may take a while.
-func bringIndexUpToDate(ctx context.Context, stderr io.Writer, r *journal.Reader) {
+func bringIndexUpToDate(ctx context.Context, stderr io.Writer, note func(format string, args ...any), r *journal.Reader) {
 	said := false
 	err := r.Index(ctx, func(done, all int64) {
 		if said = isTerminal(stderr); said {
@@ -343,7 +341,7 @@ func bringIndexUpToDate(ctx context.Context, stderr io.Writer, r *journal.Reader
 		fmt.Fprintln(stderr)
 	}
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintf(stderr, "parley: searching without an index, which takes longer: %s\n", escapedName(inWords(err, aFileToRead).Error()))
+		note("searching without an index, which takes longer: %v", inWords(err, aFileToRead))
 	}
 }
 
@@ -385,22 +383,6 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 	return shown, view.End()
 }
 
-// columnsOf is how wide a table may be: what the terminal has; 0, without a bound, where the
-// output is none.
-func columnsOf(out any) int {
-	if !isTerminal(out) {
-		return 0
-	}
-	if width, _, err := term.GetSize(int(out.(*os.File).Fd())); err == nil && width > 0 {
-		return width
-	}
-	if width, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && width > 0 {
-		return width
-	}
-	const asEver = 80
-	return asEver
-}
-
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
@@ -412,7 +394,5 @@ func explainLog(ctx context.Context, file string, err error) error {
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}
-	return usageError("cannot read %s: %w", escapedName(file), err)
+	return usageError("cannot read %s: %w", file, err)
 }
-
-func escapedName(file string) string { return string(console.AppendEscaped(nil, []byte(file))) }

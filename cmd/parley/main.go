@@ -105,7 +105,7 @@ client short.`,
 			if err := flagsFromEnvironment(cmd.Flags(), given); err != nil {
 				return err
 			}
-			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
+			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseNegative(cmd.Flags()), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
 		},
 	}
 	root.Flags().BoolVarP(&printVersion, "version", "v", false, "print the version")
@@ -148,7 +148,8 @@ func helpAbout(cmd *cobra.Command, words []string) error {
 }
 
 func unknownCommand(parent *cobra.Command, word string) error {
-	if like := parent.SuggestionsFor(word); len(like) > 0 {
+	// An empty word is the beginning of every command.
+	if like := parent.SuggestionsFor(word); len(like) > 0 && word != "" {
 		return usageError("unknown command %q; did you mean %s?", word, strings.Join(like, " or "))
 	}
 	return usageError("unknown command %q; 'parley --help' lists the commands", word)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/replay"
 )
 
@@ -37,8 +38,7 @@ another server: at the recorded pace, as concurrently as they were, each request
 was said before it. Print where the replies differ from the recorded ones, as a diff: -
 is what was recorded, + is what came. The exit code is 0 if nothing differs, 3 if
 something does, and 1 if nothing does but not everything could be played, or nothing was
-compared. FILE may be -
-for standard input.`,
+compared. FILE may be - for standard input.`,
 		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
   parley replay before :7000                     is it still the same?
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
@@ -46,8 +46,11 @@ for standard input.`,
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
   parley replay --crlf redis.jsonl redis:6379    requests end with CRLF`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			switch {
+			case len(args) != 2:
 				return usageError("replay needs a recording and a server; such as parley replay before :7000")
+			case args[0] == "":
+				return usageError("the name of the recording is empty")
 			}
 			target, err := parseAddress(args[1], "")
 			if err != nil {
@@ -102,7 +105,7 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	case sum.Unreachable > 0:
 		return networkError("%d of the sessions could not be played: %w", sum.Unreachable, sum.Err)
 	case sum.Replies == 0:
-		return networkError("nothing was compared: %s has no reply that a request could be played for", escapedName(file))
+		return networkError("nothing was compared: %s has no reply that a request could be played for", file)
 	}
 	return nil
 }
@@ -114,8 +117,8 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 			return nil, err
 		}
 	}
-	if opt.timeout <= 0 {
-		return nil, usageError("--timeout %v: it must be more than 0", opt.timeout)
+	if opt.timeout == 0 {
+		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
 	return &replay.Replay{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return target.dial(ctx, opt.timeout) },
@@ -135,9 +138,9 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 	case err == replay.ErrJournalOnInput:
 		return nil, usageError("%w", err)
 	case errors.As(err, &path):
-		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(path.Err, aFileToRead))
+		return nil, usageError("cannot read %s: %w", file, inWords(path.Err, aFileToRead))
 	case err != nil:
-		return nil, usageError("cannot read %s: %w", escapedName(file), inWords(err, aFileToRead))
+		return nil, usageError("cannot read %s: %w", file, inWords(err, aFileToRead))
 	}
 	note := notesOn(cmd)
 	if recording.Skipped > 0 {
@@ -155,7 +158,7 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 		note("%s is damaged: %s", file, damage)
 	}
 	if len(recording.Sessions) == 0 {
-		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", escapedName(file))
+		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", file)
 	}
 	return recording, nil
 }
@@ -219,7 +222,7 @@ func (f *ignoreFlag) String() string {
 }
 
 func (f *ignoreFlag) Set(s string) error {
-	re, err := regexp.Compile(s)
+	re, err := expect.Compile(s)
 	if err != nil {
 		return err
 	}

@@ -146,13 +146,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
 	}
 	if opt.framing.name == "chunk" && opt.maxRequest > maxChunk {
-		return nil, usageError("--max-request %d: with --framing chunk each read has room for all of it; %d is the most", opt.maxRequest, maxChunk)
-	}
-	for name, d := range map[string]time.Duration{"--first-byte-timeout": opt.firstByte, "--request-timeout": opt.request,
-		"--idle-timeout": opt.idle, "--write-timeout": opt.write, "--drain-timeout": opt.drain} {
-		if d < 0 {
-			return nil, usageError("%s %v: a time cannot be negative", name, d)
-		}
+		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
 	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,

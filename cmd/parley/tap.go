@@ -58,7 +58,7 @@ more and waits for the connections to end; another one a second later stops at o
 				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
 			}
 			if isItself(at, upstream) {
-				return usageError("%s is the tap itself; the server has to be at another address", console.AppendEscaped(nil, []byte(args[1])))
+				return usageError("%s is the tap itself; the server has to be at another address", args[1])
 			}
 			return runTap(cmd, at, upstream, opt)
 		},
@@ -129,15 +129,8 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	if err := checkMaxSessions(opt.maxSessions); err != nil {
 		return nil, err
 	}
-	switch {
-	case opt.connect <= 0:
-		return nil, usageError("--connect-timeout %v: it must be more than 0", opt.connect)
-	}
-	for name, d := range map[string]time.Duration{"--idle-timeout": opt.idle, "--write-timeout": opt.write,
-		"--half-close-timeout": opt.half, "--drain-timeout": opt.drain} {
-		if d < 0 {
-			return nil, usageError("%s %v: a time cannot be negative", name, d)
-		}
+	if opt.connect == 0 {
+		return nil, usageError("--connect-timeout 0s: it must be more than 0")
 	}
 	return &tap.Tap{
 		Dial:             func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },

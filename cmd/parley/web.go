@@ -65,7 +65,7 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web
 	page := &livePage{
 		Page: web.New(web.Options{
 			Server: watched.String(), Upstream: opt.upstream, Hosts: namesOf(at.host), Token: opt.token, History: history,
-			Warn: func(line string) { notes.Printf("live page: %s", console.AppendEscaped(nil, []byte(line))) },
+			Warn: func(line string) { notes.Printf("live page: %s", line) },
 		}),
 		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),
 		served: make(chan error, 1),

@@ -112,9 +112,13 @@ func Reason(err error) string {
 			return known.text
 		}
 	}
+	var errno syscall.Errno
 	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &op):
+		return op.Err.Error()
 	}
 	return err.Error()
 }

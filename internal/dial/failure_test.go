@@ -27,6 +27,7 @@ func TestFailuresInWords(t *testing.T) {
 		{system(syscall.ENOENT), "no such file"},
 		{system(syscall.EACCES), "permission denied"},
 		{system(syscall.ECONNRESET), "connection reset by peer"},
+		{system(syscall.EINVAL), "invalid argument"},
 		{dialling(errors.New("something else")), "something else"},
 	} {
 		if got, want := WhyNotConnected("x:7", 2*time.Second, c.err), "cannot connect to x:7: "+c.want; got != want {

@@ -8,7 +8,7 @@ import (
 	"regexp/syntax"
 )
 
-// An Rule judges replies. Its zero value holds for any.
+// A Rule judges replies. Its zero value holds for any.
 type Rule struct {
 	kind    expected
 	pattern *regexp.Regexp
@@ -39,18 +39,27 @@ func Parse(s string) (Rule, error) {
 	return Regexp(s)
 }
 
-// Regexp expects a match anywhere in the reply's bytes, in the syntax of package
-// regexp. An empty pattern is an error: it would hold for any reply.
+// Regexp expects a match anywhere in the reply's bytes, as Compile reads the pattern.
 func Regexp(pattern string) (Rule, error) {
+	re, err := Compile(pattern)
+	if err != nil {
+		return Rule{}, err
+	}
+	return Rule{kind: matches, pattern: re}, nil
+}
+
+// Compile reads a regular expression, in the syntax of package regexp, and names what is wrong
+// with it. An empty one is an error: it would match anything.
+func Compile(pattern string) (*regexp.Regexp, error) {
 	if pattern == "" {
-		return Rule{}, errors.New("the regular expression is empty; any reply would match it")
+		return nil, errors.New("the regular expression is empty; anything would match it")
 	}
 	re, err := regexp.Compile(pattern)
 	var wrong *syntax.Error
 	if errors.As(err, &wrong) {
-		return Rule{}, fmt.Errorf("regular expression %#q: %s: %#q", pattern, wrong.Code, wrong.Expr)
+		return nil, fmt.Errorf("regular expression %#q: %s: %#q", pattern, wrong.Code, wrong.Expr)
 	}
-	return Rule{kind: matches, pattern: re}, err
+	return re, err
 }
 
 // Text expects exactly this reply.

@@ -51,7 +51,7 @@ func TestExpectationsJudge(t *testing.T) {
 
 func TestBadExpectationsAreToldInOneLine(t *testing.T) {
 	for s, want := range map[string]string{
-		"":           "the regular expression is empty; any reply would match it",
+		"":           "the regular expression is empty; anything would match it",
 		"(a":         "regular expression `(a`: missing closing ): `(a`",
 		"[z-a]":      "regular expression `[z-a]`: invalid character class range: `z-a`",
 		"(\n":        `regular expression "(\n": missing closing ): "(\n"`,

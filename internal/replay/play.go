@@ -6,12 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 // A play is one session that is played.
@@ -191,14 +190,12 @@ func (p *play) lost(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "closed by the server"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection reset by the server"
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("nothing more within %v", p.timeout())
+	case dial.KindOf(err) == dial.Closed:
+		return "closed by the server"
 	}
-	return err.Error()
+	return dial.Reason(err)
 }
 
 // hangUp says that nothing more will be sent, and tells what the server has to say beyond

@@ -223,7 +223,7 @@ func TestDifferences(t *testing.T) {
 		{"none", says(""), Replay{}, []Exchange{one}, []string{`1.1 want "took 12 ms" got "": closed by the server`}, Summary{Broken: 1}},
 		{"none, so the rest is not played", says(""), Replay{}, []Exchange{one, exchange(2, 1, "b", "B")}, []string{`1.1 want "took 12 ms" got "": closed by the server`}, Summary{Broken: 1}},
 		{"a reset", func(conn *parleytest.Conn) { conn.Read(make([]byte, 100)); conn.Reset() }, Replay{}, []Exchange{one},
-			[]string{`1.1 want "took 12 ms" got "": connection reset by the server`}, Summary{Broken: 1}},
+			[]string{`1.1 want "took 12 ms" got "": connection reset by peer`}, Summary{Broken: 1}},
 		{"silence", silent, Replay{Timeout: time.Minute}, []Exchange{one}, []string{`1.1 want "took 12 ms" got "": nothing more within 1m0s`}, Summary{Broken: 1}},
 		{"no end of file", func(conn *parleytest.Conn) { says("took 12 ms\n")(conn); silent(conn) }, Replay{}, []Exchange{one}, nil, Summary{}},
 		{"the beginning of a long reply", says("took 12 ms12345\n"), Replay{}, []Exchange{cutReply}, nil, Summary{}},

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 // hangUp says that nothing more will be sent, and waits for the server to close.
@@ -131,7 +131,7 @@ func (c *Conversation) serverLeft(ctx context.Context) error {
 			c.View.Closed("eof", "")
 			return c.inputLeft(ctx, c.input.count)
 		}
-		return c.lost("eof", "closed by the server", "%s closed the connection; %d bytes were not sent", c.Server, len(l.text))
+		return c.lost("eof", "closed by the server", "%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
 	case <-time.After(c.Timeout):
 		return c.lost("eof", "closed by the server", "%s closed the connection", c.Server)
 	case <-ctx.Done():
@@ -146,7 +146,7 @@ func (c *Conversation) unsent(ctx, limit context.Context, err error) error {
 		return c.cut(ctx)
 	case limit.Err() != nil:
 		return c.lost("write_timeout", "the server does not read", "%s took no more of the request within %v", c.Server, c.Timeout)
-	case isReset(err), errors.Is(err, io.EOF):
+	case dial.KindOf(err) == dial.Reset, errors.Is(err, io.EOF):
 		return c.broken(err)
 	}
 	c.showNotSent()
@@ -217,23 +217,10 @@ func howBroken(err error) (reason, why string) {
 		return "truncated", "closed by the server inside a message"
 	case errors.Is(err, parley.ErrTooLong):
 		return "too_long", "message too long"
-	case isReset(err):
-		return "reset", "connection reset by peer"
+	case dial.KindOf(err) == dial.Reset:
+		return "reset", dial.Reason(err)
 	}
-	return "io_error", inWords(err)
-}
-
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE)
-}
-
-// inWords is an error of the system without the addresses and calls around it.
-func inWords(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno.Error()
-	}
-	return err.Error()
+	return "io_error", dial.Reason(err)
 }
 
 // lost ends the conversation as not in order.

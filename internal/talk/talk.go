@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
 )
 
 // A View shows what happens, in order. What it is given is valid during the call.
@@ -186,7 +187,8 @@ func (c *Conversation) nextLine(ctx context.Context) (l line, left bool, err err
 		case l := <-c.input.lines:
 			c.input.asked = false
 			if l.err != nil && l.err != io.EOF {
-				return l, false, &Error{true, "cannot read the input: " + inWords(l.err)}
+				c.View.Closed("input_error", "the input cannot be read")
+				return l, false, &Error{true, "cannot read the input: " + dial.Reason(l.err)}
 			}
 			return l, false, nil
 		case h := <-c.heard:

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -369,9 +371,12 @@ func TestErrorsOfThisSideAreLocal(t *testing.T) {
 		if !errors.As(err, &e) || !e.Local || !strings.Contains(err.Error(), "the request was not sent: this framing cannot carry the request") {
 			t.Errorf("a request that cannot be framed: %v", err)
 		}
-		_, _, err = converse(t, parley.Lines, echoes, func(c *talk.Conversation) error { return c.Lines(t.Context(), iotest.ErrReader(errors.New("no more"))) })
-		if !errors.As(err, &e) || !e.Local || err.Error() != "cannot read the input: no more" {
-			t.Errorf("an input that cannot be read: %v", err)
+		unreadable := iotest.ErrReader(&fs.PathError{Op: "read", Path: "x", Err: syscall.EISDIR})
+		shown, _, err := converse(t, parley.Lines, echoes, func(c *talk.Conversation) error { return c.Lines(t.Context(), unreadable) })
+		check(t, "an input that cannot be read", shown,
+			"Connected to s\nEnter data: \nConnection closed (the input cannot be read)\n", err, "cannot read the input: is a directory")
+		if !errors.As(err, &e) || !e.Local {
+			t.Errorf("an input that cannot be read is told as the network's doing: %v", err)
 		}
 	})
 }

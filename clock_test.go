@@ -458,7 +458,7 @@ func (c *stuckConn) Close() error {
 // A stuckTLS is one that closing the connection below frees.
 type stuckTLS struct{ *stuckConn }
 
-func (c stuckTLS) NetConn() net.Conn { return freeing{c.stuckConn} }
+func (c stuckTLS) NetConn() net.Conn { return freeing(c) }
 
 type freeing struct{ *stuckConn }
 

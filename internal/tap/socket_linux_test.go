@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/parley-tcp/parley"
 )
 
@@ -288,12 +290,15 @@ func cutOff(t *testing.T, peer *net.TCPConn) (heal func()) {
 		t.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) {
-		err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}})
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() { raw.Control(func(fd uintptr) { syscall.DetachLsf(int(fd)) }) }
+	return func() {
+		raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
+	}
 }
 
 // A peer that vanishes is noticed, though the kernel would go on for a quarter of an hour.

@@ -172,8 +172,12 @@ func TestQuietClientShowsARefusal(t *testing.T) {
 		p.stderr.await(t, "parley: server message: Error: server is full (1 sessions)\n")
 		io.WriteString(in, "hello\n")
 		code := p.exit(t)
-		if want := "parley: " + s.addr + " closed the connection; line 1 of the input was not sent\n"; code != 1 || p.stdout.String() != "" || !strings.HasSuffix(p.stderr.String(), want) {
-			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 1, nothing, and at the end %q", flag, code, p.stdout, p.stderr, want)
+		// The line may be there before the server's end of file, and then it is asked all the same.
+		_, end, _ := strings.Cut(p.stderr.String(), "\n")
+		unsent := "parley: " + s.addr + " closed the connection; line 1 of the input was not sent\n"
+		unanswered := "parley: " + s.addr + " closed the connection before it replied\n"
+		if code != 1 || p.stdout.String() != "" || end != unsent && end != unanswered {
+			t.Errorf("%s: exit code %d, stdout %q, at the end %q; want 1, nothing, and %q or %q", flag, code, p.stdout, end, unsent, unanswered)
 		}
 	}
 }

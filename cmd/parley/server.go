@@ -176,6 +176,7 @@ func (opt *serverOptions) limits() console.Limits {
 	return console.Limits{
 		MaxRequest:       cmp.Or(int(opt.maxRequest), parley.DefaultMaxRequest(opt.framing.framing)),
 		MaxUnsent:        int(opt.maxUnsent),
+		MaxHeld:          cmp.Or(int64(opt.maxHeld), parley.DefaultMaxHeld()),
 		MaxSessions:      opt.maxSessions,
 		MaxSessionsPerIP: opt.maxSessionsPerIP,
 		FirstByte:        cmp.Or(opt.firstByte, opt.idle),

@@ -13,13 +13,14 @@ import (
 // Limits are a server's, for the texts that name them. 0 is no limit.
 type Limits struct {
 	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
+	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
 }
 
 // String is all of them in a line.
 func (l Limits) String() string {
-	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, drain %v",
-		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.Drain)
+	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, held in all %d bytes, drain %v",
+		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.MaxHeld, l.Drain)
 }
 
 // OrNone is a limit in words, of which 0 is none.

@@ -344,9 +344,12 @@ func TestOnlyALostListenerEndsServe(t *testing.T) {
 		}
 	})
 	for _, final := range []error{net.ErrClosed, accepting(syscall.EBADF), accepting(syscall.EINVAL), accepting(syscall.ENOTSOCK)} {
-		l := &badListener{closed: make(chan struct{}), errs: []error{final}}
-		if err := (&parley.Server{Handler: echo}).Serve(l); err != final {
+		l, w := &badListener{closed: make(chan struct{}), errs: []error{final}}, new(witness)
+		if err := (&parley.Server{Handler: echo, Observer: w}).Serve(l); err != final {
 			t.Errorf("Serve = %v, want %v", err, final)
+		}
+		if told := w.count(parley.ListenerLost); (told == 1) == (final == net.ErrClosed) || w.count(parley.AcceptFailed) > 0 {
+			t.Errorf("after %v it is told %d times that the listener is lost", final, told)
 		}
 	}
 }

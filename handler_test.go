@@ -118,7 +118,7 @@ func TestUnknownKindsAndReasonsHaveAName(t *testing.T) {
 	if got := EventKind(200).String() + CloseReason(200).String() + EventKind(0).String(); got != "unknownunknownunknown" {
 		t.Errorf("got %s", got)
 	}
-	for k := Opened; k <= AcceptFailed; k++ {
+	for k := Opened; k <= ListenerLost; k++ {
 		if k.String() == "unknown" {
 			t.Errorf("kind %d has no name", k)
 		}

@@ -121,7 +121,7 @@ func fork(o Observer) (Observer, func()) {
 type Event struct {
 	Kind    EventKind
 	Time    time.Time     // the wall clock as it was then; it may have been set since the event before
-	Session *Session      // of all kinds but AcceptFailed; has number 0 when Refused
+	Session *Session      // of all kinds but AcceptFailed and ListenerLost; has number 0 when Refused
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there. Refused: the text that is sent
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
@@ -129,7 +129,7 @@ type Event struct {
 	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Reason  CloseReason   // of Closed and Refused
-	Err     error         // behind Reason, and of AcceptFailed; may be nil
+	Err     error         // behind Reason, and of AcceptFailed and ListenerLost; may be nil
 }
 
 // An EventKind says what happened. New ones may come: ignore those you do not know.
@@ -161,12 +161,15 @@ const (
 	// of it; a Server's is the error text to a request over MaxRequest, told when it is
 	// written.
 	Unasked
+	// ListenerLost: the listener gave an error that does not pass: nobody can connect there
+	// any more, and sessions go on. Not told of a listener that its owner or a stop closed.
+	ListenerLost
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
-	Unasked: "message",
+	Unasked: "message", ListenerLost: "listener_lost",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".

@@ -270,8 +270,11 @@ func (s *Server) acceptFrom(a acceptor) error {
 			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return ErrServerClosed
+	case s.settings.tells(ListenerLost) && !errors.Is(err, net.ErrClosed):
+		s.Observer.Observe(&Event{Kind: ListenerLost, Time: time.Now(), Err: err}) // Serve returns only after its sessions
 	}
 	return err
 }

@@ -26,6 +26,18 @@ type serving struct {
 	kept     *journal.Writer // nil if there is no journal
 	page     *livePage       // nil if there is none
 	stop     *stopRequest
+	lost     lostListener
+}
+
+// A lostListener receives why a listener was lost, of whose sessions some may go on.
+type lostListener chan error
+
+func (l lostListener) Wants(kind parley.EventKind) bool { return kind == parley.ListenerLost }
+
+func (l lostListener) Observe(e *parley.Event) {
+	if l.Wants(e.Kind) {
+		l <- e.Err
+	}
 }
 
 // newServing starts to write to the command's streams, and to watch for signals. waiting says
@@ -34,7 +46,8 @@ func newServing(cmd *cobra.Command, opt console.OutputOptions, drain time.Durati
 	// A reader of ours that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain}
-	s.observer = s.Output.Observer()
+	s.lost = make(lostListener, 1) // there is one listener
+	s.observer = parley.Observers(s.Output.Observer(), s.lost)
 	s.stop = watchSignals(func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
 	return s
 }
@@ -74,13 +87,10 @@ func (s *serving) run(srv service, l net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	select {
+	case err := <-s.lost:
+		code = s.cannotGoOn(err)
 	case err := <-served:
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
-		code = exitUsage
+		code = s.cannotGoOn(err)
 	case <-s.stop.first:
 	}
 	if inOrder := s.end(srv); !inOrder {
@@ -91,6 +101,16 @@ func (s *serving) run(srv service, l net.Listener) error {
 		return unkept
 	}
 	return &exitError{code: code}
+}
+
+// cannotGoOn says why there is nothing to serve, and is the exit code of that.
+func (s *serving) cannotGoOn(err error) (code int) {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
+	return exitUsage
 }
 
 // end drains srv, and says what it had to cut; a second signal stops it at once.

@@ -250,6 +250,7 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		{parley.Event{Kind: parley.Refused, Session: s, Body: []byte("Error: full"), Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","bytes":11,"payload":"Error: full","reason":"full"}`},
 		{parley.Event{Kind: parley.Unasked, Session: s, Body: []byte("Error: too long")}, `{"event":"message",` + head + `,"remote":"unknown","local":"unknown","bytes":15,"payload":"Error: too long"}`},
 		{parley.Event{Kind: parley.AcceptFailed, Err: errors.New("too many")}, `{"event":"accept_failed",` + head + `,"error":"too many"}`},
+		{parley.Event{Kind: parley.ListenerLost, Err: errors.New("gone")}, `{"event":"listener_lost",` + head + `,"error":"gone"}`},
 	} {
 		c.event.Time = at
 		if got := string(NewJSON(nil).appendEvent(nil, &c.event)); got != c.want+"\n" {

@@ -128,11 +128,14 @@ func (t *Tap) Serve(l net.Listener) error {
 	}, t.stop, func(err error) {
 		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		sessions.Wait()
+		return parley.ErrServerClosed
 	}
-	sessions.Wait()
-	return parley.ErrServerClosed
+	if !errors.Is(err, net.ErrClosed) {
+		t.tell(&parley.Event{Kind: parley.ListenerLost, Time: time.Now(), Err: err})
+	}
+	return err
 }
 
 // admit makes a session of a connection, or resets it: over the limit there is nothing

@@ -58,7 +58,7 @@ func New(opt Options) *Page {
 
 // Wants what conversations are made of.
 func (p *Page) Wants(kind parley.EventKind) bool {
-	return kind != parley.Unfinished && kind != parley.AcceptFailed
+	return kind != parley.Unfinished && kind != parley.AcceptFailed && kind != parley.ListenerLost
 }
 
 // Observe records an event of any session.

@@ -14,6 +14,28 @@ import (
 	"time"
 )
 
+// A server that has lost its listener for good says so, ends with those who are still there,
+// idle or not, and exits with 2.
+func TestServerWithoutItsListenerEnds(t *testing.T) {
+	for _, engine := range []string{"goroutines", "loops"} {
+		s := startServer(t, "--echo", "-q", "--engine", engine, "--idle-timeout", "1h")
+		conn := connect(t, s.addr)
+		fmt.Fprintln(conn, "a")
+		io.ReadFull(conn, make([]byte, 2))
+		shutListener(t, s.Process.Pid)
+		if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
+			t.Errorf("%s: a connection that was open: %q, %v; want its end", engine, rest, err)
+		}
+		if code := s.exit(t); code != 2 {
+			t.Errorf("%s: exit code %d, want 2", engine, code)
+		}
+		want := "parley: nobody can connect any more, the listener is lost: accept4: invalid argument\nparley: 1 session, 0 probes, 1 request, 2 bytes in, 2 bytes out\n"
+		if got := s.stderr.String(); got != want {
+			t.Errorf("%s: stderr %q, want %q", engine, got, want)
+		}
+	}
+}
+
 // A tap that has lost its listener for good says so, lets its connections end, and ends
 // with 2.
 func TestTapWithoutItsListenerEnds(t *testing.T) {

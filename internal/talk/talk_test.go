@@ -380,3 +380,24 @@ func TestErrorsOfThisSideAreLocal(t *testing.T) {
 		}
 	})
 }
+
+// Which line of a pipe a server that left was not sent any more is said.
+func TestLineThatWasNotSentIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, typist := io.Pipe()
+		go func() {
+			io.WriteString(typist, "a\n")
+			time.Sleep(time.Second) // meanwhile the server leaves
+			io.WriteString(typist, "b\n")
+			typist.Close()
+		}()
+		shown, _, err := converse(t, parley.Lines, func(s *parleytest.Conn) {
+			s.Read(make([]byte, 100))
+			io.WriteString(s, "1\n")
+			s.Close()
+		}, func(c *talk.Conversation) error { return c.Lines(t.Context(), in) })
+		check(t, "", shown, "Connected to s\nEnter data: a\nsending [1] a ...\nserver response: 1\nEnter data: b\nConnection closed (closed by the server)\n",
+			err, "s closed the connection; line 2 of the input was not sent")
+		in.Close()
+	})
+}

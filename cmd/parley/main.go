@@ -47,7 +47,10 @@ func usageError(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-func main() { exit(rootCommand().Execute()) }
+func main() {
+	limitMemory()
+	exit(rootCommand().Execute())
+}
 
 // exit says what err is, and ends the process with the code that it asks for.
 func exit(err error) {

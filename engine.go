@@ -380,7 +380,7 @@ func (d *goroutineConn) hearRest() {
 		used := d.hear(d.out, d.in.held())
 		d.held() // is not waited for: it has its record, and there is no reply to hold back
 		d.in.drop(used)
-		if d.phase >= over {
+		if d.phase >= over || d.discarding != nil { // behind what was discarded begins no request
 			break
 		}
 		n, err := d.io.read(false)

@@ -321,13 +321,8 @@ func (l *loop) clock() time.Time {
 func (l *loop) restartClocks() {
 	for id := range l.conns.Len() {
 		t := *l.conns.At(id)
-		switch {
-		case t == nil:
-		case t.lingering:
+		if t != nil && t.conversation.restartClocks(l.last) && t.lingering {
 			t.armed = t.since(l.last) + lingerTime
-			fallthrough
-		default:
-			t.conversation.restartClocks(l.last)
 		}
 	}
 }
@@ -566,7 +561,9 @@ func (l *loop) expire(id uint32) time.Time {
 		return epoll.Never
 	}
 	if t.conversation.expire(l.readBufferOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
-		l.end(t)
+		t.armed = 0
+		l.finish(t)
+		return epoll.Never // finish has armed it again, if its peer is to be waited for
 	}
 	t.armed = t.due()
 	return t.deadline()
@@ -711,7 +708,7 @@ func (l *loop) hear(t *loopConn) {
 			t.ask(out, l.clock()) // is not waited for: there is no reply to hold back
 		}
 		in.drop(used)
-		if t.phase >= over {
+		if t.phase >= over || t.discarded > 0 { // behind what was discarded begins no request
 			break
 		}
 		n, _ := epoll.Read(int(t.fd), in.space())

@@ -155,6 +155,13 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 			return append(dst, bytes.Repeat(req.Body, 10)...), nil
 		})}
 		dial := serve(srv)
+		const holding = 12 // peers with unfinished requests, which alone are too many
+		for range holding {
+			c := dial()
+			defer c.Close()
+			clients.Go(func() { io.WriteString(c, strings.Repeat("x", 95<<10)) })
+		}
+		clients.Wait()
 		for n := range uint64(peers) {
 			c := dial()
 			clients.Go(func() {
@@ -187,6 +194,8 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 		}
 		clients.Wait()
 		w.closed(t, peers)
+		srv.Close()
+		w.closed(t, peers+holding)
 		eventually(t, "nothing is held", func() bool { return srv.Held() == 0 })
 		reasons := map[parley.CloseReason]int{}
 		for _, e := range w.all() {

@@ -403,8 +403,8 @@ func (l *loop) answer(t *loopConn) {
 	}
 }
 
-// stopReading has events of a held connection come no more: its input waits, and would be told of
-// again and again. An error is told of once, and shows when it is released.
+// stopReading has events of a held connection come no more: its input waits, and would be told
+// of again and again. An error is told of once, and shows when it is released.
 func (l *loop) stopReading(t *loopConn) {
 	if t.notReading {
 		return
@@ -631,7 +631,8 @@ func (l *loop) register(t *loopConn) {
 	}
 }
 
-// cut closes a connection. One that is not registered yet, since commands may cross, is closed when it is.
+// cut closes a connection. One that is not registered yet, since commands may cross, is closed
+// when it is.
 func (l *loop) cut(t *loopConn, reason CloseReason) {
 	t.fail(reason, nil)
 	switch {
@@ -670,8 +671,8 @@ func (l *loop) evict(t *loopConn) {
 	}
 }
 
-// lookWhetherStopping ends a conversation that waits for its peer while the server is stopping. It is also
-// called on registration, since Shutdown may have come first.
+// lookWhetherStopping ends a conversation that waits for its peer while the server is stopping.
+// It is also called on registration, since Shutdown may have come first.
 func (l *loop) lookWhetherStopping(t *loopConn) {
 	if !l.srv.stopped() || !t.registered || t.lingering || t.ended {
 		return

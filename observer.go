@@ -82,10 +82,10 @@ func (list observers) Flush() {
 	}
 }
 
-// kinds is a set of EventKinds, a bit each.
+// A kindSet is a set of EventKinds, a bit each.
 type kindSet uint16
 
-// wantedBy is what an observer wants to be told of; nobody wants nothing.
+// wantedKinds are what an observer wants to be told of; nobody wants nothing.
 func wantedKinds(o Observer) (wanted kindSet) {
 	if o == nil {
 		return 0

@@ -747,6 +747,8 @@ func (l *loop) finish(t *loopConn) {
 	default:
 		if !t.taking {
 			t.taking = true
+			t.in = nil // while it is waited for, it holds nothing
+			l.account(t)
 			l.changeEvents(t)
 		}
 		l.wheel.Arm(t.id, l.last.Add(loopTick))

@@ -95,6 +95,10 @@ func TestEndForMemoryIsTold(t *testing.T) {
 		if end := w.closed(t, 1); end.reason != parley.Memory || end.seq != 1 {
 			t.Errorf("closed for %v after %d requests, want memory after 1", end.reason, end.seq)
 		}
+		all := w.all()
+		if told := all[len(all)-2]; told.kind != parley.Unasked || told.body+"\n" != outOfMemory {
+			t.Errorf("before the end is told %v %q, want the error text", told.kind, told.body)
+		}
 		if got := say(t, dial(), "b\n"); got != "b\n" {
 			t.Errorf("the next one got %q", got)
 		}

@@ -158,8 +158,8 @@ const (
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
 	// Unasked: a server said something that answers no request. A proxy that looks on tells
-	// of it; a Server's is the error text to a request over MaxRequest, told when it is
-	// written.
+	// of it; a Server's is the error text to a request over MaxRequest, or to who is ended
+	// for Memory, told when it is written.
 	Unasked
 )
 

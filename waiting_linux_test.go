@@ -69,6 +69,22 @@ func TestWaitingCostsALoopNothing(t *testing.T) {
 	}
 }
 
+// While its peer is only waited for to take the rest, a session holds nothing.
+func TestNothingIsHeldOfWhoOnlyHasToTake(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		srv := &parley.Server{Engine: engine, Observer: w, Handler: thick, WriteTimeout: -1}
+		peer := slowPeer(t, parleytest.Start(t, srv))
+		io.WriteString(peer, numbered(1500)+"\n"+numbered(1500))
+		eventually(t, "all is written", func() bool { return w.count(parley.Replied) == 1500 })
+		eventually(t, "nothing is held", func() bool { return srv.Held() == 0 })
+		if n := w.count(parley.Closed); n != 0 {
+			t.Errorf("%d sessions have ended, want none", n)
+		}
+	})
+}
+
 // Whoever is ended for a clock is waited for like others while it takes what it is owed.
 func TestIdlePeerThatIsSlowToTake(t *testing.T) {
 	const requests = 1500

@@ -64,6 +64,7 @@ type conversation struct {
 	clock    time.Duration // from when the clock for input counts; it stands still while nothing is read
 	stall    time.Duration // since when a write is pending, or is waited for to be taken
 	progress time.Duration // when a byte of it was last taken
+	anew     time.Duration // when restartClocks last did so; 0 is never
 }
 
 // A phase says what a conversation waits for.
@@ -145,7 +146,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 	}
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
-			c.phase = needsRoom
+			c.phase, c.clock = needsRoom, c.stopped
 			return used
 		}
 		rest := in[used:]
@@ -453,10 +454,19 @@ func (c *conversation) ranOut(now time.Time) bool {
 }
 
 // restartClocks is called after a time in which the process did not run. It counts for
-// nobody: the peer may have had everything to say, and may need a moment itself.
-func (c *conversation) restartClocks(now time.Time) {
-	at := c.since(now)
-	c.clock, c.stopped, c.stall, c.progress = at, at, at, at
+// nobody: the peer may have had everything to say, and may need a moment itself. A clock begins
+// anew once, or a loop whose handlers take long would keep its peers for ever.
+func (c *conversation) restartClocks(now time.Time) (restarted bool) {
+	running := c.clock
+	if c.stalled {
+		running = c.stall
+	}
+	if c.anew != 0 && running == c.anew {
+		return false
+	}
+	c.anew = c.since(now)
+	c.clock, c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew, c.anew
+	return true
 }
 
 func (c *conversation) wantsHint() bool {

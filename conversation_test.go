@@ -434,6 +434,54 @@ func TestClocksBeginAnewAfterAPause(t *testing.T) {
 	}
 }
 
+// A clock begins anew once: who stops again and again, as a loop whose handlers take long, is
+// no reason to keep a peer for ever.
+func TestClocksBeginAnewOnce(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		happens func(d *desk, at time.Duration)
+		limit   time.Duration
+	}{
+		{"idle", func(d *desk, at time.Duration) { d.feed(at, "a\n") }, 60 * time.Second},
+		{"a begun request", func(d *desk, at time.Duration) { d.feed(at, "a"); d.hinted = true }, 30 * time.Second},
+		{"a pending write", func(d *desk, at time.Duration) {
+			d.read(2, zero.Add(at))
+			d.answer(d.handler, &d.out, []byte("a\n"), false)
+			d.take(at, 1)
+		}, 10 * time.Second},
+	} {
+		d := newDesk(&settings{requestTimeout: 30 * time.Second, idleTimeout: 60 * time.Second, writeTimeout: 10 * time.Second})
+		c.happens(d, time.Second)
+		for at := 2 * time.Second; at < 200*time.Second; at += 2 * time.Second {
+			d.restartClocks(zero.Add(at))
+		}
+		if got := d.deadline().Sub(zero); got != 2*time.Second+c.limit {
+			t.Errorf("%s: the clock runs out after %v, want %v", c.name, got, 2*time.Second+c.limit)
+		}
+	}
+	d := newDesk(&settings{idleTimeout: 60 * time.Second})
+	for at := time.Second; at < 200*time.Second; at += 2 * time.Second {
+		d.feed(at, "a\n")
+		d.restartClocks(zero.Add(at + time.Second))
+		if got := d.deadline().Sub(zero) - at; got != 61*time.Second {
+			t.Fatalf("the clock of who was idle from %v on runs out %v later, want 61s", at, got)
+		}
+	}
+}
+
+// What has come sets the clocks, also where there is no room to answer all of it.
+func TestClocksOfWhoNeedsRoom(t *testing.T) {
+	for _, before := range []string{"a\n", "a"} {
+		d := newDesk(&settings{requestTimeout: 60 * time.Second, idleTimeout: 60 * time.Second, maxUnsent: 1})
+		d.feed(time.Second, before)
+		d.read(6, zero.Add(50*time.Second))
+		d.answer(d.handler, &d.out, []byte("a\nb\nc\n"), false)
+		if got := d.deadline().Sub(zero); d.phase != needsRoom || got != 110*time.Second {
+			t.Errorf("phase %d, the clock runs out after %v; want 110s", d.phase, got)
+		}
+	}
+}
+
 // However many of the last bytes the peer does not take, no reply among them counts as such,
 // and of those before at most what fits in 4 KiB does not.
 func TestRepliesThatWereNotTakenDoNotCount(t *testing.T) {

@@ -179,14 +179,14 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	if !patient {
 		// A new socket has room for the text; what is not one gets no time.
 		if n, _ := d.io.write(text, false); n == 0 {
-			d.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+			d.conn.SetDeadline(time.Now().Add(time.Millisecond)) // TLS reads before it writes
 			d.conn.Write(text)
 		}
 		d.conn.Close()
 		return
 	}
 	run(func() {
-		d.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		d.conn.SetDeadline(time.Now().Add(lingerTime))
 		d.conn.Write(text)
 		d.linger()
 		d.srv.forget(d, true)
@@ -238,6 +238,7 @@ func (d *goroutineConn) listen() {
 	if d.session.evicted() {
 		return
 	}
+	armed := d.armed
 	n, err := d.io.read(true)
 	now := time.Now()
 	if errors.Is(err, os.ErrDeadlineExceeded) && d.overdue(now) {
@@ -249,11 +250,18 @@ func (d *goroutineConn) listen() {
 	case err == io.EOF:
 		d.in.eof = true
 		d.read(0, now)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded) && (d.srv.stopped() || d.session.evicted() || !d.isLost(armed, now)):
 		d.expire(d.in.held(), now)
 	case err != nil:
 		d.broke(err)
 	}
+}
+
+// isLost is called when the connection fails for a deadline, and reports whether it has not
+// come: then one before has put the connection out of action, as a TLS handshake or write that
+// is cut off does, and to try again would be to do so for ever.
+func (d *goroutineConn) isLost(deadline, now time.Time) bool {
+	return now.Before(deadline) && !d.io.resumable()
 }
 
 // overdue is called when the read deadline has passed, and reports whether the peer is to be
@@ -372,7 +380,7 @@ func (d *goroutineConn) hearRest() {
 		used := d.hear(d.out, d.in.held())
 		d.held() // is not waited for: it has its record, and there is no reply to hold back
 		d.in.drop(used)
-		if d.phase >= over {
+		if d.phase >= over || d.discarding != nil { // behind what was discarded begins no request
 			break
 		}
 		n, err := d.io.read(false)
@@ -476,7 +484,8 @@ func (d *goroutineConn) writeLate(deadline time.Time) {
 	}
 	n, _ := d.io.write(d.out.unsent(), false) // an error shows again
 	d.written(n)
-	if n == 0 && d.ranOut(now) {
+	if n == 0 && (d.ranOut(now) || d.isLost(deadline, now)) {
+		d.failIfEvicted() // which wakes it too
 		d.fail(WriteTimeout, nil)
 	}
 }

@@ -321,13 +321,8 @@ func (l *loop) clock() time.Time {
 func (l *loop) restartClocks() {
 	for id := range l.conns.Len() {
 		t := *l.conns.At(id)
-		switch {
-		case t == nil:
-		case t.lingering:
+		if t != nil && t.conversation.restartClocks(l.last) && t.lingering {
 			t.armed = t.since(l.last) + lingerTime
-			fallthrough
-		default:
-			t.conversation.restartClocks(l.last)
 		}
 	}
 }
@@ -408,8 +403,8 @@ func (l *loop) answer(t *loopConn) {
 	}
 }
 
-// stopReading has events of a held connection come no more: its input waits, and would be told of
-// again and again. An error is told of once, and shows when it is released.
+// stopReading has events of a held connection come no more: its input waits, and would be told
+// of again and again. An error is told of once, and shows when it is released.
 func (l *loop) stopReading(t *loopConn) {
 	if t.notReading {
 		return
@@ -566,7 +561,9 @@ func (l *loop) expire(id uint32) time.Time {
 		return epoll.Never
 	}
 	if t.conversation.expire(l.readBufferOf(t).held(), l.now); t.phase >= over && (t.out == nil || t.phase == broken) {
-		l.end(t)
+		t.armed = 0
+		l.finish(t)
+		return epoll.Never // finish has armed it again, if its peer is to be waited for
 	}
 	t.armed = t.due()
 	return t.deadline()
@@ -634,7 +631,8 @@ func (l *loop) register(t *loopConn) {
 	}
 }
 
-// cut closes a connection. One that is not registered yet, since commands may cross, is closed when it is.
+// cut closes a connection. One that is not registered yet, since commands may cross, is closed
+// when it is.
 func (l *loop) cut(t *loopConn, reason CloseReason) {
 	t.fail(reason, nil)
 	switch {
@@ -673,8 +671,8 @@ func (l *loop) evict(t *loopConn) {
 	}
 }
 
-// lookWhetherStopping ends a conversation that waits for its peer while the server is stopping. It is also
-// called on registration, since Shutdown may have come first.
+// lookWhetherStopping ends a conversation that waits for its peer while the server is stopping.
+// It is also called on registration, since Shutdown may have come first.
 func (l *loop) lookWhetherStopping(t *loopConn) {
 	if !l.srv.stopped() || !t.registered || t.lingering || t.ended {
 		return
@@ -711,7 +709,7 @@ func (l *loop) hear(t *loopConn) {
 			t.ask(out, l.clock()) // is not waited for: there is no reply to hold back
 		}
 		in.drop(used)
-		if t.phase >= over {
+		if t.phase >= over || t.discarded > 0 { // behind what was discarded begins no request
 			break
 		}
 		n, _ := epoll.Read(int(t.fd), in.space())
@@ -749,6 +747,8 @@ func (l *loop) finish(t *loopConn) {
 	default:
 		if !t.taking {
 			t.taking = true
+			t.in = nil // while it is waited for, it holds nothing
+			l.account(t)
 			l.changeEvents(t)
 		}
 		l.wheel.Arm(t.id, l.last.Add(loopTick))

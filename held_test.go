@@ -95,6 +95,10 @@ func TestEndForMemoryIsTold(t *testing.T) {
 		if end := w.closed(t, 1); end.reason != parley.Memory || end.seq != 1 {
 			t.Errorf("closed for %v after %d requests, want memory after 1", end.reason, end.seq)
 		}
+		all := w.all()
+		if told := all[len(all)-2]; told.kind != parley.Unasked || told.body+"\n" != outOfMemory {
+			t.Errorf("before the end is told %v %q, want the error text", told.kind, told.body)
+		}
 		if got := say(t, dial(), "b\n"); got != "b\n" {
 			t.Errorf("the next one got %q", got)
 		}
@@ -155,6 +159,13 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 			return append(dst, bytes.Repeat(req.Body, 10)...), nil
 		})}
 		dial := serve(srv)
+		const holding = 12 // peers with unfinished requests, which alone are too many
+		for range holding {
+			c := dial()
+			defer c.Close()
+			clients.Go(func() { io.WriteString(c, strings.Repeat("x", 95<<10)) })
+		}
+		clients.Wait()
 		for n := range uint64(peers) {
 			c := dial()
 			clients.Go(func() {
@@ -187,6 +198,8 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 		}
 		clients.Wait()
 		w.closed(t, peers)
+		srv.Close()
+		w.closed(t, peers+holding)
 		eventually(t, "nothing is held", func() bool { return srv.Held() == 0 })
 		reasons := map[parley.CloseReason]int{}
 		for _, e := range w.all() {

@@ -82,10 +82,10 @@ func (list observers) Flush() {
 	}
 }
 
-// kinds is a set of EventKinds, a bit each.
+// A kindSet is a set of EventKinds, a bit each.
 type kindSet uint16
 
-// wantedBy is what an observer wants to be told of; nobody wants nothing.
+// wantedKinds are what an observer wants to be told of; nobody wants nothing.
 func wantedKinds(o Observer) (wanted kindSet) {
 	if o == nil {
 		return 0
@@ -158,8 +158,8 @@ const (
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
 	// Unasked: a server said something that answers no request. A proxy that looks on tells
-	// of it; a Server's is the error text to a request over MaxRequest, told when it is
-	// written.
+	// of it; a Server's is the error text to a request over MaxRequest, or to who is ended
+	// for Memory, told when it is written.
 	Unasked
 	// ListenerLost: the listener gave an error that does not pass: nobody can connect there
 	// any more, and sessions go on. Not told of a listener that its owner or a stop closed.

@@ -1,6 +1,7 @@
 package parley_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,6 +38,48 @@ func TestReadmeProgramIsTheExample(t *testing.T) {
 	got, want := body(program, "func main() {"), body(string(example), "func ExampleServer() {")
 	if got != want || got == "" {
 		t.Errorf("the README's program is\n%s\n\nthe example's\n%s", got, want)
+	}
+}
+
+// What a page says is shown by a test is shown by one that is there.
+func TestTestsThatPagesNameAreThere(t *testing.T) {
+	name := regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w*`)
+	there := make(map[string]bool)
+	named := make(map[string]string) // the page that does
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		page := filepath.Ext(file) == ".md" && filepath.Base(file) != "CHANGELOG.md" // which tells of what was
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && file != "." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir() || !page && !strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			function, isOne := strings.CutPrefix(line, "func ")
+			switch {
+			case page:
+				for _, test := range name.FindAllString(line, -1) {
+					named[test] = file
+				}
+			case isOne:
+				there[name.FindString(function)] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for test, page := range named {
+		if !there[test] {
+			t.Errorf("%s names %s, which is not there", page, test)
+		}
+	}
+	if len(named) < 100 {
+		t.Errorf("the pages name %d tests only", len(named))
 	}
 }
 

@@ -4,7 +4,7 @@ package parley
 
 import "net"
 
-// newLink waits inside Read: readiness without a buffer is for Unix systems.
+// newConnIO waits inside Read: readiness without a buffer is for Unix systems.
 func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	return newStreamIO(conn, in, set)
 }

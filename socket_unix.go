@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// newLink waits for readiness on sockets, and inside Read on anything else. Only
+// newConnIO waits for readiness on sockets, and inside Read on anything else. Only
 // the types themselves will do: something that embeds one may read differently.
 func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	var raw syscall.RawConn

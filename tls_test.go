@@ -1,0 +1,127 @@
+package parley_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
+)
+
+// certificate is one that nobody has signed but itself.
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// A lateConn has its deadlines come late, as those of a process that did not run.
+type lateConn struct {
+	net.Conn
+	late time.Duration
+	set  *atomic.Int64 // how often deadlines were
+}
+
+func (c lateConn) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.later(t)) }
+
+func (c lateConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.later(t)) }
+
+func (c lateConn) later(t time.Time) time.Time {
+	if c.set.Add(1) > 1000 { // made-up time stands still under who waits for nothing
+		panic("a connection that fails is tried again and again")
+	}
+	if t.After(time.Now()) {
+		return t.Add(c.late)
+	}
+	return t
+}
+
+// overTLS has srv serve one end of a connection in memory over TLS, in made-up time, and
+// returns how that ended.
+func overTLS(t *testing.T, srv *parley.Server, late time.Duration, client func(c net.Conn)) (end parley.Event) {
+	t.Helper()
+	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	synctest.Test(t, func(t *testing.T) {
+		ends := make(chan parley.Event, 1)
+		srv.Observer = endings(ends)
+		near, far := parleytest.ConnPair()
+		var served sync.WaitGroup
+		served.Go(func() { srv.ServeConn(tls.Server(lateConn{far, late, new(atomic.Int64)}, config)) })
+		client(near)
+		end = <-ends
+		near.Close()
+		served.Wait()
+	})
+	return end
+}
+
+// A TLS connection of which a clock has cut off a write takes nothing more: that is not tried
+// again and again, also if the clock was looked at late.
+func TestTLSPeerThatDoesNotRead(t *testing.T) {
+	for _, late := range []time.Duration{0, 10 * time.Second} {
+		srv := &parley.Server{WriteTimeout: 10 * time.Second, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			return append(dst, make([]byte, 1<<20)...), nil
+		})}
+		end := overTLS(t, srv, late, func(c net.Conn) {
+			io.WriteString(tls.Client(c, &tls.Config{InsecureSkipVerify: true}), "x\n")
+		})
+		if want := 10*time.Second + late; end.Reason != parley.WriteTimeout || end.Took != want {
+			t.Errorf("closed for %v, %v after %v; want write_timeout after %v", end.Reason, end.Err, end.Took, want)
+		}
+	}
+}
+
+// A handshake that a deadline has cut off cannot go on either.
+func TestTLSHandshakeThatIsCutOff(t *testing.T) {
+	for late, want := range map[time.Duration]parley.CloseReason{0: parley.FirstByteTimeout, 10 * time.Second: parley.IOError} {
+		srv := &parley.Server{Handler: echo, FirstByteTimeout: time.Minute}
+		end := overTLS(t, srv, late, func(net.Conn) {})
+		if end.Reason != want || end.Took.Round(time.Second) != time.Minute+late {
+			t.Errorf("closed for %v, %v after %v; want %v after %v", end.Reason, end.Err, end.Took, want, time.Minute+late)
+		}
+	}
+}
+
+// Who is refused over TLS and never shakes hands is hung up on in time: the acceptor does not
+// wait for it, nor does one that is waited for keep its place.
+func TestRefusedTLSPeersThatSayNothing(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo, MaxSessions: 1}
+		session := parleytest.Pipe(t, srv)
+		synctest.Wait()
+		var refused sync.WaitGroup
+		var gone atomic.Int64
+		const peers = 70 // more than are waited for at once
+		for range peers {
+			near, far := parleytest.ConnPair()
+			defer near.Close()
+			refused.Go(func() { srv.ServeConn(tls.Server(far, config)); gone.Add(1) })
+		}
+		time.Sleep(10 * time.Second)
+		if n := gone.Load(); n != peers {
+			t.Errorf("after 10 s %d of %d refused peers are gone", n, peers)
+		}
+		session.Close()
+		srv.Close()
+		refused.Wait()
+	})
+}

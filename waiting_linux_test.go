@@ -1,0 +1,146 @@
+//go:build !386
+
+package parley_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
+)
+
+// However long a loop waits for a peer that does nothing, or is half gone, it works at its
+// ticks only.
+func TestWaitingCostsALoopNothing(t *testing.T) {
+	noLeaks(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop
+	const replies = 12 << 20                        // more than buffers take
+	for _, c := range []struct {
+		name string
+		text string
+		then func(srv *parley.Server, c *net.TCPConn)
+		want parley.CloseReason
+	}{
+		{"taking, silent", "long\n\n", func(*parley.Server, *net.TCPConn) {}, parley.WriteTimeout},
+		{"taking, more has come", "long\n\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
+		{"taking, half-closed, in a drain", "long\n\n", func(srv *parley.Server, c *net.TCPConn) {
+			go srv.Shutdown(context.Background())
+			c.CloseWrite()
+		}, parley.WriteTimeout},
+		{"lingering, more has come", "a\n\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.Blank},
+		{"waiting to write", "longer\nmore\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
+		{"waiting to write, half-closed", "longer\nmore\n", func(_ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
+		{"waiting to write, half-closed, in a drain", "longer\nmore\n", func(srv *parley.Server, c *net.TCPConn) {
+			go srv.Shutdown(context.Background())
+			c.CloseWrite()
+		}, parley.WriteTimeout},
+		{"waiting to write the last, half-closed", "longer\n\n", func(_ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rounds := &counter{witness: new(witness)}
+			srv := &parley.Server{Engine: parley.Loops, Observer: rounds, WriteTimeout: time.Second, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+				switch string(req.Body) {
+				case "long":
+					return append(dst, make([]byte, 1<<20)...), nil // which the system takes
+				case "longer":
+					return append(dst, make([]byte, replies)...), nil
+				}
+				return append(dst, req.Body...), nil
+			})}
+			peer := slowPeer(t, parleytest.Start(t, srv))
+			io.WriteString(peer, c.text)
+			eventually(t, "it is received", func() bool { return rounds.count(parley.Received) > 0 })
+			c.then(srv, peer)
+			before := rounds.flushed.Load()
+			if end := rounds.closed(t, 1); end.reason != c.want {
+				t.Errorf("closed for %v, %v; want %v", end.reason, end.err, c.want)
+			}
+			eventually(t, "it is closed", func() bool { return srv.Lingering() == 0 })
+			if n := rounds.flushed.Load() - before; n > 200 {
+				t.Errorf("%d rounds in seconds with nothing to do", n/2)
+			}
+		})
+	}
+}
+
+// While its peer is only waited for to take the rest, a session holds nothing.
+func TestNothingIsHeldOfWhoOnlyHasToTake(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		srv := &parley.Server{Engine: engine, Observer: w, Handler: thick, WriteTimeout: -1}
+		peer := slowPeer(t, parleytest.Start(t, srv))
+		io.WriteString(peer, numbered(1500)+"\n"+numbered(1500))
+		eventually(t, "all is written", func() bool { return w.count(parley.Replied) == 1500 })
+		eventually(t, "nothing is held", func() bool { return srv.Held() == 0 })
+		if n := w.count(parley.Closed); n != 0 {
+			t.Errorf("%d sessions have ended, want none", n)
+		}
+	})
+}
+
+// Whoever is ended for a clock is waited for like others while it takes what it is owed.
+func TestIdlePeerThatIsSlowToTake(t *testing.T) {
+	const requests = 1500
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		srv := &parley.Server{Engine: engine, Handler: thick, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
+		ends := finals(srv, new(witness))
+		peer := slowPeer(t, parleytest.Start(t, srv))
+		io.WriteString(peer, numbered(requests))
+		if end := <-ends; end.Reason != parley.WriteTimeout || end.Seq != requests || end.Replied == requests {
+			t.Errorf("closed for %v with %d of %d replied; want write_timeout, and fewer", end.Reason, end.Replied, end.Seq)
+		}
+	})
+}
+
+// Of a peer that has gone nothing is heard out behind what was discarded: it would begin in the
+// middle of a request.
+func TestNothingIsHeardBehindWhatWasDiscarded(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop, which one handler keeps busy
+		w := new(witness)
+		busy := make(chan struct{})
+		srv := &parley.Server{Engine: engine, Observer: w, MaxUnsent: 1, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			switch string(req.Body) {
+			case "1":
+				return append(dst, make([]byte, 12<<20)...), nil // more than buffers take
+			case "busy":
+				busy <- struct{}{}
+				<-busy
+			}
+			return append(dst, req.Body...), nil
+		})}
+		addr := parleytest.Start(t, srv)
+		other := dialer(t, "tcp", addr)()
+		peer := slowPeer(t, addr)
+		text := numbered(200000)
+		half := 150001
+		io.WriteString(peer, text[:half])
+		eventually(t, "it waits to write", func() bool { return w.count(parley.Received) == 1 && srv.Held() > 1<<20 })
+		io.WriteString(other, "busy\n")
+		<-busy
+		go srv.Shutdown(context.Background())
+		peer.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		io.WriteString(peer, text[half:])
+		peer.SetLinger(0)
+		peer.Close()
+		busy <- struct{}{}
+		w.closed(t, 2)
+		n := 0
+		for _, e := range w.all() {
+			if e.kind == parley.Received && e.body != "busy" {
+				if n++; e.body != strconv.Itoa(n) {
+					t.Fatalf("request %d is told as %q", n, e.body)
+				}
+			}
+		}
+	})
+}

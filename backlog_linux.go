@@ -9,6 +9,7 @@ import (
 const (
 	siocoutqnsd    = 0x894b // SIOCOUTQNSD
 	tcpUserTimeout = 0x12   // TCP_USER_TIMEOUT
+	tcpClose       = 7      // TCP_CLOSE, in tcp_states.h
 )
 
 // backlogOf is how much of what was written to a TCP socket its system holds: bytes that are
@@ -20,6 +21,15 @@ func backlogOf(fd uintptr) (unsent, untaken int) {
 		return 0, 0
 	}
 	return unsent, max(0, ioctlInt(fd, syscall.TIOCOUTQ)) // SIOCOUTQ by another name
+}
+
+// isReset reports whether the peer of a TCP socket has reset the connection: it is in the state
+// CLOSE. Behind the peer's end of file no read tells of that.
+func isReset(fd uintptr) bool {
+	n, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+	info := int32(n)
+	state := *(*uint8)(unsafe.Pointer(&info)) // tcpi_state comes first
+	return err == nil && state == tcpClose
 }
 
 // ioctlInt is the number that an ioctl gives, -1 if it fails.

@@ -263,3 +263,41 @@ func TestWhatWasNotTakenIsNotToldAsReplied(t *testing.T) {
 		})
 	}
 }
+
+// A peer that has closed for good while the server stops is not waited for: that it reset the
+// connection no read tells, behind its end of file.
+func TestResetBehindAnEndOfFileEndsADrain(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		w := new(witness)
+		stopping := make(chan struct{})
+		srv := &parley.Server{Engine: engine, Observer: w, WriteTimeout: 3 * time.Second, Handler: parley.HandlerFunc(
+			func(dst []byte, req *parley.Request) ([]byte, error) {
+				<-stopping
+				return append(dst, req.Body...), nil
+			})}
+		addr := parleytest.Start(t, srv)
+		c := dialer(t, "tcp", addr)()
+		io.WriteString(c, strings.Repeat("x", 60000)) // a request once its end of file is there
+		c.Close()
+		eventually(t, "it is received", func() bool { return w.count(parley.Received) == 1 })
+		stopped := make(chan error, 1)
+		go func() { stopped <- srv.Shutdown(t.Context()) }()
+		eventually(t, "nobody can connect any more", func() bool {
+			c, err := net.Dial("tcp", addr)
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		})
+		close(stopping)
+		if err := <-stopped; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		for _, e := range w.events { // it is over
+			if e.kind == parley.Closed && e.number == 1 && e.reason != parley.Reset {
+				t.Errorf("the session ended for %v, %v; want reset", e.reason, e.err)
+			}
+		}
+	})
+}

@@ -171,6 +171,14 @@ func (d *goroutineConn) backlog() (unsent, untaken int) {
 	return unsent, untaken
 }
 
+// wasReset is isReset of the connection's socket.
+func (d *goroutineConn) wasReset() (reset bool) {
+	if d.socket != nil {
+		d.socket.Control(func(fd uintptr) { reset = isReset(fd) })
+	}
+	return reset
+}
+
 func (d *goroutineConn) describe() *Session { return d.session }
 
 // refuse tells the peer why it is hung up on.
@@ -505,6 +513,10 @@ func (d *goroutineConn) awaitTaken() {
 		}
 		if unsent == 0 && !d.srv.stopped() {
 			return // what is on its way arrives before a reset can
+		}
+		if d.wasReset() {
+			d.broke(os.NewSyscallError("read", syscall.ECONNRESET))
+			return
 		}
 		if !d.awaits(untaken, time.Now()) {
 			if untaken > 0 {

@@ -741,6 +741,8 @@ func (l *loop) finish(t *loopConn) {
 	switch {
 	case untaken == 0, unsent == 0 && !stopping: // what is on its way arrives before a reset can
 		l.end(t)
+	case isReset(uintptr(t.fd)):
+		l.broke(t, os.NewSyscallError("recv", syscall.ECONNRESET))
 	case !t.awaits(untaken, l.clock()):
 		t.fail(WriteTimeout, nil)
 		l.end(t)

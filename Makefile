@@ -1,5 +1,6 @@
 # make          format, lint, test
-# make build    the static program, bin/parley
+# make build    the program, bin/parley
+# make static   the same without a C library: for any Linux
 # make cross    see that the other systems build
 # make test     install what the tests need, then run them all
 # make fuzz     every fuzz target for FUZZTIME
@@ -12,6 +13,7 @@ GO ?= go
 FUZZTIME ?= 30s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CROSS = linux/arm64 linux/386 darwin/arm64 windows/amd64
+LDFLAGS = '-s -w -X main.version=$(VERSION)'
 TOOL = $(GO) tool -modfile=tools/go.mod
 
 # A pipe fails where any part of it does.
@@ -21,13 +23,15 @@ SHELL = /bin/bash
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build cross fmt lint test fuzz bench micro profile vuln clean
+.PHONY: all build static cross fmt lint test fuzz bench micro profile vuln clean
 all: fmt lint test
 
-# The tags leave out the C library, so that the program is static; nearly all that
-# `go run ./cmd/parley` has compiled is used again.
+# What `go run ./cmd/parley` has compiled is used again.
 build:
-	$(GO) build -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)' -o bin/parley ./cmd/parley
+	$(GO) build -ldflags $(LDFLAGS) -o bin/parley ./cmd/parley
+
+static:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags $(LDFLAGS) -o bin/parley ./cmd/parley
 
 cross:
 	@set -e; for target in $(CROSS); do \

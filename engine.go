@@ -549,8 +549,9 @@ func (d *goroutineConn) stopDiscarding() {
 		return
 	}
 	d.enough.Store(true)
-	d.conn.SetReadDeadline(longAgo)
+	d.conn.SetDeadline(longAgo) // for writing too: TLS answers some of what it reads
 	<-d.discarding
+	d.conn.SetWriteDeadline(time.Time{})
 	d.in.eof = d.in.eof || d.sawEnd
 }
 

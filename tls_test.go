@@ -125,3 +125,46 @@ func TestRefusedTLSPeersThatSayNothing(t *testing.T) {
 		refused.Wait()
 	})
 }
+
+// An answeringConn writes when it reads what begins with an m, as TLS answers some of what it
+// reads, and there is no room for that.
+type answeringConn struct {
+	*parleytest.Conn
+	cutOff chan struct{} // receives if a deadline has such a write end
+}
+
+func (c answeringConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && p[0] == 'm' {
+		<-c.cutOff
+	}
+	return n, err
+}
+
+func (c answeringConn) SetDeadline(t time.Time) error {
+	if t.Before(time.Now()) {
+		c.cutOff <- struct{}{}
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// What a connection writes of its own while what it reads is discarded keeps no session for ever.
+func TestConnThatAnswersWhatIsDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			return append(dst, make([]byte, 1<<20)...), parley.ErrHangUp
+		})}
+		near, far := parleytest.ConnPair()
+		var served sync.WaitGroup
+		served.Go(func() { srv.ServeConn(answeringConn{far, make(chan struct{}, 1)}) })
+		io.WriteString(near, "x\n")
+		synctest.Wait()
+		io.WriteString(near, "more\n")
+		synctest.Wait()
+		if got := readToEnd(t, near); len(got) != 1<<20+1 {
+			t.Errorf("%d bytes came, want a mebibyte and its newline", len(got))
+		}
+		near.Close()
+		served.Wait()
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,5 +167,33 @@ func TestConnThatAnswersWhatIsDiscarded(t *testing.T) {
 		}
 		near.Close()
 		served.Wait()
+	})
+}
+
+// Over TLS too who holds most is woken, told so and ended, and no other notices.
+func TestTLSPeerEndedForMemoryIsTold(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo, MaxHeld: 100 << 10}
+		var served sync.WaitGroup
+		dial := func(bytes int) *tls.Conn {
+			near, far := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(tls.Server(far, config)) })
+			c := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+			io.WriteString(c, strings.Repeat("x", bytes))
+			synctest.Wait()
+			return c
+		}
+		largest, other := dial(50000), dial(40000)
+		if got := readToEnd(t, largest); got != outOfMemory {
+			t.Errorf("who held most got %.60q, want the error text", got)
+		}
+		finish(t, other, 40000)
+		largest.Close()
+		other.Close()
+		served.Wait()
+		if held := srv.Held(); held != 0 {
+			t.Errorf("%d bytes are held in the end", held)
+		}
 	})
 }

@@ -93,7 +93,7 @@ func TestIdlePeerThatIsSlowToTake(t *testing.T) {
 	const requests = 1500
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
-		srv := &parley.Server{Engine: engine, Handler: thick, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
+		srv := &parley.Server{Engine: engine, Handler: thick, FirstByteTimeout: time.Minute, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
 		ends := finals(srv, new(witness))
 		peer := slowPeer(t, parleytest.Start(t, srv))
 		io.WriteString(peer, numbered(requests))

@@ -513,9 +513,13 @@ func (d *goroutineConn) awaitTaken() {
 			return
 		}
 		d.discard()
+		looked := time.Now()
 		select {
 		case <-time.After(takenLook):
 		case <-d.session.Context().Done(): // it is cut
+		}
+		if now := time.Now(); now.Sub(looked) > maxLate {
+			d.restartClocks(now)
 		}
 	}
 }

@@ -286,13 +286,23 @@ func (d *goroutineConn) arm() {
 		return
 	}
 	d.armed = want
-	d.conn.SetReadDeadline(want)
+	d.setReadDeadline(want)
+}
+
+// setReadDeadline sets the deadline of a socket's reads, and of all that anything else does
+// meanwhile: TLS answers some of what it reads.
+func (d *goroutineConn) setReadDeadline(at time.Time) {
+	if d.io.resumable() {
+		d.conn.SetReadDeadline(at)
+	} else {
+		d.conn.SetDeadline(at)
+	}
 }
 
 // disarm takes off a deadline that has passed: left there, every read would fail.
 func (d *goroutineConn) disarm() {
 	d.armed = time.Time{}
-	d.conn.SetReadDeadline(time.Time{})
+	d.setReadDeadline(time.Time{})
 }
 
 // wake has it look whether the server is stopping.
@@ -464,6 +474,9 @@ func (d *goroutineConn) flush(held bool) {
 	if waited {
 		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
+		if !d.io.resumable() {
+			d.armed = time.Time{} // it was for writing too
+		}
 	}
 }
 

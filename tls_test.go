@@ -45,6 +45,8 @@ func (c lateConn) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDead
 
 func (c lateConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.later(t)) }
 
+func (c lateConn) SetDeadline(t time.Time) error { return c.Conn.SetDeadline(c.later(t)) }
+
 func (c lateConn) later(t time.Time) time.Time {
 	if c.set.Add(1) > 1000 { // made-up time stands still under who waits for nothing
 		panic("a connection that fails is tried again and again")
@@ -196,4 +198,39 @@ func TestTLSPeerEndedForMemoryIsTold(t *testing.T) {
 			t.Errorf("%d bytes are held in the end", held)
 		}
 	})
+}
+
+// A fullConn writes a lot when it reads what begins with an m.
+type fullConn struct{ *parleytest.Conn }
+
+func (c fullConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && p[0] == 'm' {
+		c.Conn.Write(make([]byte, 1<<20))
+	}
+	return n, err
+}
+
+// Nor does what it writes of its own while it is read.
+func TestConnThatAnswersWhatIsRead(t *testing.T) {
+	for name, text := range map[string]string{"first": "more", "later": "x\nmore"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ends := make(chan parley.Event, 1)
+				srv := &parley.Server{Handler: echo, Observer: endings(ends), IdleTimeout: time.Minute, RequestTimeout: time.Minute}
+				near, far := parleytest.ConnPair()
+				var served sync.WaitGroup
+				served.Go(func() { srv.ServeConn(fullConn{far}) })
+				for part := range strings.Lines(text) {
+					io.WriteString(near, part)
+					synctest.Wait()
+				}
+				if end := <-ends; end.Took > 2*time.Minute {
+					t.Errorf("closed for %v, %v after %v", end.Reason, end.Err, end.Took)
+				}
+				near.Close()
+				served.Wait()
+			})
+		})
+	}
 }

@@ -152,7 +152,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		rest := in[used:]
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest:
+		case err != nil || c.isTooLong(n, body, rest):
 			c.say(out, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
 			c.finish(TooLong, nil)
 			return used
@@ -170,6 +170,12 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		c.reply(by, out, body)
 	}
 	return used
+}
+
+// isTooLong reports whether the request that the framing found at the start of what is held is
+// over the limit, or will be: some framings look at the limit themselves.
+func (c *conversation) isTooLong(n int, body, held []byte) bool {
+	return len(body) > c.maxRequest || n == 0 && len(held)-framingAllowance > c.maxRequest
 }
 
 // awaitMore is called when no whole request is left; held bytes of one may be.
@@ -505,8 +511,7 @@ func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
 		rest := in[used:]
 		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, false)
 		switch {
-		case err != nil, len(body) > c.maxRequest, n == 0 && len(rest)-framingAllowance > c.maxRequest,
-			n > 0 && len(body) == 0 && !c.keepBlank:
+		case err != nil || c.isTooLong(n, body, rest), n > 0 && len(body) == 0 && !c.keepBlank:
 			c.phase = over
 			return used
 		case n == 0:

@@ -294,13 +294,23 @@ func (d *goroutineConn) arm() {
 		return
 	}
 	d.armed = want
-	d.conn.SetReadDeadline(want)
+	d.setReadDeadline(want)
+}
+
+// setReadDeadline sets the deadline of a socket's reads, and of all that anything else does
+// meanwhile: TLS answers some of what it reads.
+func (d *goroutineConn) setReadDeadline(at time.Time) {
+	if d.io.resumable() {
+		d.conn.SetReadDeadline(at)
+	} else {
+		d.conn.SetDeadline(at)
+	}
 }
 
 // disarm takes off a deadline that has passed: left there, every read would fail.
 func (d *goroutineConn) disarm() {
 	d.armed = time.Time{}
-	d.conn.SetReadDeadline(time.Time{})
+	d.setReadDeadline(time.Time{})
 }
 
 // wake has it look whether the server is stopping.
@@ -472,6 +482,9 @@ func (d *goroutineConn) flush(held bool) {
 	if waited {
 		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
+		if !d.io.resumable() {
+			d.armed = time.Time{} // it was for writing too
+		}
 	}
 }
 
@@ -525,9 +538,13 @@ func (d *goroutineConn) awaitTaken() {
 			return
 		}
 		d.discard()
+		looked := time.Now()
 		select {
 		case <-time.After(takenLook):
 		case <-d.session.Context().Done(): // it is cut
+		}
+		if now := time.Now(); now.Sub(looked) > maxLate {
+			d.restartClocks(now)
 		}
 	}
 }
@@ -561,8 +578,9 @@ func (d *goroutineConn) stopDiscarding() {
 		return
 	}
 	d.enough.Store(true)
-	d.conn.SetReadDeadline(longAgo)
+	d.conn.SetDeadline(longAgo) // for writing too: TLS answers some of what it reads
 	<-d.discarding
+	d.conn.SetWriteDeadline(time.Time{})
 	d.in.eof = d.in.eof || d.sawEnd
 }
 

@@ -29,10 +29,21 @@ func TestServeToBePaused(t *testing.T) {
 		return
 	}
 	srv := &parley.Server{
+		Observer: parley.ObserverFunc(func(e *parley.Event) {
+			switch {
+			case e.Kind == parley.Closed:
+				fmt.Println("closed", e.Reason)
+			case e.Kind == parley.Replied && len(e.Body) == mediumReply:
+				fmt.Println("written")
+			}
+		}),
 		IdleTimeout: shortClock, FirstByteTimeout: shortClock, RequestTimeout: shortClock, WriteTimeout: shortClock,
 		Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
-			if string(req.Body) == "large" {
+			switch string(req.Body) {
+			case "large":
 				return append(dst, make([]byte, largeReply)...), nil
+			case "medium":
+				return append(dst, make([]byte, mediumReply)...), nil
 			}
 			return append(dst, req.Body...), nil
 		}),
@@ -50,10 +61,13 @@ func TestServeToBePaused(t *testing.T) {
 	srv.Close()
 }
 
-const largeReply = 12 << 20 // more than both ends' buffers take
+const (
+	largeReply  = 12 << 20 // more than both ends' buffers take
+	mediumReply = 1 << 20  // as much as the server's alone do
+)
 
-// pausable starts such a server and returns where it listens.
-func pausable(t *testing.T, engine parley.Engine) (server *os.Process, addr string) {
+// pausable starts such a server and returns where it listens, and what it prints from then on.
+func pausable(t *testing.T, engine parley.Engine) (server *os.Process, addr string, out *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeToBePaused$")
 	cmd.Env = append(os.Environ(), "PARLEY_TEST_ENGINE="+engine.String())
@@ -76,11 +90,12 @@ func pausable(t *testing.T, engine parley.Engine) (server *os.Process, addr stri
 			t.Errorf("the server ended with %v", err)
 		}
 	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	out = bufio.NewReader(stdout)
+	line, err := out.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd.Process, strings.TrimSpace(strings.TrimPrefix(line, "serving "))
+	return cmd.Process, strings.TrimSpace(strings.TrimPrefix(line, "serving ")), out
 }
 
 // pause stops a process, and returns once it is stopped.
@@ -111,7 +126,8 @@ func TestPauseCountsForNobody(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			overEngines(t, func(t *testing.T, engine parley.Engine) {
 				noLeaks(t)
-				server, addr := pausable(t, engine)
+				server, addr, out := pausable(t, engine)
+				go io.Copy(io.Discard, out)
 				dial := dialer(t, "tcp", addr)
 				asking, silent, slow := peersOfAPaused(t, server, dial)
 				resumed := time.After(c.pause)
@@ -156,6 +172,41 @@ func TestPauseCountsForNobody(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A peer that only has to take the rest has its time anew too.
+func TestPauseCountsForNobodyWhoHasToTake(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		noLeaks(t)
+		server, addr, out := pausable(t, engine)
+		for range 20 {
+			begun := time.Now()
+			peer := slowPeer(t, addr)
+			io.WriteString(peer, "medium\n\n")
+			if line, err := out.ReadString('\n'); line != "written\n" {
+				t.Fatalf("the server printed %q, %v", line, err)
+			}
+			time.Sleep(200 * time.Millisecond) // in which it begins to wait
+			pause(t, server)
+			inTime := time.Since(begun) < shortClock
+			if inTime {
+				time.Sleep(2*shortClock + 500*time.Millisecond)
+			}
+			server.Signal(syscall.SIGCONT)
+			if !inTime { // the machine is busy: its clock may have run out before the pause
+				peer.Close()
+				out.ReadString('\n')
+				continue
+			}
+			time.Sleep(200 * time.Millisecond) // in which the server looks at its clocks
+			n, err := io.Copy(io.Discard, peer)
+			if line, _ := out.ReadString('\n'); n != mediumReply+1 || line != "closed blank\n" {
+				t.Errorf("the peer got %d bytes, %v; the server printed %q, want closed blank", n, err, line)
+			}
+			return
+		}
+		t.Fatal("in 20 attempts no pause has begun before the clock ran out")
+	})
 }
 
 // peersOfAPaused pauses a server whose peers have spoken: some will ask, some keep silent, and

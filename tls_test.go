@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,8 @@ type lateConn struct {
 func (c lateConn) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.later(t)) }
 
 func (c lateConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.later(t)) }
+
+func (c lateConn) SetDeadline(t time.Time) error { return c.Conn.SetDeadline(c.later(t)) }
 
 func (c lateConn) later(t time.Time) time.Time {
 	if c.set.Add(1) > 1000 { // made-up time stands still under who waits for nothing
@@ -124,4 +127,110 @@ func TestRefusedTLSPeersThatSayNothing(t *testing.T) {
 		srv.Close()
 		refused.Wait()
 	})
+}
+
+// An answeringConn writes when it reads what begins with an m, as TLS answers some of what it
+// reads, and there is no room for that.
+type answeringConn struct {
+	*parleytest.Conn
+	cutOff chan struct{} // receives if a deadline has such a write end
+}
+
+func (c answeringConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && p[0] == 'm' {
+		<-c.cutOff
+	}
+	return n, err
+}
+
+func (c answeringConn) SetDeadline(t time.Time) error {
+	if t.Before(time.Now()) {
+		c.cutOff <- struct{}{}
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// What a connection writes of its own while what it reads is discarded keeps no session for ever.
+func TestConnThatAnswersWhatIsDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+			return append(dst, make([]byte, 1<<20)...), parley.ErrHangUp
+		})}
+		near, far := parleytest.ConnPair()
+		var served sync.WaitGroup
+		served.Go(func() { srv.ServeConn(answeringConn{far, make(chan struct{}, 1)}) })
+		io.WriteString(near, "x\n")
+		synctest.Wait()
+		io.WriteString(near, "more\n")
+		synctest.Wait()
+		if got := readToEnd(t, near); len(got) != 1<<20+1 {
+			t.Errorf("%d bytes came, want a mebibyte and its newline", len(got))
+		}
+		near.Close()
+		served.Wait()
+	})
+}
+
+// Over TLS too who holds most is woken, told so and ended, and no other notices.
+func TestTLSPeerEndedForMemoryIsTold(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	synctest.Test(t, func(t *testing.T) {
+		srv := &parley.Server{Handler: echo, MaxHeld: 100 << 10}
+		var served sync.WaitGroup
+		dial := func(bytes int) *tls.Conn {
+			near, far := parleytest.ConnPair()
+			served.Go(func() { srv.ServeConn(tls.Server(far, config)) })
+			c := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+			io.WriteString(c, strings.Repeat("x", bytes))
+			synctest.Wait()
+			return c
+		}
+		largest, other := dial(50000), dial(40000)
+		if got := readToEnd(t, largest); got != outOfMemory {
+			t.Errorf("who held most got %.60q, want the error text", got)
+		}
+		finish(t, other, 40000)
+		largest.Close()
+		other.Close()
+		served.Wait()
+		if held := srv.Held(); held != 0 {
+			t.Errorf("%d bytes are held in the end", held)
+		}
+	})
+}
+
+// A fullConn writes a lot when it reads what begins with an m.
+type fullConn struct{ *parleytest.Conn }
+
+func (c fullConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && p[0] == 'm' {
+		c.Conn.Write(make([]byte, 1<<20))
+	}
+	return n, err
+}
+
+// Nor does what it writes of its own while it is read.
+func TestConnThatAnswersWhatIsRead(t *testing.T) {
+	for name, text := range map[string]string{"first": "more", "later": "x\nmore"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ends := make(chan parley.Event, 1)
+				srv := &parley.Server{Handler: echo, Observer: endings(ends), IdleTimeout: time.Minute, RequestTimeout: time.Minute}
+				near, far := parleytest.ConnPair()
+				var served sync.WaitGroup
+				served.Go(func() { srv.ServeConn(fullConn{far}) })
+				for part := range strings.Lines(text) {
+					io.WriteString(near, part)
+					synctest.Wait()
+				}
+				if end := <-ends; end.Took > 2*time.Minute {
+					t.Errorf("closed for %v, %v after %v", end.Reason, end.Err, end.Took)
+				}
+				near.Close()
+				served.Wait()
+			})
+		})
+	}
 }

@@ -4,10 +4,13 @@ package parley_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,7 +93,7 @@ func TestIdlePeerThatIsSlowToTake(t *testing.T) {
 	const requests = 1500
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
-		srv := &parley.Server{Engine: engine, Handler: thick, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
+		srv := &parley.Server{Engine: engine, Handler: thick, FirstByteTimeout: time.Minute, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 400 * time.Millisecond}
 		ends := finals(srv, new(witness))
 		peer := slowPeer(t, parleytest.Start(t, srv))
 		io.WriteString(peer, numbered(requests))
@@ -143,4 +146,72 @@ func TestNothingIsHeardBehindWhatWasDiscarded(t *testing.T) {
 			}
 		}
 	})
+}
+
+// However a drain, its cut, and the ends for Memory cross each other, each session ends once,
+// nothing of it is held or left behind, and Shutdown comes back.
+func TestDrainWhileSessionsAreEndedForMemory(t *testing.T) {
+	listen := func(t *testing.T) net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	for name, open := range map[string]func(t *testing.T) (parley.Engine, net.Listener){
+		"goroutines": func(t *testing.T) (parley.Engine, net.Listener) { return parley.Goroutines, listen(t) },
+		"loops":      func(t *testing.T) (parley.Engine, net.Listener) { return parley.Loops, listen(t) },
+		"TLS": func(t *testing.T) (parley.Engine, net.Listener) {
+			return parley.Goroutines, tls.NewListener(listen(t), config)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			for round := range 3 {
+				engine, l := open(t)
+				w := new(witness)
+				srv := &parley.Server{Engine: engine, Observer: w, Handler: thick, MaxHeld: 2 << 20, MaxRequest: 200 << 10, WriteTimeout: 300 * time.Millisecond}
+				served := make(chan error, 1)
+				go func() { served <- srv.Serve(l) }()
+				var clients sync.WaitGroup
+				const peers = 40
+				for n := range peers {
+					c := net.Conn(slowPeer(t, l.Addr().String()))
+					if name == "TLS" {
+						c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+					}
+					clients.Go(func() {
+						defer c.Close()
+						text := numbered(4000) // their replies are more than buffers take
+						switch n % 4 {
+						case 0:
+							text += "\n" + text
+						case 1:
+							text = strings.Repeat("x", 150<<10) // no whole request
+						case 2:
+							text += text + text
+						}
+						io.WriteString(c, text)
+						io.CopyN(io.Discard, c, int64(n)<<15)
+						io.WriteString(c, text)
+					})
+				}
+				eventually(t, "all are served", func() bool { return w.count(parley.Opened) == peers })
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(round)*150*time.Millisecond)
+				srv.Shutdown(ctx)
+				cancel()
+				if err := <-served; err != parley.ErrServerClosed {
+					t.Errorf("Serve = %v", err)
+				}
+				clients.Wait()
+				if n := w.count(parley.Closed); n != peers {
+					t.Errorf("%d of %d sessions have ended", n, peers)
+				}
+				if held := srv.Held(); held != 0 {
+					t.Errorf("%d bytes are held in the end", held)
+				}
+			}
+		})
+	}
 }

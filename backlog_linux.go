@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"cmp"
 	"syscall"
 	"unsafe"
 )
@@ -23,13 +24,17 @@ func backlogOf(fd uintptr) (unsent, untaken int) {
 	return unsent, max(0, ioctlInt(fd, syscall.TIOCOUTQ)) // SIOCOUTQ by another name
 }
 
-// isReset reports whether the peer of a TCP socket has reset the connection: it is in the state
-// CLOSE. Behind the peer's end of file no read tells of that.
-func isReset(fd uintptr) bool {
+// brokenBy is why the connection of a TCP socket is no more, 0 while it is: mostly the peer has
+// reset it. Behind the peer's end of file no read tells of that.
+func brokenBy(fd uintptr) syscall.Errno {
 	n, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 	info := int32(n)
 	state := *(*uint8)(unsafe.Pointer(&info)) // tcpi_state comes first
-	return err == nil && state == tcpClose
+	if err != nil || state != tcpClose {
+		return 0
+	}
+	why, _ := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+	return cmp.Or(syscall.Errno(why), syscall.ECONNRESET) // somebody may have been told before
 }
 
 // ioctlInt is the number that an ioctl gives, -1 if it fails.

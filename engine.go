@@ -171,12 +171,12 @@ func (d *goroutineConn) backlog() (unsent, untaken int) {
 	return unsent, untaken
 }
 
-// wasReset is isReset of the connection's socket.
-func (d *goroutineConn) wasReset() (reset bool) {
+// brokenBy is that of the connection's socket.
+func (d *goroutineConn) brokenBy() (why syscall.Errno) {
 	if d.socket != nil {
-		d.socket.Control(func(fd uintptr) { reset = isReset(fd) })
+		d.socket.Control(func(fd uintptr) { why = brokenBy(fd) })
 	}
-	return reset
+	return why
 }
 
 func (d *goroutineConn) describe() *Session { return d.session }
@@ -527,8 +527,8 @@ func (d *goroutineConn) awaitTaken() {
 		if unsent == 0 && !d.srv.stopped() {
 			return // what is on its way arrives before a reset can
 		}
-		if d.wasReset() {
-			d.broke(os.NewSyscallError("read", syscall.ECONNRESET))
+		if why := d.brokenBy(); why != 0 {
+			d.broke(os.NewSyscallError("read", why))
 			return
 		}
 		if !d.awaits(untaken, time.Now()) {

@@ -738,11 +738,13 @@ func (l *loop) finish(t *loopConn) {
 		return
 	}
 	unsent, untaken := backlogOf(uintptr(t.fd))
-	switch {
-	case untaken == 0, unsent == 0 && !stopping: // what is on its way arrives before a reset can
+	if untaken == 0 || unsent == 0 && !stopping { // what is on its way arrives before a reset can
 		l.end(t)
-	case isReset(uintptr(t.fd)):
-		l.broke(t, os.NewSyscallError("recv", syscall.ECONNRESET))
+		return
+	}
+	switch why := brokenBy(uintptr(t.fd)); {
+	case why != 0:
+		l.broke(t, os.NewSyscallError("recv", why))
 	case !t.awaits(untaken, l.clock()):
 		t.fail(WriteTimeout, nil)
 		l.end(t)

@@ -87,15 +87,21 @@ func skipOutsideCI(t *testing.T, why string) {
 	t.Skip(why)
 }
 
+// build makes the program as it is shipped: static, and without the race detector.
+func build(t *testing.T, file string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-pgo=off", "-o", file, ".") // may take minutes
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	run(t, cmd, "")
+}
+
 // A container of the program alone checks itself: no shell, no hosts, no other file.
 func TestCheckInAScratchImage(t *testing.T) {
 	if os.Getuid() != 0 {
 		skipOutsideCI(t, "only root may change the root directory")
 	}
 	root := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-pgo=off", "-o", root+"/parley", ".") // may take minutes
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	run(t, build, "")
+	build(t, root+"/parley")
 	inside := func(args ...string) *exec.Cmd {
 		cmd := program(t, args...)
 		cmd.Path, cmd.Dir, cmd.Env = "/parley", "/", []string{}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,7 +79,9 @@ func TestBlockedStdoutDelaysNoReply(t *testing.T) {
 // A full disk is told of, costs no reply, and what it did not take is in the sum.
 func TestFullDiskKeepsServing(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
+	if err != nil && runtime.GOOS == "linux" {
+		t.Fatal(err)
+	} else if err != nil {
 		t.Skip("this system has no /dev/full")
 	}
 	defer full.Close()

@@ -13,7 +13,8 @@ import (
 
 // A Dialer makes Clients. Its zero value works.
 type Dialer struct {
-	Framing  Framing // as the server's; Lines if nil
+	Framing  Framing // as the server's; Lines if nil. It may be a Protocol
+	Replies  Framing // of replies; as Framing if nil, and with a Protocol
 	MaxReply int     // longest message from the server, in bytes; 16 MiB if zero
 
 	// NetDial makes the connection; that of a net.Dialer if nil.
@@ -34,7 +35,7 @@ func (d *Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := NewClient(conn, d.Framing)
+	c := newClient(conn, d.Framing, d.Replies)
 	if d.MaxReply > 0 {
 		c.maxReply = d.MaxReply
 	}
@@ -50,9 +51,9 @@ func Dial(ctx context.Context, addr string) (*Client, error) {
 // Receives; Do is for one goroutine alone. It never repeats a request on its own: a
 // request whose reply was lost may have been carried out.
 type Client struct {
-	conn     net.Conn
-	framing  Framing
-	maxReply int
+	conn              net.Conn
+	requests, replies Framing
+	maxReply          int
 
 	out []byte // the request being sent, framed
 
@@ -72,11 +73,11 @@ const (
 
 // NewClient makes a client of a connection, with Lines if framing is nil and the
 // default limit of 16 MiB a reply.
-func NewClient(conn net.Conn, framing Framing) *Client {
-	if framing == nil {
-		framing = Lines
-	}
-	c := &Client{conn: conn, framing: framing, maxReply: defaultMaxReply}
+func NewClient(conn net.Conn, framing Framing) *Client { return newClient(conn, framing, nil) }
+
+func newClient(conn net.Conn, framing, replies Framing) *Client {
+	c := &Client{conn: conn, maxReply: defaultMaxReply}
+	c.requests, c.replies = OpenFraming(framing, replies)
 	c.look = c.lookNow()
 	return c
 }
@@ -85,7 +86,8 @@ func NewClient(conn net.Conn, framing Framing) *Client {
 // Do or Receive. If ctx ends, or anything else cuts it off once the request may have
 // left, the reply may still come: from then on Do returns ErrOutOfStep. It does so
 // too if a whole message is already there before the request is written, since that
-// cannot be its reply.
+// cannot be its reply. What a Protocol says is no reply is passed over. With NoReplies it is
+// Send, and the reply nil.
 func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -104,7 +106,14 @@ func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err erro
 	if err := c.write(ctx); err != nil {
 		return nil, err
 	}
-	return c.Receive(ctx)
+	if c.replies == NoReplies {
+		return nil, nil
+	}
+	for {
+		if reply, err = c.Receive(ctx); err != nil || !c.Note().Alone {
+			return reply, err
+		}
+	}
 }
 
 // inStep looks whether the next message can only be the reply to the next request.
@@ -123,10 +132,25 @@ func (c *Client) inStep() error {
 			return c.wrap("receive", err)
 		}
 	}
-	if n, _, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof); n > 0 || err != nil {
-		c.outOfStep.Store(true)
-		return ErrOutOfStep
+	if c.r == c.w {
+		return c.unlessEOF()
 	}
+	for {
+		n, _, err := c.next()
+		switch {
+		case n > 0 && err == nil && c.Note().Alone:
+			c.r += n
+			c.scanned = 0
+			continue
+		case n > 0 || err != nil:
+			c.outOfStep.Store(true)
+			return ErrOutOfStep
+		}
+		return c.unlessEOF()
+	}
+}
+
+func (c *Client) unlessEOF() error {
 	if c.eof {
 		return c.wrap("send", fmt.Errorf("the server has closed: %w", io.EOF))
 	}
@@ -134,7 +158,8 @@ func (c *Client) inStep() error {
 }
 
 // Send sends one or more requests, in one write, and does not wait for their replies. A
-// request that the framing cannot carry is an error before anything is sent.
+// request that the framing cannot carry is an error before anything is sent. Behind a request
+// of UntilClose it half-closes.
 func (c *Client) Send(ctx context.Context, requests ...[]byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -150,7 +175,7 @@ func (c *Client) frame(requests ...[]byte) error {
 	for _, request := range requests {
 		var err error
 		start := len(out)
-		if out, err = c.framing.End(append(c.framing.Begin(out), request...), start); err != nil {
+		if out, err = c.requests.End(append(c.requests.Begin(out), request...), start); err != nil {
 			return fmt.Errorf("parley: this framing cannot carry the request: %w", err)
 		}
 	}
@@ -166,6 +191,9 @@ func (c *Client) write(ctx context.Context) error {
 	}
 	if release() && err != nil {
 		err = context.Cause(ctx)
+	}
+	if err == nil && c.requests == UntilClose {
+		return c.CloseWrite()
 	}
 	return c.wrap("send", err)
 }
@@ -191,8 +219,10 @@ func (c *Client) TryReceive() (message []byte, ok bool, err error) {
 	if c.r == c.w && !c.eof {
 		return nil, false, nil
 	}
-	n, body, err := c.framing.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
+	n, body, err := c.next()
 	switch {
+	case errors.Is(err, ErrMalformed):
+		return nil, false, c.wrap("receive", err)
 	case err != nil, len(body) > c.maxReply, n == 0 && c.w-c.r-framingAllowance > c.maxReply:
 		return nil, false, c.wrap("receive", ErrTooLong)
 	case n > 0:
@@ -207,6 +237,21 @@ func (c *Client) TryReceive() (message []byte, ok bool, err error) {
 	c.scanned = c.w - c.r
 	return nil, false, nil
 }
+
+// next looks for a whole message, behind what belongs to none.
+func (c *Client) next() (n int, body []byte, err error) {
+	for {
+		n, body, err = c.replies.Next(c.in[c.r:c.w], c.scanned, c.maxReply, c.eof)
+		if err != ErrStray {
+			return n, body, err
+		}
+		c.r += n
+		c.scanned = 0
+	}
+}
+
+// Note is what a Protocol knows of the message that was received last.
+func (c *Client) Note() Note { return noteOf(c.replies) }
 
 // Unfinished returns the bytes that came and of which no message has been made, valid
 // until the next call of Receive or Do: once one of them has failed, the beginning of the
@@ -256,7 +301,7 @@ func (c *Client) room() {
 
 // chunkRoom is the room that a read needs so as not to cut a chunk in two.
 func (c *Client) chunkRoom() int {
-	if c.framing == Chunks {
+	if c.replies == Chunks {
 		return min(c.maxReply, 64<<10)
 	}
 	return 0

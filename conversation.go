@@ -40,7 +40,8 @@ const maxLate = time.Second
 // read's has to be kept for that.
 type conversation struct {
 	*settings
-	session *Session
+	session  *Session
+	protocol *protocol // what this connection's messages are; nil if its framings have no memory
 
 	err    error       // behind reason; may be nil
 	reason CloseReason // why it is over
@@ -58,6 +59,7 @@ type conversation struct {
 	delivery *delivery // of what is written; nil until there is much of it, or it is waited for
 	in, out  uint64    // bytes read and written
 	scanned  int       // bytes at the start of the input that hold no end of a request
+	stray    uint64    // bytes read that belonged to no message
 
 	arrived  time.Time     // the last read
 	stopped  time.Duration // since when nothing was read: the last read, or the last flush
@@ -66,6 +68,9 @@ type conversation struct {
 	progress time.Duration // when a byte of it was last taken
 	anew     time.Duration // when restartClocks last did so; 0 is never
 }
+
+// A protocol is the framings of one connection, made by a Protocol.
+type protocol struct{ requests, replies Framing }
 
 // A phase says what a conversation waits for.
 type phase uint8
@@ -86,6 +91,7 @@ type writeBuffer struct {
 	marks   []mark     // where they are, if somebody wants to know when they are written
 	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
+	asked   Exchange   // what the handler is asked, if there is a gate
 
 	req     Request // scratch: handlers and observers get pointers
 	event   Event
@@ -121,9 +127,36 @@ func (o *writeBuffer) reset() {
 }
 
 func (c *conversation) open() {
+	if p, ok := c.framing.(Protocol); ok {
+		c.protocol = new(protocol)
+		c.protocol.requests, c.protocol.replies = p.Open()
+	}
 	if c.tells(Opened) {
 		c.observer.Observe(&Event{Kind: Opened, Time: c.session.opened, Session: c.session})
 	}
+}
+
+// requests and answers are the framings of the two directions.
+func (c *conversation) requests() Framing {
+	if c.protocol != nil {
+		return c.protocol.requests
+	}
+	return c.framing
+}
+
+func (c *conversation) answers() Framing {
+	if c.protocol != nil {
+		return c.protocol.replies
+	}
+	return c.replies
+}
+
+// note is what is known of the request that was found last.
+func (c *conversation) note() Note {
+	if c.protocol == nil {
+		return Note{}
+	}
+	return noteOf(c.protocol.requests)
 }
 
 // read notes that bytes, or the end of file, have come.
@@ -137,7 +170,8 @@ func (c *conversation) read(n int, now time.Time) {
 // and reports how many bytes they took up. It stops when the write buffer is full. A handler
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
-	defer c.recoverHandler() // here rather than around each call: it costs a tenth of a small request
+	defer c.recoverHandler(out) // here rather than around each call: it costs a tenth of a small request
+	defer func() { used = c.keepLoose(out, in, used) }()
 	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
 		c.say(out, []byte(outOfMemoryText))
@@ -150,26 +184,69 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			return used
 		}
 		rest := in[used:]
-		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, eof)
+		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
+		case err == ErrStray:
+			c.leaveOut(out, in, used, n)
+			used += n
+			continue
 		case err != nil || c.isTooLong(n, body, rest):
-			c.say(out, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
-			c.finish(TooLong, nil)
+			c.refuseRequest(out, err)
 			return used
 		case n == 0:
 			c.scanned = len(rest)
 			c.awaitMore(len(rest), eof)
 			return used
 		}
-		used += n
-		c.scanned, c.begun = 0, false
 		if len(body) == 0 && !c.keepBlank {
 			c.finish(Blank, nil)
 			return used
 		}
-		c.reply(by, out, body)
+		c.scanned, c.begun = 0, false
+		used += n
+		c.reply(by, out, rest[:n], body, c.in-uint64(len(rest)))
 	}
 	return used
+}
+
+// refuseRequest ends the conversation for what cannot be a request.
+func (c *conversation) refuseRequest(out *writeBuffer, why error) {
+	if errors.Is(why, ErrMalformed) {
+		c.say(out, fmt.Appendf(nil, "Error: %v", why))
+		c.finish(Malformed, why)
+		return
+	}
+	c.say(out, fmt.Appendf(nil, requestTooLongFmt, c.maxRequest))
+	c.finish(TooLong, nil)
+}
+
+// leaveOut notes that n bytes of the input belong to no message.
+func (c *conversation) leaveOut(out *writeBuffer, in []byte, used, n int) {
+	stray := in[used : used+n]
+	c.scanned = 0
+	if c.stray == 0 && c.tells(Stray) {
+		out.event = Event{Kind: Stray, Time: c.arrived, Session: c.session, Body: stray, Stray: uint64(n)}
+		c.observer.Observe(&out.event)
+	}
+	c.stray += uint64(n)
+	c.keep(out, stray, c.in-uint64(len(in)-used))
+}
+
+// keepLoose takes up all of the input once the conversation is over. The gate is told of what
+// lies behind the last request.
+func (c *conversation) keepLoose(out *writeBuffer, in []byte, used int) int {
+	if c.phase != over || used == len(in) {
+		return used
+	}
+	c.keep(out, in[used:], c.in-uint64(len(in)-used))
+	return len(in)
+}
+
+// keep has the gate told of bytes that belong to no message.
+func (c *conversation) keep(out *writeBuffer, loose []byte, at uint64) {
+	if c.gate != nil {
+		out.batch = append(out.batch, Exchange{Received: c.arrived, RawRequest: Raw{Bytes: loose, At: at}})
+	}
 }
 
 // isTooLong reports whether the request that the framing found at the start of what is held is
@@ -198,19 +275,27 @@ func (c *conversation) awaitMore(held int, eof bool) {
 }
 
 // reply has one request answered into the write buffer.
-func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
+func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at uint64) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
+	note := c.note()
 	if c.tells(Received) {
-		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body}
+		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
 		c.observer.Observe(&out.event)
 	}
+	if c.gate != nil {
+		out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: rawOf(raw, body, at), Secret: note.Secret}
+	}
 	before := len(out.buf)
-	buf := c.framing.Begin(out.buf)
+	framing := c.answers()
+	buf := framing.Begin(out.buf)
 	start := len(buf)
 	c.asking = true
 	answer, err := by.Reply(buf[start:], &out.req)
 	c.asking = false
+	if c.gate != nil { // which may have been asked about others meanwhile
+		out.batch = append(out.batch, out.asked)
+	}
 	if c.phase == broken { // found out while the handler ran
 		return
 	}
@@ -219,38 +304,60 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		c.finish(HandlerError, err)
 		return
 	}
-	buf = appendAnswer(buf, answer)
-	end := len(buf)
-	if buf, err = c.framing.End(buf, before); err != nil {
-		c.finish(HandlerError, err)
-		return
-	}
-	out.buf = buf
-	out.replies++
-	if c.tells(Replied) || c.gate != nil {
-		out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
-	}
-	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Seq: c.seq, Received: out.req.Time, Request: nonNil(body), Reply: nonNil(buf[start:end])})
+	if !c.silent && !note.Alone {
+		buf = appendAnswer(buf, answer)
+		end := len(buf)
+		if buf, err = framing.End(buf, before); err != nil {
+			c.finish(HandlerError, err)
+			return
+		}
+		if c.protocol != nil { // whose bodies are whole
+			start, end = before, len(buf)
+		}
+		if c.tells(Replied) || c.gate != nil {
+			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
+		}
+		if c.gate != nil {
+			x := &out.batch[len(out.batch)-1]
+			x.Reply, x.RawReply = nonNil(buf[start:end]), c.rawReply(out, buf, before, start)
+		}
+		out.buf = buf
+		out.replies++
+		hangUp = hangUp || c.closesBehindReply
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
 	}
 }
 
+// rawOf is a message that was read, behind at bytes before it.
+func rawOf(raw, body []byte, at uint64) Raw {
+	return Raw{Bytes: raw, Body: min(cap(raw)-cap(body), len(raw)-len(body)), At: at}
+}
+
+// rawReply is the message that was put at buf[before:], for the write buffer.
+func (c *conversation) rawReply(out *writeBuffer, buf []byte, before, body int) Raw {
+	return Raw{Bytes: buf[before:], Body: body - before, At: c.out + uint64(before-out.sent)}
+}
+
 // say puts an error text into the write buffer, if the framing can carry it.
 func (c *conversation) say(out *writeBuffer, text []byte) {
 	start := len(out.buf)
-	body := start + len(c.framing.Begin(nil))
-	out.buf = appendMessage(out.buf, c.framing, text)
+	framing := c.answers()
+	body := start + len(framing.Begin(nil))
+	out.buf = appendMessage(out.buf, framing, text)
 	if len(out.buf) == start {
 		return
 	}
+	end := body + len(text)
+	if c.protocol != nil {
+		body, end = start, len(out.buf)
+	}
 	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, out.arrived, body, body + len(text), len(out.buf)})
+		out.marks = append(out.marks, mark{0, out.arrived, body, end, len(out.buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: text})
+		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: out.buf[body:end], RawReply: c.rawReply(out, out.buf, start, body)})
 	}
 }
 
@@ -263,11 +370,14 @@ func nonNil(message []byte) []byte {
 }
 
 // recoverHandler makes an error of a handler's panic. Whatever else panics is let through.
-func (c *conversation) recoverHandler() {
+func (c *conversation) recoverHandler(out *writeBuffer) {
 	if !c.asking {
 		return
 	}
 	c.asking = false
+	if c.gate != nil {
+		out.batch = append(out.batch, out.asked)
+	}
 	if v := recover(); v != nil {
 		c.finish(HandlerError, &PanicError{v, debug.Stack()})
 	}
@@ -507,10 +617,15 @@ func (c *conversation) drain() {
 // went: they are received, and nobody answers them. It reports how many bytes they took up.
 // Behind what ends a conversation nothing is a request.
 func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
+	defer func() { used = c.keepLoose(out, in, used) }()
 	for c.phase < over {
 		rest := in[used:]
-		n, body, err := c.framing.Next(rest, c.scanned, c.maxRequest, false)
+		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, false)
 		switch {
+		case err == ErrStray:
+			c.leaveOut(out, in, used, n)
+			used += n
+			continue
 		case err != nil || c.isTooLong(n, body, rest), n > 0 && len(body) == 0 && !c.keepBlank:
 			c.phase = over
 			return used
@@ -518,16 +633,18 @@ func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
 			c.scanned = len(rest)
 			return used
 		}
-		used += n
 		c.scanned = 0
 		c.seq++
+		note := c.note()
 		if c.tells(Received) {
-			out.event = Event{Kind: Received, Time: c.arrived, Session: c.session, Seq: c.seq, Body: body}
+			out.event = Event{Kind: Received, Time: c.arrived, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
 			c.observer.Observe(&out.event)
 		}
 		if c.gate != nil {
-			out.batch = append(out.batch, Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body)})
+			out.batch = append(out.batch, Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body),
+				RawRequest: rawOf(rest[:n], body, c.in-uint64(len(rest))), Secret: note.Secret})
 		}
+		used += n
 	}
 	return used
 }
@@ -591,7 +708,7 @@ func (c *conversation) close(now time.Time) {
 	c.endContext()
 	if c.tells(Closed) {
 		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
-			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Err: c.err})
+			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Stray: c.stray, Err: c.err})
 	} else if c.reason == HandlerError {
 		c.logHandlerError()
 	}

@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":    {"."},
+	"internal/dialect": {"."},
 	"internal/expect":  {},
 	"internal/probe":   {".", "internal/dial", "internal/expect", "internal/console"},
 	"internal/load":    {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},

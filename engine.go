@@ -408,6 +408,7 @@ func (d *goroutineConn) hearRest() {
 		d.read(n, time.Now())
 		heard += n
 	}
+	d.recordLoose(d.in.held())
 	d.recycle()
 	d.phase = ended
 }

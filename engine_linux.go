@@ -720,6 +720,7 @@ func (l *loop) hear(t *loopConn) {
 		t.read(n, l.now)
 		heard += n
 	}
+	t.recordLoose(in.held())
 	in.drop(len(in.held()))
 	t.in = nil
 	l.putWriteBuffer(out)

@@ -15,6 +15,17 @@ var (
 	// is of no further use.
 	ErrTooLong = errors.New("parley: message longer than the limit")
 
+	// ErrStray is returned by Framing.Next for bytes that belong to no message.
+	ErrStray = errors.New("parley: bytes outside of a message")
+
+	// ErrMalformed is returned, wrapped, by Framing.Next for bytes that no message can begin
+	// with, or go on with, and by Client.Receive. The connection is of no further use.
+	ErrMalformed = errors.New("malformed message")
+
+	// ErrUnfinished is returned by Framing.End, and so by Client.Send, for a body to which
+	// more lines belong: call again with all of it.
+	ErrUnfinished = errors.New("more lines belong to the message")
+
 	// ErrRepliesUnread is in the Err of a closed event with the reason Reset if the peer
 	// closed while replies were still to be written to it: it has not read them.
 	ErrRepliesUnread = errors.New("the peer closed without reading its replies")

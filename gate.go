@@ -25,21 +25,32 @@ type Gate interface {
 	Pass(s *Session, batch []Exchange) bool
 }
 
-// An Exchange is a request and the reply that was made to it, without their framing.
-// Request is nil, and Seq 0, of a server's error text and of a message that a proxy saw come
-// unasked. Reply is nil if nobody has answered, and nobody will. Of a proxy Request is also
-// nil if it was passed alone before its reply.
-// The batch and its bytes are valid until Pass returns.
+// An Exchange is a request and the reply that was made to it. Request is nil, and Seq 0, of a
+// server's error text, of a message that a proxy saw come unasked, and of bytes that belong
+// to no message: of those there is RawRequest or RawReply alone. Reply is nil if nobody has
+// answered, and nobody will. Of a proxy Request is also nil if it was passed alone before its
+// reply. The batch and its bytes are valid until Pass returns.
 type Exchange struct {
-	Seq      uint64        // the request's number in its session, from 1
-	Received time.Time     // when the read that completed the request returned
-	Took     time.Duration // from then until the gate was asked
-	Request  []byte
-	Reply    []byte
+	Seq        uint64        // the request's number in its session, from 1
+	Received   time.Time     // when the read that completed the request returned
+	Took       time.Duration // from then until the gate was asked; 0 if there is no reply
+	Request    []byte        // without its framing
+	Reply      []byte        // the same
+	RawRequest Raw
+	RawReply   Raw
+	Secret     bool // the request carries credentials, see Note
 
 	// What a proxy sees may be less than that. A Server leaves none of these out.
 	RequestCut uint64 // how many bytes Request leaves out at its end
 	ReplyCut   uint64 // the same of Reply
+}
+
+// Raw is a message as it was on the wire, or will be, with its framing.
+type Raw struct {
+	Bytes []byte
+	Body  int    // where in Bytes the message without its framing begins
+	At    uint64 // how many bytes of its direction there were before
+	Cut   uint64 // how many bytes are left out at its end
 }
 
 // A hold is what a session has to do with a gate.
@@ -117,13 +128,28 @@ func (c *conversation) ask(out *writeBuffer, now time.Time) (held bool) {
 		return false
 	}
 	for i := range out.batch {
-		out.batch[i].Took = now.Sub(out.batch[i].Received)
+		if x := &out.batch[i]; x.Reply != nil {
+			x.Took = now.Sub(x.Received)
+		}
 	}
-	c.session.hold.batches.Store(1)
-	if c.gate.Pass(c.session, out.batch) {
-		c.session.hold.drop()
-	}
+	c.pass(out.batch)
 	clear(out.batch) // it refers to buffers that go back to their pools
 	out.batch = out.batch[:0]
 	return !c.session.released()
+}
+
+func (c *conversation) pass(batch []Exchange) {
+	c.session.hold.batches.Store(1)
+	if c.gate.Pass(c.session, batch) {
+		c.session.hold.drop()
+	}
+}
+
+// recordLoose tells the gate of the beginning of a request that will have no end. It is not
+// waited for: there is no reply to hold back.
+func (c *conversation) recordLoose(held []byte) {
+	if c.gate != nil && len(held) > 0 && c.phase < over {
+		c.pass([]Exchange{{Received: c.arrived, RawRequest: Raw{Bytes: held, At: c.in - uint64(len(held))}}})
+		c.session.hold.drop()
+	}
 }

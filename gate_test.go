@@ -27,6 +27,7 @@ type porter struct {
 	mu   sync.Mutex
 	seen []exchanged
 	held []*parley.Session
+	wire map[*parley.Session]*wire
 }
 
 type exchanged struct {
@@ -39,6 +40,10 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range batch {
+		p.keepRaw(s, &e)
+		if e.Request == nil && e.Reply == nil { // bytes of no message
+			continue
+		}
 		p.seen = append(p.seen, exchanged{s, e.Seq, orNone(e.Request), orNone(e.Reply)})
 		if e.Took < 0 || e.Received.Before(s.Opened()) {
 			panic(fmt.Sprintf("received %v, took %v", e.Received, e.Took))
@@ -49,6 +54,38 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	}
 	p.held = append(p.held, s)
 	return false
+}
+
+// keepRaw puts the bytes of each direction together again. None is missing before another.
+func (p *porter) keepRaw(s *parley.Session, e *parley.Exchange) {
+	if p.wire == nil {
+		p.wire = make(map[*parley.Session]*wire)
+	}
+	w := p.wire[s]
+	if w == nil {
+		w = new(wire)
+		p.wire[s] = w
+	}
+	w.read.add("request", e.Request, e.RawRequest)
+	w.written.add("reply", e.Reply, e.RawReply)
+}
+
+// A wire is what went over a connection, as a gate was told of it.
+type wire struct{ read, written wireDirection }
+
+type wireDirection struct{ bytes.Buffer }
+
+func (d *wireDirection) add(what string, body []byte, raw parley.Raw) {
+	if raw.Bytes == nil && body == nil {
+		return
+	}
+	if raw.At != uint64(d.Len()) || raw.Cut != 0 {
+		panic(fmt.Sprintf("the %s %q stands at byte %d of %d", what, raw.Bytes, raw.At, d.Len()))
+	}
+	if len(raw.Bytes) < raw.Body+len(body) || !bytes.Equal(raw.Bytes[raw.Body:][:len(body)], body) {
+		panic(fmt.Sprintf("the %s %q is not at byte %d of %q", what, body, raw.Body, raw.Bytes))
+	}
+	d.Write(raw.Bytes)
 }
 
 // orNone tells a message that is not there from an empty one.
@@ -277,7 +314,10 @@ func TestClocksStandStillWhileHeld(t *testing.T) {
 		{"a begun request", "a\nbegun", ending{parley.RequestTimeout, time.Hour + 30*time.Second}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			gate := gateFunc(func(s *parley.Session, _ []parley.Exchange) bool {
+			gate := gateFunc(func(s *parley.Session, batch []parley.Exchange) bool {
+				if batch[0].Reply == nil {
+					return true // it is over
+				}
 				time.AfterFunc(time.Hour, s.Release)
 				return false
 			})

@@ -51,10 +51,12 @@ const DefaultReply = "Request #{conn} - {message} ..."
 //	message  the request's bytes        remote  the peer's address
 //	bytes    how many they are          time    when they were read (RFC 3339, UTC)
 //
-// {{ and }} stand for the braces themselves. Bytes are inserted unchanged.
+// {{ and }} stand for the braces themselves. Bytes are inserted unchanged; of a Protocol's
+// message, its words.
 type Template struct {
-	parts []part
-	host  string
+	parts      []part
+	host       string
+	appendText func(dst, request []byte) []byte // nil if a message is its words
 }
 
 // A part is literal text with a name to fill in behind it.
@@ -84,7 +86,7 @@ var fillers = map[string]filler{
 }
 
 // ParseTemplate reads a pattern. An unknown name, a brace without its partner, or
-// literal text that the framing (Lines if nil) cannot carry is an error.
+// literal text that the framing of replies (Lines if nil) cannot carry is an error.
 func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 	t := &Template{host: hostname()}
 	var literal, literals strings.Builder
@@ -119,10 +121,11 @@ func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 	}
 	flush(fillNothing)
 
-	if framing == nil {
-		framing = Lines
+	requests, replies := OpenFraming(framing, nil)
+	if texter, ok := requests.(Texter); ok {
+		t.appendText = texter.AppendText
 	}
-	if _, err := framing.End(append(framing.Begin(nil), literals.String()...), 0); err != nil {
+	if _, err := replies.End(append(replies.Begin(nil), literals.String()...), 0); err != nil && framing != NoReplies {
 		return nil, fmt.Errorf("reply pattern: %w", err)
 	}
 	return t, nil
@@ -139,7 +142,11 @@ func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
 		case fillSeq:
 			dst = strconv.AppendUint(dst, req.Seq, 10)
 		case fillMessage:
-			dst = append(dst, req.Body...)
+			if t.appendText != nil {
+				dst = t.appendText(dst, req.Body)
+			} else {
+				dst = append(dst, req.Body...)
+			}
 		case fillBytes:
 			dst = strconv.AppendInt(dst, int64(len(req.Body)), 10)
 		case fillHost:

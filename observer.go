@@ -129,7 +129,9 @@ type Event struct {
 	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Reason  CloseReason   // of Closed and Refused
-	Err     error         // behind Reason, and of AcceptFailed and ListenerLost; may be nil
+	Stray   uint64        // Closed: bytes of In that belonged to no message. Stray: how many there are so far
+	Secret  bool          // Received, Replied, Unasked: Body carries credentials, see Note
+	Err     error         // behind Reason, and of AcceptFailed, ListenerLost and FramingLost; may be nil
 }
 
 // An EventKind says what happened. New ones may come: ignore those you do not know.
@@ -164,12 +166,18 @@ const (
 	// ListenerLost: the listener gave an error that does not pass: nobody can connect there
 	// any more, and sessions go on. Not told of a listener that its owner or a stop closed.
 	ListenerLost
+	// Stray: bytes came that belong to no message, and are left out. Body has them, Closed
+	// how many there were in all. At most once a session.
+	Stray
+	// FramingLost: what a peer sends can be no message of its framing, as Err says. A proxy
+	// tells what comes from there on as it comes; a Server ends the session as Malformed instead.
+	FramingLost
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
-	Unasked: "message", ListenerLost: "listener_lost",
+	Unasked: "message", ListenerLost: "listener_lost", Stray: "stray", FramingLost: "framing_lost",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".
@@ -189,6 +197,7 @@ const (
 	RequestTimeout                          // a request was not finished in RequestTimeout
 	WriteTimeout                            // the peer does not read its replies
 	TooLong                                 // a request was over MaxRequest
+	Malformed                               // what came can be no request of the framing
 	Memory                                  // all sessions together were over MaxHeld, and this one held most
 	HandlerError                            // the handler failed or panicked, or its reply could not be framed
 	HangUp                                  // the handler returned ErrHangUp
@@ -206,7 +215,7 @@ const (
 var reasonNames = [...]string{
 	EndOfFile: "eof", Blank: "blank", NoRequest: "no_request", Truncated: "truncated",
 	Reset: "reset", IdleTimeout: "idle_timeout", FirstByteTimeout: "first_byte_timeout",
-	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long",
+	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long", Malformed: "malformed",
 	Memory: "memory", HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
 	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
 	Unreachable: "unreachable", UpstreamReset: "upstream_reset",

@@ -23,7 +23,8 @@ import (
 // leave them alone from then on.
 type Server struct {
 	Handler  Handler  // answers each request; required
-	Framing  Framing  // where a request ends; Lines if nil
+	Framing  Framing  // where a request ends; Lines if nil. It may be a Protocol
+	Replies  Framing  // where a reply ends; as Framing if nil, and with a Protocol
 	Observer Observer // told of every event; nobody if nil
 	Gate     Gate     // asked before replies are written; open if nil
 	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
@@ -127,20 +128,22 @@ func (r *connSet) all(yield func(connection) bool) {
 
 // settings are a server's fields with the defaults filled in.
 type settings struct {
-	handler          Handler
-	framing          Framing
-	observer         Observer
-	wanted           kindSet // by the observer
-	gate             Gate    // nil if it is open
-	log              *slog.Logger
-	keepBlank        bool
-	maxRequest       int
-	maxUnsent        int
-	maxSessions      int
-	maxSessionsPerIP int
-	maxHeld          int64
-	readSize         int        // room for one read
-	readBuffers      *sync.Pool // of *[]byte of that size
+	handler           Handler
+	framing, replies  Framing
+	observer          Observer
+	wanted            kindSet // by the observer
+	gate              Gate    // nil if it is open
+	log               *slog.Logger
+	keepBlank         bool
+	silent            bool // there are no replies
+	closesBehindReply bool // which ends there
+	maxRequest        int
+	maxUnsent         int
+	maxSessions       int
+	maxSessionsPerIP  int
+	maxHeld           int64
+	readSize          int        // room for one read
+	readBuffers       *sync.Pool // of *[]byte of that size
 
 	firstByteTimeout, requestTimeout, idleTimeout, writeTimeout time.Duration // none if negative
 }
@@ -175,30 +178,30 @@ const (
 
 func (s *Server) init() {
 	s.prepare.Do(func() {
-		framing := s.Framing
-		if framing == nil {
-			framing = Lines
-		}
+		framing, replies := s.framings()
 		idle := cmp.Or(s.IdleTimeout, 5*time.Minute)
 		set := &s.settings
 		*set = settings{
-			handler:          s.Handler,
-			framing:          framing,
-			observer:         s.Observer,
-			wanted:           wantedKinds(s.Observer),
-			gate:             s.Gate,
-			log:              cmp.Or(s.Log, slog.Default()),
-			keepBlank:        s.KeepBlank,
-			maxRequest:       cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
-			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
-			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
-			maxSessionsPerIP: s.MaxSessionsPerIP,
-			maxHeld:          s.MaxHeld,
-			readSize:         64 << 10,
-			firstByteTimeout: min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
-			requestTimeout:   min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
-			idleTimeout:      min(idle, maxTimeout),
-			writeTimeout:     min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
+			handler:           s.Handler,
+			framing:           framing,
+			replies:           replies,
+			silent:            replies == NoReplies,
+			closesBehindReply: replies == UntilClose,
+			observer:          s.Observer,
+			wanted:            wantedKinds(s.Observer),
+			gate:              s.Gate,
+			log:               cmp.Or(s.Log, slog.Default()),
+			keepBlank:         s.KeepBlank,
+			maxRequest:        cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
+			maxUnsent:         cmp.Or(s.MaxUnsent, 256<<10),
+			maxSessions:       cmp.Or(s.MaxSessions, DefaultMaxSessions()),
+			maxSessionsPerIP:  s.MaxSessionsPerIP,
+			maxHeld:           s.MaxHeld,
+			readSize:          64 << 10,
+			firstByteTimeout:  min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
+			requestTimeout:    min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
+			idleTimeout:       min(idle, maxTimeout),
+			writeTimeout:      min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
 		}
 		if framing == Chunks {
 			// A read is a request, so it has room for exactly the limit.
@@ -219,6 +222,19 @@ func (s *Server) init() {
 	})
 }
 
+// framings are those of requests and replies; a Protocol is both.
+func (s *Server) framings() (framing, replies Framing) {
+	framing = s.Framing
+	if framing == nil {
+		framing = Lines
+	}
+	replies = s.Replies
+	if replies == nil {
+		replies = framing
+	}
+	return framing, replies
+}
+
 // tells reports whether somebody wants to know of such events.
 func (set *settings) tells(kind EventKind) bool { return set.wanted&(1<<kind) != 0 }
 
@@ -228,7 +244,8 @@ func DefaultMaxSessions() int { return max(16, min(10000, (maxOpenFiles()-64)/2)
 
 // DefaultMaxRequest is what MaxRequest is when left at zero, in bytes.
 func DefaultMaxRequest(framing Framing) int {
-	if framing == LengthPrefixed {
+	switch framing.(type) {
+	case Length, untilClose, Protocol:
 		return 1 << 20
 	}
 	return 64 << 10
@@ -501,7 +518,8 @@ func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient 
 	if reason == PerIP {
 		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
 	}
-	if text = appendMessage(nil, s.settings.framing, body); len(text) == 0 {
+	_, replies := OpenFraming(s.settings.framing, s.settings.replies)
+	if text = appendMessage(nil, replies, body); len(text) == 0 {
 		body = nil
 	}
 	if s.settings.tells(Refused) {

@@ -93,7 +93,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
 	flags.StringVarP(&opt.expect, "expect", "e", "",
 		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
 	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
@@ -186,7 +186,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
 	case opt.connectEach && opt.inFlight > 1:
 		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
-	case opt.framing.name == "chunk" && opt.inFlight > 1:
+	case opt.framing.Name == "chunk" && opt.inFlight > 1:
 		return none, usageError("--framing chunk is lockstep: --in-flight must be 1")
 	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
 		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
@@ -212,11 +212,11 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	}
 	opt.setLengths(flags.Changed)
 	return load.Plan{
-		Framing: opt.framing.framing, Messages: messages, Expect: judge,
+		Framing: opt.framing.Requests, Replies: opt.framing.Replies, Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
 		Lacks: func(came []byte) (lacks, advice string) {
-			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+			return opt.framing.Lacks(came)
 		},
 	}, nil
 }
@@ -251,7 +251,7 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 			return nil, usageError("--file %s: %w", opt.file, inWords(err, aFileToRead))
 		}
 	}
-	if err := messages.Fit(opt.framing.framing); err != nil {
+	if err := messages.Fit(opt.framing.Requests); err != nil {
 		return nil, usageError("%w", err)
 	}
 	return messages, nil

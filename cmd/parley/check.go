@@ -66,7 +66,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	flags.BoolVarP(&opt.all, "all", "a", false, "check each address of the name")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print nothing: the exit code says it")
 	flags.BoolVar(&opt.json, "json", false, "print a JSON object a check")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
 	opt.reply.add(flags)
 	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
@@ -86,22 +86,22 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 			return nil, err
 		}
 	}
-	framing, err := opt.reply.framing(opt.framing)
+	framing, err := opt.reply.of(opt.framing)
 	if err != nil {
 		return nil, err
 	}
 	p := probe.Probe{
 		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
-		Framing: opt.framing.framing, Replies: framing, Timeout: opt.timeout, Banner: opt.banner,
+		Framing: opt.framing.Requests, Replies: framing.OfReplies(), Timeout: opt.timeout, Banner: opt.banner,
 		BannerLacks: func(came []byte) (lacks, advice string) {
-			return (&replyFlags{lines: 1}).lacks(opt.framing, came)
+			return opt.framing.Lacks(came)
 		},
 		ReplyLacks: func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
 	if len(words) > 0 {
 		p.Request = []byte(strings.Join(words, " "))
-		start := framing.Begin(nil)
-		if _, err := framing.End(append(start, p.Request...), 0); err != nil {
+		start := framing.Requests.Begin(nil)
+		if _, err := framing.Requests.End(append(start, p.Request...), 0); err != nil {
 			return nil, usageError("the message cannot be sent: %w", err)
 		}
 	}

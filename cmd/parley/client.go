@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/talk"
 )
 
@@ -54,7 +56,7 @@ Without an address: localhost:6969. Behind -- words may look like flags.`,
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal, and cut at 4 KiB")
 	flags.BoolVar(&opt.raw, "raw", false, "print replies only, exact bytes also on a terminal")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "send a blank line instead of ending there")
 	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
@@ -78,18 +80,21 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 
 	target := at.target()
 	d := at.dialer(family(opt.only4, opt.only6), opt.timeout)
-	conn, _, err := d.Dial(ctx)
+	dialer := parley.Dialer{Framing: framing.Requests, Replies: framing.Replies, NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, _, err := d.Dial(ctx)
+		return conn, err
+	}}
+	client, err := dialer.Dial(ctx, "")
 	if err != nil {
 		if cause := signalled(ctx); cause != nil {
 			return cause
 		}
 		return explainDial(target, opt.timeout, err)
 	}
-	client := parley.NewClient(conn, framing)
 	view := opt.view(cmd, client)
 	conversation := &talk.Conversation{
 		Client: client, Server: target, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
-		Single: opt.framing.framing,
+		Single: opt.framing.OfReplies(),
 		Lacks:  func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
 	if len(words) > 0 {
@@ -154,14 +159,14 @@ func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) talk.V
 }
 
 // messageFraming is the framing of requests and replies.
-func (opt *clientOptions) messageFraming() (parley.Framing, error) {
+func (opt *clientOptions) messageFraming() (framing dialect.Framing, err error) {
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
-			return nil, err
+			return framing, err
 		}
 	}
 	if opt.timeout == 0 {
-		return nil, usageError("--timeout 0s: it must be more than 0")
+		return framing, usageError("--timeout 0s: it must be more than 0")
 	}
-	return opt.reply.framing(opt.framing)
+	return opt.reply.of(opt.framing)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // givenFlags are those of the command line.
@@ -135,61 +136,40 @@ func whyInvalid(err error) error {
 	return invalid.Unwrap()
 }
 
-// A framingFlag is --framing: line, chunk, length or delim:XX.
-type framingFlag struct {
-	name    string
-	framing parley.Framing
+// A framingFlag is --framing, with a name of internal/dialect.
+type framingFlag struct{ dialect.Framing }
+
+func newFramingFlag() framingFlag {
+	line, _ := dialect.Parse("line")
+	return framingFlag{line}
 }
 
-func newFramingFlag() framingFlag { return framingFlag{"line", parley.Lines} }
-
-func (f *framingFlag) String() string { return f.name }
+func (f *framingFlag) String() string { return f.Name }
 func (f *framingFlag) Type() string   { return "FRAMING" }
 
-func (f *framingFlag) Set(s string) error {
-	switch s {
-	case "line":
-		f.framing = parley.Lines
-	case "chunk":
-		f.framing = parley.Chunks
-	case "length":
-		f.framing = parley.LengthPrefixed
-	default:
-		hex, ok := strings.CutPrefix(s, "delim:")
-		end, err := strconv.ParseUint(hex, 16, 8)
-		if !ok || err != nil || len(hex) != 2 {
-			return errors.New("use line, chunk, length, or delim:XX with a byte in hex such as delim:00")
+func (f *framingFlag) Set(s string) (err error) {
+	f.Framing, err = dialect.Parse(s)
+	return err
+}
+
+// add adds the flag, and its names to what a shell completes.
+func (f *framingFlag) add(cmd *cobra.Command, about string) {
+	cmd.Flags().VarP(f, "framing", "f", framingUsage+about)
+	cmd.RegisterFlagCompletionFunc("framing", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for _, n := range dialect.Names {
+			names = append(names, n.Name+"\t"+n.What)
 		}
-		f.framing = parley.Delimited(byte(end))
-	}
-	f.name = s
-	return nil
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // withCRLF has messages end with CRLF, which only lines can.
 func (f *framingFlag) withCRLF() error {
-	if f.name != "line" {
-		return usageError("--crlf goes with --framing line, not with %s", f.name)
+	if f.Name != "line" {
+		return usageError("--crlf goes with --framing line, not with %s", f.Name)
 	}
-	f.framing = parley.LinesCRLF
-	return nil
-}
-
-// onlooker is the framing for who looks on and does not talk: a chunk is then what a
-// read returned to the byte, since nobody can say that a newline at its end was no part
-// of it.
-func (f *framingFlag) onlooker() parley.Framing {
-	if f.name == "chunk" {
-		return wholeReads{parley.Chunks}
-	}
-	return f.framing
-}
-
-// wholeReads is parley.Chunks that takes nothing off.
-type wholeReads struct{ parley.Framing }
-
-func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
-	return len(buf), buf, nil
+	return f.Set("crlf")
 }
 
 const framingUsage = "where a message ends: line, chunk (what one read returned), length (4 bytes before it) or delim:XX"

@@ -63,7 +63,7 @@ compared. FILE may be - for standard input.`,
 	flags.SortFlags = false
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no differences; the exit code tells")
 	flags.BoolVar(&opt.json, "json", false, "print differences and the summary, one JSON object a line")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage+"; as it was recorded")
+	opt.framing.add(cmd, "; as it was recorded")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
 	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
@@ -120,10 +120,11 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	if opt.timeout == 0 {
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
+	framing := opt.framing.Onlooker()
 	return &replay.Replay{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return target.dial(ctx, opt.timeout) },
-		Framing: opt.framing.onlooker(),
-		Stream:  opt.framing.name == "chunk",
+		Framing: framing.Requests, Replies: framing.Replies,
+		Stream:  opt.framing.Name == "chunk",
 		Speed:   float64(opt.speed),
 		Timeout: opt.timeout,
 		Ignore:  opt.ignore,

@@ -29,13 +29,13 @@ func TestRepliesOfSeveralLines(t *testing.T) {
 		{"until, the last unfinished", replyFlags{lines: 1, until: `^\.$`}, "a\n.", []string{"a\n."}, io.EOF},
 		{"until, the CR is not the line's", replyFlags{lines: 1, until: `x$`}, "a\r\nx\r\n", []string{"a\r\nx"}, io.EOF},
 	} {
-		framing, err := c.reply.framing(newFramingFlag())
+		framing, err := c.reply.of(newFramingFlag())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for piece := 1; piece <= len(c.text); piece++ {
 			ours, theirs := parleytest.ConnPair()
-			client := parley.NewClient(ours, framing)
+			client := parley.NewClient(ours, framing.OfReplies())
 			got := make(chan error)
 			var replies []string
 			go func() {
@@ -62,28 +62,28 @@ func TestRepliesOfSeveralLines(t *testing.T) {
 // The limit is that of the whole reply, and is found out before its end.
 func TestLimitOfAReplyOfSeveralLines(t *testing.T) {
 	for _, reply := range []replyFlags{{lines: 3}, {lines: 1, until: "^c"}} {
-		framing, err := reply.framing(newFramingFlag())
+		framing, err := reply.of(newFramingFlag())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for text, want := range map[string]error{"a\nb\ncc\n": nil, "a\nb\nccc\n": nil, "a\nb\ncccc\n": parley.ErrTooLong} {
-			if n, _, err := framing.Next([]byte(text), 0, len("a\nb\nccc"), false); err != want || (n == len(text)) != (want == nil) {
+			if n, _, err := framing.OfReplies().Next([]byte(text), 0, len("a\nb\nccc"), false); err != want || (n == len(text)) != (want == nil) {
 				t.Errorf("%+v: %q: %d, %v, want %v", reply, text, n, err, want)
 			}
 		}
 	}
-	until, _ := (&replyFlags{lines: 1, until: "^c"}).framing(newFramingFlag())
-	if _, _, err := until.Next([]byte("a\nb\nd\n"), 0, 3, false); err != parley.ErrTooLong {
+	until, _ := (&replyFlags{lines: 1, until: "^c"}).of(newFramingFlag())
+	if _, _, err := until.OfReplies().Next([]byte("a\nb\nd\n"), 0, 3, false); err != parley.ErrTooLong {
 		t.Errorf("an unfinished reply over the limit: %v, want ErrTooLong", err)
 	}
 }
 
 // What was looked at is not looked at again.
 func TestUntilDoesNotScanTwice(t *testing.T) {
-	until, _ := (&replyFlags{lines: 1, until: "^end"}).framing(newFramingFlag())
+	until, _ := (&replyFlags{lines: 1, until: "^end"}).of(newFramingFlag())
 	text := []byte("a\nend of it\nb\nend\n")
 	scanned := len("a\nend of it\nb\n") // says, wrongly, that no end was in there
-	if n, body, err := until.Next(text, scanned, 100, false); n != len(text) || string(body) != "a\nend of it\nb\nend" || err != nil {
+	if n, body, err := until.OfReplies().Next(text, scanned, 100, false); n != len(text) || string(body) != "a\nend of it\nb\nend" || err != nil {
 		t.Errorf("%d, %q, %v, want all of it", n, body, err)
 	}
 }

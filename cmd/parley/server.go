@@ -66,7 +66,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "show replies too, with time, session and address before each line; print the limits at start")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
 		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {time}")
@@ -135,7 +135,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.echo {
 		opt.reply = "{message}"
 	}
-	handler, err := parley.ParseTemplate(opt.reply, opt.framing.framing)
+	handler, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
 	if err != nil {
 		return nil, usageError("%w", err)
 	}
@@ -145,13 +145,14 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.maxSessionsPerIP < 0 {
 		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
 	}
-	if opt.framing.name == "chunk" && opt.maxRequest > maxChunk {
+	if opt.framing.Name == "chunk" && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
 	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,
 		Handler:          handler,
-		Framing:          opt.framing.framing,
+		Framing:          opt.framing.Requests,
+		Replies:          opt.framing.Replies,
 		KeepBlank:        opt.keepBlank,
 		MaxRequest:       int(opt.maxRequest),
 		MaxUnsent:        int(opt.maxUnsent),
@@ -168,13 +169,13 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: opt.limits(), Hint: opt.framing.name == "line"}
+		Limits: opt.limits(), Hint: opt.framing.Name == "line"}
 }
 
 // limits are what the server will go by, the defaults filled in.
 func (opt *serverOptions) limits() console.Limits {
 	return console.Limits{
-		MaxRequest:       cmp.Or(int(opt.maxRequest), parley.DefaultMaxRequest(opt.framing.framing)),
+		MaxRequest:       cmp.Or(int(opt.maxRequest), parley.DefaultMaxRequest(opt.framing.Requests)),
 		MaxUnsent:        int(opt.maxUnsent),
 		MaxHeld:          cmp.Or(int64(opt.maxHeld), parley.DefaultMaxHeld()),
 		MaxSessions:      opt.maxSessions,

@@ -68,7 +68,7 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "put time, session and address before each line")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
-	flags.VarP(&opt.framing, "framing", "f", framingUsage)
+	opt.framing.add(cmd, "")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
@@ -132,9 +132,11 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	if opt.connect == 0 {
 		return nil, usageError("--connect-timeout 0s: it must be more than 0")
 	}
+	framing := opt.framing.Onlooker()
 	return &tap.Tap{
 		Dial:             func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
-		Framing:          opt.framing.onlooker(),
+		Framing:          framing.Requests,
+		Replies:          framing.Replies,
 		MaxMessage:       int(opt.maxMessage),
 		MaxSessions:      opt.maxSessions,
 		IdleTimeout:      opt.idle,
@@ -146,5 +148,5 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.name == "line", Upstream: target}
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.Name == "line", Upstream: target}
 }

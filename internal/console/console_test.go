@@ -181,7 +181,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.Truncated: " (end of file inside a request)", parley.Reset: " (connection reset by peer)",
 			parley.IdleTimeout: " (idle for 5m0s)", parley.FirstByteTimeout: " (no request within 10s)",
 			parley.RequestTimeout: " (request not finished within 30s)", parley.WriteTimeout: " (replies not read within 10s, or one waited six times that)",
-			parley.TooLong: " (request longer than 65536 bytes)", parley.HandlerError: ` (handler error: a\nb)`,
+			parley.TooLong: " (request longer than 65536 bytes)", parley.Malformed: ` (a\nb)`, parley.HandlerError: ` (handler error: a\nb)`,
 			parley.Memory: " (server is out of memory for requests)",
 			parley.HangUp: " (hung up by the handler)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,

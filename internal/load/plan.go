@@ -28,7 +28,8 @@ type Plan struct {
 	// goroutines at a time.
 	Dial func(context.Context) (net.Conn, dial.Steps, error)
 
-	Framing  parley.Framing // of requests and replies; parley.Lines if nil
+	Framing  parley.Framing // as of a parley.Dialer
+	Replies  parley.Framing // the same
 	Messages *Messages      // the requests
 	Expect   expect.Rule    // of each reply; the zero value does not judge
 

@@ -98,7 +98,7 @@ func (w *worker) connect(ctx context.Context) error {
 
 // newClient is a client of the connection, with the plan's limit of a reply.
 func (r *run) newClient(conn net.Conn) *parley.Client {
-	dialer := parley.Dialer{Framing: r.Framing, MaxReply: r.ReplyLimit(),
+	dialer := parley.Dialer{Framing: r.Framing, Replies: r.Replies, MaxReply: r.ReplyLimit(),
 		NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	client, _ := dialer.Dial(context.Background(), "") // NetDial does not fail
 	return client

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -75,13 +76,14 @@ func (p *play) script() (steps []step) {
 // play connects, says what the client said, and compares what the server says.
 func (p *play) play() {
 	p.begun = time.Now()
-	conn, err := p.Dial(p.ctx)
+	dialer := parley.Dialer{Framing: p.Framing, Replies: p.Replies, NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.Dial(ctx) }}
+	client, err := dialer.Dial(p.ctx, "")
 	if err != nil {
 		p.unreachable(err)
 		return
 	}
-	defer conn.Close()
-	p.client = parley.NewClient(conn, p.Framing)
+	defer client.Close()
+	p.client = client
 	p.count(func(sum *Summary) { sum.Sessions++ })
 	for _, s := range p.script() {
 		goOn := p.expect

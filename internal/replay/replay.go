@@ -38,7 +38,8 @@ type Exchange struct {
 // A Replay says against whom, how fast and how strictly.
 type Replay struct {
 	Dial    func(ctx context.Context) (net.Conn, error) // connects to the server, once a session; required
-	Framing parley.Framing                              // of requests and replies; Lines if nil
+	Framing parley.Framing                              // as of a parley.Dialer
+	Replies parley.Framing                              // the same
 	Speed   float64                                     // times the recorded pace; 1 if zero, math.Inf(1) does not wait
 	Timeout time.Duration                               // for each reply, and for a request to be taken; 10 s if zero
 	Ignore  []*regexp.Regexp                            // what matches is blanked on both sides before they are compared

@@ -88,13 +88,14 @@ func newSession(t *Tap, client net.Conn) *session {
 	s := &session{tap: t, ending: make(chan struct{}), inspecting: make(chan struct{}, 1), open: 2}
 	s.client.name, s.client.conn, s.server.name = "client", client, "server"
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
 	s.requests = direction{
 		from: &s.client, to: &s.server, done: make(chan struct{}),
-		scanner: scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellRequest},
+		scanner: scanner{framing: requests, max: t.maxMessage(), tell: s.tellRequest},
 	}
 	s.replies = direction{
 		from: &s.server, to: &s.client, done: make(chan struct{}),
-		scanner: scanner{framing: t.framing(), max: t.maxMessage(), tell: s.tellReply},
+		scanner: scanner{framing: replies, max: t.maxMessage(), tell: s.tellReply},
 	}
 	return s
 }

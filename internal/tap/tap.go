@@ -37,7 +37,8 @@ type Tap struct {
 	// with the session.
 	Dial func(ctx context.Context) (net.Conn, error)
 
-	Framing     parley.Framing  // where a message ends, for the observer's eyes only; Lines if nil
+	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
+	Replies     parley.Framing  // the same of what the server says
 	MaxMessage  int             // longest message told whole, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB
 	Observer    parley.Observer // told of every event; nobody if nil
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil

@@ -153,7 +153,7 @@ var errHTTPWords = errors.New("write METHOD /path, such as GET / or POST /path a
 func (g *httpGrammar) encodeRequest(dst []byte, start int) ([]byte, error) {
 	words := dst[start:]
 	first, _, _ := bytes.Cut(words, []byte("\n"))
-	if f := bytes.Fields(first); len(f) == 3 && bytes.HasPrefix(f[2], []byte("HTTP/")) {
+	if version := first[bytes.LastIndexByte(first, ' ')+1:]; bytes.HasPrefix(version, []byte("HTTP/")) && bytes.Count(first, []byte(" ")) == 2 {
 		err := httpLacks(requests, 0, words)
 		if err == parley.ErrUnfinished { // the last line may only have no end
 			dst = append(dst, '\n')
@@ -161,13 +161,14 @@ func (g *httpGrammar) encodeRequest(dst []byte, start int) ([]byte, error) {
 		}
 		return dst, err
 	}
-	method, rest, _ := bytes.Cut(words, []byte(" "))
+	name, rest, _ := bytes.Cut(words, []byte(" "))
 	target, body, more := bytes.Cut(rest, []byte(" "))
-	host, ok := g.hostFor(string(method), target)
+	method := string(name)
+	host, ok := g.hostFor(method, target)
 	switch {
-	case !ok || !isHTTPName(method) || !bytes.Equal(method, bytes.ToUpper(method)):
+	case !ok || !isHTTPName(name) || method != strings.ToUpper(method):
 		return dst, errHTTPWords
-	case more && slices.Contains(httpBodiless, string(method)):
+	case more && slices.Contains(httpBodiless, method):
 		return dst, fmt.Errorf("%s has no body: %w; a space in a path is %%20", method, errHTTPWords)
 	}
 	h := append(append(g.header[:0], method...), ' ')
@@ -182,7 +183,7 @@ func (g *httpGrammar) encodeRequest(dst []byte, start int) ([]byte, error) {
 		}
 	}
 	h = append(append(append(h, " HTTP/1.1\r\nHost: "...), host...), "\r\nUser-Agent: parley\r\nConnection: keep-alive\r\n"...)
-	if len(body) > 0 || slices.Contains(httpBodied, string(method)) { // RFC 9110, section 8.6
+	if len(body) > 0 || slices.Contains(httpBodied, method) { // RFC 9110, section 8.6
 		h = appendHTTPLength(h, len(body))
 	}
 	h = append(h, "\r\n"...)

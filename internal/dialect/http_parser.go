@@ -223,7 +223,7 @@ func (p *httpParser) step(c byte) error {
 		case p.position == 0 || c != ' ' && c != '\r' && c != '\n':
 			return notHTTP("0x%02x in the target of a request", c)
 		case c != ' ':
-			return notHTTP("a request line ends with HTTP/1.1 or HTTP/1.0")
+			return errHTTPRequestLine
 		}
 		from, to := httpUserinfo(p.value, p.kind&httpConnect != 0)
 		p.secret = from < to || len(p.value) > maxHTTPValue
@@ -279,6 +279,12 @@ func (p *httpParser) step(c byte) error {
 
 const httpVersion1 = "HTTP/1."
 
+// These are made once: each text that is sent as a message is none at first.
+var (
+	errHTTPRequestLine = notHTTP("a request line ends with HTTP/1.1 or HTTP/1.0")
+	errHTTPStatusLine  = notHTTP("a reply begins with HTTP/1.1 or HTTP/1.0")
+)
+
 func (p *httpParser) stepVersion(c byte) error {
 	switch at := int(p.position); {
 	case at < len(httpVersion1) && c == httpVersion1[at]:
@@ -286,9 +292,9 @@ func (p *httpParser) stepVersion(c byte) error {
 	case at == len("HTTP/") && c == '2':
 		return notHTTP("HTTP/2 is not http/1")
 	case at < len(httpVersion1) && p.of == requests:
-		return notHTTP("a request line ends with HTTP/1.1 or HTTP/1.0")
+		return errHTTPRequestLine
 	case at < len(httpVersion1):
-		return notHTTP("a reply begins with HTTP/1.1 or HTTP/1.0")
+		return errHTTPStatusLine
 	case at == len(httpVersion1) && isHTTPDigit(c):
 		p.minor = c - '0'
 		p.position++

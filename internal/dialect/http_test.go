@@ -18,8 +18,16 @@ import (
 // - for one that is alone, who said it, and its words.
 type httpOnlooker struct {
 	lines             []string
+	ends              []string // the same with how long it is, in place of its words
+	bodies            []httpBody
 	asked, replied    int
 	requests, replies httpStream
+}
+
+// An httpBody is what is there of a message.
+type httpBody struct {
+	of   side
+	body []byte
 }
 
 func newHTTPOnlooker(max int) *httpOnlooker {
@@ -39,6 +47,8 @@ func (o *httpOnlooker) tell(count *int, by byte, framing parley.Framing, m Messa
 	}
 	m.Secret = note.Secret
 	o.lines = append(o.lines, fmt.Sprintf("%s %c %s", number, by, words(nil, m)))
+	o.ends = append(o.ends, fmt.Sprintf("%s %c %d bytes", number, by, uint64(len(m.Body))+m.Cut))
+	o.bodies = append(o.bodies, httpBody{framing.(*direction).side, m.Body})
 }
 
 func (o *httpOnlooker) String() string { return strings.Join(o.lines, "\n") }
@@ -49,6 +59,7 @@ type httpStream struct {
 	max     int
 	tell    func(m Message)
 	told    uint64 // bytes of the messages
+	fed     uint64 // bytes that came, where somebody counts them
 
 	buf     []byte
 	scanned int
@@ -108,11 +119,11 @@ func httpTalk(max, piece int, turns ...string) *httpOnlooker {
 		if turn[0] == '<' {
 			s = &o.replies
 		}
-		text := []byte(turn[1:])
 		if turn == ">>" || turn == "<<" {
 			s.feed(nil, true)
 			continue
 		}
+		text := []byte(turn[1:])
 		for len(text) > 0 {
 			n := min(piece, len(text))
 			s.feed(text[:n], false)

@@ -58,6 +58,7 @@ var Names = []Name{
 	{"netstring", "5:hello,"},
 	{"close", "everything up to the end of file"},
 	{"smtp", "mail: commands, messages and replies of several lines"},
+	{"http", "HTTP/1.1 and 1.0"},
 	{none, "there are no replies: line/none"},
 }
 
@@ -184,7 +185,7 @@ func parseFramed(of string) (parley.Framing, error) {
 }
 
 // protocols are those that have a name.
-var protocols = []Framing{smtpFraming}
+var protocols = []Framing{httpFraming, smtpFraming}
 
 // Onlooker is the framing for who looks on and does not talk: a chunk is then what a read
 // returned to the byte, since nobody can say that a newline at its end was no part of it.

@@ -91,10 +91,17 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 	if d.current == nil {
 		d.current, d.parsed = d.grammar.parser(d.side), 0
 	}
-	n, done, err := d.current.parse(buf[d.parsed:], eof)
+	held := buf
+	switch {
+	case len(buf) > max && d.current == parser(chunks{}): // it may end anywhere
+		held = buf[:max]
+	case len(buf) > max: // what is behind cannot change that a message is too long
+		held = buf[:max+1]
+	}
+	n, done, err := d.current.parse(held[d.parsed:], eof && len(held) == len(buf))
 	d.parsed += n
 	switch {
-	case err == nil && !done && len(buf) <= max:
+	case err == nil && !done && len(buf) <= max && coming(d.current) <= uint64(max-d.parsed):
 		return 0, nil, nil
 	case err == nil && (!done || d.parsed > max):
 		err = parley.ErrTooLong
@@ -106,6 +113,16 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 	}
 	d.note = d.grammar.ended(d.side, p)
 	return whole, buf[:whole], nil
+}
+
+// A foreteller is a parser that may know how many bytes are still to come at least.
+type foreteller interface{ coming() uint64 }
+
+func coming(p parser) uint64 {
+	if f, ok := p.(foreteller); ok {
+		return f.coming()
+	}
+	return 0
 }
 
 // Skip reads a message that is not held. Nothing of it was noted.

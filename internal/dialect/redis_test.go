@@ -123,7 +123,7 @@ func TestRedisRemembersLittleOfWhatIsNotAnswered(t *testing.T) {
 	g := new(redisGrammar)
 	f, _ := (&protocol{func() grammar { return g }}).Open()
 	stream := []byte(array("SUBSCRIBE", "a") + array("PING") + array("MONITOR"))
-	const rounds = 300_000
+	const rounds = 100_000
 	for range rounds {
 		for rest := stream; len(rest) > 0; {
 			n, _, err := f.Next(rest, 0, 1<<20, false)

@@ -464,8 +464,33 @@ func (p *redisPrinter) printElements(of redisItem, indent []byte, depth int) {
 		p.print(inner, depth+1)
 		if of.kind == '%' {
 			p.dst = append(bytes.TrimSuffix(p.dst, []byte("\n")), " => "...)
+			if p.redisReader.hasLines() {
+				p.dst = append(append(p.dst, '\n'), inner...)
+			}
 			p.print(inner, depth+1)
 			i++
+		}
+	}
+}
+
+// hasLines reports whether the next value takes up more than one line on a terminal.
+func (r redisReader) hasLines() bool {
+	for {
+		item, ok := r.next()
+		switch {
+		case !ok || item.null:
+			return false
+		case item.kind == '=':
+			return bytes.Contains(item.verbatim(), []byte("\n"))
+		case !item.aggregate() || item.n == 0 && !item.streamed:
+			return false
+		case item.kind != '%' && item.n == 1:
+		case item.kind == '%' && item.n == 2:
+			if key, _ := r.next(); key.aggregate() {
+				return true
+			}
+		default:
+			return true
 		}
 	}
 }

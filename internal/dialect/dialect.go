@@ -51,6 +51,7 @@ var Names = []Name{
 	{"length", "a 4-byte length before it; length:2, length:4le, length:4incl and so on"},
 	{"delim:HEX", "ends at these bytes, such as delim:00"},
 	{"redis", "commands and replies of redis: RESP2, RESP3, inline"},
+	{"memcached", "the text protocol of memcached, with its data"},
 }
 
 // Parse reads REQUEST[/REPLY].
@@ -93,7 +94,7 @@ func parseOne(name string) (Framing, error) {
 }
 
 // protocols are those that have a name.
-var protocols = []Framing{redis}
+var protocols = []Framing{redis, memcached}
 
 // Onlooker is the framing for who looks on and does not talk: a chunk is then what a read
 // returned to the byte, since nobody can say that a newline at its end was no part of it.

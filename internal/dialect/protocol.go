@@ -39,6 +39,11 @@ type parser interface {
 	parse(p []byte, eof bool) (n int, done bool, err error)
 }
 
+// A greeter is a grammar whose server speaks first.
+type greeter interface {
+	greet(dst []byte) []byte // appends what a server says before it is asked anything
+}
+
 // A protocol is a parley.Protocol of a grammar.
 type protocol struct{ new func() grammar }
 
@@ -142,19 +147,34 @@ func (d *direction) Skip() func(p []byte, eof bool) (n, head, tail int, done boo
 	}
 }
 
+// Greet appends the greeting, if there is one.
+func (d *direction) Greet(dst []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g, ok := d.grammar.(greeter)
+	if !ok {
+		return dst
+	}
+	start := len(dst)
+	dst = g.greet(dst)
+	p, _ := d.parseWhole(dst[start:], false)
+	d.note = d.grammar.ended(d.side, p)
+	return dst
+}
+
 func (d *direction) Begin(dst []byte) []byte { return dst }
 
 // End leaves a whole message alone, and makes one of words.
 func (d *direction) End(dst []byte, start int) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p, whole := d.parseWhole(dst[start:])
+	p, whole := d.parseWhole(dst[start:], false)
 	if !whole {
 		var err error
 		if dst, err = d.grammar.encode(d.side, dst, start); err != nil {
 			return dst, err
 		}
-		if p, whole = d.parseWhole(dst[start:]); !whole {
+		if p, whole = d.parseWhole(dst[start:], true); !whole {
 			return dst, errNotOne
 		}
 	}
@@ -164,9 +184,10 @@ func (d *direction) End(dst []byte, start int) ([]byte, error) {
 
 var errNotOne = parley.ErrUnfinished
 
-func (d *direction) parseWhole(message []byte) (p parser, whole bool) {
+// parseWhole says whether there is one message; with eof also one that the end of the stream ends.
+func (d *direction) parseWhole(message []byte, eof bool) (p parser, whole bool) {
 	p = d.grammar.parser(d.side)
-	n, done, err := p.parse(message, false)
+	n, done, err := p.parse(message, eof)
 	return p, err == nil && done && n == len(message)
 }
 

@@ -191,7 +191,24 @@ func TestGapsBetweenRequestsThatWait(t *testing.T) {
 }
 
 // names are of framings of each kind that dialect has.
-var names = []string{"line", "crlf", "chunk", "length", "delim:3b"}
+var names = func() (names []string) {
+	for _, n := range dialect.Names {
+		kind, _, made := strings.Cut(n.Name, ":")
+		if !made {
+			names = append(names, n.Name)
+			continue
+		}
+		for _, example := range []string{"delim:3b", "delim:0d0a", "frame:0b:1c0d", "length:2le"} {
+			if strings.HasPrefix(example, kind+":") {
+				names = append(names, example)
+			}
+		}
+	}
+	return slices.DeleteFunc(append(names, "line/chunk", "line/close", "line/none"), func(name string) bool {
+		_, err := dialect.Parse(name)
+		return err != nil
+	})
+}()
 
 func TestAllFramingsAreTried(t *testing.T) {
 	for _, n := range dialect.Names {

@@ -50,6 +50,7 @@ var Names = []Name{
 	{"chunk", "what one read returned"},
 	{"length", "a 4-byte length before it; length:2, length:4le, length:4incl and so on"},
 	{"delim:HEX", "ends at these bytes, such as delim:00"},
+	{"smtp", "mail: commands, messages and replies of several lines"},
 }
 
 // Parse reads REQUEST[/REPLY].
@@ -92,7 +93,7 @@ func parseOne(name string) (Framing, error) {
 }
 
 // protocols are those that have a name.
-var protocols = []Framing{}
+var protocols = []Framing{smtpFraming}
 
 // Onlooker is the framing for who looks on and does not talk: a chunk is then what a read
 // returned to the byte, since nobody can say that a newline at its end was no part of it.

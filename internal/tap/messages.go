@@ -97,9 +97,10 @@ func (s *session) tellRequest(m message) {
 	if waits {
 		s.await()
 	}
-	s.tap.tell(&parley.Event{
+	s.event = parley.Event{
 		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Cut: m.cut, Secret: m.note.Secret,
-	})
+	}
+	s.tap.tell(&s.event)
 	if s.tap.Gate == nil {
 		return
 	}
@@ -151,16 +152,17 @@ func (s *session) answered() (seq uint64, at time.Time) {
 // tellReply is told of a server's message: it answers the oldest request in flight, unless it
 // is known to be no reply.
 func (s *session) tellReply(m message) {
-	e := parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Cut: m.cut, Secret: m.note.Secret}
+	e := &s.event
+	*e = parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Cut: m.cut, Secret: m.note.Secret}
 	if !m.note.Alone {
 		if seq, at := s.answered(); seq > 0 {
 			s.replied = seq
 			e.Kind, e.Seq, e.Took = parley.Replied, seq, s.now.Sub(at)
 		}
 	}
-	s.tap.tell(&e)
+	s.tap.tell(e)
 	if s.tap.Gate != nil {
-		s.recordReply(&e, m)
+		s.recordReply(e, m)
 	}
 }
 

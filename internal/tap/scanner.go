@@ -10,7 +10,8 @@ import (
 // one unfinished message, max of them at most and what one read brings.
 type scanner struct {
 	framing parley.Framing
-	max     int // bytes of a message's body
+	noter   parley.Noter // the same; nil if it has no notes
+	max     int          // bytes of a message's body
 	tell    func(m message)
 	loose   func(raw parley.Raw)       // bytes of no message
 	broken  func(at uint64, why error) // what begins there is told as it comes
@@ -124,10 +125,10 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 
 // note is what the framing knows of the message that it has found last.
 func (s *scanner) note() parley.Note {
-	if noter, ok := s.framing.(parley.Noter); ok {
-		return noter.Note()
+	if s.noter == nil {
+		return parley.Note{}
 	}
-	return parley.Note{}
+	return s.noter.Note()
 }
 
 // tellWhole tells a message that is held as a whole, and no more than the limit of it.

@@ -35,8 +35,9 @@ type session struct {
 	inspecting chan struct{} // taken by the direction whose bytes are told and recorded
 	mu         sync.Mutex    // one event at a time; guards what follows
 
-	closed       bool      // Closed was told: nothing is from now on
-	open         int       // directions that no end of file has come of
+	closed       bool // Closed was told: nothing is from now on
+	open         int  // directions that no end of file has come of
+	event        parley.Event
 	now          time.Time // of the read that is inspected
 	seq, replied uint64    // the last request, and the last that has a reply
 	inFlight     []arrival // requests without a reply
@@ -101,6 +102,7 @@ func newSession(t *Tap, client net.Conn) *session {
 		scanner: scanner{framing: replies, max: t.maxMessage(cmp.Or(t.Replies, t.framing())), tell: s.tellReply},
 	}
 	for _, d := range []*direction{&s.requests, &s.replies} {
+		d.scanner.noter, _ = d.scanner.framing.(parley.Noter)
 		d.scanner.loose = func(raw parley.Raw) { s.tellStray(d, raw) }
 		d.scanner.broken = func(at uint64, why error) { s.tellFramingLost(d, at, why) }
 	}

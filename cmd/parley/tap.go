@@ -151,6 +151,6 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: console.Limits{MaxSessions: opt.maxSessions}, Lines: opt.framing.Name == "line", Upstream: target,
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Lines: opt.framing.Requests == parley.Lines, Upstream: target,
 		Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }

@@ -500,8 +500,8 @@ func encodeSMTPMessage(dst, text []byte) ([]byte, error) {
 }
 
 // encodeReply makes a reply of text. A code that it begins with is kept; without one it gets that
-// with which its request is done, so that any text will do to receive mail. DATA is never
-// done with 250.
+// with which its request is done, so that any text will do to receive mail. It gets that also in
+// place of another code that means success, which some requests are never done with.
 func (s *smtp) encodeReply(dst, text []byte) []byte {
 	text = bytes.TrimSuffix(text, []byte("\n"))
 	answered := smtpPlain
@@ -510,11 +510,10 @@ func (s *smtp) encodeReply(dst, text []byte) []byte {
 	}
 	code, own := smtpStatus(text)
 	own = own && (len(text) == 3 || text[3] == ' ' || text[3] == '-')
+	exact := answered == smtpData || answered == smtpAuth || answered == smtpQuit
 	failure, failed := bytes.CutPrefix(text, []byte("Error: "))
 	switch {
-	case own && answered == smtpData && code[0] == '2':
-		code = "354"
-	case own:
+	case own && (code[0] != '2' || !exact):
 	case failed:
 		text, code = failure, smtpFailure(failure)
 	default:

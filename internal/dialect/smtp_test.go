@@ -556,12 +556,13 @@ func TestSMTPRepliesOfWords(t *testing.T) {
 		{"DATA", "554 no", "554 no"},
 		{"DATA", "Error: request longer than 9 bytes", "552 request longer than 9 bytes"},
 		{"QUIT", "hi", "221 hi"},
-		{"QUIT", "250 OK", "250 OK"},
+		{"QUIT", "250 OK", "221 OK"},
 		{"STARTTLS", "hi", "502 hi"},
 		{"STARTTLS", "220 go", "220 go"},
 		{"AUTH LOGIN", "hi", "235 hi"},
 		{"AUTH LOGIN", "334 VXNlcm5hbWU6", "334 VXNlcm5hbWU6"},
 		{"AUTH PLAIN AGEAYg==", "you said AGEAYg==", "235 OK"},
+		{"AUTH PLAIN AGEAYg==", "250 AGEAYg==", "235 OK"},
 		{"AUTH PLAIN AGEAYg==", "535 no", "535 no"},
 	} {
 		o := newOnlooker(smtpFraming, 1000)

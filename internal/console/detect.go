@@ -18,12 +18,13 @@ type detector struct {
 // A beginning is what the sides of a session have said first: client, server.
 type beginning [2]struct {
 	text  []byte
-	lines int
+	lines uint64
 }
 
 const (
-	detectLines = 2   // messages of a side that are looked at
-	detectBytes = 256 // of each
+	detectLines = 2        // messages of a side that are looked at
+	detectBytes = 16 << 10 // of each; a line of HTTP can be long
+	detectKept  = 512      // of the first, for the second: what is longer is no beginning of something short
 )
 
 func newDetector() *detector {
@@ -59,13 +60,18 @@ func (d *detector) see(e *parley.Event) (name string, news bool) {
 	}
 	s := &begun[side]
 	s.lines++
-	s.text = append(s.text, e.Body[:min(len(e.Body), detectBytes)]...)
+	text := append(s.text, e.Body[:min(len(e.Body), detectBytes)]...)
 	if e.Kind != parley.Unfinished {
-		s.text = append(s.text, "\r\n"...) // as it was, mostly
+		text = append(text, "\r\n"...) // as it was, mostly
 	}
-	if name = dialect.Detect(s.text, side == 0); name == "" {
+	s.text = nil
+	if s.lines < detectLines && len(text) <= detectKept {
+		s.text = text
+	}
+	if name = dialect.Detect(text, side == 0); name == "" {
 		return "", false
 	}
+	s.lines, s.text = detectLines, nil
 	news = !d.told[name]
 	d.told[name] = true
 	return name, news

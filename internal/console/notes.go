@@ -27,6 +27,7 @@ type Notes struct {
 // A throttle lets one line a second through and counts the others.
 type throttle struct {
 	next    time.Time
+	session *parley.Session // of the last line
 	skipped int64
 }
 
@@ -91,7 +92,7 @@ func (n *Notes) Observe(e *parley.Event) {
 	default:
 		return
 	}
-	skipped, ok := n.pass(e.Kind, e.Time)
+	skipped, ok := n.pass(e)
 	if !ok {
 		return
 	}
@@ -101,21 +102,22 @@ func (n *Notes) Observe(e *parley.Event) {
 	n.Printf("%s", text)
 }
 
-// pass says whether a line of this kind may go out now, and how many did not since
+// pass says whether a line of the event's kind may go out now, and how many did not since
 // the last that did.
-func (n *Notes) pass(kind parley.EventKind, now time.Time) (skipped int64, ok bool) {
+func (n *Notes) pass(e *parley.Event) (skipped int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t := n.kinds[kind]
+	t := n.kinds[e.Kind]
 	if t == nil {
 		t = new(throttle)
-		n.kinds[kind] = t
+		n.kinds[e.Kind] = t
 	}
-	if now.Before(t.next) {
+	otherSide := e.Kind == parley.FramingLost && t.session == e.Session
+	if e.Time.Before(t.next) && !otherSide {
 		t.skipped++
 		return 0, false
 	}
-	skipped, t.skipped, t.next = t.skipped, 0, now.Add(time.Second)
+	skipped, t.skipped, t.next, t.session = t.skipped, 0, e.Time.Add(time.Second), e.Session
 	return skipped, true
 }
 

@@ -39,7 +39,9 @@ func told(opt OutputOptions, events ...parley.Event) (stdout, stderr string) {
 	o := NewOutput(out, notes, opt)
 	for i := range events {
 		e := &events[i]
-		e.Time = time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC)
+		if e.Time.IsZero() {
+			e.Time = time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC)
+		}
 		if e.Session == nil {
 			e.Session = new(parley.Session)
 		}
@@ -125,13 +127,18 @@ func TestJSONHasTextBesidePayload(t *testing.T) {
 
 // What belongs to no message, and a framing that is lost, is a note.
 func TestNotesOfStraysAndLostFramings(t *testing.T) {
+	session, later := parley.NewSession(7, nil, nil, time.Now()), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	_, got := told(OutputOptions{Upstream: "x:1"},
 		parley.Event{Kind: parley.Stray, Body: []byte("\x1b"), Stray: 1},
 		parley.Event{Kind: parley.Stray, Body: []byte("xx"), Stray: 2, Err: errors.New("the server's byte 3: so\x1b")},
-		parley.Event{Kind: parley.FramingLost, Err: errors.New("the client's byte 4: why")})
+		parley.Event{Kind: parley.FramingLost, Err: errors.New("the client's byte 4: why")},
+		parley.Event{Kind: parley.FramingLost, Time: later, Session: session, Err: errors.New("the client's byte 5: why")},
+		parley.Event{Kind: parley.FramingLost, Time: later, Session: session, Err: errors.New("the server's byte 0: why")})
 	want := `parley: session 0 with unknown: what came belongs to no message (1 byte) and is left out, as is all like it
 parley: session 0 with unknown: the server's byte 3: so\x1b
 parley: session 0 with unknown: the client's byte 4: why
+parley: session 7 with unknown: the client's byte 5: why
+parley: session 7 with unknown: the server's byte 0: why
 `
 	if got != want {
 		t.Errorf("noted\n%swant\n%s", got, want)

@@ -264,7 +264,7 @@ func (k *keeper) check(t *testing.T, name string, got []parley.Raw, want []byte)
 // the records are all that was said, and the memory that it takes is bounded.
 func FuzzEveryByteIsRecorded(f *testing.F) {
 	up := []string{"a\r\nbb\n\nlonger than eight\r\rx\nrest\r", "\x00\x00\x00\x02ab\x00\x00\x00\x0aabcdefghij\x00",
-		"a;b;;ccccccccccc;", "*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "EHLO x\r\nDATA\r\n", "set a 0 0 1\r\nx\r\nget a\r\n"}
+		"a;b;;ccccccccccc;", "600000000", "*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "EHLO x\r\nDATA\r\n", "set a 0 0 1\r\nx\r\nget a\r\n"}
 	for which := range names {
 		for _, s := range up {
 			f.Add([]byte(s), []byte(s), uint64(0x123456789abcdef), uint8(which), true)

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/parley-tcp/parley"
 )
@@ -76,7 +77,11 @@ func (s *scanner) unfinishedRaw() parley.Raw {
 		return parley.Raw{Bytes: s.buf, At: s.at}
 	}
 	raw := s.long.raw
-	raw.Cut += uint64(len(s.buf))
+	if raw.Cut > 0 {
+		raw.Cut += uint64(len(s.buf))
+	} else { // which may be all that there is of it
+		raw.Bytes = slices.Concat(raw.Bytes, s.buf)
+	}
 	return raw
 }
 

@@ -90,12 +90,13 @@ func TestStraysAreToldOnceAndCounted(t *testing.T) {
 // answers them, is not guessed at.
 func TestABrokenFramingFallsToChunks(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		max  int
-		say  func(s *session)
-		want []string
+		name    string
+		framing parley.Framing
+		max     int
+		say     func(s *session)
+		want    []string
 	}{
-		{"of the client", 8, func(s *session) {
+		{"of the client", picky{}, 8, func(s *session) {
 			s.say(&s.requests, "a\nb\n?\nc\n")
 			s.say(&s.replies, "A\nB\nC\n")
 			s.say(&s.requests, "d")
@@ -105,7 +106,7 @@ func TestABrokenFramingFallsToChunks(t *testing.T) {
 			"1 framing_lost: the client's byte 4: malformed message: it begins with a question; from there its bytes are shown as they come",
 			`1 received 3 "?\nc\n"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "C"`, `1 received 4 "d"`,
 			`1 received 5 "!\n012345" and 4 more`, `1 message 0 "D"`, "1 closed 5 eof"}},
-		{"of the server", 8, func(s *session) {
+		{"of the server", picky{}, 8, func(s *session) {
 			s.say(&s.requests, "a\nb\n")
 			s.say(&s.replies, "A\n?\n")
 			s.say(&s.requests, "c\n")
@@ -113,21 +114,75 @@ func TestABrokenFramingFallsToChunks(t *testing.T) {
 		}, []string{`1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`,
 			"1 framing_lost: the server's byte 2: malformed message: it begins with a question; from there its bytes are shown as they come",
 			`1 message 0 "?\n"`, `1 received 3 "c"`, `1 message 0 "C\n"`, "1 closed 3 eof"}},
-		{"by a message whose end cannot be found", 2, func(s *session) {
+		{"by a message whose end cannot be found", picky{}, 2, func(s *session) {
 			s.say(&s.requests, "a\nbc")
 			s.say(&s.requests, "d")
 			s.say(&s.replies, "A\n")
 		}, []string{`1 received 1 "a"`,
 			"1 framing_lost: the client's byte 2: a message over the limit, of which this framing cannot find the end; from there its bytes are shown as they come",
 			`1 received 2 "bc" and 1 more`, `1 replied 1 "A"`, "1 closed 2 eof"}},
+		{"inside a message that is not held", parley.Netstring, 8, func(s *session) {
+			s.say(&s.requests, "1:a,12:01234567")
+			s.say(&s.requests, "89abX3:cde,")
+		}, []string{`1 received 1 "a"`, `1 received 2 "01234567" and 4 more`,
+			`1 framing_lost: the client's byte 19: malformed message: no "," behind as many bytes as its length says; from there its bytes are shown as they come`,
+			`1 received 3 "X3:cde,"`, "1 closed 3 eof"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			told := newRecord()
-			s := newTestSession(&Tap{Observer: told, Framing: picky{}, MaxMessage: c.max})
+			s := newTestSession(&Tap{Observer: told, Framing: c.framing, MaxMessage: c.max})
 			c.say(s)
 			s.finish()
 			told.check(t, c.want...)
 		})
+	}
+}
+
+// While the replies of a server that has broken its framing are not known, the requests that wait
+// for them are recorded alone, at once, and those that follow too.
+func TestRequestsToAServerThatBreaksItsFraming(t *testing.T) {
+	gate := new(porter)
+	s := newTestSession(&Tap{Gate: gate, Framing: picky{}})
+	s.say(&s.requests, "a\nb\n")
+	s.say(&s.replies, "A\n?\n")
+	s.say(&s.requests, "c\n")
+	gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`, `1.0 - "?\n"`, `1.3 "c" -`)
+}
+
+// A hoarder is a framing that never finds an end, and does not look at the limit: neither
+// does its Skip, if it is asked for one. An idle one leaves out nothing, again and again.
+type hoarder struct{ picky }
+
+func (hoarder) Next(_ []byte, _, _ int, _ bool) (int, []byte, error) { return 0, nil, nil }
+
+type hoardingSkipper struct{ hoarder }
+
+func (hoardingSkipper) Skip() func(p []byte, eof bool) (n, head, tail int, done bool, err error) {
+	return func([]byte, bool) (n, head, tail int, done bool, err error) { return 0, 0, 0, false, nil }
+}
+
+type idler struct{ picky }
+
+func (idler) Next(_ []byte, _, _ int, _ bool) (int, []byte, error) { return 0, nil, parley.ErrStray }
+
+// No framing can make the tap hold more than the limit and what stands around a message.
+func TestFramingsThatHoldBack(t *testing.T) {
+	const max, most = 8, 8 + headroom
+	for name, framing := range map[string]parley.Framing{"hoarder": hoarder{}, "one that skips": hoardingSkipper{}} {
+		s := newTestSession(&Tap{Framing: framing, MaxMessage: max})
+		s.say(&s.requests, strings.Repeat("x", most))
+		if s.requests.scanner.lost || len(s.requests.scanner.buf) != most {
+			t.Errorf("%s: of %d bytes %d are held", name, most, len(s.requests.scanner.buf))
+		}
+		s.say(&s.requests, "x")
+		if !s.requests.scanner.lost || len(s.requests.scanner.buf) != 0 || s.seq != 1 {
+			t.Errorf("%s: of one more %d are held, %d messages are told", name, len(s.requests.scanner.buf), s.seq)
+		}
+	}
+	s := newTestSession(&Tap{Framing: idler{}})
+	s.say(&s.requests, "x")
+	if !s.requests.scanner.lost || s.seq != 1 {
+		t.Errorf("a framing that leaves out nothing is asked for ever")
 	}
 }
 
@@ -264,7 +319,7 @@ func (k *keeper) check(t *testing.T, name string, got []parley.Raw, want []byte)
 // the records are all that was said, and the memory that it takes is bounded.
 func FuzzEveryByteIsRecorded(f *testing.F) {
 	up := []string{"a\r\nbb\n\nlonger than eight\r\rx\nrest\r", "\x00\x00\x00\x02ab\x00\x00\x00\x0aabcdefghij\x00",
-		"a;b;;ccccccccccc;", "600000000", "*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "EHLO x\r\nDATA\r\n", "set a 0 0 1\r\nx\r\nget a\r\n"}
+		"a;b;;ccccccccccc;", "600000000", "1:a,12:0123456789abX3:cde,", "*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "EHLO x\r\nDATA\r\n", "set a 0 0 1\r\nx\r\nget a\r\n"}
 	for which := range names {
 		for _, s := range up {
 			f.Add([]byte(s), []byte(s), uint64(0x123456789abcdef), uint8(which), true)

@@ -179,12 +179,11 @@ func (s *session) tellStray(d *direction, raw parley.Raw) {
 	s.recordLoose(d, raw)
 }
 
-// tellFramingLost is told where a direction left its framing. Without whole requests, or
-// whole replies, nobody can tell what answers what.
+// tellFramingLost is told where a direction left its framing. Of a server that did nobody can
+// tell what answers what; of a client, what answers the requests that were whole.
 func (s *session) tellFramingLost(d *direction, at uint64, why error) {
-	s.unpaired = true
 	if d == &s.replies {
-		s.inFlight = nil
+		s.unpaired = true
 		s.recordAllUnanswered()
 	}
 	s.tap.tell(&parley.Event{

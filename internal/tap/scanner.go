@@ -203,10 +203,7 @@ func (l *longMessage) add(p []byte, head, tail, max int) {
 	body := len(p) - head - tail
 	keep := 0
 	if l.raw.Cut == 0 {
-		kept := min(body, max-int(l.body))
-		if keep = head + kept; kept == body {
-			keep += tail
-		}
+		keep = head + min(body, max-int(l.body))
 		l.raw.Bytes = append(l.raw.Bytes, p[:keep]...)
 		if l.body == 0 {
 			l.raw.Body += head

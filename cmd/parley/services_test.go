@@ -308,7 +308,7 @@ var realServices = []realService{
 		name: "an FTP server", framing: "smtp", // whose replies are formed alike
 		serve: func(t *testing.T) string {
 			port := freePort(t)
-			start(t, peer(t, "vsftpd", "-obackground=NO", "-olisten=YES", "-olisten_ipv6=NO", "-olisten_address=127.0.0.1", "-olisten_port="+port,
+			start(t, peer(t, "/usr/sbin/vsftpd", "-obackground=NO", "-olisten=YES", "-olisten_ipv6=NO", "-olisten_address=127.0.0.1", "-olisten_port="+port,
 				"-oanonymous_enable=YES", "-osecure_chroot_dir="+t.TempDir(), "-oxferlog_enable=NO", "-oseccomp_sandbox=NO", "/dev/null"))
 			awaitListening(t, "tcp", "127.0.0.1:"+port)
 			return "127.0.0.1:" + port
@@ -341,7 +341,7 @@ func startRsyslogd(t *testing.T) string {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, peer(t, "rsyslogd", "-n", "-f", config, "-i", filepath.Join(dir, "pid")))
+	start(t, peer(t, "/usr/sbin/rsyslogd", "-n", "-f", config, "-i", filepath.Join(dir, "pid")))
 	awaitListening(t, "tcp", "127.0.0.1:"+port)
 	return "127.0.0.1:" + port
 }

@@ -78,7 +78,7 @@ func TestExchangesOfASessionAreLinked(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "j")
 	random := rand.New(rand.NewPCG(1, 2))
 	for run := range 3 {
-		f, err := openFile(file, false, Keep{}, About{Framing: fmt.Sprint(run)})
+		f, err := openFile(file, Options{About: About{Framing: fmt.Sprint(run)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func (s *failing) ExecContext(ctx context.Context, args []driver.NamedValue) (dr
 
 // A batch that is written again is linked to what is there.
 func TestFailedBatchIsNotLinkedTo(t *testing.T) {
-	f, err := openFile(filepath.Join(t.TempDir(), "j"), false, Keep{}, About{})
+	f, err := openFile(filepath.Join(t.TempDir(), "j"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestBrokenLinksLoseNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "j")
 			for range 2 { // the sessions are of the first
-				f, err := openFile(file, false, Keep{}, About{})
+				f, err := openFile(file, Options{})
 				if err != nil {
 					t.Fatal(err)
 				}

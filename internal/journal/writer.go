@@ -130,7 +130,7 @@ func Create(name string, opt Options) (*Writer, error) {
 	if opt.Keep.Bytes > 0 {
 		opt.Keep.Bytes = max(opt.Keep.Bytes, MinKeep)
 	}
-	f, err := openFile(name, opt.Sync, opt.Keep, opt.About)
+	f, err := openFile(name, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -335,3 +335,29 @@ func TestProtocol(t *testing.T) {
 }
 
 func setWords(view talk.View, words dialect.Words) { view.(*console.ClientNarrative).Words = words }
+
+type countedWrites struct {
+	*parleytest.Conn
+	n int
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Write(p)
+}
+
+// What is there together goes out together.
+func TestLinesGoOutInFewWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writes := 0
+		_, _, err := converse(t, parley.Lines, func(s *parleytest.Conn) { readsOn(s); s.Close() }, func(c *talk.Conversation) error {
+			counted := &countedWrites{Conn: c.Conn.(*parleytest.Conn)}
+			c.Conn, c.Framing.Replies = counted, parley.NoReplies
+			defer func() { writes = counted.n }()
+			return c.Lines(t.Context(), strings.NewReader(strings.Repeat("0123456789\n", 64<<10)))
+		})
+		if err != nil || writes > 20 {
+			t.Errorf("704 KiB of lines took %d writes, %v, want 11 or so", writes, err)
+		}
+	})
+}

@@ -32,7 +32,10 @@ func (b *bannerFlags) resolve(f framingFlag) error {
 		return usageError("--banner-until goes with lines; --framing %s knows where a greeting ends", f.Name)
 	case b.banner && f.IsProtocol() && !f.SpeaksFirst:
 		return usageError("--banner: with --framing %s a server does not speak first", f.Name)
-	case !b.banner && b.until == "", f.IsProtocol():
+	case f.IsProtocol():
+		b.single = f.Framing
+		return nil
+	case !b.banner && b.until == "":
 		return nil
 	}
 	b.single = f.OfGreeting()

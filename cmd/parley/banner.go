@@ -74,6 +74,15 @@ func (b *bannerFlags) lacks(came []byte) (lacks, advice string) {
 	return b.single.Lacks(came)
 }
 
+// excerpt is the beginning of what came, as an error shows it.
+func excerpt(came []byte) string {
+	const most = 256
+	if len(came) > most {
+		return string(came[:most]) + "…"
+	}
+	return string(came)
+}
+
 // addressed is the framing for a server at an address, which some requests name.
 func addressed(f dialect.Framing, at address) dialect.Framing {
 	if f.For != nil {

@@ -73,7 +73,7 @@ func (r *run) result() *Result {
 	}
 	if r.Silent() {
 		res.Taken, res.Replies = res.Replies, 0
-		res.Write, res.Service, res.Response = res.Service, Times{}, Times{}
+		res.Write, res.Service, res.Response = res.Service, Times{newHistogram()}, Times{newHistogram()}
 	}
 	return res
 }

@@ -154,7 +154,7 @@ func (r *run) collect(begin, end time.Duration) {
 		return
 	}
 	latencies := all.second.service
-	if r.Rate > 0 {
+	if r.Rate > 0 && !r.Silent() {
 		latencies = all.second.response
 	}
 	t := Second{

@@ -425,13 +425,19 @@ func (w *worker) connectEach() {
 
 // exchange sends a request and receives its reply, at the same time if it is large.
 func (w *worker) exchange(body []byte) error {
-	if !w.large || w.Silent() {
+	switch {
+	case w.Silent():
+		w.mu.Lock()
+		w.requests[w.oldest].sent = w.now() // a write is what is timed, and not the connecting before it
+		w.mu.Unlock()
 		if err := w.client.Send(w.waiting, body); err != nil {
 			return err
 		}
-		if w.Silent() {
-			w.taken(w.now())
-			return nil
+		w.taken(w.now())
+		return nil
+	case !w.large:
+		if err := w.client.Send(w.waiting, body); err != nil {
+			return err
 		}
 		return w.receiveReply()
 	}
@@ -444,12 +450,18 @@ func (w *worker) exchange(body []byte) error {
 	return err
 }
 
-// receiveReply receives until nothing is in flight.
-func (w *worker) receiveReply() (err error) {
-	for waits := true; waits && err == nil; _, waits = w.oldestRequest() {
-		_, err = w.receive()
+// receiveReply receives until nothing is in flight. The end of the connection may be what ended
+// the reply.
+func (w *worker) receiveReply() error {
+	for {
+		_, err := w.receive()
+		if _, waits := w.oldestRequest(); !waits {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // drain half-closes a connection whose request has been answered. What still comes until the

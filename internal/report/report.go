@@ -216,10 +216,14 @@ func (r *Report) measures() []measure {
 	}
 	return slices.DeleteFunc(all, func(m measure) bool {
 		switch m.name {
-		case "response", "lag":
+		case "response":
+			return r.Plan.Rate == 0 || r.Plan.Silent()
+		case "lag":
 			return r.Plan.Rate == 0
-		case "lookup", "first reply":
+		case "lookup":
 			return !r.Plan.ConnectEach
+		case "first reply":
+			return !r.Plan.ConnectEach || r.Plan.Silent()
 		}
 		return m.times.Count() == 0
 	})
@@ -299,7 +303,7 @@ func (r *Report) Notes() (notes []string) {
 	if r.CPU > much {
 		say("This program used %.0f %% of its CPU: it may have been the limit, not the service.", 100*r.CPU)
 	}
-	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
+	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && !r.Plan.Silent() && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
 		say("This program was itself late in sending (99 %% of the time by %s at most), which is in the response times.", Short(lag))
 	}
 	return notes

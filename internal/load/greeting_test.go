@@ -50,6 +50,19 @@ func TestGreetingsAreAwaited(t *testing.T) {
 	}
 }
 
+// It is awaited over sockets too, whoever serves them, and not once more.
+func TestGreetingsAreAwaitedOverSockets(t *testing.T) {
+	dialer := serveSockets(t, func(conn *net.TCPConn) { greets(t, conn, "hello\n", 50*time.Millisecond) })
+	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, InFlight: 8}, {Connections: 4, Rate: 20000}, {Connections: 4, ConnectEach: true}} {
+		plan.Framing, plan.Banner, plan.Requests = dialect.Greeted(parley.Lines, nil, parley.Lines), true, 50
+		r := runOver(t, t.Context(), dialer, plan)
+		if r.Replies != 50 || r.Failed() || len(r.Errors) > 0 || r.Greeting.Count() != int64(r.Connects) {
+			t.Errorf("%d in flight, rate %v, connect each %v: %d replies, %d bad, %d greetings of %d connections; want 50, none and all",
+				plan.InFlight, plan.Rate, plan.ConnectEach, r.Replies, r.Bad(), r.Greeting.Count(), r.Connects)
+		}
+	}
+}
+
 // A line that came with the greeting is no reply: it is extra.
 func TestWhatComesWithAGreetingIsExtra(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -292,6 +292,9 @@ func (r *Report) Notes() (notes []string) {
 	if n := r.Errors[dial.NoRoom]; n > 0 {
 		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
 	}
+	if r.Errors[dial.Closed] > 0 && r.Replies > 0 && !r.Plan.ConnectEach {
+		say("The service closed %s that were to be kept. If it does so behind each reply, --connect-each makes one for each request.", plural(r.Errors[dial.Closed], "connection"))
+	}
 	if r.Errors[dial.TooLong] > 0 {
 		say("A reply longer than %s bytes was not taken: that is the limit for each of %s. Fewer connections, -c, may have longer ones.",
 			grouped(float64(r.Plan.ReplyLimit())), plural(uint64(max(1, r.Plan.Connections)), "connection"))

@@ -71,6 +71,7 @@ type direction struct {
 	current parser // of a message that is being read; nil between two
 	parsed  int    // how much of it that has done with
 	note    parley.Note
+	streams bool // the last message was a chunk
 }
 
 func (d *direction) Note() parley.Note { return d.note }
@@ -105,7 +106,15 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 		return 0, nil, err
 	}
 	d.note = d.grammar.ended(d.side, p)
+	_, d.streams = p.(chunks)
 	return whole, buf[:whole], nil
+}
+
+// Streams reports whether a framing of Protocol.Open has left its protocol, so that the message
+// it found last was only what had come.
+func Streams(framing parley.Framing) bool {
+	d, ok := framing.(*direction)
+	return ok && d.streams
 }
 
 // Skip reads a message that is not held. Nothing of it was noted.

@@ -147,21 +147,25 @@ func whatIsAt(path string) string {
 	return "something that is no socket has that name; choose another"
 }
 
+// boundAddress is where something listens, as it can be typed.
+func boundAddress(bound net.Addr) string {
+	if bound.Network() == "unix" {
+		return "unix:" + bound.String()
+	}
+	return bound.String()
+}
+
 // writeAddress puts the bound address in a file, whole or not at all: a script may
 // be waiting for it to appear. No file is asked for by no name.
 func writeAddress(file string, bound net.Addr) error {
 	if file == "" {
 		return nil
 	}
-	text := bound.String()
-	if bound.Network() == "unix" {
-		text = "unix:" + text
-	}
 	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
 		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
 	}
-	_, err = fmt.Fprintln(f, text)
+	_, err = fmt.Fprintln(f, boundAddress(bound))
 	err = errors.Join(err, f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +23,7 @@ type journalOptions struct {
 	sync    bool
 	onError string
 	keep    keepFlag
+	about   journal.About // how the sessions come to be
 }
 
 func (opt *journalOptions) addFlags(cmd *cobra.Command) {
@@ -31,8 +34,14 @@ func (opt *journalOptions) addFlags(cmd *cobra.Command) {
 	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest while the files together would be more: 7d, 12h, 10GiB")
 }
 
-// open opens the journal; it is nil if there is to be none.
-func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
+// of says whose sessions are kept; upstream is the server behind a tap.
+func (opt *journalOptions) of(role, framing, upstream string) {
+	node, _ := os.Hostname() // a machine may have no name
+	opt.about = journal.About{Framing: framing, Role: role, Upstream: upstream, Node: node}
+}
+
+// open opens the journal of who listens at an address; it is nil if there is to be none.
+func (opt *journalOptions) open(notes *console.Notes, at net.Addr) (*journal.Writer, error) {
 	switch {
 	case opt.file == "" && (opt.sync || opt.onError != "stop" || opt.keep.text != ""):
 		return nil, usageError("--journal FILE is missing; the other --journal flags go with it")
@@ -41,10 +50,12 @@ func (opt *journalOptions) open(notes *console.Notes) (*journal.Writer, error) {
 	case opt.onError != "stop" && opt.onError != "serve":
 		return nil, usageError("--journal-on-error %s: use stop or serve", opt.onError)
 	}
+	opt.about.Listener = boundAddress(at)
 	w, err := journal.Create(opt.file, journal.Options{
 		Sync:         opt.sync,
 		ServeOnError: opt.onError == "serve",
 		Keep:         opt.keep.Keep,
+		About:        opt.about,
 		Warn: func(text string) {
 			notes.Printf("journal %s %s", opt.file, text)
 		},

@@ -56,7 +56,7 @@ func newServing(cmd *cobra.Command, opt console.OutputOptions, drain time.Durati
 // on a live page, as far as that is wanted.
 func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, at net.Addr) (gate parley.Gate, err error) {
 	s.journal = kept
-	if s.kept, err = kept.open(s.Notes); err != nil {
+	if s.kept, err = kept.open(s.Notes, at); err != nil {
 		return nil, err
 	}
 	if s.kept != nil {

@@ -110,6 +110,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
 	}
+	opt.journal.of("server", opt.framing.Name, "")
 	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
 	}

@@ -380,8 +380,8 @@ func TestSessionIDsAreNeverGivenTwice(t *testing.T) {
 func TestExchangesWithoutASessionAreTold(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
-	w.exchange(Exchange{1, 1, 1, at(1), 0, []byte("a"), []byte("b"), 0, 0})
-	w.exchange(Exchange{2, 9, 1, at(2), 0, []byte("c"), []byte("d"), 0, 0})
+	w.exchange(said(1, 1, 1, at(1), 0, []byte("a"), []byte("b")))
+	w.exchange(said(2, 9, 1, at(2), 0, []byte("c"), []byte("d")))
 	r := w.open()
 	if got := briefs(t, r, Filter{}); got != "+1 1.1? 1.1! 9.1? 9.1!" {
 		t.Errorf("told %s", got)
@@ -438,7 +438,7 @@ func TestFollowingDoesNotAskForOpenSessions(t *testing.T) {
 	w.exec("UPDATE sessions SET opened_ns = 'x' WHERE id NOT IN (7, 8)")
 	r.Damaged = func(d Damage) { t.Errorf("looked at: %v", d) }
 	w.session(Session{ID: 7, Number: 7, Opened: at(0), Closed: at(5), Reason: "eof"})
-	w.exchange(Exchange{1, 8, 1, at(6), 0, []byte("a"), nil, 0, 0})
+	w.exchange(said(1, 8, 1, at(6), 0, []byte("a"), nil))
 	w.session(Session{ID: 101, Number: 101, Opened: at(7)})
 	if got := strings.Join(tell(), " "); got != "-7 8.1? +101" {
 		t.Errorf("told %s, want -7 8.1? +101", got)
@@ -454,10 +454,10 @@ func TestOrderIsThatOfRecording(t *testing.T) {
 		w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 		later := func(ms int) time.Time { return at(ms).Add(step) }
 		w.session(Session{ID: 1, Number: 1, Opened: at(0), Closed: later(9), Reason: "eof", Requests: 4, RepliedUpTo: 4})
-		w.exchange(Exchange{1, 1, 1, at(1), 3 * time.Millisecond, []byte("a"), []byte("A"), 0, 0})
-		w.exchange(Exchange{2, 1, 2, at(2), 3 * time.Millisecond, []byte("b"), []byte("B"), 0, 0}) // before the reply to a
-		w.exchange(Exchange{3, 1, 3, later(6), 2 * time.Millisecond, []byte("c"), []byte("C"), 0, 0})
-		w.exchange(Exchange{4, 1, 4, later(7), 2 * time.Millisecond, []byte("d"), []byte("D"), 0, 0})
+		w.exchange(said(1, 1, 1, at(1), 3*time.Millisecond, []byte("a"), []byte("A")))
+		w.exchange(said(2, 1, 2, at(2), 3*time.Millisecond, []byte("b"), []byte("B"))) // before the reply to a
+		w.exchange(said(3, 1, 3, later(6), 2*time.Millisecond, []byte("c"), []byte("C")))
+		w.exchange(said(4, 1, 4, later(7), 2*time.Millisecond, []byte("d"), []byte("D")))
 		if got, want := briefs(t, w.open(), Filter{}), "+1 1.1? 1.2? 1.1! 1.2! 1.3? 1.4? 1.3! 1.4! -1"; got != want {
 			t.Errorf("with the clock set by %v told %s, want %s", step, got, want)
 		}

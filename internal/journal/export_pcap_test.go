@@ -70,10 +70,10 @@ func TestTsharkReadsACapture(t *testing.T) {
 	long := bytes.Repeat([]byte("0123456789"), 10000)
 	w.session(Session{ID: 4, Number: 4, Remote: "127.0.0.1:49662", Local: "127.0.0.1:6969", Opened: at(200), Closed: at(400),
 		Reason: "reset", Requests: 1, RepliedUpTo: 1}) // the ports of session 1 again
-	w.exchange(Exchange{5, 4, 1, at(300).Add(1), 2, long, long, 0, 0})
+	w.exchange(said(5, 4, 1, at(300).Add(1), 2, long, long))
 	w.session(Session{ID: 5, Number: 5, Remote: "[fe80::1%eth0]:1", Local: "[fe80::2]:2", Opened: at(500), Closed: at(502),
 		Reason: "idle_timeout", Requests: 1, RepliedUpTo: 1})
-	w.exchange(Exchange{6, 5, 1, at(501), 0, long[:1440], []byte("x"), 0, 0})
+	w.exchange(said(6, 5, 1, at(501), 0, long[:1440], []byte("x")))
 	data := capture(t, w.open(), Filter{})
 
 	// What each stream carried, both ways in their order.

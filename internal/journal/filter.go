@@ -28,6 +28,11 @@ type Filter struct {
 	Regexp *regexp.Regexp // matches the request or the reply
 	Slower time.Duration  // it took this long or longer
 	Limit  int            // only the newest so many
+
+	// Loose has Events tell of bytes too that belong to no message, as events of the kind
+	// parley.Stray, with an Exchange that has RawRequest or RawReply alone. Text and Regexp do
+	// not look at them.
+	Loose bool
 }
 
 // looksAtExchanges says whether a session without exchanges is none of those selected.

@@ -62,7 +62,7 @@ func TestIndexFindsWhatAScanFinds(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
 	for i := range 2 * candidates {
-		w.exchange(Exchange{int64(i + 1), 1, uint64(i + 1), at(i), time.Duration(i), text(12), text(60), 0, 0})
+		w.exchange(said(int64(i+1), 1, uint64(i+1), at(i), time.Duration(i), text(12), text(60)))
 	}
 	scan, r := w.open(), w.open()
 	index(t, r)
@@ -99,7 +99,7 @@ func TestIndexIsUsed(t *testing.T) {
 	if ids := found(t, r, Filter{Text: []byte("tw")}); !slices.Equal(ids, []int64{3}) {
 		t.Errorf("a text of two bytes is found in %v, want a scan to find it in 3", ids)
 	}
-	w.exchange(Exchange{9, 1, 4, at(60), 0, []byte("two more"), nil, 0, 0})
+	w.exchange(said(9, 1, 4, at(60), 0, []byte("two more"), nil))
 	if ids := found(t, r, Filter{Text: []byte("two")}); !slices.Equal(ids, []int64{9}) {
 		t.Errorf("what was recorded behind the index is %v, want 9", ids)
 	}
@@ -108,7 +108,7 @@ func TestIndexIsUsed(t *testing.T) {
 func TestIndexGrowsWithTheJournal(t *testing.T) {
 	w := story(t)
 	index(t, w.open())
-	w.exchange(Exchange{9, 1, 4, at(60), 0, []byte("more"), []byte("two"), 0, 0})
+	w.exchange(said(9, 1, 4, at(60), 0, []byte("more"), []byte("two")))
 	r := w.open()
 	var told []int64
 	if err := r.Index(t.Context(), func(done, _ int64) { told = append(told, done) }); err != nil {
@@ -137,7 +137,7 @@ func TestIndexOfAPrunedJournal(t *testing.T) {
 	if n, ids := indexed(t, r), found(t, r, Filter{Text: []byte("Reply")}); n != 4 || !slices.Equal(ids, []int64{4}) {
 		t.Errorf("%d in the index, found %v; want 4 and [4]", n, ids)
 	}
-	w.exchange(Exchange{5, 1, 4, at(60), 0, []byte("more"), []byte("Reply"), 0, 0})
+	w.exchange(said(5, 1, 4, at(60), 0, []byte("more"), []byte("Reply")))
 	w.exec("DELETE FROM exchanges WHERE id < 5")
 	index(t, r)
 	if n, ids := indexed(t, r), found(t, r, Filter{Text: []byte("Reply")}); n != 1 || !slices.Equal(ids, []int64{5}) {
@@ -156,7 +156,7 @@ func TestIndexOfAnotherJournalIsMadeAnew(t *testing.T) {
 	w = newWritten(t, w.file)
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
 	for i := range 6 {
-		w.exchange(Exchange{int64(i + 1), 1, uint64(i + 1), at(1000 + i), 0, []byte("quite new"), nil, 0, 0})
+		w.exchange(said(int64(i+1), 1, uint64(i+1), at(1000+i), 0, []byte("quite new"), nil))
 	}
 	r := w.open()
 	index(t, r)

@@ -2,7 +2,11 @@
 // and reads them back.
 package journal
 
-import "time"
+import (
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
 
 // A Session is one conversation as the journal keeps it.
 type Session struct {
@@ -18,9 +22,26 @@ type Session struct {
 	RepliedUpTo uint64    // the last reply that was written whole; known once it is closed
 	BytesIn     uint64    // read from the peer in all, endings included; known once it is closed
 	BytesOut    uint64    // written to it
+	Stray       uint64    // bytes of BytesIn that belonged to no message; known once it is closed
+
+	About             // how the session came to be
+	TLSVersion string // such as TLS 1.3; empty in plain
+	TLSName    string // of the peer's certificate
+	Proxied    string // the address of the proxy that Remote came through
 }
 
-// An Exchange is one request and its reply, bytes exactly as they were without their framing.
+// About says how the sessions of a writer come to be. What is empty is not known, as of
+// journals that an older parley has written.
+type About struct {
+	Framing  string // where a message ends, by the name that --framing takes
+	Role     string // of who writes: server, or tap
+	Listener string // where it listens
+	Upstream string // the server behind a tap
+	Node     string // the machine
+}
+
+// An Exchange is one request and its reply, bytes exactly as they were, without their framing
+// and with it. Bytes that belong to no message are one that has RawRequest or RawReply alone.
 type Exchange struct {
 	ID       int64         // in the order of recording
 	Session  int64         // its Session.ID
@@ -32,6 +53,10 @@ type Exchange struct {
 
 	RequestCut uint64 // how many bytes of the request at its end are not kept; only a tap keeps less than all
 	ReplyCut   uint64 // the same of the reply
+
+	RawRequest parley.Raw // Bytes is nil if there was none, and of what an older parley has written
+	RawReply   parley.Raw
+	Secret     bool // the request carries credentials
 }
 
 // A Refusal is a connection that was not let in.

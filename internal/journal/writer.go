@@ -33,6 +33,7 @@ type Options struct {
 	Sync         bool         // a reply leaves only after its record is on disk
 	ServeOnError bool         // while nothing can be written, serve without records; if not, sessions are held
 	Keep         Keep         // what is deleted in time
+	About        About        // how the sessions come to be
 	Warn         func(string) // told when the journal cannot be written, at most once a second, and when it can again; when a reader holds it up
 }
 

@@ -200,7 +200,7 @@ const (
 	Malformed                               // what came can be no request of the framing
 	Memory                                  // all sessions together were over MaxHeld, and this one held most
 	HandlerError                            // the handler failed or panicked, or its reply could not be framed
-	HangUp                                  // the handler returned ErrHangUp
+	HangUp                                  // the handler returned ErrHangUp, or the reply is one of UntilClose
 	Draining                                // Shutdown: everything read was answered
 	DrainCut                                // Shutdown ran out of time
 	ServerClosed                            // Close was called

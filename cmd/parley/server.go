@@ -14,6 +14,7 @@ import (
 type serverOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
+	showSecrets          bool
 	crlf                 bool
 	reply                string
 	echo                 bool
@@ -67,6 +68,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	opt.framing.add(cmd, "")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
 		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {time}")
@@ -146,7 +148,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.maxSessionsPerIP < 0 {
 		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
 	}
-	if opt.framing.Name == "chunk" && opt.maxRequest > maxChunk {
+	if opt.framing.Requests == parley.Chunks && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
 	}
 	return &parley.Server{
@@ -170,7 +172,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: opt.limits(), Hint: opt.framing.Name == "line"}
+		Limits: opt.limits(), Lines: opt.framing.Name == "line", Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }
 
 // limits are what the server will go by, the defaults filled in.
@@ -188,6 +190,8 @@ func (opt *serverOptions) limits() console.Limits {
 		Drain:            opt.drain,
 	}
 }
+
+const showSecretsUsage = "show credentials in the narrative, where the protocol knows them; JSON and journal have them anyway"
 
 // offIfZero: to a person 0 means no limit, to the library it means the default.
 func offIfZero(d time.Duration) time.Duration {

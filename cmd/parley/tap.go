@@ -16,6 +16,7 @@ import (
 type tapOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
+	showSecrets          bool
 	addrFile             string
 	maxMessage           sizeFlag
 	maxSessions          int
@@ -69,6 +70,7 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	opt.framing.add(cmd, "")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
@@ -149,5 +151,6 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.Name == "line", Upstream: target}
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Lines: opt.framing.Name == "line", Upstream: target,
+		Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }

@@ -368,11 +368,11 @@ func TestCounts(t *testing.T) {
 	}
 	for _, e := range []parley.Event{
 		{Kind: parley.Opened}, {Kind: parley.Opened},
-		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
+		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2, Stray: 1}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
 	} {
 		c.Observe(&e)
 	}
-	if got := c.String(); got != "2 sessions, 1 probe, 1 request, 1 byte in, 2 bytes out, 1 refused, 1 cut" {
+	if got := c.String(); got != "2 sessions, 1 probe, 1 request, 1 byte in, 2 bytes out (1 byte of no message), 1 refused, 1 cut" {
 		t.Errorf("at the end: %s", got)
 	}
 }

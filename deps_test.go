@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/accept":  {},
 	"internal/epoll":   {},
 	"parleytest":       {"."},
-	"internal/console": {".", "internal/journal", "internal/dialect", "github.com/clipperhouse/displaywidth"},
+	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":    {"."},
 	"internal/dialect": {"."},
 	"internal/expect":  {},

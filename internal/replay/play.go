@@ -163,17 +163,21 @@ func (p *play) framed(s step) (sent []byte, whole bool, err error) {
 	return sent, whole, nil
 }
 
+// noLimit leaves framings room to count past it.
+const noLimit = math.MaxInt / 2
+
 // follow has the framing see what is sent, since a protocol must, and reports whether that ends
 // where a message does.
 func (p *play) follow(sent []byte) (whole bool) {
 	for len(sent) > 0 {
-		n, _, err := p.requests.Next(sent, 0, math.MaxInt, false)
+		n, _, err := p.requests.Next(sent, 0, noLimit, false)
 		switch {
 		case err != nil && err != parley.ErrStray:
-			p.requests = parley.Chunks // as a tap takes what comes from here on
+			// As a tap takes what comes from here on: nobody can tell what answers what.
+			p.requests, p.heard.stream = parley.Chunks, true
 			return true
 		case n == 0:
-			p.requests.Next(sent, len(sent), math.MaxInt, true)
+			p.requests.Next(sent, len(sent), noLimit, true)
 			return false
 		}
 		sent = sent[n:]

@@ -166,8 +166,12 @@ func (f *framingFlag) add(cmd *cobra.Command, about string) {
 
 // withCRLF has messages end with CRLF, which only lines can.
 func (f *framingFlag) withCRLF() error {
-	if f.Name != "line" {
+	request, reply, two := strings.Cut(f.Name, "/")
+	switch {
+	case request != "line":
 		return usageError("--crlf goes with --framing line, not with %s", f.Name)
+	case two:
+		return f.Set("crlf/" + reply)
 	}
 	return f.Set("crlf")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -247,19 +248,19 @@ func (v *markdownView) Show(e journal.Event) error {
 		client.Connected(escaped(e.Session.Local))
 	case entry.Kind == parley.Received:
 		client.Prompt()
-		client.Typed(entry.Body)
-		client.Sending(entry.Body)
+		client.Typed(dialect.Message{Body: entry.Body})
+		client.Sending(dialect.Message{Body: entry.Body})
 		server()
 	case entry.Kind == parley.Replied && entry.Unsent == "":
-		client.Response(entry.Body, entry.Took)
+		client.Response(dialect.Message{Body: entry.Body}, entry.Took)
 	case entry.Kind == parley.Unasked:
-		client.Message(entry.Body)
+		client.Message(dialect.Message{Body: entry.Body})
 	case entry.Kind == parley.Replied:
 		server()
 	case entry.Kind == parley.Closed:
 		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
 			client.Prompt()
-			client.Typed(nil)
+			client.Typed(dialect.Message{})
 		}
 		server()
 		client.Closed("", "")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/talk"
 	"github.com/parley-tcp/parley/parleytest"
 )
@@ -46,9 +47,10 @@ func conversation(conn *parleytest.Conn, framing parley.Framing, view talk.View)
 	if pairs, ok := framing.(linePairs); ok {
 		single = pairs.Framing
 	}
+	lacks := func(came []byte) (string, string) { return fmt.Sprintf("only %d came", len(came)), "have more" }
 	return &talk.Conversation{
-		Client: parley.NewClient(conn, framing), Server: "s", View: view, Timeout: timeout, Single: single,
-		Lacks: func(came []byte) (string, string) { return fmt.Sprintf("only %d came", len(came)), "have more" },
+		Conn: conn, Server: "s", Framing: dialect.Framing{Name: "f", Requests: framing}, View: view, Timeout: timeout, Single: single,
+		Lacks: lacks, GreetingLacks: lacks,
 	}
 }
 

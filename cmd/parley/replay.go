@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -67,7 +68,7 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
 	flags.BoolVar(&opt.json, "json", false, "print differences and the summary, one JSON object a line")
 	opt.framing.add(cmd, "; of a recording that does not say")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF, of a recording that does not have their ends")
-	flags.BoolVar(&opt.banner, "banner", false, "send nothing before the server has greeted, where the recording has no greeting; it is compared with nothing")
+	flags.BoolVarP(&opt.banner, "banner", "b", false, "send nothing before the server has greeted, where the recording has no greeting; it is compared with nothing")
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
 	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
@@ -140,21 +141,16 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 
 // refuseOtherFraming refuses a framing that is not what the recording says of itself.
 func (opt *replayOptions) refuseOtherFraming(cmd *cobra.Command, file string, recording *replay.Recording) error {
-	for _, flag := range []string{"framing", "crlf"} {
-		if cmd.Flags().Changed(flag) {
-			if err := contradiction(flag, opt.framing.Name, file, recording.Framings()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return cmp.Or(
+		refuseContradiction(cmd, "framing", opt.framing.Name, file, recording.Framings()),
+		refuseContradiction(cmd, "crlf", opt.framing.Name, file, recording.Framings()))
 }
 
-// contradiction says that a flag about the framing is not as a file was recorded. It may be about
-// the sessions that do not say how.
-func contradiction(flag, framing, file string, recorded []string) error {
+// refuseContradiction refuses a flag about the framing that is not as a file was recorded. It may
+// be about the sessions that do not say how, and a variable about other files.
+func refuseContradiction(cmd *cobra.Command, flag, framing, file string, recorded []string) error {
 	other := func(name string) bool { return name != framing }
-	if slices.Contains(recorded, "") || !slices.ContainsFunc(recorded, other) {
+	if !isGiven(cmd.Flags().Lookup(flag)) || slices.Contains(recorded, "") || !slices.ContainsFunc(recorded, other) {
 		return nil
 	}
 	return usageError("%s was recorded with --framing %s; leave --%s out", file, strings.Join(recorded, " and "), flag)

@@ -124,7 +124,7 @@ func (n *ClientNarrative) Typed(line dialect.Message) {
 }
 
 func (n *ClientNarrative) Sending(request dialect.Message) {
-	n.say("Client: sending ["+strconv.Itoa(len(request.Body))+"] ", n.request(request), " ...")
+	n.say("Client: sending ["+strconv.FormatUint(uint64(len(request.Body))+request.Cut, 10)+"] ", n.request(request), " ...")
 }
 
 func (n *ClientNarrative) Response(reply dialect.Message, _ time.Duration) {

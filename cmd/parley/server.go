@@ -172,7 +172,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: opt.limits(), Lines: opt.framing.Name == "line", Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
+		Limits: opt.limits(), Lines: opt.framing.Requests == parley.Lines, Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }
 
 // limits are what the server will go by, the defaults filled in.

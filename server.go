@@ -528,11 +528,17 @@ func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient 
 		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
 	}
 	_, replies := OpenFraming(s.settings.framing, s.settings.replies)
-	if text = appendMessage(nil, replies, body); len(text) == 0 {
-		body = nil
+	raw := Raw{Body: len(replies.Begin(nil))}
+	text = appendMessage(nil, replies, body)
+	switch _, isProtocol := s.settings.framing.(Protocol); {
+	case len(text) == 0:
+		body, raw = nil, Raw{}
+	case isProtocol: // whose bodies are whole
+		body, raw.Body = text, 0
 	}
+	raw.Bytes = text
 	if s.settings.tells(Refused) {
-		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Reason: reason})
+		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Raw: raw, Reason: reason})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,7 +70,7 @@ func killUnderLoad(t *testing.T, file string, n int, sync_ bool, args []string) 
 	}
 	for i, replies := range replied {
 		var recorded, last int
-		err := db.QueryRow("SELECT count(*), coalesce(max(seq), 0) FROM exchanges WHERE CAST(request AS TEXT) GLOB ?", fmt.Sprintf("%d.%d.*", n, i)).Scan(&recorded, &last)
+		err := db.QueryRow("SELECT count(*), coalesce(max(seq), 0) FROM messages WHERE CAST(request AS TEXT) GLOB ?", fmt.Sprintf("%d.%d.*", n, i)).Scan(&recorded, &last)
 		if err != nil {
 			t.Fatal(err)
 		}

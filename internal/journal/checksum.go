@@ -34,21 +34,46 @@ func (c *checksummer) end(texts ...[]byte) int64 {
 	return int64(sum)
 }
 
-func (c *checksummer) exchange(id, session, seq, receivedNS, tookNS, requestCut, replyCut int64, request, reply []byte) int64 {
-	c.begin(id, session, seq, receivedNS, tookNS, requestCut, replyCut)
+// exchange is the checksum of an exchange as version 2 has it: without parts.
+func (c *checksummer) exchange(id int64, r *record, request, reply []byte) int64 {
+	c.begin(id, r.session, int64(r.seq), r.received, int64(r.took), int64(r.requestCut), int64(r.replyCut))
+	return c.end(request, reply)
+}
+
+// linked is that of version 3.
+func (c *checksummer) linked(id int64, r *record, parts int64, request, reply []byte) int64 {
+	c.begin(id, r.session, int64(r.seq), r.received, int64(r.took), int64(r.requestCut), int64(r.replyCut), r.requestAt, r.replyAt, parts)
+	if r.isRare() {
+		c.add(int64(r.requestRawCut), int64(r.replyRawCut), int64(r.requestHead), int64(r.requestTail), int64(r.replyHead), int64(r.replyTail))
+	}
 	return c.end(request, reply)
 }
 
 // session is the checksum of a session; ended is the number of its end, 0 while it is open.
-func (c *checksummer) session(s *Session, ended int64) int64 {
+// origin and last are of version 3; origin is 0 in those before.
+func (c *checksummer) session(s *Session, ended, origin, last int64) int64 {
 	c.begin(s.ID, int64(s.Number), s.Opened.UnixNano(), ended)
 	if !s.Closed.IsZero() {
 		c.add(s.Closed.UnixNano(), int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut))
 	}
-	return c.end([]byte(s.Remote), []byte(s.Local), []byte(s.Reason))
+	if origin == 0 {
+		return c.end([]byte(s.Remote), []byte(s.Local), []byte(s.Reason))
+	}
+	c.add(origin, last, int64(s.Stray))
+	return c.end([]byte(s.Remote), []byte(s.Local), []byte(s.Reason), []byte(s.TLSVersion), []byte(s.TLSName), []byte(s.Proxied))
 }
 
-func (c *checksummer) refusal(r *Refusal) int64 {
+func (c *checksummer) origin(id int64, a *About) int64 {
+	c.begin(id)
+	return c.end([]byte(a.Framing), []byte(a.Role), []byte(a.Listener), []byte(a.Upstream), []byte(a.Node))
+}
+
+// refusal is the checksum of a refusal; origin is 0 in versions before 3.
+func (c *checksummer) refusal(r *Refusal, origin int64) int64 {
 	c.begin(r.ID, r.At.UnixNano())
-	return c.end([]byte(r.Remote), []byte(r.Local), []byte(r.Reason), r.Text)
+	if origin == 0 {
+		return c.end([]byte(r.Remote), []byte(r.Local), []byte(r.Reason), r.Text)
+	}
+	c.add(origin, int64(r.RawText.Body))
+	return c.end([]byte(r.Remote), []byte(r.Local), []byte(r.Reason), r.Text, r.RawText.Bytes)
 }

@@ -27,19 +27,29 @@ func (s *Session) Replied(seq uint64) string {
 
 // An Event is what happened to a session, put together from its row or from one of its
 // exchanges: parley.Opened, Received, Replied (the reply was made; see Session.Replied for
-// whether it got out), Closed, or Refused of a connection that did not become one.
+// whether it got out), Closed, or Refused of a connection that did not become one. Stray, if the
+// filter asks for them, is bytes that belong to no message.
 type Event struct {
 	Kind     parley.EventKind
 	Time     time.Time
-	Session  *Session  // of Refused, what is known of the connection
-	Exchange *Exchange // of Received and Replied
-	Text     []byte    // of Refused, what the peer was told; nil if nothing
+	Session  *Session   // of Refused, what is known of the connection
+	Exchange *Exchange  // of Received, Replied and Stray
+	Text     []byte     // of Refused, what the peer was told; nil if nothing
+	RawText  parley.Raw // the same as it was sent, where that is known
 }
 
 // happened says whether the exchange has what the event is about: a tap sees requests that
 // nobody answers, and messages that nobody asked for.
 func (e *Event) happened() bool {
-	return e.Exchange != nil && (e.Kind == parley.Received && e.Exchange.Request != nil || e.Kind == parley.Replied && e.Exchange.Reply != nil)
+	switch {
+	case e.Exchange == nil:
+		return false
+	case e.Kind == parley.Received:
+		return e.Exchange.Request != nil
+	case e.Kind == parley.Replied:
+		return e.Exchange.Reply != nil
+	}
+	return true
 }
 
 // Events tells what the filter selects in the order of time: the exchanges, and the opening
@@ -144,7 +154,7 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 			switch refusal := refusals[m.ofRefusal()]; {
 			case refusal != nil:
 				e.Session = &Session{Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
-				e.Text, there = refusal.Text, true
+				e.Text, e.RawText, there = refusal.Text, refusal.RawText, true
 			case m.ofExchange() != 0:
 				e.Exchange = exchanges[m.exchange]
 				e.Session = cmp.Or(e.Session, lost(m.session))
@@ -171,7 +181,7 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		if err != nil {
 			return err
 		}
-		all = inOrder(openings, hits, ends)
+		all = inOrder(openings, hits, ends, f.Loose)
 		if all, err = r.appendRefusals(ctx, tx, all, f, at); err != nil {
 			return err
 		}
@@ -189,8 +199,9 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 
 // inOrder has the moments of each session follow each other as they were recorded, whatever
 // the clock was set to meanwhile: where a request is earlier than the one before it, the
-// clock was set back, and what comes is put behind what was.
-func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
+// clock was set back, and what comes is put behind what was. With streams, what a peer sent is
+// in the order of its bytes, also where a part of it was recorded before what is earlier.
+func inOrder(openings []moment, hits []hit, ends []moment, streams bool) (all []moment) {
 	type clock struct{ ahead, request, last int64 }
 	clocks := make(map[int64]*clock)
 	of := func(session, ns int64) *clock {
@@ -205,10 +216,11 @@ func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
 		m.order = m.ns
 		all = append(all, m)
 	}
+	first := len(all)
 	for _, h := range hits {
 		c := of(h.session, h.received)
 		received := h.received + c.ahead
-		if !h.unasked { // a message that nobody asked for may be recorded before an earlier request
+		if !h.unasked && !h.loose { // what nobody asked for may be recorded before an earlier request
 			if received < c.request {
 				c.ahead += c.last - received
 				received = c.last
@@ -217,14 +229,57 @@ func inOrder(openings []moment, hits []hit, ends []moment) (all []moment) {
 		}
 		replied := received + h.took
 		c.last = max(c.last, received, replied)
+		if h.loose {
+			all = append(all, moment{h.received, received, h.session, h.exchange, parley.Stray})
+			continue
+		}
 		all = append(all, moment{h.received, received, h.session, h.exchange, parley.Received},
 			moment{h.received + h.took, replied, h.session, h.exchange, parley.Replied})
+	}
+	if streams {
+		for _, m := range inStreams(all[first:], hits) {
+			of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.order)
+		}
 	}
 	for _, m := range ends {
 		m.order = max(m.ns, of(m.session, m.ns).last)
 		all = append(all, m)
 	}
 	return all
+}
+
+// inStreams has the moments of the hits, which are in their order, come in the order of their
+// bytes: one at least a nanosecond behind the other.
+func inStreams(moments []moment, hits []hit) []moment {
+	type part struct {
+		session int64
+		replies bool
+		at      int64
+		moment  *moment
+	}
+	parts := make([]part, 0, len(moments))
+	i := 0
+	for _, h := range hits {
+		if h.requestAt >= 0 {
+			parts = append(parts, part{h.session, false, h.requestAt, &moments[i]})
+		}
+		if !h.loose {
+			i++
+		}
+		if h.replyAt >= 0 {
+			parts = append(parts, part{h.session, true, h.replyAt, &moments[i]})
+		}
+		i++
+	}
+	slices.SortStableFunc(parts, func(a, b part) int {
+		return cmp.Or(cmp.Compare(a.session, b.session), cmp.Compare(bit(a.replies), bit(b.replies)), cmp.Compare(a.at, b.at))
+	})
+	for i := 1; i < len(parts); i++ {
+		if p, before := &parts[i], &parts[i-1]; p.session == before.session && p.replies == before.replies {
+			p.moment.order = max(p.moment.order, before.moment.order+1)
+		}
+	}
+	return moments
 }
 
 // sessionMoments are the openings that were not told yet, and the ends of what was opened.
@@ -270,7 +325,7 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 
 // endedSince are the sessions whose ends were recorded behind one of them.
 func (r *Reader) endedSince(ctx context.Context, tx *sql.Tx, end int64) (ids []int64, err error) {
-	if r.version == 1 { // whoever wrote it has no such numbers
+	if r.version.Load() == 1 { // whoever wrote it has no such numbers
 		return nil, nil
 	}
 	rows, err := tx.QueryContext(ctx, "SELECT id FROM sessions WHERE ended > ?", end)
@@ -282,7 +337,7 @@ func (r *Reader) endedSince(ctx context.Context, tx *sql.Tx, end int64) (ids []i
 }
 
 func (r *Reader) spanColumns() string {
-	if r.version == 1 {
+	if r.version.Load() == 1 {
 		return "id, opened_ns, closed_ns, NULL"
 	}
 	return "id, opened_ns, closed_ns, ended"
@@ -299,11 +354,11 @@ func (s *sessionSpan) columns() []any { return []any{&s.session, &s.opened, &s.c
 
 // appendRefusals adds the refusals that were not told yet.
 func (r *Reader) appendRefusals(ctx context.Context, tx *sql.Tx, all []moment, f *Filter, at *position) ([]moment, error) {
-	if r.version == 1 || !f.refusals() {
+	if r.version.Load() == 1 || !f.refusals() {
 		return all, nil
 	}
 	var row refusalRow
-	err := r.walk(ctx, tx, walk{table: "refused", columns: refusalColumns, from: at.refusal + 1, to: math.MaxInt64}, &row, func() bool {
+	err := r.walk(ctx, tx, walk{table: "refused", columns: r.refusalColumns(), from: at.refusal + 1, to: math.MaxInt64}, &row, func() bool {
 		at.refusal = row.ID
 		if refusal := row.refusal(r); refusal != nil && f.selects(refusal) {
 			ns := refusal.At.UnixNano()

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	schemaVersion = 2          // PRAGMA user_version
+	schemaVersion = 3          // PRAGMA user_version
 	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
 
 	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
@@ -33,11 +33,12 @@ const (
 
 // A file is the SQLite file of a journal, open for writing by one goroutine.
 type file struct {
-	name string
-	sync bool
-	keep Keep
-	lock *os.File // the same file, locked for as long as it is open
-	conn conn
+	name  string
+	sync  bool
+	keep  Keep
+	about About
+	lock  *os.File // the same file, locked for as long as it is open
+	conn  conn
 
 	// guard is a second connection, which only reads. SQLite copies the -wal file into the
 	// journal when its last connection closes; while this one is open, closing conn does not,
@@ -46,13 +47,17 @@ type file struct {
 
 	begin, commit, rollback   stmt
 	opened, closed, gap, mark stmt
-	cut, refused              stmt
+	cut, refused, origin      stmt
+	latest                    stmt
 	one, many, numbered       stmt // of exchanges
 	args                      []driver.NamedValue
 	sums                      checksummer
 	base                      int64 // the highest id of a session before this writer
 	session                   int64 // the highest id of a session that anything was recorded of
 	exchange, refusal, ended  int64 // the last ids that were given
+	originID                  int64 // of about, in origins
+	originThere               bool
+	chain                     chain
 	idsSkipped                bool  // the next exchange has not the id that SQLite would give it
 	lostUpTo                  int64 // exchanges up to this id that are not there were told to be lost
 	info, wal                 fs.FileInfo
@@ -80,8 +85,8 @@ type (
 var background = context.Background() // nothing here is ever cut off
 
 // openFile opens the file, or makes it.
-func openFile(name string, sync bool, keep Keep) (_ *file, err error) {
-	f := &file{name: name, sync: sync, keep: keep}
+func openFile(name string, sync bool, keep Keep, about About) (_ *file, err error) {
+	f := &file{name: name, sync: sync, keep: keep, about: about, chain: chain{last: make(map[int64]int64)}}
 	if f.lock, err = lockFile(name); err != nil {
 		return nil, err
 	}
@@ -94,7 +99,23 @@ func openFile(name string, sync bool, keep Keep) (_ *file, err error) {
 		return nil, plain(err)
 	}
 	f.base = f.session
+	if err = cmp.Or(f.findOrigin(), f.linkRest()); err != nil {
+		return nil, plain(err)
+	}
 	return f, nil
+}
+
+// findOrigin numbers what is said of the sessions. It is there already if the writer before
+// this one said the same.
+func (f *file) findOrigin() error {
+	var last, sum int64
+	err := queryRow(f.conn, "SELECT id, sum FROM origins ORDER BY id DESC LIMIT 1", &last, &sum)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	f.originThere = last > 0 && sum == f.sums.origin(last, &f.about)
+	f.originID = last + bit(!f.originThere)
+	return nil
 }
 
 // lockFile opens the file by itself and locks it: the kernel takes the lock off however
@@ -188,12 +209,15 @@ func (f *file) setUp() error {
 	case err != nil:
 		return err
 	case version == 0:
-		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, upgrade, fileID, schemaVersion))
-	case version == 1:
-		// The exchanges themselves are looked at this once: their openings may be missing.
-		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; UPDATE writer SET session = (SELECT coalesce(max(session), 0) FROM exchanges); "+
-			"PRAGMA user_version = %d; COMMIT", upgrade, schemaVersion))
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, upgradeTo2, upgradeTo3, fileID, schemaVersion))
+	case version < schemaVersion:
+		var steps string
+		if version == 1 {
+			// The exchanges themselves are looked at this once: their openings may be missing.
+			steps = upgradeTo2 + "; UPDATE writer SET session = (SELECT coalesce(max(session), 0) FROM exchanges); "
+		}
+		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT", steps, upgradeTo3, unlinked, schemaVersion))
 	}
 	if err != nil {
 		return err
@@ -245,13 +269,10 @@ func (f *file) version() (version int64, err error) {
 
 // isOurTable is the condition that a row of sqlite_schema is of a table of ours, and that it
 // is a plain one: a virtual table has no root page.
-const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused')"
+const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest')"
 
 func ourTables(version int64) int64 {
-	if version == 1 {
-		return 5
-	}
-	return 6
+	return []int64{5, 6, 8}[version-1]
 }
 
 // lastIDs finds where the numbers go on: behind whatever names them. An exchange can be there
@@ -270,8 +291,8 @@ func (f *file) lastIDs() error {
 }
 
 func (f *file) prepare() error {
-	const values = "(?,?,?,?,?,?,?)"
-	const columns = "session, seq, received_ns, took_ns, request, reply, sum"
+	const values = "(?,?,?,?,?,?,?,?,?,?)"
+	const columns = "session, seq, received_ns, took_ns, request, reply, sum, request_at, reply_at, parts"
 	const exchanges = "INSERT INTO exchanges (" + columns + ") VALUES " + values
 	for _, s := range []struct {
 		stmt *stmt
@@ -282,14 +303,17 @@ func (f *file) prepare() error {
 		{&f.rollback, "ROLLBACK"},
 		{&f.one, exchanges},
 		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
-		{&f.numbered, "INSERT INTO exchanges (" + columns + ", id) VALUES (?,?,?,?,?,?,?,?)"},
-		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, sum) VALUES (?,?,?,?,?,?)"},
+		{&f.numbered, "INSERT INTO exchanges (" + columns + ", id) VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, origin, sum) VALUES (?,?,?,?,?,?,?,?,?,?)"},
 		// The whole row, since its opening may not be recorded.
-		{&f.closed, "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.closed, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, origin, sum, " +
+			"closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, ended, last, stray) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.origin, "INSERT OR REPLACE INTO origins VALUES (?,?,?,?,?,?,?)"},
+		{&f.latest, "INSERT OR REPLACE INTO latest (rowid, first, upto, exchanges, sum) VALUES (1,?,?,?,?)"},
 		{&f.mark, "UPDATE writer SET session = ?"},
 		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
-		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?)"},
-		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?)"},
+		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?)"},
+		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?,?,?,?)"},
 	} {
 		prepared, err := f.conn.Prepare(s.text)
 		if err != nil {
@@ -323,7 +347,7 @@ func (f *file) closeGuard() {
 
 // disconnect closes the connection that writes, and what belongs to it.
 func (f *file) disconnect() (err error) {
-	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.one, &f.many, &f.numbered} {
+	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.origin, &f.latest, &f.one, &f.many, &f.numbered} {
 		if *s != nil {
 			(*s).Close()
 			*s = nil
@@ -353,13 +377,17 @@ func (f *file) write(b *batch) error {
 	err := f.transaction(b)
 	if err == errOtherIDs { // somebody has deleted the last ones
 		f.rollback.ExecContext(background, nil)
+		f.chain.undo()
 		f.idsSkipped = true
 		err = f.transaction(b)
 	}
 	if err != nil {
 		f.rollback.ExecContext(background, nil) // some errors have done that
+		f.chain.undo()
 		return f.judged(err)
 	}
+	f.chain.done(b)
+	f.originThere = f.originThere || b.namesSessions()
 	// What was wrong before shows at the next batch; this one is lost if its -wal file was cut
 	// meanwhile.
 	if err := f.check(); err == errWALCut || err == errWALGone {
@@ -417,9 +445,15 @@ func (f *file) transaction(b *batch) error {
 	if _, err := f.begin.ExecContext(background, nil); err != nil {
 		return err
 	}
+	if !f.originThere && b.namesSessions() {
+		if err := f.run(f.origin, f.originID, f.about.Framing, f.about.Role, f.about.Listener, f.about.Upstream, f.about.Node,
+			f.sums.origin(f.originID, &f.about)); err != nil {
+			return err
+		}
+	}
 	for i := range b.opened {
 		s := &b.opened[i]
-		if err := f.run(f.opened, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(), f.sums.session(s, 0)); err != nil {
+		if err := f.run(f.opened, f.openedValues(s, f.sums.session(s, 0, f.originID, 0))...); err != nil {
 			return err
 		}
 	}
@@ -428,8 +462,9 @@ func (f *file) transaction(b *batch) error {
 	}
 	for i := range b.closed {
 		s, ended := &b.closed[i], f.ended+int64(i)+1
-		err := f.run(f.closed, s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(), s.Closed.UnixNano(), s.Reason,
-			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut), ended, f.sums.session(s, ended))
+		last := f.chain.last[s.ID]
+		err := f.run(f.closed, append(f.openedValues(s, f.sums.session(s, ended, f.originID, last)), s.Closed.UnixNano(), s.Reason,
+			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut), ended, last, int64(s.Stray))...)
 		if err != nil {
 			return err
 		}
@@ -437,7 +472,12 @@ func (f *file) transaction(b *batch) error {
 	for i := range b.refused {
 		r := b.refused[i]
 		r.ID = f.refusal + int64(i) + 1
-		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(r.Text), f.sums.refusal(&r)); err != nil {
+		told, head, length := r.RawText.Bytes, driver.Value(int64(r.RawText.Body)), driver.Value(int64(len(r.Text)))
+		if told == nil {
+			told, head, length = r.Text, nil, nil
+		}
+		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(told), f.sums.refusal(&r, f.originID),
+			f.originID, head, length); err != nil {
 			return err
 		}
 	}
@@ -451,11 +491,22 @@ func (f *file) transaction(b *batch) error {
 			return err
 		}
 	}
+	if last := f.exchange + int64(len(b.exchanges)); f.chain.isDue(last) {
+		if err := f.noteLatest(last); err != nil {
+			return err
+		}
+	}
 	_, err := f.commit.ExecContext(background, nil)
 	return err
 }
 
-const exchangeColumns = 7 // without the id
+// openedValues are what is known of a session when it is opened.
+func (f *file) openedValues(s *Session, sum int64) []driver.Value {
+	return []driver.Value{s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(),
+		textOrNull(s.TLSVersion), textOrNull(s.TLSName), textOrNull(s.Proxied), f.originID, sum}
+}
+
+const exchangeColumns = 10 // without the id
 
 // errOtherIDs is that SQLite has given an exchange another id than its checksum is made of.
 var errOtherIDs = errors.New("other ids than expected")
@@ -479,12 +530,15 @@ func (f *file) insert(b *batch) error {
 			var request, reply []byte
 			request, bytes = taken(bytes, e.request)
 			reply, bytes = taken(bytes, e.reply)
+			parts := e.parts(f.chain.link(e.session, id))
 			a := f.args[exchangeColumns*i:]
 			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
 			a[4].Value, a[5].Value = orNull(request), orNull(reply)
-			a[6].Value = f.sums.exchange(id, e.session, int64(e.seq), e.received, int64(e.took), int64(e.requestCut), int64(e.replyCut), request, reply)
-			if e.isCut() {
-				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut)); err != nil {
+			a[6].Value = f.sums.linked(id, e, parts, request, reply)
+			a[7].Value, a[8].Value, a[9].Value = placeOrNull(e.requestAt), placeOrNull(e.replyAt), parts
+			if e.isRare() {
+				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut), int64(e.requestRawCut), int64(e.replyRawCut),
+					int64(e.requestHead), int64(e.requestTail), int64(e.replyHead), int64(e.replyTail)); err != nil {
 					return err
 				}
 			}
@@ -518,6 +572,20 @@ func orNull(message []byte) driver.Value {
 		return nil
 	}
 	return message
+}
+
+func placeOrNull(at int64) driver.Value {
+	if at < 0 {
+		return nil
+	}
+	return at
+}
+
+func textOrNull(text string) driver.Value {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 func (f *file) run(s stmt, values ...driver.Value) error {

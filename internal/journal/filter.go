@@ -40,6 +40,9 @@ func (f *Filter) looksAtExchanges() bool {
 	return len(f.Text) > 0 || f.Regexp != nil || f.Slower > 0 || f.Limit > 0
 }
 
+// looksAtMessages says whether what belongs to no message cannot be selected.
+func (f *Filter) looksAtMessages() bool { return f.readsBytes() || f.Slower > 0 }
+
 func (f *Filter) readsBytes() bool { return len(f.Text) > 0 || f.Regexp != nil }
 
 // matches looks at the bytes.
@@ -110,20 +113,27 @@ func (c *conditions) overlap(f *Filter) {
 }
 
 // ofExchanges is about exchanges, but for their bytes. What it says of their sessions is
-// looked up first.
-func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (*conditions, error) {
-	c := new(conditions)
+// looked up first; sessions are those that they must be of, nil if it does not say.
+func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (c *conditions, sessions []int64, err error) {
+	c = new(conditions)
 	if f.Session != 0 { // also if that has no record of its own
 		c.add("session = ?", f.Session)
+		sessions = []int64{f.Session}
 	}
 	others := *f
 	others.Session = 0
-	if sessions := others.ofSessions(); len(sessions.terms) > 0 {
-		ids, err := r.sessionsWhere(ctx, tx, sessions)
+	if where := others.ofSessions(); len(where.terms) > 0 {
+		ids, err := r.sessionsWhere(ctx, tx, where, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		c.in("session", ids)
+		if f.Session == 0 {
+			sessions = append([]int64{}, ids...)
+		}
+	}
+	if !f.Loose && r.version.Load() >= 3 {
+		c.add(notLoose)
 	}
 	if !f.Since.IsZero() {
 		c.add("received_ns >= ?", f.Since.UnixNano())
@@ -134,8 +144,11 @@ func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (*condi
 	if f.Slower > 0 {
 		c.add("took_ns >= ?", int64(f.Slower))
 	}
-	return c, nil
+	return c, sessions, nil
 }
+
+// notLoose is that an exchange is more than bytes that belong to no message.
+const notLoose = "(parts IS NULL OR parts >> 30 & 1 = 0)"
 
 // refusals says whether refused connections can be among what is selected.
 func (f *Filter) refusals() bool {
@@ -151,27 +164,68 @@ func (f *Filter) selects(r *Refusal) bool {
 // A hit is an exchange that was selected, without its bytes.
 type hit struct {
 	exchange, session, received, took int64
-	unasked                           bool // it has no request
+	unasked                           bool  // it has no request
+	loose                             bool  // it is bytes of no message
+	requestAt, replyAt                int64 // where they lie in the streams; -1 if that is not known
 }
 
 // hitColumns are those of a hitRow. What a message is is read only if it is to be looked at.
-const (
-	hitColumns        = "id, session, received_ns, took_ns, request IS NULL, NULL, NULL"
-	hitColumnsOfBytes = "id, session, received_ns, took_ns, request IS NULL, request, reply"
-)
+func (r *Reader) hitColumns(bytes bool) string {
+	columns := "id, session, received_ns, took_ns, exchanges.request IS NULL, "
+	if r.version.Load() < 3 {
+		columns += "NULL, NULL, NULL, "
+	} else {
+		columns += "parts, request_at, reply_at, "
+	}
+	switch {
+	case !bytes:
+		return columns + "NULL, NULL, NULL, NULL, NULL, NULL"
+	case r.version.Load() < 3:
+		return columns + "NULL, NULL, NULL, NULL, exchanges.request, exchanges.reply"
+	}
+	return columns + "request_head, request_tail, reply_head, reply_tail, exchanges.request, exchanges.reply"
+}
+
+// hitJoin is what belongs to those columns.
+func (r *Reader) hitJoin(bytes bool) string {
+	if bytes && r.version.Load() >= 3 {
+		return joinCuts
+	}
+	return ""
+}
 
 type hitRow struct {
 	hit
-	request, reply blob
+	exchangeRow
 }
 
-func (r *hitRow) id() int64 { return r.exchange }
+func (r *hitRow) id() int64 { return r.hit.exchange }
 func (r *hitRow) columns() []any {
-	return []any{&r.exchange, &r.session, &r.received, &r.took, &r.unasked, &r.request, &r.reply}
+	return []any{&r.hit.exchange, &r.hit.session, &r.hit.received, &r.hit.took, &r.unasked, &r.partsColumn, &r.requestPlace, &r.replyPlace,
+		&r.rareRequestHead, &r.rareRequestTail, &r.rareReplyHead, &r.rareReplyTail, &r.requestBytes, &r.replyBytes}
+}
+
+// messages are the request and the reply, without their framing.
+func (r *hitRow) messages() (request, reply []byte) {
+	r.unpack()
+	request, _ = r.side(r.requestBytes, r.exchangeRow.requestAt, r.requestHead, r.requestTail, 0)
+	reply, _ = r.side(r.replyBytes, r.exchangeRow.replyAt, r.replyHead, r.replyTail, 0)
+	return request, reply
+}
+
+// found is the hit that the row is.
+func (r *hitRow) found() hit {
+	h := r.hit
+	h.requestAt, h.replyAt = placeOf(r.requestPlace), placeOf(r.replyPlace)
+	h.loose = r.partsColumn.Int64>>looseAt&1 != 0
+	return h
 }
 
 // fromTheStart is the exchange behind which all others lie.
 const fromTheStart = -1
+
+// maxSessionsLinked is of how many sessions the exchanges are looked up one by one.
+const maxSessionsLinked = 64
 
 // find selects exchanges behind one of them, in the order of recording. Only from the start
 // is there a limit.
@@ -180,36 +234,75 @@ func (r *Reader) find(ctx context.Context, tx *sql.Tx, f *Filter, behind int64) 
 	if behind == fromTheStart {
 		limit = f.Limit
 	}
-	where, err := r.ofExchanges(ctx, tx, f)
+	where, sessions, err := r.ofExchanges(ctx, tx, f)
 	if err != nil {
 		return nil, err
 	}
-	if index := r.index.Load(); index != nil && behind == fromTheStart && len(f.Text) >= gram {
+	switch index := r.index.Load(); {
+	case sessions != nil && len(sessions) <= maxSessionsLinked && behind == fromTheStart && r.version.Load() >= 3:
+		hits, err = r.findLinked(ctx, tx, sessions, f, where, limit)
+	case index != nil && behind == fromTheStart && len(f.Text) >= gram:
 		hits, err = r.findIndexed(ctx, tx, index, f, where, limit)
-	} else {
-		hits, err = r.appendHits(ctx, tx, nil, f, where, behind, limit)
+	default:
+		hits, err = r.appendHits(ctx, tx, nil, f, where, behind+1, math.MaxInt64, limit)
 	}
 	slices.Reverse(hits)
 	return hits, err
 }
 
-// appendHits selects from the exchanges behind one that meet the conditions, the newest
-// first, until there are as many as the limit, if it is not 0.
-func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filter, where *conditions, behind int64, limit int) ([]hit, error) {
-	columns := hitColumns
-	if f.readsBytes() {
-		columns = hitColumnsOfBytes
+// findLinked is find for a few sessions, the newest first.
+func (r *Reader) findLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f *Filter, where *conditions, limit int) (hits []hit, err error) {
+	enough := limit
+	if f.readsBytes() || f.Slower > 0 || !f.Since.IsZero() || !f.Until.IsZero() {
+		enough = 0
 	}
-	if limit != 0 && len(hits) >= limit {
+	var ids []int64
+	rest := int64(0)
+	for _, session := range sessions {
+		found, restOf, err := r.linked(ctx, tx, session, enough)
+		if err != nil {
+			return nil, err
+		}
+		ids, rest = append(ids, found...), max(rest, restOf)
+	}
+	slices.Sort(ids)
+	slices.Reverse(ids)
+	for page := range slices.Chunk(ids, linkedAtOnce) {
+		among := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+		among.in("id", page)
+		if hits, err = r.appendHits(ctx, tx, hits, f, &among, max(page[len(page)-1], rest+1), page[0], limit); err != nil {
+			return nil, err
+		}
+	}
+	if rest == 0 {
+		return hits, nil
+	}
+	return r.appendHits(ctx, tx, hits, f, where, 1, rest, limit)
+}
+
+const linkedAtOnce = 4096 // exchanges that are looked at together
+
+// appendHits selects from the exchanges from one to another that meet the conditions, the newest
+// first, until there are as many as the limit, if it is not 0.
+func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filter, where *conditions, from, to int64, limit int) ([]hit, error) {
+	messages := 0
+	for _, h := range hits {
+		messages += int(bit(!h.loose))
+	}
+	if limit != 0 && messages >= limit {
 		return hits, nil
 	}
 	var row hitRow
-	w := walk{table: "exchanges", columns: columns, where: *where, from: behind + 1, to: math.MaxInt64, newestFirst: true}
+	w := walk{table: "exchanges", join: r.hitJoin(f.readsBytes()), columns: r.hitColumns(f.readsBytes()), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
-		if f.matches(row.request, row.reply) {
-			hits = append(hits, row.hit)
+		h := row.found()
+		request, reply := row.messages()
+		if h.loose && f.looksAtMessages() || !f.matches(request, reply) {
+			return true
 		}
-		return limit == 0 || len(hits) < limit
+		hits = append(hits, h)
+		messages += int(bit(!h.loose))
+		return limit == 0 || messages < limit
 	})
 	return hits, err
 }

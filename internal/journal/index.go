@@ -147,15 +147,21 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	var body []byte
 	var row hitRow
 	var failed error
-	w := walk{table: "exchanges", columns: hitColumnsOfBytes, from: last + 1, to: math.MaxInt64}
-	err = r.walk(ctx, r.db, w, &row, func() bool {
-		last, received = row.exchange, row.received
-		body = appendRunes(body[:0], row.request)
-		body = utf8.AppendRune(body, betweenBoth)
-		body = appendRunes(body, row.reply)
-		_, failed = insert.ExecContext(ctx, last, string(body))
-		n++
-		return failed == nil && n < int64(r.batch)
+	err = r.snapshot(ctx, func(journal *sql.Tx) error {
+		w := walk{table: "exchanges", join: r.hitJoin(true), columns: r.hitColumns(true), from: last + 1, to: math.MaxInt64}
+		return r.walk(ctx, journal, w, &row, func() bool {
+			last, received = row.hit.exchange, row.hit.received
+			n++
+			if row.found().loose {
+				return n < int64(r.batch)
+			}
+			request, reply := row.messages()
+			body = appendRunes(body[:0], request)
+			body = utf8.AppendRune(body, betweenBoth)
+			body = appendRunes(body, reply)
+			_, failed = insert.ExecContext(ctx, last, string(body))
+			return failed == nil && n < int64(r.batch)
+		})
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return 0, 0, err
@@ -203,7 +209,7 @@ func appendRunes(dst, p []byte) []byte {
 // findIndexed is find with the index, the newest first. What was recorded behind it is looked
 // at without it.
 func (r *Reader) findIndexed(ctx context.Context, tx *sql.Tx, index *textIndex, f *Filter, where *conditions, limit int) ([]hit, error) {
-	hits, err := r.appendHits(ctx, tx, nil, f, where, index.upto, limit)
+	hits, err := r.appendHits(ctx, tx, nil, f, where, index.upto+1, math.MaxInt64, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +225,7 @@ func (r *Reader) findIndexed(ctx context.Context, tx *sql.Tx, index *textIndex, 
 		}
 		among := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 		among.in("id", ids)
-		if hits, err = r.appendHits(ctx, tx, hits, f, &among, fromTheStart, limit); err != nil {
+		if hits, err = r.appendHits(ctx, tx, hits, f, &among, ids[len(ids)-1], ids[0], limit); err != nil {
 			return nil, err
 		}
 	}

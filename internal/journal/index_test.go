@@ -229,7 +229,7 @@ func (w *written) fill(n int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	insert, err := tx.Prepare("INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, NULL)")
+	insert, err := tx.Prepare("INSERT INTO exchanges (id, session, seq, received_ns, took_ns, request, reply) VALUES (?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		w.t.Fatal(err)
 	}

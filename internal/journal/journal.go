@@ -67,6 +67,8 @@ type Refusal struct {
 	Local  string
 	Reason string // as docs/events.md names it
 	Text   []byte // what the peer was told; nil if nothing
+
+	RawText parley.Raw // the same as it was sent; Bytes is nil of what an older parley has written
 }
 
 // schema is that of version 1 of the file. Times are ns since 1970 in UTC.
@@ -121,9 +123,9 @@ CREATE TABLE writer (
 );
 `
 
-// upgrade makes version 2 of version 1: a new file too is made in these two steps. What
+// upgradeTo2 makes version 2 of version 1: a new file too is made in these steps. What
 // version 1 has recorded keeps a sum of NULL.
-const upgrade = `
+const upgradeTo2 = `
 ALTER TABLE sessions ADD COLUMN ended INTEGER; -- counts the ends, in the order of recording; NULL while it is open
 ALTER TABLE sessions ADD COLUMN sum INTEGER;   -- CRC-32C of the row, see docs/journal.md
 CREATE INDEX ends ON sessions (ended) WHERE ended IS NOT NULL;
@@ -140,3 +142,66 @@ CREATE TABLE refused (
 	sum    INTEGER
 );
 `
+
+// upgradeTo3 makes version 3 of version 2: it has the messages with their framing. In what the
+// versions before have recorded the new columns are NULL, and request and reply are without.
+const upgradeTo3 = `
+-- How sessions came to be.
+CREATE TABLE origins (
+	id       INTEGER PRIMARY KEY,
+	framing  TEXT NOT NULL,
+	role     TEXT NOT NULL,                    -- server or tap
+	listener TEXT NOT NULL,
+	upstream TEXT NOT NULL,
+	node     TEXT NOT NULL,
+	sum      INTEGER
+);
+ALTER TABLE sessions ADD COLUMN origin INTEGER;      -- origins.id
+ALTER TABLE sessions ADD COLUMN last INTEGER;        -- its last exchanges.id, 0 if it has none; NULL while it is open
+ALTER TABLE sessions ADD COLUMN stray INTEGER;       -- bytes of bytes_in that belonged to no message
+ALTER TABLE sessions ADD COLUMN tls_version TEXT;
+ALTER TABLE sessions ADD COLUMN tls_name TEXT;
+ALTER TABLE sessions ADD COLUMN proxied TEXT;
+CREATE INDEX numbers ON sessions (number);
+ALTER TABLE exchanges ADD COLUMN request_at INTEGER; -- how many bytes of the peer came before; NULL if request is without its framing
+ALTER TABLE exchanges ADD COLUMN reply_at INTEGER;
+ALTER TABLE exchanges ADD COLUMN parts INTEGER;      -- what lies where, and where the session's exchange before this one is
+ALTER TABLE cuts ADD COLUMN request_raw INTEGER;     -- bytes that are missing of it with its framing
+ALTER TABLE cuts ADD COLUMN reply_raw INTEGER;
+ALTER TABLE cuts ADD COLUMN request_head INTEGER;    -- bytes before and behind the message, where parts has no room
+ALTER TABLE cuts ADD COLUMN request_tail INTEGER;
+ALTER TABLE cuts ADD COLUMN reply_head INTEGER;
+ALTER TABLE cuts ADD COLUMN reply_tail INTEGER;
+ALTER TABLE refused ADD COLUMN origin INTEGER;
+ALTER TABLE refused ADD COLUMN head INTEGER;         -- bytes of told before the text
+ALTER TABLE refused ADD COLUMN length INTEGER;       -- of the text; NULL if told is without its framing
+-- The last exchange of each session from the first one of this writer on that is open.
+CREATE TABLE latest (
+	first     INTEGER NOT NULL,                -- sessions.id
+	upto      INTEGER NOT NULL,                -- exchanges.id: as it was then
+	exchanges BLOB    NOT NULL,
+	sum       INTEGER NOT NULL
+);
+-- Messages without their framing.
+CREATE VIEW messages AS
+	SELECT id, session, seq, received_ns, took_ns,
+		iif(request_at IS NULL, request, substr(request, 1 + request_head, length(request) - request_head - request_tail)) AS request,
+		iif(reply_at IS NULL, reply, substr(reply, 1 + reply_head, length(reply) - reply_head - reply_tail)) AS reply,
+		parts >> 31 & 1 AS secret
+	FROM (SELECT e.*,
+		coalesce(cuts.request_head, parts >> 23 & 127) AS request_head, coalesce(cuts.request_tail, parts >> 15 & 255) AS request_tail,
+		coalesce(cuts.reply_head, parts >> 8 & 127) AS reply_head, coalesce(cuts.reply_tail, parts & 255) AS reply_tail
+		FROM exchanges e LEFT JOIN cuts ON cuts.exchange = e.id)
+	WHERE parts IS NULL OR parts >> 30 & 1 = 0;
+DROP VIEW replies;
+CREATE VIEW replies AS
+	SELECT e.session, e.seq, CASE
+		WHEN e.seq <= s.replied_upto THEN 'yes'
+		WHEN s.closed_ns IS NULL     THEN 'unknown'
+		ELSE 'no' END AS replied
+	FROM messages e JOIN sessions s ON s.id = e.session;
+`
+
+// unlinked finds the exchanges of a session that versions before 3 have recorded. It costs what
+// is recorded now next to nothing.
+const unlinked = "CREATE INDEX unlinked ON exchanges (session) WHERE parts IS NULL"

@@ -48,7 +48,7 @@ func TestWhatAProxySeesIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	_, read, err := r.Session(t.Context(), &Trail{Session: 1}, 0)
+	_, read, err := r.Session(t.Context(), 1, 0)
 	if err != nil || len(read) != len(written) {
 		t.Fatalf("%d exchanges, %v; want %d", len(read), err, len(written))
 	}
@@ -66,7 +66,7 @@ func TestCutsAreDeletedWithTheirExchanges(t *testing.T) {
 	for name, keep := range map[string]Keep{"age": {Age: 1}, "size": {Bytes: 1}} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "j")
-			f, err := openFile(file, false, keep)
+			f, err := openFile(file, false, keep, About{})
 			if err != nil {
 				t.Fatal(err)
 			}

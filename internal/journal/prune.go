@@ -71,7 +71,7 @@ func (f *file) prune() (more bool, err error) {
 // are deleted at once.
 func (f *file) firstOf(bytes int64) (last int64, err error) {
 	rows, err := f.conn.QueryContext(background,
-		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 32 FROM exchanges ORDER BY id LIMIT ?",
+		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 48 FROM exchanges ORDER BY id LIMIT ?",
 		named([]driver.Value{int64(pruneRows)}))
 	if err != nil {
 		return 0, err
@@ -112,6 +112,11 @@ func (f *file) pruneSessions() error {
 		bytes = keep.share(contentShare)
 	}
 	if err := f.judged(f.exec("DELETE FROM refused WHERE id <= ? OR at_ns < ?", f.refusal-keep.refusals(), keep.before())); err != nil {
+		return err
+	}
+	// The next origin has an id behind this one's.
+	if err := f.judged(f.exec("DELETE FROM origins WHERE id < min(?, coalesce((SELECT coalesce(origin, 0) FROM sessions ORDER BY id LIMIT 1), ?), "+
+		"coalesce((SELECT coalesce(origin, 0) FROM refused ORDER BY id LIMIT 1), ?))", f.originID, f.originID, f.originID)); err != nil {
 		return err
 	}
 	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+

@@ -68,7 +68,7 @@ func TestBatchesAreFull(t *testing.T) {
 
 func newFile(t *testing.T, keep Keep) *file {
 	t.Helper()
-	f, err := openFile(filepath.Join(t.TempDir(), "j"), false, keep)
+	f, err := openFile(filepath.Join(t.TempDir(), "j"), false, keep, About{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func newFile(t *testing.T, keep Keep) *file {
 
 // Of what is too much no more is deleted than has to be, however large an exchange is.
 func TestPruneLeavesWhatMayBeKept(t *testing.T) {
-	for _, size := range []int{100, 1000, 100 << 10} {
+	for _, size := range []int{100, 900, 100 << 10} {
 		const bound, kept = 4 << 20, 4 << 20 / 16 * contentShare
 		f := newFile(t, Keep{Bytes: bound})
 		for seq := uint64(1); seq*uint64(size+32) < 2*kept; {
@@ -223,7 +223,7 @@ func TestBatchIsNeverThereTwice(t *testing.T) {
 
 // BenchmarkBatch is what a full batch of small exchanges costs the goroutine that writes.
 func BenchmarkBatch(b *testing.B) {
-	f, err := openFile(filepath.Join(b.TempDir(), "j"), false, Keep{})
+	f, err := openFile(filepath.Join(b.TempDir(), "j"), false, Keep{}, About{})
 	if err != nil {
 		b.Fatal(err)
 	}

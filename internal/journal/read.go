@@ -40,7 +40,8 @@ type Reader struct {
 
 	file    string
 	db      *sql.DB
-	version int
+	version atomic.Int64 // of the journal: a writer may bring it up to date meanwhile
+	origins origins
 	alone   bool // no writer was there at the start, and what a reader leaves behind can be taken away
 
 	mu       sync.Mutex
@@ -118,22 +119,27 @@ func (r *Reader) open(how string) (err error) {
 // check says whether it is a journal that can be read here. What is in the file is not
 // trusted: a view could stand where a table is expected, and compute for ever.
 func (r *Reader) check() error {
-	var application, tables, computed int
+	var application, version, tables, computed int64
 	err := r.db.QueryRow("SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version), "+
 		"(SELECT count(*) FROM sqlite_schema WHERE "+isOurTable+"), "+
 		"(SELECT count(*) FROM (SELECT name AS ours FROM sqlite_schema WHERE "+isOurTable+"), pragma_table_xinfo(ours) WHERE hidden > 0)").
-		Scan(&application, &r.version, &tables, &computed)
+		Scan(&application, &version, &tables, &computed)
 	switch {
 	case err != nil:
 		return err
-	case application != 0 && application != fileID, r.version < 1:
+	case application != 0 && application != fileID, version < 1:
 		return ErrNotAJournal
-	case r.version > schemaVersion:
-		return fmt.Errorf("a newer parley has written it (journal version %d; this one reads %d)", r.version, schemaVersion)
-	case int64(tables) != ourTables(int64(r.version)), computed > 0:
+	case version > schemaVersion:
+		return tooNew(version)
+	case tables != ourTables(version), computed > 0:
 		return ErrNotAJournal
 	}
+	r.version.Store(version)
 	return nil
+}
+
+func tooNew(version int64) error {
+	return fmt.Errorf("a newer parley has written it (journal version %d; this one reads %d)", version, schemaVersion)
 }
 
 // dataSource is the URI that SQLite knows a file by, and how long it waits for a lock.
@@ -197,5 +203,21 @@ func (r *Reader) snapshot(ctx context.Context, f func(*sql.Tx) error) error {
 		return inTime(ctx, err)
 	}
 	defer tx.Rollback()
+	if err := r.lookAgain(ctx, tx); err != nil {
+		return inTime(ctx, err)
+	}
 	return inTime(ctx, f(tx))
+}
+
+// lookAgain sees whether a writer has brought the journal up to date since it was opened.
+func (r *Reader) lookAgain(ctx context.Context, tx *sql.Tx) error {
+	var version int64
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > schemaVersion {
+		return tooNew(version)
+	}
+	r.version.Store(version)
+	return nil
 }

@@ -24,7 +24,8 @@ import (
 // patience bounds every wait for an event; only a failing test uses it up.
 const patience = 30 * time.Second
 
-// A written is a journal file as a server would leave it, made by hand.
+// A written is a journal file as a server would leave it, made by hand: with what version 2 of
+// the file has, as one that was brought up to date.
 type written struct {
 	t    testing.TB
 	file string
@@ -43,7 +44,7 @@ func newWritten(t testing.TB, file string) *written {
 	}
 	w := &written{t: t, file: file, db: db}
 	t.Cleanup(func() { db.Close() })
-	w.exec(schema + upgrade)
+	w.exec(schema + upgradeTo2 + upgradeTo3)
 	w.exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", fileID, schemaVersion))
 	return w
 }
@@ -63,15 +64,17 @@ func (w *written) session(s Session) {
 		closed, reason, ended = s.Closed.UnixNano(), s.Reason, w.ended
 	}
 	end, _ := ended.(int64)
-	w.exec("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", s.ID, int64(s.Number), s.Remote, s.Local,
+	w.exec("INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, ended, sum) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", s.ID, int64(s.Number), s.Remote, s.Local,
 		s.Opened.UnixNano(), closed, reason, int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut),
-		ended, w.sums.session(&s, end))
+		ended, w.sums.session(&s, end, 0, 0))
 }
 
 func (w *written) exchange(x Exchange) {
 	w.t.Helper()
-	w.exec("INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?)", x.ID, x.Session, x.Seq, x.Received.UnixNano(), int64(x.Took), x.Request, x.Reply,
-		w.sums.exchange(x.ID, x.Session, int64(x.Seq), x.Received.UnixNano(), int64(x.Took), 0, 0, x.Request, x.Reply))
+	r := record{session: x.Session, seq: x.Seq, received: x.Received.UnixNano(), took: x.Took}
+	w.exec("INSERT INTO exchanges (id, session, seq, received_ns, took_ns, request, reply, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", x.ID, x.Session, x.Seq, x.Received.UnixNano(), int64(x.Took), x.Request, x.Reply,
+		w.sums.exchange(x.ID, &r, x.Request, x.Reply))
 }
 
 func (w *written) open() *Reader {
@@ -152,20 +155,20 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	r := w.open()
 	want := Session{ID: 1, Number: 1, Remote: "127.0.0.1:49662", Local: "127.0.0.1:6969", Opened: at(0), Closed: at(50),
 		Reason: "eof", Requests: 3, RepliedUpTo: 2, BytesIn: 48, BytesOut: 66}
-	got, exchanges, err := r.Session(t.Context(), &Trail{Session: 1}, 0)
+	got, exchanges, err := r.Session(t.Context(), 1, 0)
 	if err != nil || got != want {
 		t.Errorf("session 1 is %+v, %v; want %+v", got, err, want)
 	}
 	if len(exchanges) != 3 || !reflect.DeepEqual(exchanges[1], said(3, 1, 2, at(20), 2*time.Millisecond, []byte("two"), []byte("Reply two"))) {
 		t.Errorf("its exchanges are %+v", exchanges)
 	}
-	if _, exchanges, _ = r.Session(t.Context(), &Trail{Session: 2}, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
+	if _, exchanges, _ = r.Session(t.Context(), 2, 0); len(exchanges) != 1 || string(exchanges[0].Request) != "\x00\xff\nbytes" || exchanges[0].Reply == nil || len(exchanges[0].Reply) > 0 {
 		t.Errorf("session 2's exchanges are %+v, want one with an empty reply", exchanges)
 	}
-	if _, exchanges, _ = r.Session(t.Context(), &Trail{Session: 1}, 2); len(exchanges) != 2 || exchanges[0].Seq != 2 || exchanges[1].Seq != 3 {
+	if _, exchanges, _ = r.Session(t.Context(), 1, 2); len(exchanges) != 2 || exchanges[0].Seq != 2 || exchanges[1].Seq != 3 {
 		t.Errorf("session 1's last two exchanges are %+v", exchanges)
 	}
-	if _, _, err := r.Session(t.Context(), &Trail{Session: 9}, 0); err != fs.ErrNotExist {
+	if _, _, err := r.Session(t.Context(), 9, 0); err != fs.ErrNotExist {
 		t.Errorf("session 9: %v, want fs.ErrNotExist", err)
 	}
 }
@@ -285,7 +288,7 @@ func TestRepliedYesNoUnknown(t *testing.T) {
 		if err := rows.Scan(&id, &seq, &replied); err != nil {
 			t.Fatal(err)
 		}
-		s, _, err := r.Session(t.Context(), &Trail{Session: id}, 0)
+		s, _, err := r.Session(t.Context(), id, 0)
 		if err != nil || s.Replied(seq) != replied {
 			t.Errorf("session %d, %d: %s, the view says %s, %v", id, seq, s.Replied(seq), replied, err)
 		}
@@ -330,8 +333,8 @@ func TestWhatIsNoJournalIsRefused(t *testing.T) {
 			r.Close()
 		}
 	}
-	_, err := Open(made("newer", "PRAGMA user_version = 3"))
-	if want := "a newer parley has written it (journal version 3; this one reads 2)"; err == nil || err.Error() != want {
+	_, err := Open(made("newer", "PRAGMA user_version = 4"))
+	if want := "a newer parley has written it (journal version 4; this one reads 3)"; err == nil || err.Error() != want {
 		t.Errorf("newer: %v, want %s", err, want)
 	}
 }

@@ -5,8 +5,12 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/parley-tcp/parley"
 )
 
 // unique returns each of the numbers once. 0 is none.
@@ -25,31 +29,32 @@ func unique[T any](all []T, of func(T) int64) []int64 {
 const pageSize = 64
 
 // among reads the rows of some ids.
-func (r *Reader) among(ctx context.Context, ids []int64, w walk, row row, use func()) error {
+func (r *Reader) among(ctx context.Context, q querier, ids []int64, w walk, row row, use func()) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	ctx, cancel := r.limit(ctx)
-	defer cancel()
 	w.from, w.to = ids[0], ids[len(ids)-1]
 	w.where.in("id", ids)
-	return inTime(ctx, r.walk(ctx, r.db, w, row, func() bool {
+	return r.walk(ctx, q, w, row, func() bool {
 		use()
 		return true
-	}))
+	})
 }
 
 // A sessionRow is a row of sessions.
 type sessionRow struct {
 	Session
-	opened             int64
-	closed, ended, sum sql.NullInt64
-	reason             sql.NullString
+	opened                       int64
+	closed, ended, sum           sql.NullInt64
+	reason                       sql.NullString
+	origin, last, stray          sql.NullInt64 // NULL in versions before 3
+	tlsVersion, tlsName, through sql.NullString
 }
 
 func (s *sessionRow) id() int64 { return s.ID }
 func (s *sessionRow) columns() []any {
-	return []any{&s.ID, &s.Number, &s.Remote, &s.Local, &s.opened, &s.closed, &s.reason, &s.Requests, &s.RepliedUpTo, &s.BytesIn, &s.BytesOut, &s.ended, &s.sum}
+	return []any{&s.ID, &s.Number, &s.Remote, &s.Local, &s.opened, &s.closed, &s.reason, &s.Requests, &s.RepliedUpTo, &s.BytesIn, &s.BytesOut, &s.ended, &s.sum,
+		&s.origin, &s.last, &s.stray, &s.tlsVersion, &s.tlsName, &s.through}
 }
 
 // session is what the row says; nil, and reported, if that is not what was written.
@@ -59,7 +64,8 @@ func (s *sessionRow) session(r *Reader) *Session {
 	if s.closed.Valid {
 		one.Closed = time.Unix(0, s.closed.Int64).UTC()
 	}
-	if s.sum.Valid && s.sum.Int64 != new(checksummer).session(&one, s.ended.Int64) {
+	one.Stray, one.TLSVersion, one.TLSName, one.Proxied = uint64(s.stray.Int64), s.tlsVersion.String, s.tlsName.String, s.through.String
+	if s.sum.Valid && s.sum.Int64 != new(checksummer).session(&one, s.ended.Int64, s.origin.Int64, s.last.Int64) {
 		r.report(Damage{"sessions", one.ID, one.ID, badSum})
 		return nil
 	}
@@ -68,46 +74,147 @@ func (s *sessionRow) session(r *Reader) *Session {
 
 func (r *Reader) sessionColumns() string {
 	const columns = "id, number, remote, local, opened_ns, closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, "
-	if r.version == 1 {
-		return columns + "NULL, NULL"
+	switch r.version.Load() {
+	case 1:
+		return columns + "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+	case 2:
+		return columns + "ended, sum, NULL, NULL, NULL, NULL, NULL, NULL"
 	}
-	return columns + "ended, sum"
+	return columns + "ended, sum, origin, last, stray, tls_version, tls_name, proxied"
 }
 
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
 	found := make(map[int64]*Session, len(ids))
-	var row sessionRow
-	err := r.among(ctx, ids, walk{table: "sessions", columns: r.sessionColumns()}, &row, func() {
-		if s := row.session(r); s != nil {
-			found[s.ID] = s
+	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+		origins := make(map[int64]int64, len(ids))
+		var row sessionRow
+		if err := r.among(ctx, tx, ids, walk{table: "sessions", columns: r.sessionColumns()}, &row, func() {
+			if s := row.session(r); s != nil {
+				found[s.ID], origins[s.ID] = s, row.origin.Int64
+			}
+		}); err != nil {
+			return err
 		}
+		for id, s := range found {
+			about, err := r.origin(ctx, tx, origins[id])
+			if err != nil {
+				return err
+			}
+			s.About = about
+		}
+		return nil
 	})
 	return found, err
 }
 
+// origins are what the table of that name says.
+type origins struct {
+	mu  sync.Mutex
+	all map[int64]About
+}
+
+// origin is what is known of how something came to be; 0 is nothing.
+func (r *Reader) origin(ctx context.Context, q querier, id int64) (About, error) {
+	r.origins.mu.Lock()
+	defer r.origins.mu.Unlock()
+	if about, known := r.origins.all[id]; known || id == 0 {
+		return about, nil
+	}
+	if r.origins.all == nil {
+		r.origins.all = make(map[int64]About)
+	}
+	r.origins.all[id] = About{} // unless it can be read
+	var row originRow
+	err := r.walk(ctx, q, walk{table: "origins", columns: originColumns, from: 1, to: math.MaxInt64}, &row, func() bool {
+		if about := row.about(r); about != nil {
+			r.origins.all[row.ID] = *about
+		}
+		return true
+	})
+	return r.origins.all[id], err
+}
+
+// An originRow is a row of origins.
+type originRow struct {
+	ID int64
+	About
+	sum sql.NullInt64
+}
+
+const originColumns = "id, framing, role, listener, upstream, node, sum"
+
+func (o *originRow) id() int64 { return o.ID }
+func (o *originRow) columns() []any {
+	return []any{&o.ID, &o.Framing, &o.Role, &o.Listener, &o.Upstream, &o.Node, &o.sum}
+}
+
+// about is what the row says; nil, and reported, if that is not what was written.
+func (o *originRow) about(r *Reader) *About {
+	if o.sum.Int64 != new(checksummer).origin(o.ID, &o.About) {
+		r.report(Damage{"origins", o.ID, o.ID, badSum})
+		return nil
+	}
+	about := o.About
+	return &about
+}
+
 // An exchangeRow is a row of exchanges, and what cuts has of it.
 type exchangeRow struct {
-	Exchange
-	received       int64
-	request, reply blob
-	sum            sql.NullInt64
+	ID int64
+	record
+	took                                       int64
+	requestBytes, replyBytes                   blob
+	requestPlace, replyPlace, partsColumn, sum sql.NullInt64 // parts is NULL in versions before 3
+	rareRequestHead, rareRequestTail           sql.NullInt64
+	rareReplyHead, rareReplyTail               sql.NullInt64
 }
 
 func (x *exchangeRow) id() int64 { return x.ID }
 func (x *exchangeRow) columns() []any {
-	return []any{&x.ID, &x.Session, &x.Seq, &x.received, &x.Took, &x.request, &x.reply, &x.RequestCut, &x.ReplyCut, &x.sum}
+	return []any{&x.ID, &x.session, &x.seq, &x.received, &x.took, &x.requestBytes, &x.replyBytes, &x.requestCut, &x.replyCut, &x.sum,
+		&x.requestPlace, &x.replyPlace, &x.partsColumn, &x.requestRawCut, &x.replyRawCut,
+		&x.rareRequestHead, &x.rareRequestTail, &x.rareReplyHead, &x.rareReplyTail}
+}
+
+// unpack has the record say what the columns do.
+func (x *exchangeRow) unpack() {
+	x.record.took = time.Duration(x.took)
+	x.requestAt, x.replyAt = placeOf(x.requestPlace), placeOf(x.replyPlace)
+	x.takeParts(x.partsColumn.Int64)
+	for _, rare := range []struct {
+		column sql.NullInt64
+		of     *int
+	}{{x.rareRequestHead, &x.requestHead}, {x.rareRequestTail, &x.requestTail}, {x.rareReplyHead, &x.replyHead}, {x.rareReplyTail, &x.replyTail}} {
+		if rare.column.Valid {
+			*rare.of = int(rare.column.Int64)
+		}
+	}
+}
+
+func placeOf(column sql.NullInt64) int64 {
+	if !column.Valid {
+		return -1
+	}
+	return column.Int64
 }
 
 // exchange is what the row says; nil, and reported, if that is not what was written.
 func (x *exchangeRow) exchange(r *Reader) *Exchange {
-	one := x.Exchange
-	one.Received, one.Request, one.Reply = time.Unix(0, x.received).UTC(), x.request, x.reply
-	sum := new(checksummer).exchange(one.ID, one.Session, int64(one.Seq), x.received, int64(one.Took),
-		int64(one.RequestCut), int64(one.ReplyCut), one.Request, one.Reply)
+	x.unpack()
+	var sum int64
+	if x.partsColumn.Valid {
+		sum = new(checksummer).linked(x.ID, &x.record, x.partsColumn.Int64, x.requestBytes, x.replyBytes)
+	} else {
+		sum = new(checksummer).exchange(x.ID, &x.record, x.requestBytes, x.replyBytes)
+	}
 	if x.sum.Valid && x.sum.Int64 != sum {
-		r.report(Damage{"exchanges", one.ID, one.ID, badSum})
+		r.report(Damage{"exchanges", x.ID, x.ID, badSum})
 		return nil
 	}
+	one := Exchange{ID: x.ID, Session: x.session, Seq: x.seq, Received: time.Unix(0, x.received).UTC(), Took: x.record.took,
+		RequestCut: x.requestCut, ReplyCut: x.replyCut, Secret: x.secret}
+	one.Request, one.RawRequest = x.side(x.requestBytes, x.requestAt, x.requestHead, x.requestTail, x.requestRawCut)
+	one.Reply, one.RawReply = x.side(x.replyBytes, x.replyAt, x.replyHead, x.replyTail, x.replyRawCut)
 	return &one
 }
 
@@ -115,19 +222,24 @@ const joinCuts = " LEFT JOIN cuts ON cuts.exchange = exchanges.id"
 
 func (r *Reader) exchangeColumns() string {
 	const columns = "id, session, seq, received_ns, took_ns, exchanges.request, exchanges.reply, coalesce(cuts.request, 0), coalesce(cuts.reply, 0), "
-	if r.version == 1 {
-		return columns + "NULL"
+	switch r.version.Load() {
+	case 1:
+		return columns + "NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL"
+	case 2:
+		return columns + "sum, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL"
 	}
-	return columns + "sum"
+	return columns + "sum, request_at, reply_at, parts, coalesce(request_raw, 0), coalesce(reply_raw, 0), request_head, request_tail, reply_head, reply_tail"
 }
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
-	var row exchangeRow
-	err := r.among(ctx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
-		if x := row.exchange(r); x != nil {
-			found[x.ID] = x
-		}
+	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+		var row exchangeRow
+		return r.among(ctx, tx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
+			if x := row.exchange(r); x != nil {
+				found[x.ID] = x
+			}
+		})
 	})
 	return found, err
 }
@@ -135,23 +247,34 @@ func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchang
 // A refusalRow is a row of refused.
 type refusalRow struct {
 	Refusal
-	at   int64
-	told blob
-	sum  sql.NullInt64
+	at                   int64
+	told                 blob
+	sum                  sql.NullInt64
+	origin, head, length sql.NullInt64 // NULL in versions before 3
 }
 
-const refusalColumns = "id, at_ns, remote, local, reason, told, sum"
+func (r *Reader) refusalColumns() string {
+	const columns = "id, at_ns, remote, local, reason, told, sum, "
+	if r.version.Load() < 3 {
+		return columns + "NULL, NULL, NULL"
+	}
+	return columns + "origin, head, length"
+}
 
 func (x *refusalRow) id() int64 { return x.ID }
 func (x *refusalRow) columns() []any {
-	return []any{&x.ID, &x.at, &x.Remote, &x.Local, &x.Reason, &x.told, &x.sum}
+	return []any{&x.ID, &x.at, &x.Remote, &x.Local, &x.Reason, &x.told, &x.sum, &x.origin, &x.head, &x.length}
 }
 
 // refusal is what the row says; nil, and reported, if that is not what was written.
 func (x *refusalRow) refusal(r *Reader) *Refusal {
 	one := x.Refusal
 	one.At, one.Text = time.Unix(0, x.at).UTC(), x.told
-	if x.sum.Valid && x.sum.Int64 != new(checksummer).refusal(&one) {
+	if head, length := x.head.Int64, x.length.Int64; x.length.Valid && min(head, length) >= 0 && head+length <= int64(len(x.told)) {
+		one.Text = x.told[head : head+length]
+		one.RawText = parley.Raw{Bytes: x.told, Body: int(head)}
+	}
+	if x.sum.Valid && x.sum.Int64 != new(checksummer).refusal(&one, x.origin.Int64) {
 		r.report(Damage{"refused", one.ID, one.ID, badSum})
 		return nil
 	}
@@ -160,11 +283,13 @@ func (x *refusalRow) refusal(r *Reader) *Refusal {
 
 func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal, error) {
 	found := make(map[int64]*Refusal, len(ids))
-	var row refusalRow
-	err := r.among(ctx, ids, walk{table: "refused", columns: refusalColumns}, &row, func() {
-		if one := row.refusal(r); one != nil {
-			found[one.ID] = one
-		}
+	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+		var row refusalRow
+		return r.among(ctx, tx, ids, walk{table: "refused", columns: r.refusalColumns()}, &row, func() {
+			if one := row.refusal(r); one != nil {
+				found[one.ID] = one
+			}
+		})
 	})
 	return found, err
 }

@@ -51,7 +51,11 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 			}
 			where.in("id", unique(hits, hit.ofSession))
 		}
-		if ids, err = r.sessionsWhere(ctx, tx, where); err != nil {
+		newestOnly := limit
+		if f.looksAtExchanges() {
+			newestOnly = 0
+		}
+		if ids, err = r.sessionsWhere(ctx, tx, where, newestOnly); err != nil {
 			return err
 		}
 		if limit == 0 || f.looksAtExchanges() { // to find them means to go through all exchanges
@@ -79,19 +83,19 @@ func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit)
 		return nil, nil // nobody knows
 	}
 	if !f.looksAtExchanges() {
-		where, err := r.ofExchanges(ctx, tx, f)
+		where, _, err := r.ofExchanges(ctx, tx, f)
 		if err != nil {
 			return nil, err
 		}
 		where.add("session NOT IN (SELECT id FROM sessions)")
-		if hits, err = r.appendHits(ctx, tx, nil, f, where, fromTheStart, 0); err != nil {
+		if hits, err = r.appendHits(ctx, tx, nil, f, where, 1, math.MaxInt64, 0); err != nil {
 			return nil, err
 		}
 		slices.Reverse(hits)
 	}
 	there := new(conditions)
 	there.in("id", unique(hits, hit.ofSession))
-	recorded, err := r.sessionsWhere(ctx, tx, there)
+	recorded, err := r.sessionsWhere(ctx, tx, there, 0)
 	return slices.DeleteFunc(hits, func(h hit) bool {
 		_, found := slices.BinarySearch(recorded, h.session)
 		return found
@@ -151,60 +155,39 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 	}
 }
 
-// A Trail is where the exchanges of a session were found, so that asking for it again looks
-// only at what was recorded since: there is no index of sessions.
-type Trail struct {
-	Session int64 // its ID
-
-	found  []int64
-	behind int64 // which exchange nothing was looked at; 0 before the first time
-}
-
-// Session returns the session of the trail and the last most of its exchanges, all if that
-// is 0, in their order. The error is fs.ErrNotExist if there is none.
-func (r *Reader) Session(ctx context.Context, t *Trail, most int) (Session, []Exchange, error) {
-	sessions, err := r.sessions(ctx, []int64{t.Session})
+// Session returns a session by its ID and the last most of its exchanges, all if that is 0, in
+// their order. The error is fs.ErrNotExist if there is none.
+func (r *Reader) Session(ctx context.Context, id int64, most int) (Session, []Exchange, error) {
+	sessions, err := r.sessions(ctx, []int64{id})
 	if err != nil {
 		return Session{}, nil, err
 	}
-	if err := r.goOn(ctx, t, most); err != nil {
-		return Session{}, nil, err
-	}
-	found, err := r.exchanges(ctx, t.found)
+	exchanges, err := collected(r.Exchanges(ctx, Filter{Session: id, Limit: most}))
 	if err != nil {
 		return Session{}, nil, err
 	}
-	var all []Exchange
-	for _, id := range t.found {
-		if x := found[id]; x != nil { // not deleted since
-			all = append(all, *x)
-		}
-	}
-	s := sessions[t.Session]
+	s := sessions[id]
 	switch {
-	case s == nil && len(all) == 0:
+	case s == nil && len(exchanges) == 0:
 		return Session{}, nil, fs.ErrNotExist
 	case s == nil:
-		s = lost(t.Session)
+		s = lost(id)
 	}
-	return *s, all, nil
+	return *s, exchanges, nil
+}
+
+func collected[T any](all iter.Seq2[T, error]) (list []T, err error) {
+	for one, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // lost is a session of which only exchanges are there.
 func lost(id int64) *Session { return &Session{ID: id, Lost: true} }
-
-// goOn adds what was recorded since the last time to the trail.
-func (r *Reader) goOn(ctx context.Context, t *Trail, most int) error {
-	return r.snapshot(ctx, func(tx *sql.Tx) error {
-		hits, err := r.find(ctx, tx, &Filter{Session: t.Session, Limit: most}, cmp.Or(t.behind, fromTheStart))
-		if err != nil {
-			return err
-		}
-		t.found = newest(append(t.found, unique(hits, hit.ofExchange)...), most)
-		t.behind, err = r.lastID(ctx, tx, "exchanges")
-		return err
-	})
-}
 
 // Missing is how many exchanges the journal says it does not have: it could not be written.
 func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
@@ -215,18 +198,45 @@ func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
 }
 
 // Framings are the names of the framings that the sessions have, each once; among them the empty
-// one if an older parley has written some.
-func (r *Reader) Framings(ctx context.Context) ([]string, error) {
-	return []string{""}, nil
+// one if an older parley has written some. It is empty if there are no sessions.
+func (r *Reader) Framings(ctx context.Context) (names []string, err error) {
+	err = r.snapshot(ctx, func(tx *sql.Tx) error {
+		names = nil
+		if r.version.Load() < 3 {
+			names = []string{""}
+			return nil
+		}
+		// What an older parley has written comes first.
+		var old bool
+		err := tx.QueryRowContext(ctx, "SELECT origin IS NULL FROM sessions ORDER BY id LIMIT 1").Scan(&old)
+		if err != nil && err != sql.ErrNoRows {
+			return err
+		}
+		if old {
+			names = []string{""}
+		}
+		var row originRow
+		return r.walk(ctx, tx, walk{table: "origins", columns: originColumns, from: 1, to: math.MaxInt64}, &row, func() bool {
+			if about := row.about(r); about != nil && !slices.Contains(names, about.Framing) {
+				names = append(names, about.Framing)
+			}
+			return true
+		})
+	})
+	return names, err
 }
 
-// sessionsWhere are the ids of the sessions that meet the conditions, in their order.
-func (r *Reader) sessionsWhere(ctx context.Context, tx *sql.Tx, where *conditions) (ids []int64, err error) {
+// sessionsWhere are the ids of the sessions that meet the conditions, in their order; with a
+// limit the newest of them.
+func (r *Reader) sessionsWhere(ctx context.Context, tx *sql.Tx, where *conditions, limit int) (ids []int64, err error) {
 	var id idRow
-	err = r.walk(ctx, tx, walk{table: "sessions", columns: "id", where: *where, from: 1, to: math.MaxInt64}, &id, func() bool {
+	err = r.walk(ctx, tx, walk{table: "sessions", columns: "id", where: *where, from: 1, to: math.MaxInt64, newestFirst: limit > 0}, &id, func() bool {
 		ids = append(ids, int64(id))
-		return true
+		return limit == 0 || len(ids) < limit
 	})
+	if limit > 0 {
+		slices.Reverse(ids)
+	}
 	return ids, err
 }
 

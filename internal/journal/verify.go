@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"math"
 )
 
@@ -15,6 +16,9 @@ type Verdict struct {
 // Verify reads all of the journal and compares each record with its checksum, and looks at
 // the structure of the file.
 func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
+	if err := r.snapshot(ctx, func(*sql.Tx) error { return nil }); err != nil { // which version it is now
+		return v, err
+	}
 	var session sessionRow
 	if err := r.verify(ctx, walk{table: "sessions", columns: r.sessionColumns()}, &session, func() {
 		if session.session(r) != nil {
@@ -25,19 +29,25 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 	}
 	var exchange exchangeRow
 	if err := r.verify(ctx, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &exchange, func() {
-		if exchange.exchange(r) != nil {
+		if x := exchange.exchange(r); x != nil && !exchange.loose {
 			v.count(&v.Exchanges, exchange.sum.Valid)
 		}
 	}); err != nil {
 		return v, err
 	}
-	if r.version > 1 {
+	if r.version.Load() > 1 {
 		var refusal refusalRow
-		if err := r.verify(ctx, walk{table: "refused", columns: refusalColumns}, &refusal, func() {
+		if err := r.verify(ctx, walk{table: "refused", columns: r.refusalColumns()}, &refusal, func() {
 			if refusal.refusal(r) != nil {
 				v.count(&v.Refused, refusal.sum.Valid)
 			}
 		}); err != nil {
+			return v, err
+		}
+	}
+	if r.version.Load() > 2 {
+		var origin originRow
+		if err := r.verify(ctx, walk{table: "origins", columns: originColumns}, &origin, func() { origin.about(r) }); err != nil {
 			return v, err
 		}
 	}

@@ -199,7 +199,7 @@ func (f *file) mend() (lost int64, err error) {
 	if err := queryRow(f.conn, "SELECT coalesce(max(id), 0) FROM exchanges", &last); err != nil {
 		return 0, err
 	}
-	f.down, f.idsSkipped = nil, last < f.exchange
+	f.down, f.idsSkipped, f.originThere = nil, last < f.exchange, false
 	lost = expected - max(last, f.lostUpTo)
 	f.lostUpTo = expected
 	// Into the journal with what is left, and a new -wal file.

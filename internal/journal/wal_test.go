@@ -87,7 +87,7 @@ func TestDamagedWALIsMended(t *testing.T) {
 				t.Errorf("integrity_check: %s", got)
 			}
 			count := func(line string) int64 {
-				return number(t, db, "SELECT count(*) FROM exchanges WHERE request = CAST(? AS BLOB)", line)
+				return number(t, db, "SELECT count(*) FROM messages WHERE request = CAST(? AS BLOB)", line)
 			}
 			for _, line := range []string{"before the checkpoint", "behind the damage", "behind the mend"} {
 				if n := count(line); n != each {
@@ -98,7 +98,7 @@ func TestDamagedWALIsMended(t *testing.T) {
 			if n := count("behind the checkpoint"); n+missing != each {
 				t.Errorf("%d exchanges behind the checkpoint are there, %d are told missing; want %d together", n, missing, each)
 			}
-			if double := text(t, db, "SELECT session, seq, count(*) FROM exchanges GROUP BY 1, 2 HAVING count(*) > 1"); double != "" {
+			if double := text(t, db, "SELECT session, seq, count(*) FROM messages GROUP BY 1, 2 HAVING count(*) > 1"); double != "" {
 				t.Errorf("twice there: %s", double)
 			}
 			checkWhole(t, k.file)

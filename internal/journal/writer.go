@@ -82,36 +82,19 @@ type batch struct {
 	gap            gap
 }
 
-// A record is an exchange; its bytes are the next ones of its batch.
-type record struct {
-	session        int64
-	seq            uint64
-	received       int64 // ns since 1970
-	took           time.Duration
-	request, reply int // lengths; -1 if there is none
-
-	requestCut, replyCut uint64
-}
-
-func (r record) isCut() bool { return r.requestCut+r.replyCut > 0 }
-
-func lengthOf(message []byte) int {
-	if message == nil {
-		return -1
-	}
-	return len(message)
-}
-
 func (b *batch) rows() int {
 	return len(b.opened) + len(b.closed) + len(b.refused) + len(b.exchanges)
 }
 
 // size is about how many bytes the batch takes up on disk, rather more than less.
 func (b *batch) size() int64 {
-	const pages, row, session = 16 * 4096, 64, 256
+	const pages, row, session = 16 * 4096, 80, 256
 	bytes := int64(len(b.bytes))
 	return pages + bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
 }
+
+// namesSessions says whether there is something in it that has an origin.
+func (b *batch) namesSessions() bool { return len(b.opened)+len(b.closed)+len(b.refused) > 0 }
 
 // lastSession is the highest id of a session that the batch names.
 func (b *batch) lastSession() (id int64) {
@@ -147,7 +130,7 @@ func Create(name string, opt Options) (*Writer, error) {
 	if opt.Keep.Bytes > 0 {
 		opt.Keep.Bytes = max(opt.Keep.Bytes, MinKeep)
 	}
-	f, err := openFile(name, opt.Sync, opt.Keep)
+	f, err := openFile(name, opt.Sync, opt.Keep, opt.About)
 	if err != nil {
 		return nil, err
 	}
@@ -176,9 +159,10 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 	for i := range exchanges {
 		e := &exchanges[i]
 		b = w.last()
-		b.exchanges = append(b.exchanges, record{w.SessionID(s.Number()), e.Seq, e.Received.UnixNano(), e.Took, lengthOf(e.Request), lengthOf(e.Reply), e.RequestCut, e.ReplyCut})
-		b.bytes = append(append(b.bytes, e.Request...), e.Reply...)
-		w.bytes += len(e.Request) + len(e.Reply)
+		r, request, reply := newRecord(w.SessionID(s.Number()), e)
+		b.exchanges = append(b.exchanges, r)
+		b.bytes = append(append(b.bytes, request...), reply...)
+		w.bytes += len(request) + len(reply)
 	}
 	if !w.opt.Sync && !w.failing && len(w.queue) <= queueBound && w.bytes <= queueBytes {
 		return true
@@ -215,16 +199,22 @@ func (w *Writer) Observe(e *parley.Event) {
 		w.gap.add(e.Time, 0, 1)
 	case e.Kind == parley.Refused:
 		b := w.last()
-		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body)})
+		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: cloned(e.Raw)})
 	case e.Kind == parley.Opened:
 		b := w.last()
 		b.opened = append(b.opened, s)
 	default:
 		s.Closed, s.Reason = e.Time, e.Reason.String()
 		s.Requests, s.RepliedUpTo, s.BytesIn, s.BytesOut = e.Seq, e.Replied, e.In, e.Out
+		s.Stray = e.Stray
 		b := w.last()
 		b.closed = append(b.closed, s)
 	}
+}
+
+func cloned(raw parley.Raw) parley.Raw {
+	raw.Bytes = bytes.Clone(raw.Bytes)
+	return raw
 }
 
 // last is the batch that is being filled.

@@ -96,7 +96,7 @@ func (k *kept) awaitRecorded(t *testing.T, n int64) {
 	t.Helper()
 	db := read(t, k.file)
 	defer db.Close()
-	eventually(t, fmt.Sprintf("%d exchanges are recorded", n), func() bool { return number(t, db, "SELECT count(*) FROM exchanges") == n })
+	eventually(t, fmt.Sprintf("%d exchanges are recorded", n), func() bool { return number(t, db, "SELECT count(*) FROM messages") == n })
 }
 
 func (k *kept) dial(t *testing.T) *net.TCPConn {
@@ -226,7 +226,7 @@ func TestJournalKeepsBytesExactly(t *testing.T) {
 				}
 				db := k.end(t)
 				ended := time.Now()
-				rows, err := db.Query("SELECT session, seq, received_ns, took_ns, request, reply, typeof(request), typeof(reply) FROM exchanges ORDER BY id")
+				rows, err := db.Query("SELECT session, seq, received_ns, took_ns, request, reply, typeof(request), typeof(reply) FROM messages ORDER BY id")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -288,7 +288,7 @@ func TestJournalGoesOnAfterARestart(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the file's mode is %v, %v; want 0600", info.Mode(), err)
 	}
-	if got := text(t, db, "PRAGMA application_id") + text(t, db, "PRAGMA user_version") + text(t, db, "PRAGMA journal_mode"); got != "1348563564\n2\nwal\n" {
+	if got := text(t, db, "PRAGMA application_id") + text(t, db, "PRAGMA user_version") + text(t, db, "PRAGMA journal_mode"); got != "1348563564\n3\nwal\n" {
 		t.Errorf("application_id, user_version and journal_mode are %q", got)
 	}
 }
@@ -336,7 +336,7 @@ func TestSyncRecordsBeforeItReplies(t *testing.T) {
 					for i := range 50 {
 						line := fmt.Sprintf("%d.%d", n, i)
 						exchange(t, c, line)
-						if n := number(t, db, "SELECT count(*) FROM exchanges WHERE request = CAST(? AS BLOB)", line); n != 1 {
+						if n := number(t, db, "SELECT count(*) FROM messages WHERE request = CAST(? AS BLOB)", line); n != 1 {
 							t.Errorf("%s was answered, and %d records are there", line, n)
 						}
 					}
@@ -351,7 +351,7 @@ func TestWhatIsNoJournalIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	os.WriteFile(path("text"), bytes.Repeat([]byte("not a database\n"), 1000), 0o600)
-	for name, query := range map[string]string{"other": "CREATE TABLE t (x)", "newer": "PRAGMA application_id = 1348563564; PRAGMA user_version = 3; CREATE TABLE t (x)"} {
+	for name, query := range map[string]string{"other": "CREATE TABLE t (x)", "newer": "PRAGMA application_id = 1348563564; PRAGMA user_version = 4; CREATE TABLE t (x)"} {
 		db := read(t, path(name))
 		if _, err := db.Exec(query); err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestWhatIsNoJournalIsLeftAlone(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{path("text"), "not a journal of parley"},
 		{path("other"), "not a journal of parley"},
-		{path("newer"), "a newer parley has written it (version 3 of the journal; this one writes 2)"},
+		{path("newer"), "a newer parley has written it (version 4 of the journal; this one writes 3)"},
 		{path("used"), fmt.Sprintf("in use by process %d since 2", os.Getpid())},
 		{dir, "not a regular file"},
 		{os.DevNull, "not a regular file"},
@@ -422,7 +422,7 @@ func TestStopHoldsWhileTheJournalCannotBeWritten(t *testing.T) {
 				}
 				k.awaitWarning(t, "can be written again (exchanges not recorded: 0)")
 				db := k.end(t)
-				if got := text(t, db, "SELECT request FROM exchanges ORDER BY session, seq"); got != "\"before\"\n\"a\"\n\"b\"\n\"c\"\n" {
+				if got := text(t, db, "SELECT request FROM messages ORDER BY session, seq"); got != "\"before\"\n\"a\"\n\"b\"\n\"c\"\n" {
 					t.Errorf("kept is %s", got)
 				}
 				if got := text(t, db, "SELECT exchanges, sessions, reason FROM gaps WHERE from_ns < to_ns"); got != "0|0|no such file or directory\n" {
@@ -455,7 +455,7 @@ func TestServeCountsWhatIsNotRecorded(t *testing.T) {
 				k.awaitWarning(t, "can be written again (exchanges not recorded: 200)")
 				exchange(t, meanwhile, "after")
 				db := k.end(t)
-				if got := text(t, db, "SELECT session, seq, request FROM exchanges ORDER BY id"); got != "1|1|\"before\"\n2|101|\"after\"\n" {
+				if got := text(t, db, "SELECT session, seq, request FROM messages ORDER BY id"); got != "1|1|\"before\"\n2|101|\"after\"\n" {
 					t.Errorf("kept is %s", got)
 				}
 				if got := text(t, db, "SELECT id, requests, replied_upto FROM sessions ORDER BY id"); got != "1|101|101\n2|101|101\n" {
@@ -537,7 +537,7 @@ func TestDiskFull(t *testing.T) {
 			if got := text(t, db, "PRAGMA integrity_check"); got != "ok\n" {
 				t.Errorf("integrity_check: %s", got)
 			}
-			recorded := number(t, db, "SELECT count(*) FROM exchanges")
+			recorded := number(t, db, "SELECT count(*) FROM messages")
 			missing := number(t, db, "SELECT sum(exchanges) FROM gaps")
 			if recorded+missing != requests || serve != (missing > 0) {
 				t.Errorf("%d exchanges are recorded and %d are missing, of %d", recorded, missing, requests)

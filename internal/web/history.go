@@ -34,12 +34,9 @@ type journalHistory struct {
 	started time.Time
 	firstID int64 // of this run's session 1
 
-	mu      sync.Mutex // one question at a time: the first about a session goes through the whole journal
-	trails  map[int64]*journal.Trail
+	mu      sync.Mutex        // guards what follows; one question at a time
 	earlier []journal.Session // nil before it was asked for; there will never be more
 }
-
-const maxTrails = 100 // sessions that were asked for lately; a trail is 4 KB at most
 
 func (h *journalHistory) Session(ctx context.Context, number uint64, most int) (journal.Session, []journal.Exchange, error) {
 	if number < 1 || number > math.MaxInt64-uint64(h.firstID) {
@@ -65,17 +62,7 @@ func (h *journalHistory) recorded(ctx context.Context, id int64, most int) (jour
 		return journal.Session{}, nil, err
 	}
 	defer r.Close()
-	return r.Session(ctx, h.trail(id), most)
-}
-
-func (h *journalHistory) trail(id int64) *journal.Trail {
-	if h.trails[id] == nil {
-		if len(h.trails) >= maxTrails || h.trails == nil {
-			h.trails = make(map[int64]*journal.Trail)
-		}
-		h.trails[id] = &journal.Trail{Session: id}
-	}
-	return h.trails[id]
+	return r.Session(ctx, id, most)
 }
 
 func (h *journalHistory) Earlier(ctx context.Context, most int) ([]journal.Session, error) {

@@ -28,6 +28,7 @@ const maxLate = time.Second
 // buffers and calls, in this order:
 //
 //	open    once
+//	greet   once then, and have that written, before anything is read
 //	read    when bytes or the end of file have come, with the time
 //	answer  with all bytes held; again after a flush while it needs room
 //	ask     before the replies are written and the bytes let go, if there is a gate
@@ -376,11 +377,29 @@ func (c *conversation) say(out *writeBuffer, text []byte) {
 		return
 	}
 	start, end := c.bodyOf(out.buf, before, start, start+len(text))
+	c.noteUnasked(out, c.arrived, before, start, end)
+}
+
+// greet puts the greeting into the write buffer, if the protocol has one.
+func (c *conversation) greet(out *writeBuffer) {
+	greeter, ok := c.answers().(Greeter)
+	if !ok || c.silent {
+		return
+	}
+	start := len(out.buf)
+	if out.buf = greeter.Greet(out.buf); len(out.buf) > start {
+		c.noteUnasked(out, c.session.opened, start, start, len(out.buf))
+	}
+}
+
+// noteUnasked notes that there is a message at the end of the write buffer that answers no
+// request.
+func (c *conversation) noteUnasked(out *writeBuffer, received time.Time, before, start, end int) {
 	if c.tells(Unasked) || c.gate != nil {
 		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
+		out.batch = append(out.batch, Exchange{Received: received, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
 	}
 }
 

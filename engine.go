@@ -205,6 +205,7 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 // of the connection.
 func (d *goroutineConn) converse() {
 	d.open()
+	d.greet()
 	for d.phase < over {
 		if d.phase == needsInput {
 			d.listen()
@@ -232,6 +233,17 @@ func (d *goroutineConn) converse() {
 		d.lose(d.untaken())
 	}
 	d.close(time.Now())
+}
+
+// greet has the greeting written.
+func (d *goroutineConn) greet() {
+	if d.protocol == nil {
+		return
+	}
+	d.out = writeBuffers.Get().(*writeBuffer)
+	d.conversation.greet(d.out)
+	d.flush(d.held())
+	d.recycle()
 }
 
 // listen waits for the peer, or for a clock.

@@ -62,6 +62,11 @@ type Skipper interface {
 	Skip() func(p []byte, eof bool) (n, head, tail int, done bool, err error)
 }
 
+// A Greeter is a framing of replies that Protocol.Open has made and whose server may speak first.
+type Greeter interface {
+	Greet(dst []byte) []byte // appends what a server says before it is asked anything, if it does
+}
+
 // OpenFraming returns the framings of one connection, by those that a Server or a Dialer has:
 // Lines if framing is nil, and the same for both directions if replies is nil.
 func OpenFraming(framing, replies Framing) (ofRequests, ofReplies Framing) {

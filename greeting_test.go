@@ -85,15 +85,6 @@ func TestHeldGreeting(t *testing.T) {
 	})
 }
 
-func TestGreetingOfNoReplies(t *testing.T) {
-	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
-		dial := serve(&parley.Server{Handler: echo, Framing: smtpFraming(t), Replies: parley.NoReplies})
-		if got := say(t, dial(), "NOOP\r\n"); got != "" {
-			t.Errorf("got %q, want nothing", got)
-		}
-	})
-}
-
 // Any fixed reply will do to receive mail, as the seed's own does.
 func TestMailSink(t *testing.T) {
 	for _, pattern := range []string{parley.DefaultReply, "250 OK", "yes\n{message}"} {

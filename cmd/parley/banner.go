@@ -32,7 +32,10 @@ func (b *bannerFlags) resolve(f framingFlag) error {
 		return usageError("--banner-until goes with lines; --framing %s knows where a greeting ends", f.Name)
 	case b.banner && f.IsProtocol() && !f.SpeaksFirst:
 		return usageError("--banner: with --framing %s a server does not speak first", f.Name)
-	case !b.banner && b.until == "", f.IsProtocol():
+	case f.IsProtocol():
+		b.single = f.Framing
+		return nil
+	case !b.banner && b.until == "":
 		return nil
 	}
 	b.single = f.OfGreeting()
@@ -69,6 +72,15 @@ func (b *bannerFlags) lacks(came []byte) (lacks, advice string) {
 		return fmt.Sprintf("none of its lines matches %#q, which would end it", b.until), ""
 	}
 	return b.single.Lacks(came)
+}
+
+// excerpt is the beginning of what came, as an error shows it.
+func excerpt(came []byte) string {
+	const most = 256
+	if len(came) > most {
+		return string(came[:most]) + "…"
+	}
+	return string(came)
 }
 
 // addressed is the framing for a server at an address, which some requests name.

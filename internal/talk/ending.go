@@ -274,6 +274,9 @@ func (c *Conversation) noReply(h heard) error {
 // the whole of it.
 func (c *Conversation) notWhole(h heard, what, before string, lacking func([]byte) (lacks, advice string)) error {
 	lacks, advice := c.showUnfinished(h.body, lacking)
+	if lacks != "" {
+		lacks += ": " + excerpt(h.body)
+	}
 	switch {
 	case errors.Is(h.err, context.Canceled) && lacks != "":
 		if advice != "" {
@@ -303,6 +306,15 @@ func (c *Conversation) showUnfinished(came []byte, lacking func([]byte) (lacks, 
 	lacks, advice = lacking(came)
 	c.View.Unfinished(came, withAdvice(lacks, advice))
 	return lacks, advice
+}
+
+// excerpt is the beginning of what came, as an error shows it.
+func excerpt(came []byte) string {
+	const most = 256
+	if len(came) > most {
+		return string(came[:most]) + "…"
+	}
+	return string(came)
 }
 
 func withAdvice(lacks, advice string) string {

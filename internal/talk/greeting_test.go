@@ -83,7 +83,7 @@ func TestGreetingThatDoesNotCome(t *testing.T) {
 	}{
 		{"nothing", "", readsOn, "Connection closed (no greeting within 5s)\n", "no greeting from s within 5s; --timeout waits longer"},
 		{"half", "220-hi", readsOn, "unfinished response: 220-hi\nConnection closed (no whole greeting within 5s)\n",
-			"the greeting from s is not whole after 5s: only 6 came; have more, --timeout waits longer"},
+			"the greeting from s is not whole after 5s: only 6 came: 220-hi; have more, --timeout waits longer"},
 		{"the end", "", closes, "Connection closed (closed by the server before its greeting)\n", "s closed the connection before its greeting"},
 		{"a reset inside", "22", resets, "unfinished response: 22\nConnection closed (connection reset by peer)\n", "the connection to s broke: connection reset by peer"},
 	} {

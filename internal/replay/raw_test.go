@@ -312,8 +312,27 @@ func TestMomentIsPlayedInOrder(t *testing.T) {
 		}}
 		a, b := raw(0, "a\n", exchange(1, 1, "a", "A")), raw(2, "b\n", exchange(2, 1, "b", "B"))
 		a.Took, b.Took = 0, 0
-		text := Exchange{Received: at(2), Reply: []byte("Error")}
+		a.SaidBefore, b.SaidBefore = 0, 2
+		text := Exchange{Received: at(2), Reply: []byte("Error"), SaidBefore: 4}
 		_, differences := playAll(t, &Replay{Speed: math.Inf(1)}, tg, Session{Number: 1, Opened: at(0), Exchanges: []Exchange{a, b, text, loose(4, 2, "?\n")}})
+		checkSame(t, differences)
+	})
+}
+
+// What the server said together is compared in its order, whatever times its messages were
+// recorded with.
+func TestServersMessagesAreInTheOrderOfTheirBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tg := &target{serve: func(conn *parleytest.Conn) {
+			bufio.NewReader(conn).ReadString('\n')
+			io.WriteString(conn, "A\npush\nlast\n")
+			io.Copy(io.Discard, conn)
+		}}
+		a := raw(0, "a\n", exchange(1, 1, "a", "A"))
+		push := Exchange{Received: at(1.001), Reply: []byte("push"), SaidBefore: 2}
+		last := Exchange{Received: at(1.001).Add(-time.Nanosecond), Reply: []byte("last"), SaidBefore: 7}
+		a.Took += time.Nanosecond
+		_, differences := playAll(t, &Replay{Speed: math.Inf(1)}, tg, Session{Number: 1, Opened: at(0), Exchanges: []Exchange{last, push, a}})
 		checkSame(t, differences)
 	})
 }

@@ -36,7 +36,8 @@ type Exchange struct {
 	RequestCut uint64        // how many bytes at its end the recording does not have
 	ReplyCut   uint64        //
 	Raw        []byte        // what the client sent as it was on the wire; nil if the recording does not have that
-	Before     uint64        // how many bytes it had sent before that
+	Before     uint64        // how many bytes it had sent before that; 0 if that is not known
+	SaidBefore uint64        // how many the server had before its reply; the same
 }
 
 // A Replay says against whom, how fast and how strictly.

@@ -14,11 +14,12 @@ type step struct {
 	bytes []byte
 	cut   uint64
 
+	before uint64 // how many bytes of its side there were before it; 0 if that is not known
+
 	// Of what was sent:
-	raw      bool   // bytes are as they were on the wire
-	before   uint64 // how many there were before them, if so
-	last     bool   // nothing was sent any more
-	answered bool   // a request that was
+	raw      bool // bytes are as they were on the wire
+	last     bool // nothing was sent any more
+	answered bool // a request that was
 }
 
 // script is the session in the order of the recording, both sides as they met.
@@ -76,15 +77,17 @@ func (p *play) sides() (sent, said []step) {
 		}
 		replied := received.Add(x.Took)
 		if x.Reply != nil {
-			said = append(said, step{at: replied, seq: x.Seq, bytes: x.Reply, cut: x.ReplyCut})
+			said = append(said, step{at: replied, seq: x.Seq, bytes: x.Reply, cut: x.ReplyCut, before: x.SaidBefore})
 		}
 		if replied.After(last) {
 			last = replied
 		}
 	}
-	// A request is recorded with its reply, what is none at once.
-	slices.SortStableFunc(sent, func(a, b step) int { return cmp.Or(cmp.Compare(a.before, b.before), a.at.Compare(b.at)) })
-	slices.SortStableFunc(said, func(a, b step) int { return a.at.Compare(b.at) })
+	// A request is recorded with its reply, what is none at once; and times are only nearly those
+	// of bytes that came together.
+	inOrder := func(a, b step) int { return cmp.Or(cmp.Compare(a.before, b.before), a.at.Compare(b.at)) }
+	slices.SortStableFunc(sent, inOrder)
+	slices.SortStableFunc(said, inOrder)
 	if n := len(sent); n > 0 {
 		sent[n-1].last = true
 	}

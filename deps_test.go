@@ -28,10 +28,10 @@ var mayImport = map[string][]string{
 	"internal/load":    {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/report":  {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
-	"internal/replay":  {".", "internal/dial", "internal/journal"},
+	"internal/replay":  {".", "internal/dial", "internal/dialect", "internal/journal"},
 	"internal/talk":    {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":     {".", "internal/accept"},
-	"internal/web":     {".", "internal/journal"},
+	"internal/web":     {".", "internal/dialect", "internal/journal"},
 	"cmd/parley":       {"*"},
 
 	"scripts/testprogress": {},

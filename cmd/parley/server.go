@@ -112,6 +112,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
 	}
+	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
 	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
@@ -191,7 +192,7 @@ func (opt *serverOptions) limits() console.Limits {
 	}
 }
 
-const showSecretsUsage = "show credentials in the narrative, where the protocol knows them; JSON and journal have them anyway"
+const showSecretsUsage = "show credentials in the narrative and on the live page, where the protocol knows them; JSON and journal have them anyway"
 
 // offIfZero: to a person 0 means no limit, to the library it means the default.
 func offIfZero(d time.Duration) time.Duration {

@@ -112,6 +112,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 		return explainListen(at, err)
 	}
 	defer l.Close()
+	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
 	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err

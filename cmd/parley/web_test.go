@@ -707,7 +707,7 @@ func testNothingIsBroken(t *testing.T, browser context.Context) {
 		for _, view := range []string{"text", "hex", "both"} {
 			eval[any](b, fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('change')) })(document.querySelector('#payload'))`, view))
 			if hash == "" {
-				b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].every(e => Boolean(e.querySelector('.hex')) === %v)`, view != "text"))
+				b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].every(e => Boolean(e.querySelector('.exact')) === %v)`, view != "text"))
 			} else {
 				b.until(fmt.Sprintf(`document.querySelector('#diagram').textContent.includes('still open') && Boolean(document.querySelector('#diagram .size')) === %v`, view != "text"))
 			}

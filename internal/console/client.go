@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
 )
 
@@ -61,20 +62,12 @@ type Wording struct {
 	Secrets bool          // shows credentials too
 }
 
-func (w *Wording) request(m dialect.Message) []byte {
-	if w.Words == nil {
-		return AppendPayload(nil, m.Body)
-	}
-	m.Secret = m.Secret && !w.Secrets
-	return w.Words.AppendRequest(nil, m)
-}
+func (w *Wording) request(m dialect.Message) []byte { return w.text(parley.Received, m) }
+func (w *Wording) reply(m dialect.Message) []byte   { return w.text(parley.Replied, m) }
 
-func (w *Wording) reply(m dialect.Message) []byte {
-	if w.Words == nil {
-		return AppendPayload(nil, m.Body)
-	}
-	m.Secret = m.Secret && !w.Secrets
-	return w.Words.AppendReply(nil, m)
+func (w *Wording) text(kind parley.EventKind, m dialect.Message) []byte {
+	shown := messages{w.Words, w.Secrets}
+	return shown.appendText(nil, &parley.Event{Kind: kind, Body: m.Body, Cut: m.Cut}, m.Secret && !w.Secrets)
 }
 
 // A ClientNarrative tells the conversation in the words of the seed.
@@ -131,7 +124,7 @@ func (n *ClientNarrative) Typed(line dialect.Message) {
 }
 
 func (n *ClientNarrative) Sending(request dialect.Message) {
-	n.say("Client: sending ["+strconv.Itoa(len(request.Body))+"] ", n.request(request), " ...")
+	n.say("Client: sending ["+strconv.FormatUint(uint64(len(request.Body))+request.Cut, 10)+"] ", n.request(request), " ...")
 }
 
 func (n *ClientNarrative) Response(reply dialect.Message, _ time.Duration) {

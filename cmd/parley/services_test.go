@@ -32,7 +32,7 @@ func TestRecordingsOfRealServices(t *testing.T) {
 	for _, s := range realServices {
 		t.Run(s.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "recording")
-			tap := startTap(t, s.serve(t), "--framing", s.framing, "--journal", file)
+			tap := startTap(t, s.serve(t), "--framing", s.framing, "--max-message", "4MiB", "--journal", file)
 			wire := startWire(t, tap.addr)
 			host, port, _ := net.SplitHostPort(wire.addr)
 			s.use(t, host, port)
@@ -61,35 +61,47 @@ func checkCapture(t *testing.T, file string, want []*exchanged) {
 	if err := os.WriteFile(capture, []byte(run(t, program(t, "log", file, "--export", "pcap"), "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for i, stream := range want {
-		requests, replies := follow(t, capture, i)
-		if !bytes.Equal(requests, stream.requests.Bytes()) {
-			t.Errorf("stream %d: the capture has %d bytes of the client, %d were sent; %s", i, len(requests), stream.requests.Len(), whereDiffer(requests, stream.requests.Bytes()))
+	for i, got := range follow(t, capture, len(want)) {
+		if want := want[i].requests.Bytes(); !bytes.Equal(got.requests.Bytes(), want) {
+			t.Errorf("stream %d of the client: %s", i, whereDiffer(got.requests.Bytes(), want))
 		}
-		if !bytes.Equal(replies, stream.replies.Bytes()) {
-			t.Errorf("stream %d: the capture has %d bytes of the server, %d were sent; %s", i, len(replies), stream.replies.Len(), whereDiffer(replies, stream.replies.Bytes()))
+		if want := want[i].replies.Bytes(); !bytes.Equal(got.replies.Bytes(), want) {
+			t.Errorf("stream %d of the server: %s", i, whereDiffer(got.replies.Bytes(), want))
 		}
 	}
 }
 
-// follow is what `tshark -z follow,tcp,raw` finds in a stream: of the side that opened it, and
-// of the other.
-func follow(t *testing.T, capture string, stream int) (requests, replies []byte) {
+// follow is what `tshark -z follow,tcp,raw` finds in each of n streams: what is indented is of
+// the side that did not open it.
+func follow(t *testing.T, capture string, n int) []*exchanged {
 	t.Helper()
-	cmd := peer(t, "tshark", "-r", capture, "-n", "-q", "-z", fmt.Sprintf("follow,tcp,raw,%d", stream))
+	args := []string{"-r", capture, "-n", "-q"}
+	for i := range n {
+		args = append(args, "-z", fmt.Sprintf("follow,tcp,raw,%d", i))
+	}
+	cmd := peer(t, "tshark", args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	streams := make([]*exchanged, n)
+	for i := range streams {
+		streams[i] = new(exchanged)
+	}
+	current := new(exchanged)
 	for line := range strings.Lines(run(t, cmd, "")) {
 		text := strings.TrimRight(line, "\n")
+		if number, is := strings.CutPrefix(text, "Filter: tcp.stream eq "); is {
+			current = streams[must(strconv.Atoi(number))]
+			continue
+		}
 		data, err := hex.DecodeString(strings.TrimPrefix(text, "\t"))
 		switch {
-		case err != nil || text == "":
+		case err != nil:
 		case strings.HasPrefix(text, "\t"):
-			replies = append(replies, data...)
+			current.replies.Write(data)
 		default:
-			requests = append(requests, data...)
+			current.requests.Write(data)
 		}
 	}
-	return requests, replies
+	return streams
 }
 
 func whereDiffer(a, b []byte) string {
@@ -98,7 +110,7 @@ func whereDiffer(a, b []byte) string {
 		i++
 	}
 	around := func(p []byte) []byte { return p[max(0, i-20):min(len(p), i+20)] }
-	return fmt.Sprintf("at byte %d: %q, want %q", i, around(a), around(b))
+	return fmt.Sprintf("%d bytes, want %d; at byte %d %q, want %q", len(a), len(b), i, around(a), around(b))
 }
 
 // checkReplay plays the recording to a service, without a flag that says how.
@@ -214,8 +226,8 @@ var realServices = []realService{
 			} {
 				run(t, peer(t, "redis-cli", append([]string{"-h", host, "-p", port}, words...)...), "")
 			}
-			run(t, peer(t, "redis-cli", "-h", host, "-p", port), "MULTI\nINCR n\nINCR n\nEXEC\nPING\n")
-			run(t, peer(t, "redis-benchmark", "-h", host, "-p", port, "-t", "ping,set,get,lpush,mset", "-n", "500", "-c", "5", "-P", "8", "-q"), "")
+			run(t, peer(t, stdinClient, "-N", host, port), "MULTI\r\nINCR n\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\nEXEC\r\nSUBSCRIBE a b\r\nQUIT\r\n")
+			run(t, peer(t, "redis-benchmark", "-h", host, "-p", port, "-t", "ping,set,get,mset", "-n", "500", "-c", "5", "-P", "8", "-q"), "")
 		},
 		shows: []string{"Tap: client [31]: SET foo bar", "Tap: server [5]: OK"},
 	},
@@ -235,7 +247,7 @@ var realServices = []realService{
 	},
 	{
 		name: "a web server of Python", framing: "http",
-		serve: func(t *testing.T) string { return startService(t, "python3", "testdata/services/http.py") },
+		serve: func(t *testing.T) string { return startService(t, "python3", "testdata/services/web.py") },
 		use: func(t *testing.T, host, port string) {
 			url := "http://" + host + ":" + port
 			big := filepath.Join(t.TempDir(), "big")
@@ -253,11 +265,11 @@ var realServices = []realService{
 	},
 	{
 		name: "a web server of Node", framing: "http",
-		serve: func(t *testing.T) string { return startService(t, "node", "testdata/services/http.js") },
+		serve: func(t *testing.T) string { return startService(t, "node", "testdata/services/web.js") },
 		use: func(t *testing.T, host, port string) {
 			url := "http://" + host + ":" + port
 			run(t, peer(t, "curl", "-sS", url+"/a", url+"/b"), "")
-			run(t, peer(t, "curl", "-sS", "-H", "Transfer-Encoding: chunked", "-d", "@testdata/services/http.js", url+"/post"), "")
+			run(t, peer(t, "curl", "-sS", "-H", "Transfer-Encoding: chunked", "-d", "@testdata/services/web.js", url+"/post"), "")
 			run(t, peer(t, stdinClient, "-N", host, port), "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		},
 	},
@@ -269,7 +281,7 @@ var realServices = []realService{
 		use: func(t *testing.T, host, port string) {
 			run(t, peer(t, "python3", "testdata/services/stand_in.py", "finger", host, port), "")
 		},
-		shows: []string{"Tap: client [3]: ann", `Tap: server [34]: Login: ann\r\nPlan:\r\n  None.\r\n`},
+		shows: []string{"Tap: client [3]: ann", `Tap: server [28]: Login: ann\r\nPlan:\r\n  None.\r\n`},
 	},
 	{
 		name: "whois", framing: "line/close",
@@ -285,7 +297,7 @@ var realServices = []realService{
 		use: func(t *testing.T, host, port string) {
 			run(t, peer(t, "python3", "testdata/services/stand_in.py", "ami", host, port), "")
 		},
-		shows: []string{"Tap: client [12]: Action: Ping", `Tap: server says [26]: Event: Heard\r\nAction: Ping`},
+		shows: []string{"Tap: client [12]: Action: Ping", `Tap: server [26]: Event: Heard\r\nAction: Ping`},
 	},
 	{
 		name: "MLLP", framing: "mllp",
@@ -293,7 +305,7 @@ var realServices = []realService{
 		use: func(t *testing.T, host, port string) {
 			run(t, peer(t, "python3", "testdata/services/stand_in.py", "mllp", host, port), "")
 		},
-		shows: []string{`Tap: server [25]: MSH|^~\&|ADT\rMSA|AA|2`},
+		shows: []string{`Tap: server [21]: MSH|^~\&|ADT\rMSA|AA|2`},
 	},
 	{
 		name: "syslog", framing: "octets/none", silent: true,
@@ -307,9 +319,13 @@ var realServices = []realService{
 	{
 		name: "an FTP server", framing: "smtp", // whose replies are formed alike
 		serve: func(t *testing.T) string {
-			port := freePort(t)
-			start(t, peer(t, "/usr/sbin/vsftpd", "-obackground=NO", "-olisten=YES", "-olisten_ipv6=NO", "-olisten_address=127.0.0.1", "-olisten_port="+port,
-				"-oanonymous_enable=YES", "-osecure_chroot_dir="+t.TempDir(), "-oxferlog_enable=NO", "-oseccomp_sandbox=NO", "/dev/null"))
+			port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
+			text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
+				"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
+			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			start(t, peer(t, "/usr/sbin/vsftpd", config))
 			awaitListening(t, "tcp", "127.0.0.1:"+port)
 			return "127.0.0.1:" + port
 		},

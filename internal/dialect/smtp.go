@@ -17,6 +17,7 @@ var smtpFraming = Framing{
 	Words:       smtpWords{},
 	SpeaksFirst: true,
 	Status:      smtpStatus,
+	Steady:      smtpSteady,
 }
 
 // smtp is the grammar of RFC 5321, with command pipelining (RFC 2920), BDAT (RFC 3030), STARTTLS

@@ -221,10 +221,25 @@ func (p *play) expect(s step, rest []step) ([]step, bool) {
 			sum.Broken++
 		}
 	})
-	if got == nil || !p.same(s.bytes, s.cut, got) {
+	if got == nil || !p.same(s.bytes, s.cut, got, p.steady(s.seq)) {
 		p.differs(Difference{p.session.Number, s.seq, s.bytes, got, p.lost(err)})
 	}
 	return rest, err == nil
+}
+
+// steady takes of the reply to a request what the server says again.
+func (p *play) steady(seq uint64) func(reply []byte) []byte {
+	f := p.framing()
+	if f.Steady == nil || p.heard.stream {
+		return func(reply []byte) []byte { return reply }
+	}
+	var request []byte
+	for _, x := range p.session.Exchanges {
+		if x.Seq == seq && x.Request != nil {
+			request = x.Request
+		}
+	}
+	return func(reply []byte) []byte { return f.Steady(request, reply) }
 }
 
 // joined is a step with those that follow up to the client's next.

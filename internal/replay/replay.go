@@ -192,14 +192,16 @@ func (r *run) differs(d Difference) {
 // blank stands for what is ignored. That something is there still counts.
 var blank = []byte{0}
 
-// same compares a reply with the recorded one, of which cut bytes are not there.
-func (r *Replay) same(want []byte, cut uint64, got []byte) bool {
+// same compares what is steady of a reply with that of the recorded one, of which cut bytes are
+// not there.
+func (r *Replay) same(want []byte, cut uint64, got []byte, steady func([]byte) []byte) bool {
 	if cut > 0 {
 		if len(r.Ignore) == 0 && uint64(len(got)) != uint64(len(want))+cut {
 			return false
 		}
 		got = got[:min(len(got), len(want))]
 	}
+	want, got = steady(want), steady(got)
 	for _, ignored := range r.Ignore {
 		want, got = ignored.ReplaceAll(want, blank), ignored.ReplaceAll(got, blank)
 	}

@@ -1,5 +1,6 @@
 # A web server of Python's own kind: prints its port.
 import http.server
+import socketserver
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,6 +48,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_port, flush=True)
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):  # which would look for the name of this machine
+        socketserver.TCPServer.server_bind(self)
+
+
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
 server.serve_forever()

@@ -19,6 +19,7 @@ var httpFraming = Framing{
 	Requests: httpProtocol("localhost"),
 	Words:    httpWords{},
 	Status:   httpStatusCode,
+	Early:    httpContinues,
 	Steady:   httpSteady,
 	For: func(f Framing, host string) Framing {
 		f.Requests = httpProtocol(httpHost(host))

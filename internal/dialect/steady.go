@@ -21,6 +21,12 @@ func httpSteady(_, reply []byte) []byte {
 	return append(bytes.Clone(reply[:from]), reply[to:]...)
 }
 
+// httpContinues reports whether a message asks for the rest of a request (RFC 9110, section 10.1.1).
+func httpContinues(message []byte) bool {
+	code, _ := httpStatusCode(message)
+	return code == "100"
+}
+
 // smtpSteady leaves out all but the code of a greeting, in which servers tell the time, and of the
 // reply to a message, in which they tell by what number they keep it: what these mean is in the
 // code (RFC 5321, section 4.2).

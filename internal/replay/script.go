@@ -30,7 +30,7 @@ func (p *play) script() (steps []step) {
 		waiting[s.seq] = s.seq > 0
 	}
 	for len(sent) > 0 || len(said) > 0 {
-		if isNext(sent, said, waiting) {
+		if isNext(sent, said, waiting) || p.isEarly(sent, said) {
 			delete(waiting, sent[0].seq)
 			steps, sent = append(steps, sent[0]), sent[1:]
 		} else {
@@ -38,6 +38,12 @@ func (p *play) script() (steps []step) {
 		}
 	}
 	return steps
+}
+
+// isEarly reports whether the server's next step came while the client's was still being sent.
+func (p *play) isEarly(sent, said []step) bool {
+	early := p.framing().Early
+	return early != nil && len(sent) > 0 && len(said) > 0 && said[0].seq == 0 && early(said[0].bytes)
 }
 
 // isNext reports whether the client's next step was before the server's. No reply was before its

@@ -313,6 +313,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 		}
 		if c.protocol != nil { // whose bodies are whole
 			start, end = before, len(buf)
+			hangUp = hangUp || noteOf(framing).Last
 		}
 		if c.tells(Replied) || c.gate != nil {
 			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})

@@ -135,6 +135,7 @@ func (g *httpGrammar) endedReply(m *httpParser) parley.Note {
 		g.answered = true
 	}
 	g.switched = g.switched || m.switches()
+	note.Last = m.kind&httpCloses != 0 && !g.switched // RFC 9112, section 9.6
 	return note
 }
 

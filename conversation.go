@@ -3,6 +3,7 @@ package parley
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -27,6 +28,7 @@ const maxLate = time.Second
 // buffers and calls, in this order:
 //
 //	open    once
+//	greet   once then, and have that written, before anything is read
 //	read    when bytes or the end of file have come, with the time
 //	answer  with all bytes held; again after a flush while it needs room
 //	ask     before the replies are written and the bytes let go, if there is a gate
@@ -205,8 +207,21 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		c.scanned, c.begun = 0, false
 		used += n
 		c.reply(by, out, rest[:n], body, c.in-uint64(len(rest)))
+		if c.closesBehindReply {
+			c.closeBehindReply(eof && used == len(in))
+		}
 	}
 	return used
+}
+
+// closeBehindReply ends the conversation where that ends the reply: with nothing left to
+// answer it is the peer that has closed.
+func (c *conversation) closeBehindReply(atEnd bool) {
+	reason := HangUp
+	if atEnd {
+		reason = EndOfFile
+	}
+	c.finish(reason, nil)
 }
 
 // refuseRequest ends the conversation for what cannot be a request.
@@ -223,7 +238,7 @@ func (c *conversation) refuseRequest(out *writeBuffer, why error) {
 // leaveOut notes that n bytes of the input belong to no message.
 func (c *conversation) leaveOut(out *writeBuffer, in []byte, used, n int) {
 	stray := in[used : used+n]
-	c.scanned = 0
+	c.scanned, c.begun = 0, false // what seemed to begin a request was none
 	if c.stray == 0 && c.tells(Stray) {
 		out.event = Event{Kind: Stray, Time: c.arrived, Session: c.session, Body: stray, Stray: uint64(n)}
 		c.observer.Observe(&out.event)
@@ -311,11 +326,9 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 			c.finish(HandlerError, err)
 			return
 		}
-		if c.protocol != nil { // whose bodies are whole
-			start, end = before, len(buf)
-			hangUp = hangUp || noteOf(framing).Last
-		}
+		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		if c.tells(Replied) || c.gate != nil {
+			start, end = c.bodyOf(buf, before, start, end)
 			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
 		}
 		if c.gate != nil {
@@ -324,11 +337,25 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 		}
 		out.buf = buf
 		out.replies++
-		hangUp = hangUp || c.closesBehindReply
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
 	}
+}
+
+// bodyOf says where the body of the message at buf[before:] is, which was at buf[start:end] before
+// its framing completed it.
+func (c *conversation) bodyOf(buf []byte, before, start, end int) (from, to int) {
+	switch {
+	case c.protocol != nil: // whose bodies are whole
+		return before, len(buf)
+	case c.movesBody:
+		if _, body, err := c.replies.Next(buf[before:], 0, math.MaxInt, true); err == nil {
+			from = before + rawOf(buf[before:], body, 0).Body
+			return from, from + len(body)
+		}
+	}
+	return start, end
 }
 
 // rawOf is a message that was read, behind at bytes before it.
@@ -343,22 +370,37 @@ func (c *conversation) rawReply(out *writeBuffer, buf []byte, before, body int) 
 
 // say puts an error text into the write buffer, if the framing can carry it.
 func (c *conversation) say(out *writeBuffer, text []byte) {
-	start := len(out.buf)
+	before := len(out.buf)
 	framing := c.answers()
-	body := start + len(framing.Begin(nil))
+	start := before + len(framing.Begin(nil))
 	out.buf = appendMessage(out.buf, framing, text)
-	if len(out.buf) == start {
+	if len(out.buf) == before {
 		return
 	}
-	end := body + len(text)
-	if c.protocol != nil {
-		body, end = start, len(out.buf)
+	start, end := c.bodyOf(out.buf, before, start, start+len(text))
+	c.noteUnasked(out, c.arrived, before, start, end)
+}
+
+// greet puts the greeting into the write buffer, if the protocol has one.
+func (c *conversation) greet(out *writeBuffer) {
+	greeter, ok := c.answers().(Greeter)
+	if !ok {
+		return
 	}
+	start := len(out.buf)
+	if out.buf = greeter.Greet(out.buf); len(out.buf) > start {
+		c.noteUnasked(out, c.session.opened, start, start, len(out.buf))
+	}
+}
+
+// noteUnasked notes that there is a message at the end of the write buffer that answers no
+// request.
+func (c *conversation) noteUnasked(out *writeBuffer, received time.Time, before, start, end int) {
 	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, out.arrived, body, end, len(out.buf)})
+		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf)})
 	}
 	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: out.buf[body:end], RawReply: c.rawReply(out, out.buf, start, body)})
+		out.batch = append(out.batch, Exchange{Received: received, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
 	}
 }
 

@@ -19,8 +19,7 @@ var echo = HandlerFunc(func(dst []byte, req *Request) ([]byte, error) { return a
 var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func newTestConversation(set *settings) *conversation {
-	set.framing = orElse(set.framing, Lines)
-	set.replies = orElse(set.replies, set.framing)
+	set.setFramings(set.framing, set.replies)
 	set.handler = orElse[Handler](set.handler, echo)
 	set.log = slog.New(slog.DiscardHandler)
 	if set.maxRequest == 0 {

@@ -205,6 +205,7 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 // of the connection.
 func (d *goroutineConn) converse() {
 	d.open()
+	d.greet()
 	for d.phase < over {
 		if d.phase == needsInput {
 			d.listen()
@@ -232,6 +233,17 @@ func (d *goroutineConn) converse() {
 		d.lose(d.untaken())
 	}
 	d.close(time.Now())
+}
+
+// greet has the greeting written.
+func (d *goroutineConn) greet() {
+	if d.protocol == nil {
+		return
+	}
+	d.out = writeBuffers.Get().(*writeBuffer)
+	d.conversation.greet(d.out)
+	d.flush(d.held())
+	d.recycle()
 }
 
 // listen waits for the peer, or for a clock.
@@ -454,12 +466,18 @@ func (d *goroutineConn) flush(held bool) {
 		if waited {
 			deadline = d.deadline()
 			d.conn.SetWriteDeadline(deadline)
+			if d.greets() {
+				d.conn.SetReadDeadline(deadline)
+			}
 			// Look after arming, as in listen.
 			if d.failIfEvicted(); d.phase == broken {
 				break
 			}
-			// Nothing that comes now will be answered.
-			if d.phase == over || d.srv.stopped() {
+			switch {
+			case d.phase < over && !d.srv.stopped():
+			case d.greets():
+				d.conn.SetReadDeadline(longAgo)
+			default: // nothing that comes now will be answered
 				d.discard()
 			}
 		}
@@ -483,11 +501,18 @@ func (d *goroutineConn) flush(held bool) {
 	if waited {
 		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
+		if d.greets() {
+			d.disarm()
+		}
 		if !d.io.resumable() {
 			d.armed = time.Time{} // it was for writing too
 		}
 	}
 }
+
+// greets reports whether what is written may be the first there is of a connection such as
+// TLS, which then shakes hands, and reads for that.
+func (d *goroutineConn) greets() bool { return !d.heard && !d.io.resumable() }
 
 // written notes that the connection took n bytes.
 func (d *goroutineConn) written(n int) {

@@ -387,6 +387,11 @@ func (l *loop) answer(t *loopConn) {
 	case in == &l.arrived && len(in.held()) > 0:
 		t.in = in.split()
 	}
+	l.owe(t, out)
+}
+
+// owe has what is in the write buffer written, once the gate does not hold it.
+func (l *loop) owe(t *loopConn, out *writeBuffer) {
 	if out.flushed() && !t.held {
 		l.putWriteBuffer(out)
 		l.settle(t)
@@ -626,9 +631,21 @@ func (l *loop) register(t *loopConn) {
 		if err != nil {
 			t.fail(IOError, err)
 		}
-		l.settle(t)
+		l.greet(t)
 		l.lookWhetherStopping(t)
 	}
+}
+
+// greet has the greeting written.
+func (l *loop) greet(t *loopConn) {
+	if t.protocol == nil || t.phase >= over {
+		l.settle(t)
+		return
+	}
+	out := l.getWriteBuffer()
+	t.conversation.greet(out)
+	t.held = l.gate != nil && t.ask(out, l.clock())
+	l.owe(t, out)
 }
 
 // cut closes a connection. One that is not registered yet, since commands may cross, is closed

@@ -1,14 +1,5 @@
 package parley
 
-import (
-	"bytes"
-	"cmp"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"math"
-)
-
 // A Framing says where a message ends in the stream. TCP keeps no boundaries of
 // its own (RFC 9293, section 3.8), so both ends must agree on one. A Framing is
 // stateless: one value serves all sessions. What needs memory is a Protocol.
@@ -27,7 +18,8 @@ type Framing interface {
 	// Begin appends what stands before a message.
 	Begin(dst []byte) []byte
 
-	// End completes the message whose Begin was called at dst[start:]. It fails
+	// End completes the message whose Begin was called at dst[start:]. It may move the body,
+	// as for a length of as many digits as it needs. It fails
 	// if the framing cannot carry the body, for one because it contains the
 	// framing's own ending; dst is then to be cut back to start. ErrUnfinished
 	// says that more lines belong to the body.
@@ -71,6 +63,11 @@ type Skipper interface {
 	Skip() func(p []byte, eof bool) (n, head, tail int, done bool, err error)
 }
 
+// A Greeter is a framing of replies that Protocol.Open has made and whose server may speak first.
+type Greeter interface {
+	Greet(dst []byte) []byte // appends what a server says before it is asked anything, if it does
+}
+
 // OpenFraming returns the framings of one connection, by those that a Server or a Dialer has:
 // Lines if framing is nil, and the same for both directions if replies is nil.
 func OpenFraming(framing, replies Framing) (ofRequests, ofReplies Framing) {
@@ -97,187 +94,4 @@ func noteOf(framing Framing) Note {
 		return noter.Note()
 	}
 	return Note{}
-}
-
-// The framings that come with the package. A user's own is as good.
-var (
-	// Lines ends a request at LF and drops one CR before it; replies end with LF.
-	// A last line without its LF counts at end of file. The default.
-	Lines Framing = &lines{ending: "\n"}
-
-	// LinesCRLF is Lines with CRLF behind each reply, as many Internet protocols
-	// ask for.
-	LinesCRLF Framing = &lines{ending: "\r\n"}
-
-	// Chunks takes what one read returned as one request, less one LF or CRLF at
-	// its end; replies end with nothing. It serves peers that send no newline
-	// and wait for each reply; it can tell nothing else apart.
-	Chunks Framing = chunks{}
-
-	// LengthPrefixed is Length of 4 bytes, big-endian.
-	LengthPrefixed Framing = Length{Bytes: 4}
-
-	// UntilClose takes everything up to the end of file as one message, as whois, finger and
-	// HTTP/1.0 do. Who sends one half-closes behind it; a server that replies so closes.
-	UntilClose Framing = untilClose{}
-
-	// NoReplies is for Server.Replies and Dialer.Replies: there are none, and nobody waits
-	// for one, as with syslog (RFC 6587) or Graphite. Such a server never sends a byte. Its
-	// Handler is asked, and what it answers goes nowhere.
-	NoReplies Framing = noReplies{}
-)
-
-// Delimited ends each message, request and reply, with the byte end. An
-// unfinished message counts at end of file.
-func Delimited(end byte) Framing { return delimited{end} }
-
-type lines struct{ ending string }
-
-func (*lines) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
-	if i := bytes.IndexByte(buf[scanned:], '\n'); i >= 0 && scanned+i <= max { // nearly always
-		return scanned + i + 1, dropCR(buf[:scanned+i]), nil
-	}
-	return untilByte(buf, '\n', scanned, max, eof, dropCR)
-}
-
-func (*lines) Begin(dst []byte) []byte { return dst }
-
-func (l *lines) End(dst []byte, start int) ([]byte, error) {
-	if i := bytes.IndexByte(dst[start:], '\n'); i >= 0 {
-		return dst, fmt.Errorf("a newline at byte %d would end the message early", i)
-	}
-	return append(dst, l.ending...), nil
-}
-
-func dropCR(body []byte) []byte {
-	if n := len(body); n > 0 && body[n-1] == '\r' {
-		return body[:n-1]
-	}
-	return body
-}
-
-type delimited struct{ end byte }
-
-func (d delimited) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
-	return untilByte(buf, d.end, scanned, max, eof, nil)
-}
-
-func (delimited) Begin(dst []byte) []byte { return dst }
-
-func (d delimited) End(dst []byte, start int) ([]byte, error) {
-	if i := bytes.IndexByte(dst[start:], d.end); i >= 0 {
-		return dst, fmt.Errorf("the delimiter 0x%02x at byte %d would end the message early", d.end, i)
-	}
-	return append(dst, d.end), nil
-}
-
-// untilByte is Next for the framings that end at a byte; trim, if there is one,
-// takes off what may stand before that byte.
-func untilByte(buf []byte, end byte, scanned, max int, eof bool, trim func([]byte) []byte) (int, []byte, error) {
-	n, body := 0, buf
-	switch i := bytes.IndexByte(buf[scanned:], end); {
-	case i >= 0:
-		n, body = scanned+i+1, buf[:scanned+i]
-		if trim != nil {
-			body = trim(body)
-		}
-	case eof:
-		n = len(buf)
-	case trim != nil:
-		// What trim takes off may turn out to belong to the body, but then one
-		// more byte follows it and the limit is passed at the next call.
-		body = trim(body)
-	}
-	if len(body) > max {
-		return 0, nil, ErrTooLong
-	}
-	if n == 0 {
-		return 0, nil, nil
-	}
-	return n, body, nil
-}
-
-type chunks struct{}
-
-func (chunks) Next(buf []byte, _, max int, _ bool) (int, []byte, error) {
-	body := buf
-	if n := len(body); n > 0 && body[n-1] == '\n' {
-		body = dropCR(body[:n-1])
-	}
-	if len(body) > max {
-		return 0, nil, ErrTooLong
-	}
-	return len(buf), body, nil
-}
-
-func (chunks) Begin(dst []byte) []byte { return dst }
-
-func (chunks) End(dst []byte, _ int) ([]byte, error) { return dst, nil }
-
-// Length is a framing in which a message is as long as the number before it says, as Erlang's
-// {packet,N} and ISO 8583 have it. An unfinished message at end of file is dropped. The zero
-// value is LengthPrefixed.
-type Length struct {
-	Bytes     int  // of the number: 1, 2, 4 or 8; 4 if zero
-	Little    bool // the number is little-endian
-	Inclusive bool // the number counts itself
-}
-
-func (l Length) Next(buf []byte, _, max int, _ bool) (int, []byte, error) {
-	header := cmp.Or(l.Bytes, 4)
-	if len(buf) < header {
-		return 0, nil, nil
-	}
-	n := uint64(binary.BigEndian.Uint32(buf))
-	if n > uint64(max) {
-		return 0, nil, ErrTooLong
-	}
-	if uint64(len(buf)) < uint64(header)+n {
-		return 0, nil, nil
-	}
-	whole := header + int(n)
-	return whole, buf[header:whole], nil
-}
-
-func (l Length) Begin(dst []byte) []byte { return append(dst, make([]byte, cmp.Or(l.Bytes, 4))...) }
-
-func (l Length) End(dst []byte, start int) ([]byte, error) {
-	n := len(dst) - start - cmp.Or(l.Bytes, 4)
-	if uint64(n) > math.MaxUint32 {
-		return dst, fmt.Errorf("%d bytes are more than a 4-byte length can say", n)
-	}
-	binary.BigEndian.PutUint32(dst[start:], uint32(n))
-	return dst, nil
-}
-
-type untilClose struct{}
-
-func (untilClose) Next(buf []byte, _, max int, eof bool) (int, []byte, error) {
-	switch {
-	case len(buf) > max:
-		return 0, nil, ErrTooLong
-	case !eof:
-		return 0, nil, nil
-	}
-	return len(buf), buf, nil
-}
-
-func (untilClose) Begin(dst []byte) []byte { return dst }
-
-func (untilClose) End(dst []byte, _ int) ([]byte, error) { return dst, nil }
-
-type noReplies struct{}
-
-// Next of what comes where nothing should: it is no message.
-func (noReplies) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
-	if len(buf) == 0 {
-		return 0, nil, nil
-	}
-	return len(buf), nil, ErrStray
-}
-
-func (noReplies) Begin(dst []byte) []byte { return dst }
-
-func (noReplies) End(dst []byte, start int) ([]byte, error) {
-	return dst[:start], errors.New("there are no replies")
 }

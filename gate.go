@@ -8,9 +8,9 @@ import (
 // A Gate is asked before replies are written, and may hold them back: until they are
 // recorded, say. Pass is called once for each batch of replies that a session has made
 // and not yet begun to write, by whatever drives that session; several sessions ask at
-// the same time. A session's error text is asked about too, as a reply to no request, and
-// so are the requests of a peer that has gone before they were answered, with no reply; a
-// refusal is not.
+// the same time. A session's greeting and error text are asked about too, as replies to no
+// request, and so are the requests of a peer that has gone before they were answered, with no
+// reply; a refusal is not.
 //
 // If Pass returns true the batch is written. If it returns false the session is held:
 // it is neither read nor written and its clocks stand still, while all others go on,
@@ -26,8 +26,8 @@ type Gate interface {
 }
 
 // An Exchange is a request and the reply that was made to it. Request is nil, and Seq 0, of a
-// server's error text, of a message that a proxy saw come unasked, and of bytes that belong
-// to no message: of those there is RawRequest or RawReply alone. Reply is nil if nobody has
+// server's greeting and error text, of a message that a proxy saw come unasked, and of bytes that
+// belong to no message: of those there is RawRequest or RawReply alone. Reply is nil if nobody has
 // answered, and nobody will. Of a proxy Request is also nil if it was passed alone before its
 // reply. The batch and its bytes are valid until Pass returns.
 type Exchange struct {

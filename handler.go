@@ -125,7 +125,10 @@ func ParseTemplate(pattern string, framing Framing) (*Template, error) {
 	if texter, ok := requests.(Texter); ok {
 		t.appendText = texter.AppendText
 	}
-	if _, err := replies.End(append(replies.Begin(nil), literals.String()...), 0); err != nil && framing != NoReplies {
+	if literals.Len() == 0 || framing == NoReplies {
+		return t, nil
+	}
+	if _, err := replies.End(append(replies.Begin(nil), literals.String()...), 0); err != nil {
 		return nil, fmt.Errorf("reply pattern: %w", err)
 	}
 	return t, nil

@@ -160,8 +160,8 @@ const (
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
 	// Unasked: a server said something that answers no request. A proxy that looks on tells
-	// of it; a Server's is the error text to a request over MaxRequest, or to who is ended
-	// for Memory, told when it is written.
+	// of it; a Server's is the greeting of a Protocol, or the error text to a request over
+	// MaxRequest or to who is ended for Memory, told when it is written.
 	Unasked
 	// ListenerLost: the listener gave an error that does not pass: nobody can connect there
 	// any more, and sessions go on. Not told of a listener that its owner or a stop closed.
@@ -200,7 +200,7 @@ const (
 	Malformed                               // what came can be no request of the framing
 	Memory                                  // all sessions together were over MaxHeld, and this one held most
 	HandlerError                            // the handler failed or panicked, or its reply could not be framed
-	HangUp                                  // the handler returned ErrHangUp
+	HangUp                                  // the handler returned ErrHangUp, or the reply is one of UntilClose
 	Draining                                // Shutdown: everything read was answered
 	DrainCut                                // Shutdown ran out of time
 	ServerClosed                            // Close was called

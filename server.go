@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -38,7 +39,7 @@ type Server struct {
 	// conversation.
 	KeepBlank bool
 
-	MaxRequest       int // longest request, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB; with Chunks 16 MiB at most
+	MaxRequest       int // longest request, in bytes; DefaultMaxRequest if zero; with Chunks 16 MiB at most
 	MaxUnsent        int // bytes of unsent replies at which a peer is no longer read; 256 KiB if zero
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
 	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
@@ -137,6 +138,7 @@ type settings struct {
 	keepBlank         bool
 	silent            bool // there are no replies
 	closesBehindReply bool // which ends there
+	movesBody         bool // the framing of replies does, see Framing.End
 	maxRequest        int
 	maxUnsent         int
 	maxSessions       int
@@ -178,32 +180,28 @@ const (
 
 func (s *Server) init() {
 	s.prepare.Do(func() {
-		framing, replies := s.framings()
 		idle := cmp.Or(s.IdleTimeout, 5*time.Minute)
 		set := &s.settings
 		*set = settings{
-			handler:           s.Handler,
-			framing:           framing,
-			replies:           replies,
-			silent:            replies == NoReplies,
-			closesBehindReply: replies == UntilClose,
-			observer:          s.Observer,
-			wanted:            wantedKinds(s.Observer),
-			gate:              s.Gate,
-			log:               cmp.Or(s.Log, slog.Default()),
-			keepBlank:         s.KeepBlank,
-			maxRequest:        cmp.Or(s.MaxRequest, DefaultMaxRequest(framing)),
-			maxUnsent:         cmp.Or(s.MaxUnsent, 256<<10),
-			maxSessions:       cmp.Or(s.MaxSessions, DefaultMaxSessions()),
-			maxSessionsPerIP:  s.MaxSessionsPerIP,
-			maxHeld:           s.MaxHeld,
-			readSize:          64 << 10,
-			firstByteTimeout:  min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
-			requestTimeout:    min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
-			idleTimeout:       min(idle, maxTimeout),
-			writeTimeout:      min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
+			handler:          s.Handler,
+			observer:         s.Observer,
+			wanted:           wantedKinds(s.Observer),
+			gate:             s.Gate,
+			log:              cmp.Or(s.Log, slog.Default()),
+			keepBlank:        s.KeepBlank,
+			maxUnsent:        cmp.Or(s.MaxUnsent, 256<<10),
+			maxSessions:      cmp.Or(s.MaxSessions, DefaultMaxSessions()),
+			maxSessionsPerIP: s.MaxSessionsPerIP,
+			maxHeld:          s.MaxHeld,
+			readSize:         64 << 10,
+			firstByteTimeout: min(cmp.Or(s.FirstByteTimeout, idle), maxTimeout),
+			requestTimeout:   min(cmp.Or(s.RequestTimeout, 30*time.Second), maxTimeout),
+			idleTimeout:      min(idle, maxTimeout),
+			writeTimeout:     min(cmp.Or(s.WriteTimeout, 10*time.Second), maxTimeout),
 		}
-		if framing == Chunks {
+		set.setFramings(s.Framing, s.Replies)
+		set.maxRequest = cmp.Or(s.MaxRequest, DefaultMaxRequest(set.framing))
+		if set.framing == Chunks {
 			// A read is a request, so it has room for exactly the limit.
 			set.maxRequest = min(set.maxRequest, maxChunk)
 			set.readSize = set.maxRequest
@@ -222,17 +220,26 @@ func (s *Server) init() {
 	})
 }
 
-// framings are those of requests and replies; a Protocol is both.
-func (s *Server) framings() (framing, replies Framing) {
-	framing = s.Framing
+// setFramings sets those of requests and replies; a Protocol is both.
+func (set *settings) setFramings(framing, replies Framing) {
 	if framing == nil {
 		framing = Lines
 	}
-	replies = s.Replies
-	if replies == nil {
+	if _, both := framing.(Protocol); both || replies == nil {
 		replies = framing
 	}
-	return framing, replies
+	set.framing, set.replies = framing, replies
+	set.silent = replies == NoReplies
+	set.closesBehindReply = replies == UntilClose
+	set.movesBody = movesBody(replies)
+}
+
+// movesBody reports whether a framing's End puts something before the body.
+func movesBody(framing Framing) bool {
+	const body = "body"
+	begun := framing.Begin(nil)
+	whole, err := framing.End(append(begun, body...), 0)
+	return err == nil && !bytes.HasPrefix(whole[len(begun):], []byte(body))
 }
 
 // tells reports whether somebody wants to know of such events.
@@ -242,10 +249,12 @@ func (set *settings) tells(kind EventKind) bool { return set.wanted&(1<<kind) !=
 // process may have open files for, 10,000 at most.
 func DefaultMaxSessions() int { return max(16, min(10000, (maxOpenFiles()-64)/2)) }
 
-// DefaultMaxRequest is what MaxRequest is when left at zero, in bytes.
+// DefaultMaxRequest is what MaxRequest is when left at zero, in bytes: 64 KiB with Lines,
+// LinesCRLF, Chunks, Delimited and a framing of one's own; 1 MiB with Length, OctetCounted,
+// Netstring, Framed, UntilClose and a Protocol, whose messages are documents.
 func DefaultMaxRequest(framing Framing) int {
 	switch framing.(type) {
-	case Length, untilClose, Protocol:
+	case Length, octetCounted, netstring, framed, untilClose, Protocol:
 		return 1 << 20
 	}
 	return 64 << 10

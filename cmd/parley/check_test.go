@@ -107,7 +107,7 @@ func TestCheckTellsFailuresApart(t *testing.T) {
 		{"closes inside a reply", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "one\ntwo\n") }), []string{"hello", "-n", "3"}, 1,
 			`ADDR closed the connection inside its reply: got "one\ntwo\n" (8 bytes), 2 of its 3 lines came; --lines says how many a reply has (connect TIME)`},
 		{"sends no newline", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "Test\r"); io.Copy(io.Discard, c) }), []string{"hello", "-w", "100ms"}, 1,
-			`the reply from ADDR is not whole after 100ms: got "Test\r" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer (connect TIME)`},
+			`the reply from ADDR is not whole after 100ms: got "Test\r" (5 bytes), 5 bytes came and no line's end; --framing delim:0d would end it, --timeout waits longer (connect TIME)`},
 		{"never sends the last line", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "250-a\n250-b\n"); io.Copy(io.Discard, c) }), []string{"hello", "--until", "^250 ", "-w", "100ms"}, 1,
 			"the reply from ADDR is not whole after 100ms: got \"250-a\\n250-b\\n\" (12 bytes), none of its lines matches `^250 `, which would end it; --timeout waits longer (connect TIME)"},
 		{"greets in a line", listenTo(t, func(c *net.TCPConn) { io.WriteString(c, "hi\n"); read(c); io.WriteString(c, "250-a\n250 b\n") }), []string{"hello", "--banner", "--until", "^250 "}, 0,

@@ -65,16 +65,16 @@ func TestReplyThatIsNotWholeIsShown(t *testing.T) {
 		said  string
 		want  string
 	}{
-		{"", "Test\r", "no newline ends it; --framing chunk needs none, --timeout waits longer"},
-		{"--crlf", "Test\r", "no newline ends it; --framing chunk needs none, --timeout waits longer"},
-		{"--framing delim:0a", "PONG\x00", "no byte 0x0a ends it; --framing chunk needs none, --timeout waits longer"},
-		{"--framing length", "\x00\x00\x00", "3 of the 4 bytes of its length came; --framing line is for servers that send none, --timeout waits longer"},
-		{"--framing length", "\x00\x00\x00\x05abc", "3 of its 5 bytes came; --framing line is for servers that send no length, --timeout waits longer"},
+		{"", "Test\r", "5 bytes came and no line's end; --framing delim:0d would end it, --timeout waits longer"},
+		{"--crlf", "Test\r", "5 bytes came and no line's end; --framing delim:0d would end it, --timeout waits longer"},
+		{"--framing delim:0a", "PONG\x00", "5 bytes came and no delimiter 0x0a; --framing delim:00 would end it, --timeout waits longer"},
+		{"--framing length", "\x00\x00\x00", "3 of the 4 bytes of its length came; --framing chunk needs none, --timeout waits longer"},
+		{"--framing length", "\x00\x00\x00\x05abc", "3 of its 5 bytes came; --framing chunk needs none, --timeout waits longer"},
 		{"--lines 3", "one\ntwo\nth", "2 of its 3 lines came; --lines says how many a reply has, --timeout waits longer"},
-		{"--lines 3", "one", "no newline ends it; --framing chunk needs none, --timeout waits longer"},
+		{"--lines 3", "one", "3 bytes came and no line's end; --framing chunk needs none, --timeout waits longer"},
 		{"--lines 9223372036854775807", "one\n", "1 of its 9223372036854775807 lines came; --lines says how many a reply has, --timeout waits longer"},
 		{"--until ^end", "one\ntwo\n", "none of its lines matches `^end`, which would end it; --timeout waits longer"},
-		{"--until ^end", "one", "no newline ends it; --framing chunk needs none, --timeout waits longer"},
+		{"--until ^end", "one", "3 bytes came and no line's end; --framing chunk needs none, --timeout waits longer"},
 	} {
 		formats := []string{""}
 		if c.flags == "" || c.flags == "--lines 3" {

@@ -155,9 +155,9 @@ func (f *framingFlag) Set(s string) (err error) {
 // add adds the flag, and its names to what a shell completes.
 func (f *framingFlag) add(cmd *cobra.Command, about string) {
 	cmd.Flags().VarP(f, "framing", "f", framingUsage+about)
-	cmd.RegisterFlagCompletionFunc("framing", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	cmd.RegisterFlagCompletionFunc("framing", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		for _, n := range dialect.Names {
+		for _, n := range dialect.Completions(typed) {
 			names = append(names, n.Name+"\t"+n.What)
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
@@ -172,7 +172,14 @@ func (f *framingFlag) withCRLF() error {
 	return f.Set("crlf")
 }
 
-const framingUsage = "where a message ends: line, chunk (what one read returned), length (4 bytes before it) or delim:XX"
+// framingUsage names them all; what each is for is in docs/protocol.md.
+var framingUsage = func() string {
+	var names []string
+	for _, n := range dialect.Completions("") {
+		names = append(names, n.Name)
+	}
+	return "where a message ends: " + strings.Join(names, " ") + "; two as REQUEST/REPLY, such as line/close or line/none"
+}()
 
 // An engineFlag is --engine: auto, loops or goroutines.
 type engineFlag struct {

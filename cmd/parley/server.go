@@ -145,7 +145,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.maxSessionsPerIP < 0 {
 		return nil, usageError("--max-sessions-per-ip %d: it cannot be negative; 0 is no limit", opt.maxSessionsPerIP)
 	}
-	if opt.framing.Name == "chunk" && opt.maxRequest > maxChunk {
+	if opt.framing.Requests == parley.Chunks && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
 	}
 	return &parley.Server{
@@ -169,7 +169,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: opt.limits(), Hint: opt.framing.Name == "line"}
+		Limits: opt.limits(), Hint: opt.framing.Requests == parley.Lines}
 }
 
 // limits are what the server will go by, the defaults filled in.

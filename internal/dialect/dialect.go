@@ -3,6 +3,7 @@
 package dialect
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,20 +43,57 @@ type Message struct {
 // A Name is one of the names, or how some are made up.
 type Name struct{ Name, What string }
 
-// Names are those of messages in both directions, in the order of DESIGN; REQUEST/REPLY joins two
-// of them.
+// Names are those of messages in both directions, in the order of DESIGN, and last the one that
+// is for replies only; REQUEST/REPLY joins two of them that are no protocol's.
 var Names = []Name{
 	{"line", "ends at LF, one CR before it dropped"},
 	{"crlf", "the same, sent with CRLF"},
 	{"chunk", "what one read returned"},
 	{"length", "a 4-byte length before it; length:2, length:4le, length:4incl and so on"},
 	{"delim:HEX", "ends at these bytes, such as delim:00"},
+	{"frame:HEX:HEX", "what lies between a start and an end, such as frame:02:03"},
+	{"mllp", "HL7: frame:0b:1c0d"},
+	{"stx", "between STX and ETX: frame:02:03"},
+	{"octets", "a decimal length and a space before it: syslog, RFC 6587"},
+	{"netstring", "5:hello,"},
+	{"close", "everything up to the end of file"},
+	{"smtp", "mail: commands, messages and replies of several lines"},
 	{"http", "HTTP/1.1 and 1.0"},
+	{"redis", "commands and replies of redis: RESP2, RESP3, inline"},
+	{"memcached", "the text protocol of memcached, with its data"},
+	{none, "there are no replies: line/none"},
+}
+
+// none is behind the slash only.
+const none = "none"
+
+// Completions are the names that may stand where some of one was typed, the part before its slash
+// included.
+func Completions(typed string) []Name {
+	request, _, two := strings.Cut(typed, "/")
+	var names []Name
+	for _, n := range Names {
+		switch {
+		case !two && n.Name != none:
+			names = append(names, n)
+		case two && !isProtocol(n.Name) && !isProtocol(request):
+			names = append(names, Name{request + "/" + n.Name, n.What})
+		}
+	}
+	return names
 }
 
 // Parse reads REQUEST[/REPLY].
 func Parse(name string) (Framing, error) {
 	request, reply, two := strings.Cut(name, "/")
+	for _, one := range []string{request, reply} {
+		if two && isProtocol(one) {
+			return Framing{}, fmt.Errorf("%s is requests and replies alike, so nothing goes with it; use %[1]s alone", one)
+		}
+	}
+	if request == none {
+		return Framing{}, errors.New("none is for replies: line/none has requests of lines, and no replies")
+	}
 	f, err := parseOne(request)
 	if err != nil || !two {
 		return f, err
@@ -68,32 +106,88 @@ func Parse(name string) (Framing, error) {
 	return f, nil
 }
 
+func isProtocol(name string) bool {
+	return slices.ContainsFunc(protocols, func(p Framing) bool { return p.Name == name })
+}
+
 func parseOne(name string) (Framing, error) {
+	if i := slices.IndexFunc(protocols, func(p Framing) bool { return p.Name == name }); i >= 0 {
+		return protocols[i], nil
+	}
 	f := Framing{Name: name}
-	switch name {
-	case "line":
-		f.Requests = parley.Lines
-	case "crlf":
-		f.Requests = parley.LinesCRLF
-	case "chunk":
-		f.Requests = parley.Chunks
-	case "length":
-		f.Requests = parley.LengthPrefixed
+	kind, of, parts := strings.Cut(name, ":")
+	var err error
+	switch {
+	case strings.HasPrefix(kind, "length"):
+		f.Requests, err = parseLength(name)
+	case kind == "delim":
+		f.Requests, err = parseDelimited(of)
+	case kind == "frame":
+		f.Requests, err = parseFramed(of)
+	case parts || plain[kind] == nil:
+		err = fmt.Errorf("no framing is named %q; there are %s", name, allNames())
 	default:
-		if i := slices.IndexFunc(protocols, func(p Framing) bool { return p.Name == name }); i >= 0 {
-			return protocols[i], nil
-		}
-		var end byte
-		if n, err := fmt.Sscanf(name, "delim:%02x", &end); n != 1 || err != nil || len(name) != len("delim:00") {
-			return Framing{}, errors.New("use line, chunk, length, or delim:XX with a byte in hex such as delim:00")
-		}
-		f.Requests = parley.Delimited(end)
+		f.Requests = plain[kind]
+	}
+	if err != nil {
+		return Framing{}, err
 	}
 	return f, nil
 }
 
+// plain are the framings whose names say all.
+var plain = map[string]parley.Framing{
+	"line":      parley.Lines,
+	"crlf":      parley.LinesCRLF,
+	"chunk":     parley.Chunks,
+	"mllp":      parley.Framed([]byte{0x0b}, []byte{0x1c, 0x0d}),
+	"stx":       parley.Framed([]byte{0x02}, []byte{0x03}),
+	"octets":    parley.OctetCounted,
+	"netstring": parley.Netstring,
+	"close":     parley.UntilClose,
+	none:        parley.NoReplies,
+}
+
+func allNames() string {
+	var names []string
+	for _, n := range Names {
+		names = append(names, n.Name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and, for replies, " + names[last]
+}
+
+// parseLength reads length[:N][le][incl].
+func parseLength(name string) (parley.Framing, error) {
+	rest, inclusive := strings.CutSuffix(strings.TrimPrefix(name, "length"), "incl")
+	rest, little := strings.CutSuffix(rest, "le")
+	n, known := map[string]int{"": 4, ":1": 1, ":2": 2, ":4": 4, ":8": 8}[rest]
+	if !known {
+		return nil, errors.New("a length has 1, 2, 4 or 8 bytes; le makes it little-endian and incl has it count itself, as in length:2le or length:4incl")
+	}
+	return parley.Length{Bytes: n, Little: little, Inclusive: inclusive}, nil
+}
+
+func parseDelimited(of string) (parley.Framing, error) {
+	end, err := hex.DecodeString(of)
+	if err != nil || len(end) == 0 {
+		return nil, errors.New("use delim: with one or more bytes in hex, such as delim:00 or delim:0d0a0d0a")
+	}
+	return parley.Delimited(end...), nil
+}
+
+func parseFramed(of string) (parley.Framing, error) {
+	before, behind, _ := strings.Cut(of, ":")
+	start, err := hex.DecodeString(before)
+	end, err2 := hex.DecodeString(behind)
+	if err != nil || err2 != nil || len(start) == 0 || len(end) == 0 {
+		return nil, errors.New("use frame: with the bytes of a start and of an end in hex, such as frame:02:03 or frame:0b:1c0d")
+	}
+	return parley.Framed(start, end), nil
+}
+
 // protocols are those that have a name.
-var protocols = []Framing{httpFraming}
+var protocols = []Framing{redis, memcached, httpFraming, smtpFraming}
 
 // Onlooker is the framing for who looks on and does not talk: a chunk is then what a read
 // returned to the byte, since nobody can say that a newline at its end was no part of it.
@@ -114,6 +208,12 @@ type wholeChunks struct{ parley.Framing }
 
 func (wholeChunks) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
 	return len(buf), buf, nil
+}
+
+func (wholeChunks) Skip() func(p []byte, eof bool) (n, head, tail int, done bool, err error) {
+	return func(p []byte, _ bool) (n, head, tail int, done bool, err error) {
+		return len(p), 0, 0, true, nil
+	}
 }
 
 // OfReplies is the framing of replies, by itself.

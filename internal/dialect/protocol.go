@@ -39,6 +39,11 @@ type parser interface {
 	parse(p []byte, eof bool) (n int, done bool, err error)
 }
 
+// A greeter is a grammar whose server speaks first.
+type greeter interface {
+	greet(dst []byte) []byte // appends what a server says before it is asked anything
+}
+
 // A protocol is a parley.Protocol of a grammar.
 type protocol struct{ new func() grammar }
 
@@ -140,6 +145,21 @@ func (d *direction) Skip() func(p []byte, eof bool) (n, head, tail int, done boo
 		}
 		return n, 0, 0, done, err
 	}
+}
+
+// Greet appends the greeting, if there is one.
+func (d *direction) Greet(dst []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g, ok := d.grammar.(greeter)
+	if !ok {
+		return dst
+	}
+	start := len(dst)
+	dst = g.greet(dst)
+	p, _ := d.parseWhole(dst[start:], false)
+	d.note = d.grammar.ended(d.side, p)
+	return dst
 }
 
 func (d *direction) Begin(dst []byte) []byte { return dst }

@@ -2,8 +2,8 @@ package dialect
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/parley-tcp/parley"
@@ -61,18 +61,106 @@ func (l linesUntil) Next(buf []byte, scanned, max int, eof bool) (n int, body []
 // Lacks says what a reply of which only this came, framing included, lacks to be whole, and
 // what may help; advice may be "".
 func (f Framing) Lacks(came []byte) (lacks, advice string) {
-	_, name, two := strings.Cut(f.Name, "/")
+	request, name, two := strings.Cut(f.Name, "/")
 	if !two {
 		name = f.Name
 	}
-	end, delimited := strings.CutPrefix(name, "delim:")
-	switch {
-	case name == "length" && len(came) < 4:
-		return fmt.Sprintf("%d of the 4 bytes of its length came", len(came)), "--framing line is for servers that send none"
-	case name == "length":
-		return fmt.Sprintf("%d of its %d bytes came", len(came)-4, binary.BigEndian.Uint32(came)), "--framing line is for servers that send no length"
-	case delimited:
-		return "no byte 0x" + end + " ends it", "--framing chunk needs none"
+	with := func(reply string) string { // the flag for such replies
+		if two && reply != request {
+			reply = request + "/" + reply
+		}
+		return "--framing " + reply
 	}
-	return "no newline ends it", "--framing chunk needs none"
+	return lacksOf(name, came), adviceFor(came, with)
+}
+
+// lacksOf is what the reply lacks in the framing of that name.
+func lacksOf(name string, came []byte) string {
+	begun := fmt.Sprintf("%d bytes came", len(came))
+	if len(came) == 1 {
+		begun = "1 byte came"
+	}
+	kind, of, _ := strings.Cut(name, ":")
+	switch {
+	case kind == "line" || kind == "crlf":
+		return begun + " and no line's end"
+	case kind == "delim":
+		return fmt.Sprintf("%s and no delimiter 0x%s", begun, strings.ToLower(of))
+	case kind == "frame":
+		_, end, _ := strings.Cut(of, ":")
+		return fmt.Sprintf("%s and not the 0x%s that ends it", begun, strings.ToLower(end))
+	case kind == "mllp":
+		return begun + " and not the 0x1c0d that ends it"
+	case kind == "stx":
+		return begun + " and not the 0x03 that ends it"
+	case kind == "octets":
+		return lacksOfCount(came, ' ', "space", 0)
+	case kind == "netstring":
+		return lacksOfCount(came, ':', "colon", 1)
+	case kind == "close":
+		return begun + " and no end of file"
+	case strings.HasPrefix(kind, "length"):
+		if length, err := parseLength(name); err == nil {
+			return lacksOfLength(came, length.(parley.Length))
+		}
+	}
+	return begun + ", which is no whole " + name + " reply"
+}
+
+func lacksOfLength(came []byte, l parley.Length) string {
+	if len(came) < l.Bytes {
+		return fmt.Sprintf("%d of the %d bytes of its length came", len(came), l.Bytes)
+	}
+	n := uint64(0)
+	for i := range l.Bytes {
+		if l.Little {
+			i = l.Bytes - 1 - i
+		}
+		n = n<<8 | uint64(came[i])
+	}
+	if l.Inclusive {
+		n -= min(n, uint64(l.Bytes))
+	}
+	return fmt.Sprintf("%d of its %d bytes came", len(came)-l.Bytes, n)
+}
+
+// lacksOfCount: behind is the byte between the digits of the length and the body, and tail how
+// many bytes follow that.
+func lacksOfCount(came []byte, behind byte, called string, tail int) string {
+	digits, body, whole := bytes.Cut(came, []byte{behind})
+	switch n, err := strconv.Atoi(string(digits)); {
+	case !whole:
+		return fmt.Sprintf("its length came as far as %q, and no %s", digits, called)
+	case err != nil:
+		return fmt.Sprintf("%q came for its length", digits)
+	case tail > 0 && len(body) == n:
+		return "its comma did not come"
+	default:
+		return fmt.Sprintf("%d of its %d bytes came", len(body), n)
+	}
+}
+
+// enders are framings that may have whole messages where another has none, the surest first.
+var enders = []string{"mllp", "stx", "netstring", "octets", "length", "length:2", "line", "delim:00", "delim:0d", "delim:03"}
+
+// adviceFor names the framing in which what came would be whole.
+func adviceFor(came []byte, with func(name string) string) string {
+	for _, name := range enders {
+		if f, err := Parse(name); err == nil && isWhole(f.Requests, came) {
+			return with(name) + " would end it"
+		}
+	}
+	return with("chunk") + " needs none"
+}
+
+func isWhole(framing parley.Framing, messages []byte) bool {
+	said := 0 // an empty message is no sign
+	for len(messages) > 0 {
+		n, body, err := framing.Next(messages, 0, len(messages), false)
+		if n == 0 || err != nil {
+			return false
+		}
+		messages, said = messages[n:], said+len(body)
+	}
+	return said > 0
 }

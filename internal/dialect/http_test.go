@@ -365,28 +365,28 @@ func TestHTTPPipelineIsBounded(t *testing.T) {
 	g := new(httpGrammar)
 	o := newHTTPOnlooker(1000)
 	o.requests.framing.(*direction).connection.grammar = g
-	gets := strings.Repeat(httpGet[1:], 10*maxHTTPRuns)
+	gets := strings.Repeat(httpGet[1:], 10*maxRuns)
 	o.requests.feed([]byte(gets), false)
-	if len(g.unanswered) != 1 || o.requests.err != nil {
-		t.Fatalf("%d runs of equal requests, %v", len(g.unanswered), o.requests.err)
+	if len(g.owed.runs) != 1 || o.requests.err != nil {
+		t.Fatalf("%d runs of equal requests, %v", len(g.owed.runs), o.requests.err)
 	}
-	pairs := strings.Repeat("HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", maxHTTPRuns)
+	pairs := strings.Repeat("HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", maxRuns)
 	o.requests.feed([]byte(pairs), false)
-	if len(g.unanswered) != maxHTTPRuns || o.requests.err != errHTTPLost {
-		t.Fatalf("%d runs of unequal requests, %v; want %d, %v", len(g.unanswered), o.requests.err, maxHTTPRuns, errHTTPLost)
+	if len(g.owed.runs) != maxRuns || o.requests.err != errHTTPLost {
+		t.Fatalf("%d runs of unequal requests, %v; want %d, %v", len(g.owed.runs), o.requests.err, maxRuns, errHTTPLost)
 	}
 	asked := o.asked
-	for range 10 * maxHTTPRuns {
+	for range 10 * maxRuns {
 		o.replies.feed([]byte(httpOK[1:]), false)
 	}
-	for i := range maxHTTPRuns - 1 {
+	for i := range maxRuns - 1 {
 		if i%2 == 0 {
 			o.replies.feed([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), false)
 		} else {
 			o.replies.feed([]byte(httpOK[1:]), false)
 		}
 	}
-	if o.replied != asked || len(g.unanswered) != 0 || o.replies.err != nil {
+	if o.replied != asked || len(g.owed.runs) != 0 || o.replies.err != nil {
 		t.Fatalf("%d of %d are answered, %v", o.replied, asked, o.replies.err)
 	}
 	if o.replies.feed([]byte("HTTP"), false); o.replies.err != errHTTPLost {
@@ -503,7 +503,7 @@ func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
 		}
 		// What could not be made does not count as a request.
 		o := requests.(*direction).connection.grammar.(*httpGrammar)
-		if o.begun || len(o.unanswered) > 0 {
+		if o.begun || len(o.owed.runs) > 0 {
 			t.Errorf("%q counts as a request", words)
 		}
 	}

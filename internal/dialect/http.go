@@ -74,7 +74,8 @@ func (g *httpGrammar) parser(of side) parser {
 		p.reset(replies, answered)
 	case g.lost:
 		return httpLost{}
-	case g.begun: // a reply may come while the request is still being sent
+	case g.begun && g.parsers[requests].state != httpBlankLines:
+		// A reply may come while its request is still being sent.
 		p.reset(replies, g.parsers[requests].kind)
 	default:
 		p.reset(replies, 0)
@@ -304,8 +305,9 @@ type httpWords struct{}
 func (httpWords) AppendRequest(dst []byte, m Message) []byte {
 	line, whole := httpFirstLine(m.Body)
 	method, rest, _ := bytes.Cut(line, []byte(" "))
-	target, version, hasVersion := bytes.Cut(rest, []byte(" "))
-	if !isHTTPName(method) || len(target) == 0 || whole && !bytes.HasPrefix(version, []byte(httpVersion1)) || !whole && hasVersion {
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	isHTTP := bytes.HasPrefix(version, []byte(httpVersion1)) || !whole && bytes.HasPrefix([]byte(httpVersion1), version)
+	if !isHTTP || !isHTTPName(method) || len(target) == 0 {
 		return append(dst, m.Body...)
 	}
 	dst = append(append(dst, method...), ' ')

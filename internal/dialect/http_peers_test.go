@@ -121,16 +121,10 @@ func (r *httpRelay) check(t *testing.T, want ...string) {
 	}
 }
 
-// httpCommand is a real peer. Where it may be missing its test is skipped; in CI nothing may be.
+// httpCommand is a real peer.
 func httpCommand(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; scripts/install-test-tools installs it", name)
-		}
-		t.Skipf("%s is not installed; scripts/install-test-tools installs it", name)
-	}
+	path := installed(t, name)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*httpPatience)
 	t.Cleanup(cancel)
 	return exec.CommandContext(ctx, path, args...)

@@ -558,6 +558,32 @@ func TestHTTPRepliesOfText(t *testing.T) {
 	}
 }
 
+// The connection ends behind a reply if one of the two says so, and not behind a switch.
+func TestHTTPLastReply(t *testing.T) {
+	for _, c := range []struct {
+		request, reply string
+		last           bool
+	}{
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", false},
+		{"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", false},
+		{"CONNECT a:1 HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n", false},
+		{"CONNECT a:1 HTTP/1.0\r\n\r\n", "HTTP/1.0 407 No\r\nContent-Length: 0\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\nConnection: close, Upgrade\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false},
+	} {
+		requests, replies := parley.OpenFraming(httpFraming.Requests, nil)
+		requests.Next([]byte(c.request), 0, 1000, false)
+		if _, err := replies.End([]byte(c.reply), 0); err != nil {
+			t.Errorf("%q: %v", c.reply, err)
+		}
+		if note := replies.(parley.Noter).Note(); note.Last != c.last {
+			t.Errorf("%q to %q is the last %v, want %v", c.reply, c.request, note.Last, c.last)
+		}
+	}
+}
+
 func TestHTTPRepliesThatCannotBeMade(t *testing.T) {
 	for _, c := range []struct{ request, text, want string }{
 		{"GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", parley.ErrUnfinished.Error()},

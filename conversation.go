@@ -326,6 +326,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 			c.finish(HandlerError, err)
 			return
 		}
+		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		if c.tells(Replied) || c.gate != nil {
 			start, end = c.bodyOf(buf, before, start, end)
 			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})

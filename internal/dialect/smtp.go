@@ -278,6 +278,9 @@ func (c *smtpCommand) parse(p []byte, _ bool) (n int, done bool, err error) {
 	return end + 1, true, nil
 }
 
+// coming is how many bytes are still to come at least.
+func (c *smtpCommand) coming() uint64 { return c.octets }
+
 func (c *smtpCommand) add(p []byte) {
 	if len(p) == 0 {
 		return

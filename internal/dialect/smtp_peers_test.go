@@ -26,12 +26,6 @@ import (
 
 const patience = 30 * time.Second
 
-// command is one of a program that the test needs.
-func command(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	return exec.Command(installed(t, name), args...)
-}
-
 const eximConf = `
 spool_directory = DIR/spool
 log_file_path = DIR/spool/%slog
@@ -67,7 +61,7 @@ login:
 // exim returns a way to connect to one, which is started for the connection. It is not given
 // the socket itself: then it would have to be started by root.
 func exim(t *testing.T) (dial func(t *testing.T) net.Conn) {
-	exim := installed(t, "/usr/sbin/exim4")
+	installed(t, "/usr/sbin/exim4")
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} { // root's changes to a user of its own
 		if err := os.Chmod(d, 0o755); err != nil {
@@ -96,7 +90,7 @@ func exim(t *testing.T) (dial func(t *testing.T) net.Conn) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(exim, "-C", conf, "-bs")
+		cmd := exec.Command(installed(t, "/usr/sbin/exim4"), "-C", conf, "-bs")
 		var stderr bytes.Buffer
 		cmd.Stdin, cmd.Stderr = server, &stderr
 		stdout, err := cmd.StdoutPipe()
@@ -236,7 +230,7 @@ func TestSwaksAndExim(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, await := lookOn(t, dial(t))
-			swaks := command(t, "swaks", append([]string{"--server", addr, "--helo", "me.test", "--from", "a@b.test"}, c.args...)...)
+			swaks := exec.Command(installed(t, "swaks"), append([]string{"--server", addr, "--helo", "me.test", "--from", "a@b.test"}, c.args...)...)
 			out, err := swaks.CombinedOutput()
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) { // it says with its status that it was refused
@@ -266,7 +260,7 @@ s.quit()
 
 func TestPythonAndExim(t *testing.T) {
 	addr, await := lookOn(t, exim(t)(t))
-	if out, err := command(t, "python3", "-c", smtplibDelivery, addr).CombinedOutput(); err != nil {
+	if out, err := exec.Command(installed(t, "python3"), "-c", smtplibDelivery, addr).CombinedOutput(); err != nil {
 		t.Fatalf("python3: %v\n%s", err, out)
 	}
 	delivery := []string{
@@ -346,7 +340,7 @@ func TestSwaksDeliversToParley(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, await := lookOn(t, conn)
-	swaks := command(t, "swaks", "--server", addr, "--helo", "me.test", "--from", "a@b.test", "--to", "c@d.test", "--body", ".")
+	swaks := exec.Command(installed(t, "swaks"), "--server", addr, "--helo", "me.test", "--from", "a@b.test", "--to", "c@d.test", "--body", ".")
 	if out, err := swaks.CombinedOutput(); err != nil {
 		t.Errorf("swaks: %v\n%s", err, out)
 	}

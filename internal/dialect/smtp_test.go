@@ -33,7 +33,7 @@ func dialogue(text string) (turns []turn) {
 		}
 		what = strings.ReplaceAll(what, `\n`, "\r\n") + "\r\n"
 		what = strings.ReplaceAll(what, `\l`, "\n")
-		what = strings.ReplaceAll(what, "\n\\0\r\n", "\n")
+		what = strings.ReplaceAll(what, "\\0\r\n", "")
 		if n := len(turns); n > 0 && turns[n-1].of == of {
 			turns[n-1].text += what
 		} else {
@@ -145,19 +145,34 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			message (6 bytes)
 			message (3 bytes) = 500 .?
 			QUIT = 221 bye`},
+		{"refused in the middle of a line", `
+			S: 220 mx ESMTP
+			C: DATA\na\nb\nc\0
+			S: 503 no\n500 a?
+			C: \n.\nQUIT
+			S: 500 b?\n500 c?\n500 .?\n221 bye`, `
+			= 220 mx ESMTP
+			DATA = 503 no
+			= 500 a?
+			message (9 bytes)
+			message (3 bytes) = 500 .?
+			QUIT = 221 bye
+			= 500 b?
+			= 500 c?`},
 		{"BDAT", `
 			S: 220 mx ESMTP
 			C: BDAT 3\nx\nbdat 7 last\n.\n..\n\0
 			S: 250 3 octets\n250 queued
-			C: BDAT 0 LAST\nBDAT x\nBDAT 3 MORE\nBDAT 99999999999999999999
-			S: 250 a\n501 b\n501 c\n501 d`, `
+			C: BDAT 0 LAST\nBDAT x\nBDAT 3 MORE\nBDAT 99999999999999999999\nBDAT 3                                                           x
+			S: 250 a\n501 b\n501 c\n501 d\n501 e`, `
 			= 220 mx ESMTP
 			BDAT 3 = 250 3 octets
 			bdat 7 last = 250 queued
 			BDAT 0 LAST = 250 a
 			BDAT x = 501 b
 			BDAT 3 MORE = 501 c
-			BDAT 99999999999999999999 = 501 d`},
+			BDAT 99999999999999999999 = 501 d
+			BDAT 3                                                           x = 501 e`},
 		{"AUTH", `
 			S: 220 mx ESMTP
 			C: AUTH PLAIN AGEAYg==
@@ -197,6 +212,17 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			MAIL FROM:<a@b> = 250 OK
 			DATA = 354 go on
 			message (7 bytes) = 250 queued`},
+		{"a command among them", `
+			S: 220 mx ESMTP
+			C: AUTH LOGIN\nYQ==\nYg==
+			S: 334 VXNlcm5hbWU6\n334 UGFzc3dvcmQ6
+			C: NOOP
+			S: 235 OK\n250 OK`, `
+			= 220 mx ESMTP
+			AUTH LOGIN = 334 VXNlcm5hbWU6
+			(secret) = 334 UGFzc3dvcmQ6
+			(secret) = 235 OK
+			NOOP = 250 OK`},
 		{"STARTTLS", `
 			S: 220 mx ESMTP
 			C: STARTTLS
@@ -232,7 +258,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			C: DATA\l\0
 			S: 354-go\l354 on\l\0
 			C: hi\l.\lNOOP\l\0
-			S: 250 queued\l250 OK`, `
+			S: 250-queued\l250\l250 OK`, `
 			= 220 mx ESMTP
 			DATA = 354 go, on
 			message (5 bytes) = 250 queued
@@ -241,11 +267,11 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: DATA
 			S: 354 go on
-			C: hi\l.\lMAIL FROM:<a@b>\l.\nmore\n.
+			C: hi\l.\lMAIL FROM:<a@b>\l.\n\l.\nmore\n.
 			S: 250 queued`, `
 			= 220 mx ESMTP
 			DATA = 354 go on
-			message (33 bytes) = 250 queued`},
+			message (37 bytes) = 250 queued`},
 		{"but where the server says it does", `
 			S: 220 mx ESMTP
 			C: DATA
@@ -329,6 +355,17 @@ func TestSMTPMessagesAtTheLimit(t *testing.T) {
 			if !slices.Equal(o.told, want) {
 				t.Fatalf("%d bytes in pieces of %d:\n%s\nwant\n%s", size, piece, strings.Join(o.told, "\n"), strings.Join(want, "\n"))
 			}
+		}
+	}
+}
+
+// That BDAT is too long is known before its octets come.
+func TestBDATOverTheLimit(t *testing.T) {
+	for size, want := range map[int]error{86: nil, 87: parley.ErrTooLong, 1 << 32: parley.ErrTooLong} {
+		line := fmt.Sprintf("BDAT %d\r\nx", size)
+		requests, _ := parley.OpenFraming(smtpFraming.Requests, nil)
+		if _, _, err := requests.Next([]byte(line), 0, 86+len("BDAT 86\r\n"), false); err != want {
+			t.Errorf("%q: %v, want %v", line, err, want)
 		}
 	}
 }

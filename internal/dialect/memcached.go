@@ -167,9 +167,6 @@ func memcachedCommandOf(line []byte) (c memcachedCommand) {
 			if size, ok := memcachedSize(first[4]); ok && isFlags && isTime && (words == 5 || isUnique) && len(first[1]) <= maxMemcachedKey {
 				c.size, c.data = size, true
 			}
-			quiet = quiet && n > words
-		case stores:
-			quiet = false
 		default:
 			words, may := memcachedNoReply[string(name)]
 			quiet = quiet && may && n >= words

@@ -139,6 +139,8 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 		p.send(4, array("MULTI"), array("INCR", "n"), array("GET", "foo"), array("EXEC"))
 		p.send(1, array("CLIENT", "REPLY", "SKIP"), array("SET", "s", "1"), array("GET", "s"))
 		p.send(1, array("CLIENT", "REPLY", "OFF"), array("SET", "s", "2"), array("BLAH"), array("CLIENT", "REPLY", "ON"))
+		p.send(1, array("CLIENT", "REPLY", "OFF"), array("CLIENT", "REPLY", "SKIP"), array("RESET"))
+		p.send(1, array("CLIENT", "REPLY", "SKIP"), array("CLIENT", "REPLY", "ON"))
 		p.send(1, array("CONFIG", "SET", "masterauth", "hunter2"))
 		p.send(1, array("QUIT"))
 		p.read(-1)
@@ -149,6 +151,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			"MULTI = OK", "INCR n = QUEUED", "GET foo = QUEUED", "EXEC = [1 bar]",
 			"CLIENT REPLY SKIP", "SET s 1", "GET s = 1",
 			"CLIENT REPLY OFF", "SET s 2", "BLAH", "CLIENT REPLY ON = OK",
+			"CLIENT REPLY OFF", "CLIENT REPLY SKIP", "RESET = RESET", "CLIENT REPLY SKIP", "CLIENT REPLY ON = OK",
 			"CONFIG SET masterauth (secret) = OK", "QUIT = OK")
 	})
 	for _, version := range []string{"2", "3"} {
@@ -158,7 +161,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 				t.Fatal(p.told)
 			}
 			p.told, p.open = nil, nil
-			p.send(3, array("SUBSCRIBE", "a", "b"), array("PSUBSCRIBE", "c*"))
+			p.send(4, array("SUBSCRIBE", "a", "b"), array("SUBSCRIBE", "b"), array("PSUBSCRIBE", "c*"))
 			other.send(2, array("PUBLISH", "b", "hello"), array("PUBLISH", "cc", "there"))
 			p.read(2)
 			p.send(5, array("PING"), array("UNSUBSCRIBE"), array("PUNSUBSCRIBE"), array("UNSUBSCRIBE", "z"))
@@ -170,7 +173,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			if version == "3" {
 				pong = "PONG"
 			}
-			want := strings.Join([]string{"PING = " + pong, "PSUBSCRIBE c* = [psubscribe c* 3]", "PUNSUBSCRIBE = [punsubscribe c* 0]", "SUBSCRIBE a b = [subscribe a 1]",
+			want := strings.Join([]string{"PING = " + pong, "PSUBSCRIBE c* = [psubscribe c* 3]", "PUNSUBSCRIBE = [punsubscribe c* 0]", "SUBSCRIBE a b = [subscribe a 1]", "SUBSCRIBE b = [subscribe b 2]",
 				"UNSUBSCRIBE = [unsubscribe ? 2]", "UNSUBSCRIBE z = [unsubscribe z 0]",
 				"= [message b hello]", "= [pmessage c* cc there]", "= [subscribe b 2]", "= [unsubscribe ? 1]"}, "\n")
 			if got != want {

@@ -28,6 +28,12 @@ func TestMemcachedRepliesArePairedWithTheirCommands(t *testing.T) {
 			[]string{">set k 0 0 7\r\nget a\r\n\r\nget k\r\n", "<STORED\r\nVALUE k 0 7\r\nget a\r\n\r\nEND\r\n"},
 			[]string{`set k 0 0 [7 bytes] get a\r\n = STORED`, `get k = VALUE k 0 [7 bytes] get a\r\n`},
 		},
+		"large numbers": {
+			[]string{">set k 4294967295 99999999999 2\r\nmn\r\nset k 0 -2147483649 +2\r\nmn\r\ncas k 0 0 2 18446744073709551615\r\nmn\r\nset k 0 0 2147483646\r\ncas k 0 0 2 18446744073709551616\r\nms k 2147483646\r\nset k -1 0 2\r\nms k +2\r\nmn\r\n",
+				"<STORED\r\nSTORED\r\nNOT_FOUND\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nHD\r\n"},
+			[]string{"set k 4294967295 99999999999 [2 bytes] mn = STORED", "set k 0 -2147483649 [2 bytes] mn = STORED", "cas k 0 0 [2 bytes] 18446744073709551615 mn = NOT_FOUND",
+				"set k 0 0 2147483646 = CLIENT_ERROR x", "cas k 0 0 2 18446744073709551616 = CLIENT_ERROR x", "ms k 2147483646 = CLIENT_ERROR x", "set k -1 0 2 = CLIENT_ERROR x", "ms k [2 bytes] mn = HD"},
+		},
 		"noreply": {
 			[]string{">set a 0 0 1 noreply\r\nx\r\ncas a 0 0 1 7 noreply\r\ny\r\ndelete a noreply\r\nincr n 1 noreply\r\nflush_all noreply\r\nset k 0 0 noreply\r\nset k noreply\r\nget noreply\r\ndelete noreply\r\n",
 				"<ERROR\r\nEND\r\nNOT_FOUND\r\n"},
@@ -370,6 +376,8 @@ func TestRealMemcachedIsUnderstood(t *testing.T) {
 		p := talkTo(t, memcached, socket)
 		p.send(4, "set a 0 0 5\r\nhello\r\nadd b 7 0 0\r\n\r\nget a b nope\r\nget nope\r\n")
 		p.send(3, "set a 0 0 3\r\nhello\r\nset a 0 0 -1\r\n")
+		p.send(6, "set k 4294967295 99999999999 2\r\nmn\r\nset k 0 -2147483649 2\r\nmn\r\ncas nope 0 0 2 18446744073709551615\r\nmn\r\n",
+			"set k 0 0 2147483646\r\nms k 2147483646\r\nset k -1 0 2\r\n")
 		p.send(2, "\r\nbogus\r\n")
 		p.send(2, fmt.Sprintf("set big 0 0 %d\r\n%s\r\nget big\r\n", len(big), big))
 		p.send(2, fmt.Sprintf("set big 0 0 2000000\r\n%s\r\nget big\r\n", strings.Repeat("x", 2000000)))
@@ -383,7 +391,10 @@ func TestRealMemcachedIsUnderstood(t *testing.T) {
 		p.send(0, "quit\r\n")
 		p.read(-1)
 		p.check("set a 0 0 [5 bytes] hello = STORED", "add b 7 0 [0 bytes]  = STORED", "get a b nope = VALUE a 0 [5 bytes] hello; VALUE b 7 [0 bytes] ", "get nope = END",
-			"set a 0 0 [3 bytes] hel = CLIENT_ERROR bad data chunk", " = ERROR", "set a 0 0 -1 = CLIENT_ERROR bad command line format", " = ERROR", "bogus = ERROR",
+			"set a 0 0 [3 bytes] hel = CLIENT_ERROR bad data chunk", " = ERROR", "set a 0 0 -1 = CLIENT_ERROR bad command line format",
+			"set k 4294967295 99999999999 [2 bytes] mn = STORED", "set k 0 -2147483649 [2 bytes] mn = STORED", "cas nope 0 0 [2 bytes] 18446744073709551615 mn = NOT_FOUND",
+			"set k 0 0 2147483646 = CLIENT_ERROR bad command line format", "ms k 2147483646 = CLIENT_ERROR bad command line format", "set k -1 0 2 = CLIENT_ERROR bad command line format",
+			" = ERROR", "bogus = ERROR",
 			"set big 0 0 [1024000 bytes] "+big[:256]+"… = STORED", "get big = VALUE big 0 [1024000 bytes] "+big[:256]+"…",
 			"set big 0 0 [2000000 bytes] "+big[:256]+"… = SERVER_ERROR object too large for cache", "get big = END",
 			"set a 0 0 [1 bytes] noreply 1", "incr a 4 noreply", "delete b noreply", "flush_all 100 noreply", "verbosity 0 noreply", "get a b = VALUE a 0 [1 bytes] 5",

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +215,77 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			"DEBUG PROTOCOL push = Some real reply following the push reply", "= [server-cpu-usage 42]",
 			"CLIENT TRACKING ON = OK", "GET foo = bar", "SET foo baz = OK", "= [invalidate [foo]]")
 	})
+}
+
+// TestRedisDirectionsAreReadAtTheSameTime has each direction of redis-benchmark's connections read by
+// a goroutine of its own, which passes on what it has read.
+func TestRedisDirectionsAreReadAtTheSameTime(t *testing.T) {
+	server := startRedis(t)
+	dialPeer(t, server)
+	proxy := filepath.Join(socketDir(t), "proxy")
+	listener, err := net.Listen("unix", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, answered, unasked atomic.Int64
+	read := func(to, from net.Conn, framing parley.Framing, paired *atomic.Int64) {
+		defer to.(*net.UnixConn).CloseWrite()
+		held, buf := []byte(nil), make([]byte, 4<<10)
+		for {
+			n, err := from.Read(buf)
+			for held = append(held, buf[:n]...); ; {
+				n, _, err := framing.Next(held, 0, 1<<20, false)
+				if err != nil {
+					t.Error(err)
+				}
+				if n == 0 {
+					break
+				}
+				if held = held[n:]; framing.(parley.Noter).Note().Alone {
+					unasked.Add(1)
+				} else {
+					paired.Add(1)
+				}
+			}
+			to.Write(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	}
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("unix", server)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ofRequests, ofReplies := parley.OpenFraming(redis.Requests, nil)
+			passing.Go(func() {
+				defer client.Close()
+				defer upstream.Close()
+				var both sync.WaitGroup
+				defer both.Wait()
+				both.Go(func() { read(upstream, client, ofRequests, &asked) })
+				both.Go(func() { read(client, upstream, ofReplies, &answered) })
+			})
+		}
+	})
+	const each = 1000
+	out, err := exec.Command(installed(t, "redis-benchmark"), "-s", proxy, "-q", "-c", "5", "-P", "16", "-n", strconv.Itoa(each), "-t", "set,get,lpush,lrange_100,mset").CombinedOutput()
+	if err != nil {
+		t.Errorf("redis-benchmark: %v\n%s", err, out)
+	}
+	listener.Close()
+	passing.Wait()
+	if asked.Load() < 5*each || asked.Load() != answered.Load() || unasked.Load() != 0 {
+		t.Errorf("%d commands, %d replies, %d unasked; at least %d were sent", asked.Load(), answered.Load(), unasked.Load(), 5*each)
+	}
 }
 
 func TestClientTalksToRealRedis(t *testing.T) {

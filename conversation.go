@@ -105,6 +105,7 @@ type mark struct {
 	arrived    time.Duration
 	start, end int // of the body
 	last       int // behind the framing's ending
+	secret     bool
 }
 
 // A delivery is how far the peer has taken what was written to it: a system may hold
@@ -152,12 +153,12 @@ func (c *conversation) answers() Framing {
 	return c.replies
 }
 
-// note is what is known of the request that was found last.
-func (c *conversation) note() Note {
+// noteOf is what the framing of a direction knows of its last message.
+func (c *conversation) noteOf(direction Framing) Note {
 	if c.protocol == nil {
 		return Note{}
 	}
-	return noteOf(c.protocol.requests)
+	return noteOf(direction)
 }
 
 // read notes that bytes, or the end of file, have come.
@@ -177,7 +178,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 	if c.phase < over && c.session.evicted() {
 		c.say(out, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
-		return len(in)
+		return used
 	}
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
@@ -292,7 +293,7 @@ func (c *conversation) awaitMore(held int, eof bool) {
 func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at uint64) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
-	note := c.note()
+	note := c.noteOf(c.requests())
 	if c.tells(Received) {
 		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
 		c.observer.Observe(&out.event)
@@ -327,7 +328,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 		}
 		if c.tells(Replied) || c.gate != nil {
 			start, end = c.bodyOf(buf, before, start, end)
-			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
+			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf), c.noteOf(framing).Secret})
 		}
 		if c.gate != nil {
 			x := &out.batch[len(out.batch)-1]
@@ -377,7 +378,7 @@ func (c *conversation) say(out *writeBuffer, text []byte) {
 	}
 	start, end := c.bodyOf(out.buf, before, start, start+len(text))
 	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf)})
+		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf), false})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Received: out.req.Time, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
@@ -455,7 +456,7 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 			c.addMilestone(end)
 		}
 		if c.tells(kind) {
-			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end]}
+			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end], Secret: m.secret}
 			if kind == Replied {
 				out.event.Took = at - m.arrived
 			}
@@ -658,7 +659,7 @@ func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
 		}
 		c.scanned = 0
 		c.seq++
-		note := c.note()
+		note := c.noteOf(c.requests())
 		if c.tells(Received) {
 			out.event = Event{Kind: Received, Time: c.arrived, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
 			c.observer.Observe(&out.event)

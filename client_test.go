@@ -44,7 +44,7 @@ func scripted(t *testing.T, framing parley.Framing) (*parley.Client, *net.TCPCon
 
 func TestDoGetsEachItsReply(t *testing.T) {
 	noLeaks(t)
-	for _, framing := range []parley.Framing{parley.Lines, parley.LinesCRLF, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0)} {
+	for _, framing := range []parley.Framing{parley.Lines, parley.LinesCRLF, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0), parley.Delimited(0x1c, 0x0d), mllp, parley.OctetCounted, parley.Netstring, parley.Length{Bytes: 8, Little: true, Inclusive: true}} {
 		addr := parleytest.Start(t, &parley.Server{Handler: echo, Framing: framing})
 		client, err := (&parley.Dialer{Framing: framing}).Dial(t.Context(), addr)
 		if err != nil {

@@ -153,12 +153,12 @@ func (c *conversation) answers() Framing {
 	return c.replies
 }
 
-// noteOf is what the framing of a direction knows of its last message.
-func (c *conversation) noteOf(direction Framing) Note {
+// note is what is known of the request that was found last.
+func (c *conversation) note() Note {
 	if c.protocol == nil {
 		return Note{}
 	}
-	return noteOf(direction)
+	return noteOf(c.protocol.requests)
 }
 
 // read notes that bytes, or the end of file, have come.
@@ -173,12 +173,11 @@ func (c *conversation) read(n int, now time.Time) {
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler(out) // here rather than around each call: it costs a tenth of a small request
-	defer func() { used = c.keepLoose(out, in, used) }()
 	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
 		c.say(out, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
-		return used
+		return c.keepLoose(out, in, used)
 	}
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
@@ -188,30 +187,33 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		rest := in[used:]
 		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err == ErrStray:
+		case err != nil && err == ErrStray: // nearly always it is nil
 			c.leaveOut(out, in, used, n)
 			used += n
 			continue
 		case err != nil || c.isTooLong(n, body, rest):
 			c.refuseRequest(out, err)
-			return used
+			return c.keepLoose(out, in, used)
 		case n == 0:
 			c.scanned = len(rest)
 			c.awaitMore(len(rest), eof)
-			return used
+			return c.keepLoose(out, in, used)
 		}
 		if len(body) == 0 && !c.keepBlank {
 			c.finish(Blank, nil)
-			return used
+			return c.keepLoose(out, in, used)
 		}
 		c.scanned, c.begun = 0, false
 		used += n
-		c.reply(by, out, rest[:n], body, c.in-uint64(len(rest)))
+		if c.gate != nil {
+			out.asked.RawRequest = rawOf(rest[:n], body, c.in-uint64(len(rest)))
+		}
+		c.reply(by, out, body)
 		if c.closesBehindReply {
 			c.closeBehindReply(eof && used == len(in))
 		}
 	}
-	return used
+	return c.keepLoose(out, in, used)
 }
 
 // closeBehindReply ends the conversation where that ends the reply: with nothing left to
@@ -289,17 +291,16 @@ func (c *conversation) awaitMore(held int, eof bool) {
 	}
 }
 
-// reply has one request answered into the write buffer.
-func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at uint64) {
+// reply has one request answered into the write buffer. For a gate its raw bytes are there already.
+func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
-	note := c.noteOf(c.requests())
 	if c.tells(Received) {
-		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
+		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: c.note().Secret}
 		c.observer.Observe(&out.event)
 	}
 	if c.gate != nil {
-		out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: rawOf(raw, body, at), Secret: note.Secret}
+		out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}
 	}
 	before := len(out.buf)
 	framing := c.answers()
@@ -319,23 +320,23 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 		c.finish(HandlerError, err)
 		return
 	}
-	if !c.silent && !note.Alone {
+	if !c.silent && (c.protocol == nil || !c.note().Alone) {
 		buf = appendAnswer(buf, answer)
 		end := len(buf)
 		if buf, err = framing.End(buf, before); err != nil {
 			c.finish(HandlerError, err)
 			return
 		}
+		out.buf = buf
+		out.replies++
 		if c.tells(Replied) || c.gate != nil {
 			start, end = c.bodyOf(buf, before, start, end)
-			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf), c.noteOf(framing).Secret})
+			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf), c.protocol != nil && noteOf(framing).Secret})
 		}
 		if c.gate != nil {
 			x := &out.batch[len(out.batch)-1]
 			x.Reply, x.RawReply = nonNil(buf[start:end]), c.rawReply(out, buf, before, start)
 		}
-		out.buf = buf
-		out.replies++
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
@@ -659,7 +660,7 @@ func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
 		}
 		c.scanned = 0
 		c.seq++
-		note := c.noteOf(c.requests())
+		note := c.note()
 		if c.tells(Received) {
 			out.event = Event{Kind: Received, Time: c.arrived, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
 			c.observer.Observe(&out.event)

@@ -34,8 +34,9 @@ func TestSoakLinesOfASenderThatNeverReads(t *testing.T) {
 	for i := range lines {
 		fmt.Fprintln(&text, i+1)
 	}
+	file := filepath.Join(t.TempDir(), "out")
 	for i := range soakRuns(t) {
-		s, _ := serveSender(t, "line/none", peer(t, "socat", "-u", "-", "TCP:PORT"), text.String())
+		s := serveSender(t, "line/none", peer(t, "socat", "-u", "-", "TCP:PORT"), text.String(), file)
 		want := fmt.Sprintf("parley: 1 session, 0 probes, %d requests, %d bytes in, 0 bytes out\n", lines, text.Len())
 		if !strings.HasSuffix(s.stderr.String(), want) {
 			t.Fatalf("run %d: %q, want %q", i+1, s.stderr, want)
@@ -43,16 +44,16 @@ func TestSoakLinesOfASenderThatNeverReads(t *testing.T) {
 	}
 }
 
-// serveSender has a program send a text to a server, which is stopped once it has seen the end. It
-// returns the file with what that has told.
-func serveSender(t *testing.T, framing string, sender *exec.Cmd, text string) (s *server, file string) {
+// serveSender has a program send a text to a server, which writes what it tells into a file and is
+// stopped once it has seen the end.
+func serveSender(t *testing.T, framing string, sender *exec.Cmd, text, file string) *server {
 	t.Helper()
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	out, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	s = startServerTo(t, out, "--json", "-f", framing)
+	s := startServerTo(t, out, "--json", "-f", framing)
 	for i, arg := range sender.Args {
 		sender.Args[i] = strings.NewReplacer("TCP:PORT", "TCP:"+s.addr, "PORT", s.port).Replace(arg)
 	}
@@ -71,7 +72,7 @@ func serveSender(t *testing.T, framing string, sender *exec.Cmd, text string) (s
 	if code := s.exit(t); code != 0 {
 		t.Fatalf("exit code %d, %s", code, s.stderr)
 	}
-	return s, out.Name()
+	return s
 }
 
 func TestSoakSyslogFromLogger(t *testing.T) {
@@ -82,10 +83,11 @@ func TestSoakSyslogFromLogger(t *testing.T) {
 	}
 	for framing, flags := range map[string][]string{"line/none": nil, "octets/none": {"--octet-count"}} {
 		t.Run(framing, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "out")
 			for range soakRuns(t) {
 				logger := peer(t, "logger", append([]string{"-n", "127.0.0.1", "-P", "PORT", "-T", "--size", "2KiB", "--id", "-t", "soak"}, flags...)...)
-				_, out := serveSender(t, framing, logger, text.String())
-				wantMessages(t, out, strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n"))
+				serveSender(t, framing, logger, text.String(), file)
+				wantMessages(t, file, strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n"))
 			}
 		})
 	}

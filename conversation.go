@@ -179,13 +179,14 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		c.finish(Memory, nil)
 		return c.keepLoose(out, in, used)
 	}
+	requests := c.requests()
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase, c.clock = needsRoom, c.stopped
 			return used
 		}
 		rest := in[used:]
-		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, eof)
+		n, body, err := requests.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
 		case err != nil && err == ErrStray: // nearly always it is nil
 			c.leaveOut(out, in, used, n)
@@ -300,7 +301,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		c.observer.Observe(&out.event)
 	}
 	if c.gate != nil {
-		out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}
+		c.keepRequest(out, body)
 	}
 	before := len(out.buf)
 	framing := c.answers()
@@ -330,16 +331,31 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		out.buf = buf
 		out.replies++
 		if c.tells(Replied) || c.gate != nil {
-			start, end = c.bodyOf(buf, before, start, end)
-			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf), c.protocol != nil && noteOf(framing).Secret})
-		}
-		if c.gate != nil {
-			x := &out.batch[len(out.batch)-1]
-			x.Reply, x.RawReply = nonNil(buf[start:end]), c.rawReply(out, buf, before, start)
+			c.noteReply(out, before, start, end)
 		}
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
+	}
+}
+
+// keepRequest keeps what the gate is to be asked about, with what is there of its raw bytes.
+func (c *conversation) keepRequest(out *writeBuffer, body []byte) {
+	out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}
+}
+
+// noteReply notes the reply at out.buf[before:], of which the body was at out.buf[start:end] before
+// its framing completed it.
+func (c *conversation) noteReply(out *writeBuffer, before, start, end int) {
+	secret := false
+	if c.protocol != nil || c.movesBody {
+		start, end = c.bodyOf(out.buf, before, start, end)
+		secret = c.protocol != nil && noteOf(c.protocol.replies).Secret
+	}
+	out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(out.buf), secret})
+	if c.gate != nil {
+		x := &out.batch[len(out.batch)-1]
+		x.Reply, x.RawReply = nonNil(out.buf[start:end]), c.rawReply(out, out.buf, before, start)
 	}
 }
 

@@ -131,22 +131,19 @@ func TestChecksumsCoverAllColumns(t *testing.T) {
 			if notSummed[table+"."+column] {
 				continue
 			}
-			for _, change := range []string{
-				fmt.Sprintf("UPDATE %s SET %s = iif(typeof(%s) = 'integer', %s + 1, CAST(coalesce(%s, '') || 'x' AS BLOB))", table, column, column, column, column),
-			} {
-				copied := copyOf(t, file)
-				if _, err := sqlOf(t, copied).Exec(change); err != nil {
-					t.Fatal(err)
-				}
-				r, err := Open(copied)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if v, err := r.Verify(t.Context()); err != nil || v.Damages == 0 {
-					t.Errorf("%s: Verify = %+v, %v; want damage", change, v, err)
-				}
-				r.Close()
+			change := fmt.Sprintf("UPDATE %[1]s SET %[2]s = iif(typeof(%[2]s) = 'integer', %[2]s + 1, CAST(coalesce(%[2]s, '') || 'x' AS BLOB))", table, column)
+			copied := copyOf(t, file)
+			if _, err := sqlOf(t, copied).Exec(change); err != nil {
+				t.Fatal(err)
 			}
+			r, err := Open(copied)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, err := r.Verify(t.Context()); err != nil || v.Damages == 0 {
+				t.Errorf("%s: Verify = %+v, %v; want damage", change, v, err)
+			}
+			r.Close()
 		}
 	}
 }
@@ -229,9 +226,13 @@ func TestVersion2IsReadAndBroughtUpToDate(t *testing.T) {
 				}
 			}
 			check(before, []string{""})
-			w, err := Create(file, Options{About: About{Framing: "crlf", Role: "server"}})
+			var told []string
+			w, err := Create(file, Options{About: About{Framing: "crlf", Role: "server"}, Warn: func(text string) { told = append(told, text) }})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if want := []string{"is brought up to date once, from version 2 to 3: a few seconds for each million exchanges"}; !slices.Equal(told, want) {
+				t.Errorf("it is told %q, want %q", told, want)
 			}
 			if version := oneNumber(t, before, "PRAGMA user_version"); version != 3 {
 				t.Errorf("it is brought up to version %d", version)
@@ -279,4 +280,68 @@ func plus(n uint64) string {
 		return ""
 	}
 	return fmt.Sprintf("+%d", n)
+}
+
+// What is said of sessions is kept once, and for as long as one of them is.
+func TestOriginsAreKeptWhileTheyAreUsed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j")
+	origins := func(r *Reader) (all string) {
+		for _, s := range collect(t, r.Sessions(t.Context(), Filter{})) {
+			all += s.Framing + " "
+		}
+		return all
+	}
+	for i, framing := range []string{"line", "line", "crlf", "line"} {
+		w, err := Create(file, Options{About: About{Framing: framing}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := parley.NewSession(1, nil, nil, at(i))
+		w.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: at(i)})
+		w.Pass(s, []parley.Exchange{{Seq: 1, Received: at(i), Request: []byte("a")}})
+		w.Observe(&parley.Event{Kind: parley.Closed, Session: s, Time: at(i), Reason: parley.EndOfFile})
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := Create(file, Options{About: About{Framing: "chunk"}}) // nobody comes
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := origins(r); got != "line line crlf line " {
+		t.Errorf("the sessions have %s", got)
+	}
+	if got, err := r.Framings(t.Context()); err != nil || !slices.Equal(got, []string{"line", "crlf"}) {
+		t.Errorf("framings %q, %v", got, err)
+	}
+	if n := oneNumber(t, r, "SELECT count(*) FROM origins"); n != 3 {
+		t.Errorf("%d origins, want 3: one for the first two runs", n)
+	}
+	f, err := openFile(file, Options{Keep: Keep{Age: 1}, About: About{Framing: "chunk"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := f.exec("DELETE FROM exchanges WHERE id < 4"); err != nil { // as they are when they are too old
+		t.Fatal(err)
+	}
+	for range 2 { // origins go when their sessions have gone
+		if err := f.pruneSessions(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := origins(r); got != "line " {
+		t.Errorf("the sessions have %s", got)
+	}
+	if n := oneNumber(t, r, "SELECT count(*) FROM origins"); n != 1 {
+		t.Errorf("%d origins are left, want 1", n)
+	}
 }

@@ -96,10 +96,17 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 	if d.current == nil {
 		d.current, d.parsed = d.grammar.parser(d.side), 0
 	}
-	n, done, err := d.current.parse(buf[d.parsed:], eof)
+	held := buf
+	switch {
+	case len(buf) > max && d.current == parser(chunks{}): // it may end anywhere
+		held = buf[:max]
+	case len(buf) > max: // what is behind cannot change that a message is too long
+		held = buf[:max+1]
+	}
+	n, done, err := d.current.parse(held[d.parsed:], eof && len(held) == len(buf))
 	d.parsed += n
 	switch {
-	case err == nil && !done && len(buf) <= max:
+	case err == nil && !done && len(buf) <= max && coming(d.current) <= uint64(max-d.parsed):
 		return 0, nil, nil
 	case err == nil && (!done || d.parsed > max):
 		err = parley.ErrTooLong
@@ -111,6 +118,16 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 	}
 	d.note = d.grammar.ended(d.side, p)
 	return whole, buf[:whole], nil
+}
+
+// A foreteller is a parser that may know how many bytes are still to come at least.
+type foreteller interface{ coming() uint64 }
+
+func coming(p parser) uint64 {
+	if f, ok := p.(foreteller); ok {
+		return f.coming()
+	}
+	return 0
 }
 
 // Skip reads a message that is not held. Nothing of it was noted.
@@ -140,7 +157,7 @@ func (d *direction) Greet(dst []byte) []byte {
 	}
 	start := len(dst)
 	dst = g.greet(dst)
-	p, _ := d.parseWhole(dst[start:])
+	p, _ := d.parseWhole(dst[start:], false)
 	d.note = d.grammar.ended(d.side, p)
 	return dst
 }
@@ -151,13 +168,13 @@ func (d *direction) Begin(dst []byte) []byte { return dst }
 func (d *direction) End(dst []byte, start int) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p, whole := d.parseWhole(dst[start:])
+	p, whole := d.parseWhole(dst[start:], false)
 	if !whole {
 		var err error
 		if dst, err = d.grammar.encode(d.side, dst, start); err != nil {
 			return dst, err
 		}
-		if p, whole = d.parseWhole(dst[start:]); !whole {
+		if p, whole = d.parseWhole(dst[start:], true); !whole {
 			return dst, errNotOne
 		}
 	}
@@ -167,9 +184,10 @@ func (d *direction) End(dst []byte, start int) ([]byte, error) {
 
 var errNotOne = parley.ErrUnfinished
 
-func (d *direction) parseWhole(message []byte) (p parser, whole bool) {
+// parseWhole says whether there is one message; with eof also one that the end of the stream ends.
+func (d *direction) parseWhole(message []byte, eof bool) (p parser, whole bool) {
 	p = d.grammar.parser(d.side)
-	n, done, err := p.parse(message, false)
+	n, done, err := p.parse(message, eof)
 	return p, err == nil && done && n == len(message)
 }
 

@@ -25,18 +25,6 @@ import (
 
 const patience = 30 * time.Second
 
-// installed is the command of a program that the test needs.
-func installed(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; scripts/install-test-tools installs it", name)
-		}
-		t.Skipf("%s is not installed; scripts/install-test-tools installs it", name)
-	}
-	return exec.Command(name, args...)
-}
-
 const eximConf = `
 spool_directory = DIR/spool
 log_file_path = DIR/spool/%slog
@@ -101,7 +89,7 @@ func exim(t *testing.T) (dial func(t *testing.T) net.Conn) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := installed(t, "/usr/sbin/exim4", "-C", conf, "-bs")
+		cmd := exec.Command(installed(t, "/usr/sbin/exim4"), "-C", conf, "-bs")
 		var stderr bytes.Buffer
 		cmd.Stdin, cmd.Stderr = server, &stderr
 		stdout, err := cmd.StdoutPipe()
@@ -242,7 +230,7 @@ func TestSwaksAndExim(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, await := lookOn(t, dial(t))
-			swaks := installed(t, "swaks", append([]string{"--server", addr, "--helo", "me.test", "--from", "a@b.test"}, c.args...)...)
+			swaks := exec.Command(installed(t, "swaks"), append([]string{"--server", addr, "--helo", "me.test", "--from", "a@b.test"}, c.args...)...)
 			out, err := swaks.CombinedOutput()
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) { // it says with its status that it was refused
@@ -272,7 +260,7 @@ s.quit()
 
 func TestPythonAndExim(t *testing.T) {
 	addr, await := lookOn(t, exim(t)(t))
-	if out, err := installed(t, "python3", "-c", smtplibDelivery, addr).CombinedOutput(); err != nil {
+	if out, err := exec.Command(installed(t, "python3"), "-c", smtplibDelivery, addr).CombinedOutput(); err != nil {
 		t.Fatalf("python3: %v\n%s", err, out)
 	}
 	delivery := []string{
@@ -350,7 +338,7 @@ func TestSwaksDeliversToParley(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, await := lookOn(t, conn)
-	swaks := installed(t, "swaks", "--server", addr, "--helo", "me.test", "--from", "a@b.test", "--to", "c@d.test", "--body", ".")
+	swaks := exec.Command(installed(t, "swaks"), "--server", addr, "--helo", "me.test", "--from", "a@b.test", "--to", "c@d.test", "--body", ".")
 	if out, err := swaks.CombinedOutput(); err != nil {
 		t.Errorf("swaks: %v\n%s", err, out)
 	}

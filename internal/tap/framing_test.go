@@ -149,13 +149,13 @@ func TestRequestsToAServerThatBreaksItsFraming(t *testing.T) {
 	gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`, `1.0 - "?\n"`, `1.3 "c" -`)
 }
 
-// A hoarder is a framing that never finds an end, and does not look at the limit: neither
-// does its Skip, if it is asked for one. An idle one leaves out nothing, again and again.
+// A hoarder is a framing that never finds an end, and does not look at the limit; of another that
+// does it is Skip that holds back. An idle one leaves out nothing, again and again.
 type hoarder struct{ picky }
 
 func (hoarder) Next(_ []byte, _, _ int, _ bool) (int, []byte, error) { return 0, nil, nil }
 
-type hoardingSkipper struct{ hoarder }
+type hoardingSkipper struct{ picky }
 
 func (hoardingSkipper) Skip() func(p []byte, eof bool) (n, head, tail int, done bool, err error) {
 	return func([]byte, bool) (n, head, tail int, done bool, err error) { return 0, 0, 0, false, nil }

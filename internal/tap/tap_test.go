@@ -27,12 +27,15 @@ const patience = 30 * time.Second
 
 // A record is an observer that keeps what it is told, a line an event.
 type record struct {
-	mu     sync.Mutex
-	lines  []string
-	closed chan struct{} // receives once a session
+	mu      sync.Mutex
+	lines   []string
+	dialled chan struct{} // receives once the server of a session is connected, or is not
+	closed  chan struct{} // receives once a session
 }
 
-func newRecord() *record { return &record{closed: make(chan struct{}, 1000)} }
+func newRecord() *record {
+	return &record{dialled: make(chan struct{}, 1000), closed: make(chan struct{}, 1000)}
+}
 
 func (r *record) Observe(e *parley.Event) {
 	r.mu.Lock()
@@ -121,7 +124,11 @@ func startServer(t *testing.T, serve func(conn *net.TCPConn)) (addr string) {
 // start starts a tap before the server at upstream until the test ends.
 func start(t *testing.T, tap *Tap, upstream string) (addr string) {
 	t.Helper()
+	told, _ := tap.Observer.(*record)
 	tap.Dial = func(ctx context.Context) (net.Conn, error) {
+		if told != nil {
+			defer func() { told.dialled <- struct{}{} }()
+		}
 		return new(net.Dialer).DialContext(ctx, "tcp", upstream)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

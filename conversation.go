@@ -383,7 +383,7 @@ func (c *conversation) say(out *writeBuffer, text []byte) {
 // greet puts the greeting into the write buffer, if the protocol has one.
 func (c *conversation) greet(out *writeBuffer) {
 	greeter, ok := c.answers().(Greeter)
-	if !ok || c.silent {
+	if !ok {
 		return
 	}
 	start := len(out.buf)

@@ -316,9 +316,20 @@ func TestProtocol(t *testing.T) {
 		{"once, inside a request", replies(""), once("set a"), "Connection closed (not sent)\n",
 			"the request was not sent: this framing cannot carry the request: more lines belong to the message"},
 		{"once, of two lines", replies("ok\n"), once("set a\nb"), "sending [8] <\"set a\\nb\\n\"> ...\nserver response: <ok>\nConnection closed\n", ""},
-		{"what is no reply", replies("!a\nok\n!b\n"), judged(lines("x\n")),
+		{"what is no reply", func(s *parleytest.Conn) {
+			s.Read(make([]byte, 100))
+			io.WriteString(s, "!a\nok\n")
+			readsOn(s)
+			io.WriteString(s, "!b\n")
+			s.Close()
+		}, judged(lines("x\n")),
 			"Enter data: x\nsending [2] <\"x\\n\"> ...\nserver message: <!a>\nserver response: <ok>\nEnter data: \nserver message: <!b>\nConnection closed\n", ""},
-		{"what is not replied to", replies("ok\n"), judged(lines("quiet\nx\n")),
+		{"what is not replied to", func(s *parleytest.Conn) {
+			io.ReadFull(s, make([]byte, len("quiet\nx\n")))
+			io.WriteString(s, "ok\n")
+			readsOn(s)
+			s.Close()
+		}, judged(lines("quiet\nx\n")),
 			"Enter data: quiet\nsending [6] <\"quiet\\n\"> ...\nEnter data: x\nsending [2] <\"x\\n\"> ...\nserver response: <ok>\nEnter data: \nConnection closed\n", ""},
 		{"credentials", replies("ok\n"), lines("login me\n"),
 			"Enter data: login (secret)\nsending [9] login (secret) ...\nserver response: <ok>\nEnter data: \nConnection closed\n", ""},

@@ -57,9 +57,9 @@ var Names = []Name{
 	{"octets", "a decimal length and a space before it: syslog, RFC 6587"},
 	{"netstring", "5:hello,"},
 	{"close", "everything up to the end of file"},
-	{"smtp", "mail: commands, messages and replies of several lines"},
-	{"http", "HTTP/1.1 and 1.0"},
 	{"redis", "commands and replies of redis: RESP2, RESP3, inline"},
+	{"http", "HTTP/1.1 and 1.0"},
+	{"smtp", "mail: commands, messages and replies of several lines"},
 	{"memcached", "the text protocol of memcached, with its data"},
 	{none, "there are no replies: line/none"},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/parley-tcp/parley"
 )
@@ -15,6 +16,7 @@ var memcached = Framing{
 	Name:     "memcached",
 	Requests: &protocol{func() grammar { return new(memcachedGrammar) }},
 	Words:    memcachedWords{},
+	Compose:  composeMemcached,
 }
 
 const (
@@ -446,6 +448,22 @@ func (g *memcachedGrammar) encode(of side, dst []byte, start int) ([]byte, error
 		dst = append(append(dst, data[:c.size]...), "\r\n"...)
 	}
 	return dst, nil
+}
+
+// composeMemcached makes a command of words: those behind the line of a storage command are its data.
+func composeMemcached(words []string) []byte {
+	line := len(words)
+	if n, stores := memcachedStorage[words[0]]; stores && len(words) > n {
+		line = n
+		if words[n] == "noreply" {
+			line++
+		}
+	}
+	command := []byte(strings.Join(words[:line], " "))
+	if line < len(words) {
+		command = append(append(command, "\r\n"...), strings.Join(words[line:], " ")...)
+	}
+	return command
 }
 
 // appendMemcachedReply appends the reply that a text makes. What is no reply of several lines is put

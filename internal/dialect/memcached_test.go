@@ -234,6 +234,22 @@ func TestMemcachedMakesMessagesOfTexts(t *testing.T) {
 	}
 }
 
+func TestMemcachedComposesCommandsOfWords(t *testing.T) {
+	for _, test := range []struct{ words, want string }{
+		{"get a b", "get a b\r\n"},
+		{"set k 0 0 5 hello", "set k 0 0 5\r\nhello\r\n"},
+		{"set k 0 0 11 noreply hello world", "set k 0 0 11 noreply\r\nhello world\r\n"},
+		{"cas k 0 0 1 7 x", "cas k 0 0 1 7\r\nx\r\n"},
+		{"set k 0 0", "set k 0 0\r\n"},
+	} {
+		framing, _ := parley.OpenFraming(memcached.Requests, nil)
+		got, err := framing.End(memcached.Compose(strings.Fields(test.words)), 0)
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s becomes %q, %v, want %q", test.words, got, err, test.want)
+		}
+	}
+}
+
 // memcachedStream makes valid messages of a side, and tells each.
 func memcachedStream(r *rand.Rand, of side) (stream []byte, messages []string) {
 	for range r.IntN(8) {

@@ -90,7 +90,7 @@ func entryOf(e journal.Event) *Entry {
 		entry.Lost = s.ID
 	}
 	if e.Exchange != nil {
-		entry.Secret = e.Exchange.Secret
+		entry.Secret = isSecret(e.Exchange, e.Kind)
 	}
 	switch e.Kind {
 	case parley.Opened:
@@ -113,6 +113,11 @@ func entryOf(e journal.Event) *Entry {
 		entry.Body, entry.Reason = e.Text, s.Reason
 	}
 	return entry
+}
+
+// isSecret says whether a message carries credentials: the request, where there is one.
+func isSecret(x *journal.Exchange, kind parley.EventKind) bool {
+	return x.Secret && (kind == parley.Received) == (x.Request != nil)
 }
 
 // A lineView writes a line an event: the narrative or JSON.
@@ -142,11 +147,11 @@ type logRow struct {
 
 // request and reply are the messages of the row. Their text is empty if there are no words.
 func (r *logRow) request() *parley.Event {
-	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Cut: r.x.RequestCut, Secret: r.x.Secret}
+	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Cut: r.x.RequestCut, Secret: isSecret(r.x, parley.Received)}
 }
 
 func (r *logRow) reply() *parley.Event {
-	return &parley.Event{Kind: parley.Replied, Body: r.x.Reply, Cut: r.x.ReplyCut, Secret: r.x.Secret}
+	return &parley.Event{Kind: parley.Replied, Body: r.x.Reply, Cut: r.x.ReplyCut, Secret: isSecret(r.x, parley.Replied)}
 }
 
 // brief is a message in words, or escaped, cut to a width; past 4 KiB only if that is 0.

@@ -152,21 +152,21 @@ func TestEveryViewShowsWords(t *testing.T) {
 		"narrative": `2026-11-24T08:00:00.001000Z #1 10.0.0.1:1 Server: incoming data [4]: ASKED GET\x1b
 2026-11-24T08:00:00.001000Z #1 10.0.0.1:1 Server: reply [4]: SAID OK\r\n
 2026-11-24T08:00:00.002000Z #1 10.0.0.1:1 Server: incoming data [7]: ASKED (secret)
-2026-11-24T08:00:00.002000Z #1 10.0.0.1:1 Server: reply [1]: SAID (secret)
+2026-11-24T08:00:00.002000Z #1 10.0.0.1:1 Server: reply [1]: SAID +
 2026-11-24T08:00:00.003000Z #1 10.0.0.1:1 Server: message [100]: SAID PUSH and 96 more
 2026-11-24T08:00:00.004000Z #1 10.0.0.1:1 Server: incoming data [2]: (secret)
 2026-11-24T08:00:00.009000Z #1 10.0.0.1:1 Server: Connection closed!
 `,
 		"table": `session    seq  received                           took  replied  remote                 request                                   reply
       1      1  2026-11-24T08:00:00.001000Z          0s  yes      10.0.0.1:1             ASKED GET\x1b                             SAID OK\r\n
-      1      2  2026-11-24T08:00:00.002000Z          0s  yes      10.0.0.1:1             ASKED (secret)                            SAID (secret)
+      1      2  2026-11-24T08:00:00.002000Z          0s  yes      10.0.0.1:1             ASKED (secret)                            SAID +
       1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       SAID PUSH and 96 more
       1      3  2026-11-24T08:00:00.004000Z          0s  yes      10.0.0.1:1             (secret)                                  
 `,
 		"json": `{"event":"received","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"Z2V0Gw==","text":"ASKED GET\\x1b"}
 {"event":"replied","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"b2sNCg==","text":"SAID OK\\r\\n","took_ns":0}
 {"event":"received","time":"2026-11-24T08:00:00.002Z","side":"tap","session":1,"seq":2,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":7,"payload":"auth me","text":"ASKED AUTH ME","secret":true}
-{"event":"replied","time":"2026-11-24T08:00:00.002Z","side":"tap","session":1,"seq":2,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":1,"payload":"+","text":"SAID +","secret":true,"took_ns":0}
+{"event":"replied","time":"2026-11-24T08:00:00.002Z","side":"tap","session":1,"seq":2,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":1,"payload":"+","text":"SAID +","took_ns":0}
 {"event":"message","time":"2026-11-24T08:00:00.003Z","side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":100,"payload":"push","cut":96,"text":"SAID PUSH and 96 more"}
 {"event":"received","time":"2026-11-24T08:00:00.004Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":2,"payload":"-x","text":"-x","secret":true}
 {"event":"closed","time":"2026-11-24T08:00:00.009Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","took_ns":9000000,"bytes_in":0,"bytes_out":0,"stray":12,"reason":"eof"}
@@ -186,7 +186,7 @@ func TestEveryViewShowsWords(t *testing.T) {
 | | Enter data: ASKED (secret) |
 | | Client: sending [7] ASKED (secret) ... |
 | Server: incoming data [7]: ASKED (secret) | |
-| | Client: server response: SAID (secret) |
+| | Client: server response: SAID + |
 | | Client: server message: SAID PUSH and 96 more |
 | | Enter data: (secret) |
 | | Client: sending [2] (secret) ... |
@@ -201,7 +201,7 @@ func TestEveryViewShowsWords(t *testing.T) {
     c1->>s: [4] ASKED GET#92;x1b
     s-->>c1: [4] SAID OK#92;r#92;n
     c1->>s: [7] ASKED (secret)
-    s-->>c1: [1] SAID (secret)
+    s-->>c1: [1] SAID +
     s-->>c1: [100] SAID PUSH and 96 more
     c1->>s: [2] (secret)
     Note over c1,s: closed, eof

@@ -44,7 +44,7 @@ func (p *play) play() {
 	}
 	defer p.client.Close()
 	p.count(func(sum *Summary) { sum.Sessions++ })
-	if p.Banner && (len(steps) == 0 || steps[0].sent) && !p.greeted() {
+	if p.awaitsGreeting(steps) && !p.greeted() {
 		return
 	}
 	for goOn := true; len(steps) > 0; {
@@ -65,7 +65,11 @@ func (p *play) connect(steps []step) (err error) {
 	f := p.framing()
 	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
 	_, p.tellsApart = f.Requests.(parley.Protocol)
-	p.requests, p.heard = requests, &heard{replies, replies == parley.Chunks}
+	stream := replies == parley.Chunks
+	if p.awaitsGreeting(steps) && !p.tellsApart && !stream {
+		requests, replies = dialect.Greeted(f.Requests, f.Replies, f.OfGreeting().Requests).Open()
+	}
+	p.requests, p.heard = requests, &heard{replies, stream}
 	longest := uint64(0)
 	for _, s := range steps {
 		longest = max(longest, uint64(len(s.bytes))+s.cut)
@@ -95,6 +99,12 @@ func (p *play) unreachable(err error) {
 		sum.Unreachable++
 		sum.Err = cmp.Or(sum.Err, err)
 	})
+}
+
+// awaitsGreeting says whether a message of the server is to be there before anything is sent, of
+// which the recording has nothing.
+func (p *play) awaitsGreeting(steps []step) bool {
+	return p.Banner && (len(steps) == 0 || steps[0].sent)
 }
 
 // greeted awaits the message that a server begins with.

@@ -304,7 +304,7 @@ func transcriptOf(s journal.Session, exchanges []journal.Exchange, secrets bool)
 		t.Exchanges = append(t.Exchanges, &exchange{
 			Session: s.Number, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
 			Request: said.request(x.Request, x.RequestCut, x.Secret, maxRecordedMessage),
-			Reply:   said.reply(x.Reply, x.ReplyCut, x.Secret, maxRecordedMessage),
+			Reply:   said.reply(x.Reply, x.ReplyCut, x.Secret && x.Request == nil, maxRecordedMessage),
 		})
 	}
 	return t

@@ -183,18 +183,6 @@ func startService(t *testing.T, name string, args ...string) (addr string) {
 	return "127.0.0.1:" + awaitPort(t, start(t, peer(t, name, args...)))
 }
 
-// freePort is one that a program which cannot pick its own may listen at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func awaitListening(t *testing.T, network, addr string) {
 	t.Helper()
 	eventually(t, addr+" is listened at", func() bool {

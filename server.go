@@ -528,15 +528,14 @@ func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient 
 		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
 	}
 	_, replies := OpenFraming(s.settings.framing, s.settings.replies)
-	raw := Raw{Body: len(replies.Begin(nil))}
 	text = appendMessage(nil, replies, body)
 	switch _, isProtocol := s.settings.framing.(Protocol); {
 	case len(text) == 0:
-		body, raw = nil, Raw{}
+		body = nil
 	case isProtocol: // whose bodies are whole
-		body, raw.Body = text, 0
+		body = text
 	}
-	raw.Bytes = text
+	raw := Raw{Bytes: text, Body: max(0, bytes.Index(text, body))}
 	if s.settings.tells(Refused) {
 		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Raw: raw, Reason: reason})
 	}

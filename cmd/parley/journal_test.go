@@ -198,3 +198,42 @@ func TestJournalKeepFlag(t *testing.T) {
 		}
 	}
 }
+
+// A journal says who wrote it, in which framing and where, so that who reads it needs no flags.
+func TestJournalSaysHowItWasMade(t *testing.T) {
+	dir := t.TempDir()
+	node, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startServer(t, "-q", "--framing", "crlf", "--journal", filepath.Join(dir, "server"))
+	addrFile := filepath.Join(dir, "addr")
+	tap := start(t, program(t, "tap", "127.0.0.1:0", srv.addr, "-q", "--framing", "delim:0d0a/line", "--addr-file", addrFile, "--journal", filepath.Join(dir, "tap")))
+	tapAddr := awaitAddr(t, addrFile)
+	if got := converse(t, tapAddr, "one\r\n"); got != "Request #1 - one ...\r\n" {
+		t.Errorf("the reply is %q", got)
+	}
+	for _, p := range []*process{tap, srv.process} {
+		if code := p.stop(t, syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	for file, want := range map[string]journal.About{
+		"server": {Framing: "crlf", Role: "server", Listener: srv.addr, Node: node},
+		"tap":    {Framing: "delim:0d0a/line", Role: "tap", Listener: tapAddr, Upstream: srv.addr, Node: node},
+	} {
+		r, err := journal.Open(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		for s, err := range r.Sessions(t.Context(), journal.Filter{}) {
+			if err != nil || s.About != want {
+				t.Errorf("%s: %+v, %v; want %+v", file, s.About, err, want)
+			}
+		}
+		if names, err := r.Framings(t.Context()); err != nil || len(names) != 1 || names[0] != want.Framing {
+			t.Errorf("%s: framings %q, %v", file, names, err)
+		}
+	}
+}

@@ -146,6 +146,12 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if len(opt.text) >= journal.MinIndexed {
 		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), note, r)
 	}
+	if opt.export == "pcap" {
+		opt.filter.Loose = true
+		if framings, err := r.Framings(ctx); err == nil && slices.Contains(framings, "") {
+			note("%s has sessions that an older parley recorded, without their framing: their messages are written with a newline each", file)
+		}
+	}
 	shown, err := opt.print(ctx, r, out)
 	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)

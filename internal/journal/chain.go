@@ -27,7 +27,9 @@ type link struct{ session, last int64 }
 // link adds an exchange, and returns how many exchanges ago the last one of its session was.
 func (c *chain) link(session, id int64) (back int64) {
 	last := c.last[session]
-	c.changed = append(c.changed, link{session, last})
+	if n := len(c.changed); n == 0 || c.changed[n-1].session != session {
+		c.changed = append(c.changed, link{session, last})
+	}
 	c.last[session] = id
 	if last == 0 {
 		return 0

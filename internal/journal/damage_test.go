@@ -353,7 +353,7 @@ func TestOldJournalIsBroughtUpToDate(t *testing.T) {
 // was recorded, and whether or not the session itself is there.
 func TestSessionIDsAreNeverGivenTwice(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "j")
-	f, err := openFile(file, false, Keep{}, About{})
+	f, err := openFile(file, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +521,7 @@ func TestErrorTextsAndRefusalsAreKept(t *testing.T) {
 // With Sync each transaction is synced before its replies go out.
 func TestSyncIsFull(t *testing.T) {
 	for sync, want := range map[bool]int64{true: 2, false: 1} {
-		f, err := openFile(filepath.Join(t.TempDir(), "j"), sync, Keep{}, About{})
+		f, err := openFile(filepath.Join(t.TempDir(), "j"), Options{Sync: sync})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"net/netip"
 	"time"
 
@@ -12,9 +13,13 @@ import (
 // A Pcap writes events as a capture file that Wireshark and tshark open: each session is a
 // TCP stream with a handshake, its requests and replies at their times, and its end.
 //
-// The packets are made up from what the journal keeps. A message is its bytes and a newline,
-// whatever the framing was; it is acknowledged at once. A reply that is known not to have
-// got out is left out. An end is an orderly close, begun by the side that began it, or a
+// Of Events with Filter.Loose, each direction of a stream has the bytes that went over the
+// wire, and where they are not kept a gap in the sequence numbers, as where packets were lost
+// in a capture: for the rest of a message that is cut, and for what is not recorded or not
+// selected. What is known not to have got out is left out. Only of what an older parley has
+// recorded, without its framing, a message is its bytes and a newline.
+//
+// The packets are made up, and acknowledged at once. An end is an orderly close, begun by the side that began it, or a
 // reset, as its reason says. A session whose opening is not among the events gets its
 // handshake at its first one. The ends of a Unix socket get addresses of 192.0.2.0/24.
 type Pcap struct {
@@ -33,8 +38,8 @@ const (
 	protocolTCP = 6
 	hopLimit    = 64
 	tcpHeader   = 20
-	window      = 0xffff // times 2^windowScale: no message ever fills it
-	windowScale = 10
+	window      = 0xffff // times 2^windowScale: no message ever fills it, nor does a gap
+	windowScale = 14
 )
 
 const (
@@ -69,17 +74,23 @@ func (p *Pcap) Write(e Event) error {
 	s := p.streams[e.Session.ID]
 	if s == nil {
 		s = newStream(e.Session)
+		if e.Kind == parley.Opened {
+			s.client.placed, s.server.placed = true, true
+		}
 		p.streams[e.Session.ID] = s
 		p.handshake(s, e.Time)
 	}
 	switch e.Kind {
 	case parley.Received:
-		p.message(&s.client, &s.server, e.Time, e.Exchange.Request)
+		p.message(&s.client, &s.server, e.Time, e.Exchange.Request, e.Exchange.RawRequest, math.MaxUint64)
 	case parley.Replied:
-		if e.Session.Replied(e.Exchange.Seq) != "no" {
-			p.message(&s.server, &s.client, e.Time, e.Exchange.Reply)
-		}
+		p.reply(s, &e)
+	case parley.Stray:
+		p.message(&s.client, &s.server, e.Time, nil, e.Exchange.RawRequest, math.MaxUint64)
+		p.reply(s, &e)
 	case parley.Closed:
+		p.skipTo(&s.client, &s.server, e.Time, e.Session.BytesIn)
+		p.skipTo(&s.server, &s.client, e.Time, e.Session.BytesOut)
 		p.end(s, e.Time, e.Session.Reason)
 		delete(p.streams, e.Session.ID)
 	}
@@ -95,7 +106,7 @@ func (p *Pcap) refused(e Event) {
 	s := newStream(&connection)
 	p.handshake(s, e.Time)
 	if e.Text != nil {
-		p.message(&s.server, &s.client, e.Time, e.Text)
+		p.message(&s.server, &s.client, e.Time, e.Text, e.RawText, math.MaxUint64)
 	}
 	p.end(s, e.Time, connection.Reason)
 }
@@ -105,8 +116,11 @@ type stream struct{ client, server side }
 
 // A side is one end of a stream.
 type side struct {
-	at  netip.AddrPort
-	seq uint32 // of the next byte it sends
+	at     netip.AddrPort
+	seq    uint32 // of the next byte it sends
+	sent   uint64 // bytes before that one
+	placed bool   // sent is known: the stream does not begin within the session, or has bytes of it
+	exact  bool   // it has bytes as they were on the wire
 }
 
 // newStream gives both ends a first sequence number that another session between the same
@@ -114,7 +128,7 @@ type side struct {
 func newStream(s *Session) *stream {
 	client, server := endpoints(s)
 	first := uint32(s.ID) * 0x9e3779b1
-	return &stream{side{client, first}, side{server, first + 1<<31}}
+	return &stream{side{at: client, seq: first}, side{at: server, seq: first + 1<<31}}
 }
 
 // endpoints are both ends' addresses, of one family. Where there are none, numbers of the
@@ -139,9 +153,71 @@ func (p *Pcap) handshake(s *stream, at time.Time) {
 	p.send(&s.client, &s.server, at, flagACK, nil)
 }
 
-// message sends bytes and a newline in segments, and acknowledges them.
-func (p *Pcap) message(from, to *side, at time.Time, body []byte) {
-	rest := append(body[:len(body):len(body)], '\n')
+// reply sends what the server said as far as it is known to have got out.
+func (p *Pcap) reply(s *stream, e *Event) {
+	limit := uint64(math.MaxUint64)
+	raw := e.Exchange.RawReply
+	switch {
+	case e.Session.Closed.IsZero(): // nobody knows
+	case raw.Bytes != nil && e.Session.Role != "tap":
+		limit = e.Session.BytesOut
+	case e.Session.Replied(e.Exchange.Seq) == "no":
+		return
+	}
+	p.message(&s.server, &s.client, e.Time, e.Exchange.Reply, raw, limit)
+}
+
+// message sends a message, of a raw one what lies before the limit, behind what is missing.
+func (p *Pcap) message(from, to *side, at time.Time, body []byte, raw parley.Raw, limit uint64) {
+	if raw.Bytes == nil {
+		if body != nil {
+			p.segments(from, to, at, append(body[:len(body):len(body)], '\n'))
+		}
+		return
+	}
+	if !from.placed {
+		from.placed, from.sent = true, raw.At
+	}
+	from.exact = true
+	bytes := raw.Bytes
+	if raw.At >= limit {
+		return
+	}
+	bytes = bytes[:min(uint64(len(bytes)), limit-raw.At)]
+	p.skipTo(from, to, at, raw.At)
+	// Of what is damaged something may come twice.
+	bytes = bytes[min(uint64(len(bytes)), from.sent-raw.At):]
+	p.segments(from, to, at, bytes)
+}
+
+// maxGap is how much a gap leaves out, and maxStep how much at once: a sequence number that is
+// 2 GiB away is one that was before.
+const (
+	maxGap  = 64 << 30
+	maxStep = 1 << 30
+)
+
+// skipTo leaves out what is missing before a byte, and has it acknowledged: so it was not lost,
+// but is not in the capture.
+func (p *Pcap) skipTo(from, to *side, at time.Time, byte uint64) {
+	if !from.exact || byte <= from.sent {
+		return
+	}
+	for gap := min(byte-from.sent, maxGap); gap > 0; {
+		step := min(gap, maxStep)
+		gap -= step
+		from.seq += uint32(step)
+		p.send(to, from, at, flagACK, nil)
+	}
+	from.sent = byte
+}
+
+// segments sends bytes in segments, and acknowledges them.
+func (p *Pcap) segments(from, to *side, at time.Time, rest []byte) {
+	if len(rest) == 0 {
+		return
+	}
+	from.sent += uint64(len(rest))
 	for len(rest) > 0 {
 		n := min(len(rest), mss(from.at))
 		flags := byte(flagACK)

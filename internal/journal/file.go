@@ -37,7 +37,8 @@ type file struct {
 	sync  bool
 	keep  Keep
 	about About
-	lock  *os.File // the same file, locked for as long as it is open
+	warn  func(string) // may be nil
+	lock  *os.File     // the same file, locked for as long as it is open
 	conn  conn
 
 	// guard is a second connection, which only reads. SQLite copies the -wal file into the
@@ -85,8 +86,8 @@ type (
 var background = context.Background() // nothing here is ever cut off
 
 // openFile opens the file, or makes it.
-func openFile(name string, sync bool, keep Keep, about About) (_ *file, err error) {
-	f := &file{name: name, sync: sync, keep: keep, about: about, chain: chain{last: make(map[int64]int64)}}
+func openFile(name string, opt Options) (_ *file, err error) {
+	f := &file{name: name, sync: opt.Sync, keep: opt.Keep, about: opt.About, warn: opt.Warn, chain: chain{last: make(map[int64]int64)}}
 	if f.lock, err = lockFile(name); err != nil {
 		return nil, err
 	}
@@ -212,6 +213,9 @@ func (f *file) setUp() error {
 		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
 			schema, upgradeTo2, upgradeTo3, fileID, schemaVersion))
 	case version < schemaVersion:
+		if f.warn != nil {
+			f.warn(fmt.Sprintf("is brought up to date once, from version %d to %d: a few seconds for each million exchanges", version, schemaVersion))
+		}
 		var steps string
 		if version == 1 {
 			// The exchanges themselves are looked at this once: their openings may be missing.
@@ -516,6 +520,7 @@ var errOtherIDs = errors.New("other ids than expected")
 // another, the first exchange says it.
 func (f *file) insert(b *batch) error {
 	rest, bytes, id := b.exchanges, b.bytes, f.exchange
+	var session, received, took, parts driver.Value // often those of the exchange before: then nothing is allocated
 	for skipped := f.idsSkipped; len(rest) > 0; skipped = false {
 		insert, n, columns := f.one, 1, exchangeColumns
 		switch {
@@ -530,11 +535,13 @@ func (f *file) insert(b *batch) error {
 			var request, reply []byte
 			request, bytes = taken(bytes, e.request)
 			reply, bytes = taken(bytes, e.reply)
-			parts := e.parts(f.chain.link(e.session, id))
+			session, received, took = again(session, e.session), again(received, e.received), again(took, int64(e.took))
+			partsOf := e.parts(f.chain.link(e.session, id))
+			parts = again(parts, partsOf)
 			a := f.args[exchangeColumns*i:]
-			a[0].Value, a[1].Value, a[2].Value, a[3].Value = e.session, int64(e.seq), e.received, int64(e.took)
+			a[0].Value, a[1].Value, a[2].Value, a[3].Value = session, int64(e.seq), received, took
 			a[4].Value, a[5].Value = orNull(request), orNull(reply)
-			a[6].Value = f.sums.linked(id, e, parts, request, reply)
+			a[6].Value = f.sums.linked(id, e, partsOf, request, reply)
 			a[7].Value, a[8].Value, a[9].Value = placeOrNull(e.requestAt), placeOrNull(e.replyAt), parts
 			if e.isRare() {
 				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut), int64(e.requestRawCut), int64(e.replyRawCut),
@@ -556,6 +563,14 @@ func (f *file) insert(b *batch) error {
 		rest = rest[n:]
 	}
 	return nil
+}
+
+// again is a number as the driver takes it: the value before, if it is the same.
+func again(before driver.Value, n int64) driver.Value {
+	if m, ok := before.(int64); ok && m == n {
+		return before
+	}
+	return n
 }
 
 // taken takes a message off the bytes of a batch: nil if there is none.

@@ -66,7 +66,7 @@ func TestCutsAreDeletedWithTheirExchanges(t *testing.T) {
 	for name, keep := range map[string]Keep{"age": {Age: 1}, "size": {Bytes: 1}} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "j")
-			f, err := openFile(file, false, keep, About{})
+			f, err := openFile(file, Options{Keep: keep})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -68,7 +68,7 @@ func TestBatchesAreFull(t *testing.T) {
 
 func newFile(t *testing.T, keep Keep) *file {
 	t.Helper()
-	f, err := openFile(filepath.Join(t.TempDir(), "j"), false, keep, About{})
+	f, err := openFile(filepath.Join(t.TempDir(), "j"), Options{Keep: keep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,13 +223,15 @@ func TestBatchIsNeverThereTwice(t *testing.T) {
 
 // BenchmarkBatch is what a full batch of small exchanges costs the goroutine that writes.
 func BenchmarkBatch(b *testing.B) {
-	f, err := openFile(filepath.Join(b.TempDir(), "j"), false, Keep{}, About{})
+	f, err := openFile(filepath.Join(b.TempDir(), "j"), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer f.close()
 	w := &Writer{wake: make(chan struct{}, 1)}
-	one := []parley.Exchange{{Seq: 1, Request: []byte("session 1 msg 16"), Reply: []byte("Request #1 - session 1 msg 16 ...")}}
+	raw := func(message string) parley.Raw { return parley.Raw{Bytes: []byte(message), At: 1 << 16} }
+	one := []parley.Exchange{{Seq: 1, Request: []byte("session 1 msg 16"), Reply: []byte("Request #1 - session 1 msg 16 ..."),
+		RawRequest: raw("session 1 msg 16\n"), RawReply: raw("Request #1 - session 1 msg 16 ...\n")}}
 	for range batchRows {
 		w.Pass(new(parley.Session), one)
 	}

@@ -442,3 +442,23 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d events were told before the end, want 15", n)
 	}
 }
+
+// sqlOf is a file as any SQLite tool sees it.
+func sqlOf(t testing.TB, file string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dataSource(file, "mode=rw", lockPatience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// oneNumber is what a query for one number finds.
+func oneNumber(t testing.TB, r *Reader, query string) (n int64) {
+	t.Helper()
+	if err := r.db.QueryRow(query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

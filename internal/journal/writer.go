@@ -130,7 +130,7 @@ func Create(name string, opt Options) (*Writer, error) {
 	if opt.Keep.Bytes > 0 {
 		opt.Keep.Bytes = max(opt.Keep.Bytes, MinKeep)
 	}
-	f, err := openFile(name, opt.Sync, opt.Keep, opt.About)
+	f, err := openFile(name, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (w *Writer) Observe(e *parley.Event) {
 		w.gap.add(e.Time, 0, 1)
 	case e.Kind == parley.Refused:
 		b := w.last()
-		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: cloned(e.Raw)})
+		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: textOf(e)})
 	case e.Kind == parley.Opened:
 		b := w.last()
 		b.opened = append(b.opened, s)
@@ -212,7 +212,12 @@ func (w *Writer) Observe(e *parley.Event) {
 	}
 }
 
-func cloned(raw parley.Raw) parley.Raw {
+// textOf is what a refused peer was told, as it was sent, if the event says that.
+func textOf(e *parley.Event) parley.Raw {
+	raw := e.Raw
+	if end := raw.Body + len(e.Body); raw.Bytes == nil || end > len(raw.Bytes) || !bytes.Equal(raw.Bytes[raw.Body:end], e.Body) {
+		return parley.Raw{}
+	}
 	raw.Bytes = bytes.Clone(raw.Bytes)
 	return raw
 }

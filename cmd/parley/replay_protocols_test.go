@@ -125,10 +125,22 @@ func TestReplayToRedis(t *testing.T) {
 		await("pong")
 		sub.CloseWrite()
 		io.Copy(io.Discard, sub)
-		if got := sendAll(t, addr, "PING\r\n\r\n*1\r\n$4\r\nPING\r\n*zz\r\nmore"); !strings.HasSuffix(got, "invalid multibulk length\r\n") {
+		if got := sendAll(t, addr, respCommand("AUTH", "someone", "pass-word")+"PING\r\n\r\n*1\r\n$4\r\nPING\r\n*zz\r\nmore"); !strings.HasSuffix(got, "invalid multibulk length\r\n") {
 			t.Errorf("redis answers %q", got)
 		}
 	})
+	for want, args := range map[string][]string{
+		"AUTH (secret)": {}, "AUTH someone pass-word": {"--show-secrets"}, "AUTH (secret)  ": {"--table"},
+		`"text":"AUTH someone pass-word","secret":true`: {"--json"}, ",AUTH someone pass-word,": {"--csv"},
+	} {
+		out := run(t, program(t, append([]string{"log", file}, args...)...), "")
+		if !strings.Contains(out, want) || strings.Contains(want, "(secret)") == strings.Contains(out, "pass-word") {
+			t.Errorf("log %q tells of credentials\n%.2000s", args, out)
+		}
+	}
+	if out := run(t, program(t, "log", file, "--sessions"), ""); strings.Count(out, "  redis      "+addr+" ") != 5 {
+		t.Errorf("the list of sessions does not say how they were recorded:\n%s", out)
+	}
 	run(t, peer(t, "redis-cli", "-p", port, "FLUSHALL"), "")
 	out, code := replayed(t, file, addr)
 	if code != 0 || !strings.HasSuffix(out, " 0 differences\n") || !strings.Contains(out, "5 sessions, ") {

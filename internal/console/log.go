@@ -145,7 +145,7 @@ type logRow struct {
 	messages
 }
 
-// request and reply are the messages of the row. Their text is empty if there are no words.
+// request and reply are the messages of the row, without a body where there is none.
 func (r *logRow) request() *parley.Event {
 	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Cut: r.x.RequestCut, Secret: isSecret(r.x, parley.Received)}
 }

@@ -336,3 +336,37 @@ func TestServersMessagesAreInTheOrderOfTheirBytes(t *testing.T) {
 		checkSame(t, differences)
 	})
 }
+
+// Once both sides have left HTTP there are no messages any more: what the server says is compared
+// as one run of bytes.
+func TestProtocolThatIsLeft(t *testing.T) {
+	const ask = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: y\r\n\r\n"
+	const agree = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: y\r\n\r\n"
+	for _, c := range []struct {
+		name string
+		says []string
+		want []string
+	}{
+		{"in other pieces", []string{"p", "ong!"}, nil},
+		{"otherwise", []string{"pang", "!"}, []string{`1.2 want "pong!" got "pang!"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tg := &target{serve: func(conn *parleytest.Conn) {
+					conn.Read(make([]byte, 1000))
+					io.WriteString(conn, agree)
+					conn.Read(make([]byte, 1000))
+					for _, says := range c.says {
+						io.WriteString(conn, says)
+						synctest.Wait()
+					}
+					io.Copy(io.Discard, conn)
+				}}
+				_, differences := playAll(t, &Replay{Speed: math.Inf(1)}, tg, Session{Number: 1, Opened: at(0), Framing: named("http"), Exchanges: []Exchange{
+					raw(0, ask, exchange(1, 1, ask, agree)), raw(uint64(len(ask)), "ping", exchange(2, 2, "ping", "pon")), {Received: at(3), Reply: []byte("g!")},
+				}})
+				checkSame(t, differences, c.want...)
+			})
+		})
+	}
+}

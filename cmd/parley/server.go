@@ -76,7 +76,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
-	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
+	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB with line, crlf, chunk and delim, 1MiB with others)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
 	flags.Var(&opt.maxHeld, "max-held", "unfinished requests and unsent replies of all sessions; past it the one that holds most is ended (default a quarter of the memory limit)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")

@@ -305,6 +305,21 @@ var realServices = []realService{
 		},
 	},
 	{
+		name: "exim", framing: "smtp",
+		serve: startExim,
+		use: func(t *testing.T, host, port string) {
+			common := []string{"--server", host + ":" + port, "--helo", "me.test", "--from", "ann@a.test"}
+			for _, args := range [][]string{
+				{"--to", "bob@b.test", "--auth", "PLAIN", "--auth-user", "me", "--auth-password", "secret", "--body", ".\n..\nand more"},
+				{"--to", "bob@b.test,refused@b.test", "--auth", "LOGIN", "--auth-user", "me", "--auth-password", "secret", "--pipeline"},
+			} {
+				run(t, peer(t, "swaks", append(args, common...)...), "")
+			}
+			run(t, peer(t, stdinClient, "-N", host, port), "EHLO me\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<refused@b.test>\r\nRCPT TO:<b@b.test>\r\nBDAT 9\r\nSubject: BDAT 8 LAST\r\n\r\nhello\nQUIT\r\n")
+		},
+		shows: []string{"Tap: client [29]: AUTH PLAIN (secret)", "Tap: client [10]: (secret)", "Tap: client [6]: DATA"},
+	},
+	{
 		name: "an FTP server", framing: "smtp", // whose replies are formed alike
 		serve: func(t *testing.T) string {
 			port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
@@ -335,6 +350,27 @@ func packets(size string) realService {
 		},
 		shows: []string{"Tap: client [1]: x", "Tap: server [5]: got x"},
 	}
+}
+
+// startExim starts a mail server, a process for each connection.
+func startExim(t *testing.T) string {
+	dir, port := t.TempDir(), freePort(t)
+	for d := range 2 { // root's changes to a user of its own
+		if err := os.Chmod(filepath.Join(dir, strings.Repeat("../", d)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := strings.ReplaceAll(string(must(os.ReadFile("testdata/services/exim.conf"))), "DIR", dir)
+	if os.Getuid() != 0 {
+		text = fmt.Sprintf("exim_user = %d\nexim_group = %d\n%s", os.Getuid(), os.Getgid(), text)
+	}
+	config := filepath.Join(dir, "conf")
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start(t, peer(t, "socat", "TCP-LISTEN:"+port+",bind=127.0.0.1,reuseaddr,fork", "EXEC:/usr/sbin/exim4 -C "+config+" -bs"))
+	awaitListening(t, "tcp", "127.0.0.1:"+port)
+	return "127.0.0.1:" + port
 }
 
 // startRsyslogd starts a collector of syslog, which writes what comes into a file.

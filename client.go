@@ -86,8 +86,8 @@ func newClient(conn net.Conn, framing, replies Framing) *Client {
 // Do or Receive. If ctx ends, or anything else cuts it off once the request may have
 // left, the reply may still come: from then on Do returns ErrOutOfStep. It does so
 // too if a whole message is already there before the request is written, since that
-// cannot be its reply. What a Protocol says is no reply is passed over. With NoReplies it is
-// Send, and the reply nil.
+// cannot be its reply. What a Protocol says is no reply is passed over. With NoReplies, and with
+// a request that a Protocol says is not replied to, it is Send, and the reply nil.
 func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -106,7 +106,7 @@ func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err erro
 	if err := c.write(ctx); err != nil {
 		return nil, err
 	}
-	if c.replies == NoReplies {
+	if c.replies == NoReplies || noteOf(c.requests).Alone {
 		return nil, nil
 	}
 	for {

@@ -466,12 +466,18 @@ func (d *goroutineConn) flush(held bool) {
 		if waited {
 			deadline = d.deadline()
 			d.conn.SetWriteDeadline(deadline)
+			if d.greets() {
+				d.conn.SetReadDeadline(deadline)
+			}
 			// Look after arming, as in listen.
 			if d.failIfEvicted(); d.phase == broken {
 				break
 			}
-			// Nothing that comes now will be answered.
-			if d.phase == over || d.srv.stopped() {
+			switch {
+			case d.phase < over && !d.srv.stopped():
+			case d.greets():
+				d.conn.SetReadDeadline(longAgo)
+			default: // nothing that comes now will be answered
 				d.discard()
 			}
 		}
@@ -495,11 +501,18 @@ func (d *goroutineConn) flush(held bool) {
 	if waited {
 		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
+		if d.greets() {
+			d.disarm()
+		}
 		if !d.io.resumable() {
 			d.armed = time.Time{} // it was for writing too
 		}
 	}
 }
+
+// greets reports whether what is written may be the first there is of a connection such as
+// TLS, which then shakes hands, and reads for that.
+func (d *goroutineConn) greets() bool { return !d.heard && !d.io.resumable() }
 
 // written notes that the connection took n bytes.
 func (d *goroutineConn) written(n int) {

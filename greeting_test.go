@@ -2,14 +2,19 @@ package parley_test
 
 import (
 	"bufio"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/smtp"
 	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
@@ -168,6 +173,53 @@ func TestMailSinkRefuses(t *testing.T) {
 		_, refusal, _ := strings.Cut(say(t, dial(), "\x16\x03\x01\x02\x00\x01"), "\r\n")
 		if want := "500 malformed message: TLS, not smtp\r\n"; refusal != want {
 			t.Errorf("to TLS it says %q, want %q", refusal, want)
+		}
+	})
+}
+
+// Over TLS the greeting begins the handshake.
+func TestGreetingOverTLS(t *testing.T) {
+	end := overTLS(t, &parley.Server{Handler: echo, Framing: smtpFraming(t)}, 0, func(c net.Conn) {
+		client := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		greeting := make([]byte, 4)
+		if _, err := io.ReadFull(client, greeting); string(greeting) != "220 " || err != nil {
+			t.Errorf("greeted with %q, %v", greeting, err)
+		}
+		client.Close()
+	})
+	if end.Reason != parley.EndOfFile && end.Reason != parley.NoRequest {
+		t.Errorf("ended for %v, %v", end.Reason, end.Err)
+	}
+	end = overTLS(t, &parley.Server{Handler: echo, Framing: smtpFraming(t), WriteTimeout: time.Minute}, 0, func(c net.Conn) { io.Copy(io.Discard, c) })
+	if end.Reason != parley.WriteTimeout || end.Took != time.Minute {
+		t.Errorf("without a handshake it ended for %v after %v, want %v after a minute", end.Reason, end.Took, parley.WriteTimeout)
+	}
+}
+
+// Nor does who shakes no hands keep a server from stopping.
+func TestGreetingOverTLSAtAShutdown(t *testing.T) {
+	srv := &parley.Server{Handler: echo, Framing: smtpFraming(t)}
+	end := overTLS(t, srv, 0, func(net.Conn) {
+		synctest.Wait()
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if end.Took > time.Second {
+		t.Errorf("ended for %v after %v", end.Reason, end.Took)
+	}
+}
+
+// A peer that takes no greeting is given up.
+func TestGreetingThatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := make(chan parley.Event, 1)
+		srv := &parley.Server{Handler: echo, Framing: smtpFraming(t), Observer: endings(ends), WriteTimeout: time.Minute}
+		near, far := net.Pipe() // takes nothing that is not read
+		defer near.Close()
+		go srv.ServeConn(far)
+		if end := <-ends; end.Reason != parley.WriteTimeout || end.Out != 0 || end.Took != time.Minute {
+			t.Errorf("ended for %v after %v, want %v", end.Reason, end.Took, parley.WriteTimeout)
 		}
 	})
 }

@@ -57,9 +57,10 @@ var Names = []Name{
 	{"octets", "a decimal length and a space before it: syslog, RFC 6587"},
 	{"netstring", "5:hello,"},
 	{"close", "everything up to the end of file"},
-	{"smtp", "mail: commands, messages and replies of several lines"},
-	{"http", "HTTP/1.1 and 1.0"},
 	{"redis", "commands and replies of redis: RESP2, RESP3, inline"},
+	{"http", "HTTP/1.1 and 1.0"},
+	{"smtp", "mail: commands, messages and replies of several lines"},
+	{"memcached", "the text protocol of memcached, with its data"},
 	{none, "there are no replies: line/none"},
 }
 
@@ -186,7 +187,7 @@ func parseFramed(of string) (parley.Framing, error) {
 }
 
 // protocols are those that have a name.
-var protocols = []Framing{redis, httpFraming, smtpFraming}
+var protocols = []Framing{redis, memcached, httpFraming, smtpFraming}
 
 // Onlooker is the framing for who looks on and does not talk: a chunk is then what a read
 // returned to the byte, since nobody can say that a newline at its end was no part of it.

@@ -232,7 +232,7 @@ func httpLacks(of side, answered httpKind, message []byte) error {
 	case !done:
 		return parley.ErrUnfinished
 	case n < len(message):
-		return fmt.Errorf("%d bytes stand behind the end of the message", len(message)-n)
+		return fmt.Errorf("the message ends at byte %d, and more stands behind it", n)
 	}
 	return nil
 }

@@ -187,6 +187,12 @@ func TestHTTPPairsRequestsWithReplies(t *testing.T) {
 			"- < 408 Request Timeout\n1 > GET /a\n1 < 200 OK (5 bytes)", 0},
 		{"a reply that began without a request", []string{"<HTTP/1.1 408 Request Timeout\r\n", httpGet, "<Content-Length: 0\r\n\r\n", httpOK},
 			"1 > GET /a\n- < 408 Request Timeout\n1 < 200 OK (5 bytes)", 0},
+		{"a reply to HEAD before the request is whole", []string{">HEAD /p HTTP/1.1\r\nContent-Length: 3\r\n\r\na", "<HTTP/1.1 413 No\r\nContent-Length: 5\r\n\r\n", ">bc", httpGet, httpOK},
+			"- < 413 No\n- > HEAD /p (3 bytes)\n1 > GET /a\n1 < 200 OK (5 bytes)", 0},
+		{"a reply more than there are requests", []string{httpGet, httpOK, httpOK, httpGet, httpOK},
+			"1 > GET /a\n1 < 200 OK (5 bytes)\n- < 200 OK (5 bytes)\n2 > GET /a\n2 < 200 OK (5 bytes)", 0},
+		{"a request that had begun before CONNECT was accepted", []string{">CONNECT x:443 HTTP/1.1\r\n\r\nGET / HT", "<HTTP/1.1 200 OK\r\n\r\n", ">TP/1.1\r\n\r\n"},
+			"1 > CONNECT x:443\n1 < 200 OK\n- > GET /", 0},
 		{"CONNECT", []string{">CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", "<HTTP/1.1 200 Connection established\r\nContent-Length: 5\r\n\r\n", "<hello", ">\x16\x03\x01", "<\x16\x03\x03"},
 			"1 > CONNECT x:443\n1 < 200 Connection established\n- < hello\n- > \x16\x03\x01\n- < \x16\x03\x03", 0},
 		{"CONNECT that is refused", []string{">CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", "<HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n\r\nhello", httpGet, httpOK},
@@ -201,6 +207,8 @@ func TestHTTPPairsRequestsWithReplies(t *testing.T) {
 			"1 > GET /a\n1 < 200 OK (5 bytes)", 2},
 		{"a folded field", []string{">POST / HTTP/1.1\r\nX: 1\r\n\t2\r\nContent-Length:\r\n 3\r\n\r\nabc", "<HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n  gzip,\r\n  chunked\r\n\r\n0\r\n\r\n"},
 			"1 > POST / (3 bytes)\n1 < 200 OK", 0},
+		{"an empty coding", []string{">POST / HTTP/1.1\r\nTransfer-Encoding: chunked, ,\r\n\r\n0\r\n\r\n", httpOK},
+			"1 > POST /\n1 < 200 OK (5 bytes)", 0},
 		{"lengths that are equal", []string{">POST / HTTP/1.1\r\nContent-Length: 3, 03\r\nContent-Length: 3\r\n\r\nabc"},
 			"1 > POST / (3 bytes)", 0},
 		{"a status line without a reason", []string{httpGet, "<HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", httpGet, "<HTTP/1.1 200 \nContent-Length: 0\n\n"},
@@ -209,8 +217,8 @@ func TestHTTPPairsRequestsWithReplies(t *testing.T) {
 			"1 > GET /a\n1 < 200 OK (1 byte)", 0},
 		{"names that are like others", []string{">POST / HTTP/1.1\r\nContent-Lengthy: 3\r\nXContent-Length: 3\r\nContent-Lengt: 3\r\nTransfer-Encoding-X: chunked\r\n\r\n", httpOK},
 			"1 > POST /\n1 < 200 OK (5 bytes)", 0},
-		{"a password in the target", []string{">GET http://me:pass@x/?a@b HTTP/1.1\r\n\r\nGET /?http://me:pass@x/ HTTP/1.1\r\n\r\nCONNECT me:pass@x:443 HTTP/1.1\r\n\r\n"},
-			"1 > GET http://(secret)@x/?a@b\n2 > GET /?http://me:pass@x/\n3 > CONNECT (secret)@x:443", 0},
+		{"a password in the target", []string{">GET http://me:pass@x/?a@b HTTP/1.1\r\n\r\nGET /?http://me:pass@x/ HTTP/1.1\r\n\r\nCONNECT me:pass@x:443 HTTP/1.1\r\n\r\nGET http://a@b@x HTTP/1.1\r\n\r\n"},
+			"1 > GET http://(secret)@x/?a@b\n2 > GET /?http://me:pass@x/\n3 > CONNECT (secret)@x:443\n4 > GET http://(secret)@x", 0},
 	} {
 		whole := httpTalk(1000, math.MaxInt, c.turns...)
 		for _, piece := range []int{math.MaxInt, 100, 7, 3, 2, 1} {
@@ -257,6 +265,8 @@ func TestHTTPMalformed(t *testing.T) {
 		{post + "Content-Length: 1 1\r\n\r\n", `"1 1" as Content-Length`},
 		{post + "Content-Length:\r\n\r\n", `"" as Content-Length`},
 		{post + "Content-Length: 18446744073709551616\r\n\r\n", `"18446744073709551616" as Content-Length`},
+		{post + "Content-Length: x, 1\r\n\r\n", `"x" as Content-Length`},
+		{post + "Content-Length: 1\n 2\n\n", `"1 2" as Content-Length`},
 		{post + "Content-Length: 1, 2\r\n\r\n", "1 and 2 as Content-Length"},
 		{post + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "1 and 2 as Content-Length"},
 		{post + "Content-Length: " + strings.Repeat("0", maxHTTPValue+1) + "\r\n\r\n", "a Content-Length of more than 1024 bytes"},
@@ -275,6 +285,7 @@ func TestHTTPMalformed(t *testing.T) {
 		{chunked + "1\rx", "0x78 in the size of a chunk"},
 		{chunked + "g", "0x67 in the size of a chunk"},
 		{chunked + "8000000000000000", "a chunk of more than 9223372036854775808 bytes"},
+		{chunked + "1\r\na\r\n\r", "0x0d in the size of a chunk"},
 		{chunked + "1\r\na\n", "0x0a behind a chunk"},
 		{chunked + "1\r\na\r\r", "0x0d behind a chunk"},
 	} {
@@ -309,6 +320,8 @@ func TestHTTPLimit(t *testing.T) {
 		{head, len(head) + 9, parley.ErrTooLong},
 		{chunked, len(chunked) + 10, nil},
 		{chunked, len(chunked) + 9, parley.ErrTooLong},
+		{post + "Transfer-Encoding: chunked\r\n\r\n7fffFFFFffffFFFF\r\n", 1000, parley.ErrTooLong},
+		{post + "Content-Length: " + strings.Repeat("0", maxHTTPValue-len(" \r")) + "\r\n\r\n", 2000, nil},
 		{post + "Content-Length: 9223372036854775808\r\n\r\n", 1000, parley.ErrTooLong},
 		{post + "Content-Length: 18446744073709551615\r\n\r\n", 1000, parley.ErrTooLong},
 		{post + "X: ", len(post) + 3, nil},
@@ -472,7 +485,7 @@ func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
 	const usage = "write METHOD /path, such as GET / or POST /path and a body behind it"
 	for words, want := range map[string]string{
 		"": usage, " ": usage, "GET": usage, "GET ": usage, "GET  /": usage, "hello world": usage, "get /": usage, "G@T /": usage, "GET a": usage, "GET *": usage,
-		"GET ://a": usage, "GET http://": usage, "GET http:///a": usage, "CONNECT a": usage, "CONNECT me:pass@a:443": usage, "CONNECT /": usage,
+		"GET ://a": usage, "GET http://": usage, "GET http:///a": usage, "CONNECT a": usage, "CONNECT me@a:443": usage, "CONNECT /": usage,
 		"GET /a b":             "GET has no body: " + usage + "; a space in a path is %20",
 		"HEAD /a b":            "HEAD has no body: " + usage + "; a space in a path is %20",
 		"GET /a\x01":           "0x01 cannot stand in a path: " + usage,
@@ -480,7 +493,7 @@ func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
 		"GET / HTTP/1.1":       parley.ErrUnfinished.Error(),
 		"GET / HTTP/1.1\nA: b": parley.ErrUnfinished.Error(),
 		"GET / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab": parley.ErrUnfinished.Error(),
-		"GET / HTTP/1.1\n\nabc":                         "3 bytes stand behind the end of the message",
+		"GET / HTTP/1.1\n\nabc":                         "the message ends at byte 16, and more stands behind it",
 		"GET / HTTP/2.0\n\n":                            "malformed message: HTTP/2 is not http/1",
 		"GET / HTTP/1.1\na b\n\n":                       "malformed message: 0x20 in the name of a field",
 	} {
@@ -504,6 +517,7 @@ func TestHTTPRepliesOfText(t *testing.T) {
 		{"GET / HTTP/1.0\r\n\r\n", "hello", "HTTP/1.1 200 OK" + plain + "Content-Length: 6\r\nConnection: close\r\n\r\nhello\n"},
 		{"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "hello", "HTTP/1.1 200 OK" + plain + "Content-Length: 6\r\nConnection: keep-alive\r\n\r\nhello\n"},
 		{"GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n", "hello", "HTTP/1.1 200 OK" + plain + "Content-Length: 6\r\nConnection: close\r\n\r\nhello\n"},
+		{"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nConnection: close\r\n\r\n", "hello", "HTTP/1.1 200 OK" + plain + "Content-Length: 6\r\n\r\nhello\n"},
 		{"HEAD / HTTP/1.1\r\n\r\n", "hello", "HTTP/1.1 200 OK" + plain + "Content-Length: 6\r\n\r\n"},
 		{"CONNECT a:1 HTTP/1.1\r\n\r\n", "hello", "HTTP/1.1 501 Not Implemented" + plain + "Content-Length: 6\r\n\r\nhello\n"},
 		{"", "Error: request longer than 65536 bytes", "HTTP/1.1 413 Content Too Large" + plain + "Content-Length: 39\r\nConnection: close\r\n\r\nError: request longer than 65536 bytes\n"},
@@ -540,15 +554,57 @@ func TestHTTPRepliesOfText(t *testing.T) {
 }
 
 func TestHTTPRepliesThatCannotBeMade(t *testing.T) {
-	for text, want := range map[string]string{
-		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab": parley.ErrUnfinished.Error(),
-		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab": "1 bytes stand behind the end of the message",
-		"HTTP/1.1 2x": "malformed message: 0x78 in the status",
+	for _, c := range []struct{ request, text, want string }{
+		{"GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", parley.ErrUnfinished.Error()},
+		{"GET", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", "the message ends at byte 39, and more stands behind it"},
+		{"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", "the message ends at byte 38, and more stands behind it"},
+		{"GET", "HTTP/1.1 2x", "malformed message: 0x78 in the status"},
 	} {
-		_, replies := parley.OpenFraming(httpFraming.Requests, nil)
-		if got, err := replies.End([]byte(text), 0); err == nil || err.Error() != want {
-			t.Errorf("%q: %q, %v; want %s", text, got, err, want)
+		requests, replies := parley.OpenFraming(httpFraming.Requests, nil)
+		requests.Next([]byte(c.request+" / HTTP/1.1\r\n\r\n"), 0, 1000, false)
+		if got, err := replies.End([]byte(c.text), 0); err == nil || err.Error() != c.want {
+			t.Errorf("%q to %s: %q, %v; want %s", c.text, c.request, got, err, c.want)
 		}
+	}
+}
+
+// Of what a peer says no more is kept than has to be known.
+func TestHTTPKeepsLittle(t *testing.T) {
+	for _, c := range []struct {
+		before, after string
+		secret        bool
+	}{
+		{"GET / HTTP/1.1\r\nConnection: ", "\r\n\r\n", false},
+		{"GET /", " HTTP/1.1\r\n\r\n", false},
+		{"GET http://me:", "@x/ HTTP/1.1\r\n\r\n", true},
+		{"", " / HTTP/1.1\r\n\r\n", false},
+		{"GET / HTTP/1.1\r\n", ": \r\n\r\n", false},
+	} {
+		message := []byte(c.before + strings.Repeat("x", 1<<20) + c.after)
+		for _, piece := range []int{100, len(message)} {
+			requests, _ := parley.OpenFraming(httpFraming.Requests, nil)
+			for n := 0; n < len(message); {
+				n = min(n+piece, len(message))
+				if _, _, err := requests.Next(message[:n], 0, 2<<20, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := requests.(*direction)
+			if kept := cap(d.grammar.(*httpGrammar).parsers[d.side].value); d.current != nil || kept > 4*maxHTTPValue {
+				t.Errorf("%q: %d bytes are kept, whole %v", c.before, kept, d.current == nil)
+			}
+			if d.note.Secret != c.secret {
+				t.Errorf("%q is secret %v, want %v", c.before, d.note.Secret, c.secret)
+			}
+		}
+	}
+}
+
+func TestHTTPChunksAreCutAtTheLimit(t *testing.T) {
+	o := httpTalk(100, math.MaxInt, ">CONNECT x:443 HTTP/1.1\r\n\r\n", "<HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("x", 201), "<"+strings.Repeat("x", 100))
+	want := []string{"1 > 26 bytes", "1 < 19 bytes", "- < 100 bytes", "- < 100 bytes", "- < 1 bytes", "- < 100 bytes"}
+	if got := strings.Join(o.ends, "\n"); got != strings.Join(want, "\n") || o.replies.err != nil {
+		t.Errorf("%v\n%s\nwant\n%s", o.replies.err, got, strings.Join(want, "\n"))
 	}
 }
 

@@ -48,10 +48,22 @@ func (o *owed[T]) first() (what T, ok bool) {
 	return o.runs[o.head].what, true
 }
 
-func (o *owed[T]) pop() {
-	if o.runs[o.head].count--; o.runs[o.head].count > 0 {
-		return
+// second is what comes behind all that are equal to the first.
+func (o *owed[T]) second() (what T, ok bool) {
+	if o.head+1 >= len(o.runs) {
+		return what, false
 	}
+	return o.runs[o.head+1].what, true
+}
+
+func (o *owed[T]) pop() {
+	if o.runs[o.head].count--; o.runs[o.head].count == 0 {
+		o.drop()
+	}
+}
+
+// drop takes off the first and all that are equal to it.
+func (o *owed[T]) drop() {
 	if o.head++; o.head == len(o.runs) {
 		o.runs, o.head = o.runs[:0], 0
 	}

@@ -346,17 +346,11 @@ type redisRequest struct {
 	left    uint64 // bytes of a word to come
 	words   uint64 // to come, with the one that is being read
 	word    []byte // its beginning
-	line    []byte // what there was of a line before
+	line    lineReader
 	kept    [maxRedisWord]byte
 }
 
-func (r *redisRequest) reset() {
-	line := r.line
-	if cap(line) > 4<<10 {
-		line = nil
-	}
-	*r = redisRequest{line: line[:0]}
-}
+func (r *redisRequest) reset() { *r = redisRequest{line: r.line.again(maxRedisLine)} }
 
 func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 	for n < len(p) {
@@ -369,8 +363,11 @@ func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 			n++
 			r.step = redisHead
 		case redisInline:
-			k, done := r.parseLine(p[n:])
-			return n + k, done, nil
+			line, k, whole := r.line.read(p[n:])
+			if whole {
+				r.split(line)
+			}
+			return n + k, whole, nil
 		case redisHead:
 			k, whole, err := r.length.parse(p[n:])
 			n += k
@@ -431,24 +428,6 @@ func (r *redisRequest) begin() (done bool, err error) {
 		r.step = redisCR
 	}
 	return false, nil
-}
-
-func (r *redisRequest) parseLine(p []byte) (n int, done bool) {
-	piece := p
-	if i := bytes.IndexByte(p, '\n'); i >= 0 {
-		piece, n, done = p[:i], i+1, true
-	} else {
-		n = len(p)
-	}
-	piece = piece[:min(len(piece), maxRedisLine-len(r.line))]
-	if len(r.line) > 0 || !done {
-		r.line = append(r.line, piece...)
-		piece = r.line
-	}
-	if done {
-		r.split(piece)
-	}
-	return n, done
 }
 
 // split notes the words of a line. Where redis finds that a quote is not closed it replies so.

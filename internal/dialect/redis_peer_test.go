@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley"
 )
 
 // startRedis starts a redis-server and returns the path of its socket.
@@ -208,6 +210,49 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			"DEBUG PROTOCOL push = Some real reply following the push reply", "= [server-cpu-usage 42]",
 			"CLIENT TRACKING ON = OK", "GET foo = bar", "SET foo baz = OK", "= [invalidate [foo]]")
 	})
+}
+
+func TestClientTalksToRealRedis(t *testing.T) {
+	client := parley.NewClient(dialPeer(t, startRedis(t)), redis.Requests)
+	for _, test := range []struct{ request, reply string }{
+		{`SET foo "hello world"`, "+OK\r\n"},
+		{"GET foo", "$11\r\nhello world\r\n"},
+		{"CLIENT REPLY SKIP", ""},
+		{"SET foo skipped", ""},
+		{"GET foo\r\n", "$7\r\nskipped\r\n"},
+		{"CLIENT REPLY OFF", ""},
+		{"BLAH", ""},
+		{"CLIENT REPLY ON", "+OK\r\n"},
+		{"SUBSCRIBE a b", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"},
+		{"PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n"},
+	} {
+		reply, err := client.Do(t.Context(), []byte(test.request))
+		if err != nil || string(reply) != test.reply {
+			t.Errorf("%s: %q, %v, want %q", test.request, reply, err, test.reply)
+		}
+	}
+}
+
+func TestServerTalksToRedisCLI(t *testing.T) {
+	server := &parley.Server{Framing: redis.Requests, MaxRequest: 1 << 10, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		return redis.Words.AppendRequest(append(dst, "got "...), Message{Body: req.Body}), nil
+	})}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(listener) })
+	defer serving.Wait()
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	cmd := exec.Command(installed(t, "redis-cli"), "-p", port)
+	cmd.Stdin = strings.NewReader("set foo \"hello world\"\nget foo\nset big " + strings.Repeat("x", 2<<10) + "\n")
+	out, err := cmd.CombinedOutput()
+	want := "got set foo \"hello world\"\ngot get foo\nERR request longer than 1024 bytes\n\n"
+	if string(out) != want {
+		t.Errorf("%q, %v, want %q", out, err, want)
+	}
 }
 
 // TestRedisPrintsAsRedisCLI has each reply printed by redis-cli, and printed here from the bytes

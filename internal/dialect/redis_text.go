@@ -12,7 +12,6 @@ const (
 	maxRedisSimple = 512 // bytes of a reply that is sent as a simple string
 	maxRedisNested = 16  // depth to which values are shown in words
 	maxRedisIndent = 256 // bytes before a line that is printed
-	redisErrorText = "Error: "
 )
 
 func (g *redisGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
@@ -45,7 +44,7 @@ func (g *redisGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
 // appendRedisReply appends the reply that a text makes: an error, a simple string, or a bulk string
 // where that cannot be.
 func appendRedisReply(dst, text []byte) []byte {
-	if reason, ok := bytes.CutPrefix(text, []byte(redisErrorText)); ok {
+	if reason, ok := bytes.CutPrefix(text, []byte(errorText)); ok {
 		dst = append(dst, "-ERR "...)
 		return append(appendOneLine(dst, reason), "\r\n"...)
 	}

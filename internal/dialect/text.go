@@ -7,6 +7,9 @@ import (
 	"unicode/utf8"
 )
 
+// errorText begins a reply that says what is wrong: a protocol has its own form for it.
+const errorText = "Error: "
+
 const (
 	maxText     = 1 << 10 // bytes of a message in words: once there are more, the rest is left out
 	maxTextWord = 256     // the same of one of its parts
@@ -15,14 +18,7 @@ const (
 // appendShown appends text, or its beginning, of which there are or were so many bytes in all:
 // hello…(65536 bytes). It is escaped, and quoted if that is wanted.
 func appendShown(dst, text []byte, whole uint64, quoted bool) []byte {
-	shown := text
-	if len(shown) > maxTextWord {
-		n := maxTextWord
-		for n > maxTextWord-utf8.UTFMax && !utf8.RuneStart(text[n]) {
-			n--
-		}
-		shown = text[:n]
-	}
+	shown := beginning(text, maxTextWord)
 	if quoted {
 		dst = append(appendEscaped(append(dst, '"'), shown, true, false), '"')
 	} else {
@@ -33,6 +29,28 @@ func appendShown(dst, text []byte, whole uint64, quoted bool) []byte {
 	}
 	dst = strconv.AppendUint(append(dst, "…("...), whole, 10)
 	return append(dst, " bytes)"...)
+}
+
+// appendBriefly appends text, or as much of it as is to be shown, escaped.
+func appendBriefly(dst, text []byte, most int, cut bool) []byte {
+	shown := beginning(text, most)
+	dst = appendEscaped(dst, shown, false, false)
+	if cut || len(shown) < len(text) {
+		dst = append(dst, "…"...)
+	}
+	return dst
+}
+
+// beginning is at most so many bytes of text, and no half of a character.
+func beginning(text []byte, most int) []byte {
+	if len(text) <= most {
+		return text
+	}
+	n := most
+	for n > most-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
 }
 
 // appendEscaped appends p with what is not printable as \n or \xNN. Inside of quotes quotes

@@ -175,7 +175,7 @@ func TestBrokenLinksLoseNothing(t *testing.T) {
 		want []int64
 	}{
 		"an exchange deleted":       {"DELETE FROM exchanges WHERE id = 5", []int64{7, 3, 1}},
-		"an exchange of another":    {"UPDATE exchanges SET session = 2, sum = NULL WHERE id = 5", []int64{7, 3, 1}},
+		"an exchange of another":    {"UPDATE exchanges SET session = 2, parts = 0, sum = NULL WHERE id = 5", []int64{7, 3, 1}},
 		"no record of the session":  {"DELETE FROM sessions", []int64{7, 5, 3, 1}},
 		"a wrong last exchange":     {"UPDATE sessions SET last = 2", []int64{7, 5, 3, 1}},
 		"links of the open damaged": {"UPDATE latest SET sum = sum + 1; DELETE FROM sessions", []int64{7, 5, 3, 1}},

@@ -271,8 +271,11 @@ func (r *Reader) findLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f
 			return nil, err
 		}
 	}
-	if rest == 0 {
+	switch index := r.index.Load(); {
+	case rest == 0:
 		return hits, nil
+	case index != nil && len(f.Text) >= gram: // which takes less than a look at the rest
+		return r.findIndexed(ctx, tx, index, f, where, limit)
 	}
 	return r.appendHits(ctx, tx, hits, f, where, 1, rest, limit)
 }

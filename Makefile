@@ -3,6 +3,7 @@
 # make static   the same without a C library: for any Linux
 # make cross    see that the other systems build
 # make test     install what the tests need, then run them all
+# make soak     what is tested a few times a hundred times: senders that never read
 # make fuzz     every fuzz target for FUZZTIME
 # make bench    Parley and its peers side by side, into docs/performance.md
 # make micro    the benchmarks of the packages
@@ -23,7 +24,7 @@ SHELL = /bin/bash
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build static cross fmt lint test fuzz bench micro profile vuln clean
+.PHONY: all build static cross fmt lint test soak fuzz bench micro profile vuln clean
 all: fmt lint test
 
 # What `go run ./cmd/parley` has compiled is used again.
@@ -55,6 +56,10 @@ test:
 	@echo "testing with the race detector: nine minutes on two cores the first time, since it compiles SQLite too, then five"
 	$(GO) test -json -race -shuffle=on -timeout 9m ./... | $(GO) run ./scripts/testprogress
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
+
+soak:
+	scripts/install-test-tools
+	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

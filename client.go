@@ -158,8 +158,8 @@ func (c *Client) unlessEOF() error {
 }
 
 // Send sends one or more requests, in one write, and does not wait for their replies. A
-// request that the framing cannot carry is an error before anything is sent. Behind a request
-// of UntilClose it half-closes.
+// request that the framing cannot carry is an error before anything is sent. With UntilClose
+// there is one request only, behind which it half-closes.
 func (c *Client) Send(ctx context.Context, requests ...[]byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -171,6 +171,9 @@ func (c *Client) Send(ctx context.Context, requests ...[]byte) error {
 }
 
 func (c *Client) frame(requests ...[]byte) error {
+	if c.requests == UntilClose && len(requests) > 1 {
+		return fmt.Errorf("parley: a connection has one request where the end of file ends it, not %d", len(requests))
+	}
 	out := c.out[:0]
 	for _, request := range requests {
 		var err error

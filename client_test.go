@@ -44,7 +44,7 @@ func scripted(t *testing.T, framing parley.Framing) (*parley.Client, *net.TCPCon
 
 func TestDoGetsEachItsReply(t *testing.T) {
 	noLeaks(t)
-	for _, framing := range []parley.Framing{parley.Lines, parley.LinesCRLF, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0)} {
+	for _, framing := range []parley.Framing{parley.Lines, parley.LinesCRLF, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0), parley.Delimited(0x1c, 0x0d), mllp, parley.OctetCounted, parley.Netstring, parley.Length{Bytes: 8, Little: true, Inclusive: true}} {
 		addr := parleytest.Start(t, &parley.Server{Handler: echo, Framing: framing})
 		client, err := (&parley.Dialer{Framing: framing}).Dial(t.Context(), addr)
 		if err != nil {
@@ -307,6 +307,15 @@ func TestReceiveTellsTheEndings(t *testing.T) {
 		{"an empty message", parley.Lines, "\n", nil, "", io.EOF},
 		{"too long", parley.Lines, strings.Repeat("x", 1001), nil, "", parley.ErrTooLong},
 		{"of the limit", parley.Lines, strings.Repeat("x", 1000) + "\n", nil, strings.Repeat("x", 1000), io.EOF},
+		{"malformed", parley.Netstring, "2:ok,x", nil, "ok", parley.ErrMalformed},
+		{"malformed by its end", parley.Netstring, "2:ok;", nil, "", parley.ErrMalformed},
+		{"octets", parley.OctetCounted, "2 ok3 two", nil, "oktwo", io.EOF},
+		{"bytes outside of messages", mllp, "hello\r\n\x0bone\x1c\r\r\n\x0btwo\x1c\rbye", nil, "onetwo", io.EOF},
+		{"cut short behind bytes outside", mllp, "hello\x0bone", nil, "", io.ErrUnexpectedEOF},
+		{"until close", parley.UntilClose, "one\ntwo\n", nil, "one\ntwo\n", io.EOF},
+		{"until close, of nothing", parley.UntilClose, "", nil, "", io.EOF},
+		{"until close, too long", parley.UntilClose, strings.Repeat("x", 1001), nil, "", parley.ErrTooLong},
+		{"where nothing should come", parley.NoReplies, "hello", nil, "", io.EOF},
 		{"too long by its header", parley.LengthPrefixed, string(binary.BigEndian.AppendUint32(nil, 1<<32-1)), nil, "", parley.ErrTooLong},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -331,6 +340,100 @@ func TestReceiveTellsTheEndings(t *testing.T) {
 				t.Errorf("received %q, want %q", bodies, c.body)
 			}
 		})
+	}
+}
+
+// A dialer's replies may be framed otherwise than its requests.
+func dialTo(t *testing.T, d *parley.Dialer, srv *parley.Server) *parley.Client {
+	t.Helper()
+	srv.Handler, srv.Framing, srv.Replies = echo, d.Framing, d.Replies
+	client, err := d.Dial(t.Context(), parleytest.Start(t, srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// Behind its request a client half-closes; the reply is all that comes until the server does.
+func TestDoUntilClose(t *testing.T) {
+	client := dialTo(t, &parley.Dialer{Framing: parley.UntilClose, Replies: parley.UntilClose}, &parley.Server{})
+	if err := client.Send(t.Context(), []byte("a"), []byte("b")); err == nil {
+		t.Error("two requests were sent that nothing tells apart")
+	}
+	if got, err := client.Do(t.Context(), []byte("one\ntwo")); string(got) != "one\ntwo" || err != nil {
+		t.Errorf("Do = %q, %v", got, err)
+	}
+	if got, err := client.Do(t.Context(), []byte("more")); err == nil {
+		t.Errorf("a second Do = %q, want an error", got)
+	}
+
+	client = dialTo(t, &parley.Dialer{Replies: parley.UntilClose}, &parley.Server{})
+	if got, err := client.Do(t.Context(), []byte("line")); string(got) != "line" || err != nil {
+		t.Errorf("line/close: Do = %q, %v", got, err)
+	}
+	if _, err := client.Do(t.Context(), []byte("more")); !errors.Is(err, io.EOF) {
+		t.Errorf("line/close: a second Do = %v, want that the server has closed", err)
+	}
+}
+
+// Where there are no replies, Do waits for none, whatever the server says.
+func TestDoWithoutReplies(t *testing.T) {
+	w := new(witness)
+	client := dialTo(t, &parley.Dialer{Replies: parley.NoReplies}, &parley.Server{Observer: w})
+	for i := range 1000 {
+		if got, err := client.Do(t.Context(), fmt.Append(nil, i)); got != nil || err != nil {
+			t.Fatalf("Do = %q, %v; want nothing", got, err)
+		}
+	}
+	client.CloseWrite()
+	if got, err := client.Receive(t.Context()); err != io.EOF {
+		t.Errorf("at the end Receive = %q, %v", got, err)
+	}
+	if end := w.closed(t, 1); end.seq != 1000 {
+		t.Errorf("the server had %d requests, want 1000", end.seq)
+	}
+
+	// What comes all the same is no message.
+	conn, server := parleytest.ConnPair()
+	d := parley.Dialer{Replies: parley.NoReplies, NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	client, err := d.Dial(t.Context(), "server:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(server, "welcome\n")
+	if got, err := client.Do(t.Context(), []byte("a")); got != nil || err != nil {
+		t.Errorf("Do to a server that speaks = %q, %v; want nothing", got, err)
+	}
+	io.WriteString(server, "bye\n")
+	server.CloseWrite()
+	if got, err := client.Receive(t.Context()); err != io.EOF {
+		t.Errorf("Receive of what is no reply = %q, %v; want io.EOF", got, err)
+	}
+	server.Close()
+	client.Close()
+}
+
+// Do passes over what the protocol says is no reply, and knows what it says of the one it returns.
+func TestClientOfAProtocol(t *testing.T) {
+	conn, server := parleytest.ConnPair()
+	defer server.Close()
+	d := parley.Dialer{Framing: memo{}, Replies: parley.Lines, NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	client, err := d.Dial(t.Context(), "server:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	io.WriteString(server, "* welcome\n* again\n") // is there before the request, and not its reply
+	go func() {
+		line, _ := bufio.NewReader(server).ReadString('\n')
+		io.WriteString(server, "* by the way\n1 "+line+"* and\n")
+	}()
+	if got, err := client.Do(t.Context(), []byte("hello")); string(got) != "1 hello\n" || client.Note().Alone || err != nil {
+		t.Errorf("Do = %q, %+v, %v; want the reply", got, client.Note(), err)
+	}
+	if got, err := client.Receive(t.Context()); string(got) != "* and\n" || !client.Note().Alone || err != nil {
+		t.Errorf("Receive = %q, %+v, %v; want what is no reply", got, client.Note(), err)
 	}
 }
 

@@ -106,6 +106,7 @@ type mark struct {
 	arrived    time.Duration
 	start, end int // of the body
 	last       int // behind the framing's ending
+	secret     bool
 }
 
 // A delivery is how far the peer has taken what was written to it: a system may hold
@@ -173,45 +174,48 @@ func (c *conversation) read(n int, now time.Time) {
 // that panics ends its own conversation only.
 func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool) (used int) {
 	defer c.recoverHandler(out) // here rather than around each call: it costs a tenth of a small request
-	defer func() { used = c.keepLoose(out, in, used) }()
 	out.req.Session, out.req.Time, out.arrived = c.session, c.arrived, c.since(c.arrived)
 	if c.phase < over && c.session.evicted() {
 		c.say(out, []byte(outOfMemoryText))
 		c.finish(Memory, nil)
-		return len(in)
+		return c.keepLoose(out, in, used)
 	}
+	requests := c.requests()
 	for c.phase < over {
 		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
 			c.phase, c.clock = needsRoom, c.stopped
 			return used
 		}
 		rest := in[used:]
-		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, eof)
+		n, body, err := requests.Next(rest, c.scanned, c.maxRequest, eof)
 		switch {
-		case err == ErrStray:
+		case err != nil && err == ErrStray: // nearly always it is nil
 			c.leaveOut(out, in, used, n)
 			used += n
 			continue
 		case err != nil || c.isTooLong(n, body, rest):
 			c.refuseRequest(out, err)
-			return used
+			return c.keepLoose(out, in, used)
 		case n == 0:
 			c.scanned = len(rest)
 			c.awaitMore(len(rest), eof)
-			return used
+			return c.keepLoose(out, in, used)
 		}
 		if len(body) == 0 && !c.keepBlank {
 			c.finish(Blank, nil)
-			return used
+			return c.keepLoose(out, in, used)
 		}
 		c.scanned, c.begun = 0, false
 		used += n
-		c.reply(by, out, rest[:n], body, c.in-uint64(len(rest)))
+		if c.gate != nil {
+			out.asked.RawRequest = rawOf(rest[:n], body, c.in-uint64(len(rest)))
+		}
+		c.reply(by, out, body)
 		if c.closesBehindReply {
 			c.closeBehindReply(eof && used == len(in))
 		}
 	}
-	return used
+	return c.keepLoose(out, in, used)
 }
 
 // closeBehindReply ends the conversation where that ends the reply: with nothing left to
@@ -289,17 +293,16 @@ func (c *conversation) awaitMore(held int, eof bool) {
 	}
 }
 
-// reply has one request answered into the write buffer.
-func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at uint64) {
+// reply has one request answered into the write buffer. For a gate its raw bytes are there already.
+func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body = c.seq, body
-	note := c.note()
 	if c.tells(Received) {
-		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: note.Secret}
+		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: c.note().Secret}
 		c.observer.Observe(&out.event)
 	}
 	if c.gate != nil {
-		out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: rawOf(raw, body, at), Secret: note.Secret}
+		c.keepRequest(out, body)
 	}
 	before := len(out.buf)
 	framing := c.answers()
@@ -319,26 +322,42 @@ func (c *conversation) reply(by Handler, out *writeBuffer, raw, body []byte, at 
 		c.finish(HandlerError, err)
 		return
 	}
-	if !c.silent && !note.Alone {
+	if !c.silent && (c.protocol == nil || !c.note().Alone) {
 		buf = appendAnswer(buf, answer)
 		end := len(buf)
 		if buf, err = framing.End(buf, before); err != nil {
 			c.finish(HandlerError, err)
 			return
 		}
-		if c.tells(Replied) || c.gate != nil {
-			start, end = c.bodyOf(buf, before, start, end)
-			out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(buf)})
-		}
-		if c.gate != nil {
-			x := &out.batch[len(out.batch)-1]
-			x.Reply, x.RawReply = nonNil(buf[start:end]), c.rawReply(out, buf, before, start)
-		}
+		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		out.buf = buf
 		out.replies++
+		if c.tells(Replied) || c.gate != nil {
+			c.noteReply(out, before, start, end)
+		}
 	}
 	if hangUp {
 		c.finish(HangUp, nil)
+	}
+}
+
+// keepRequest keeps what the gate is to be asked about, with what is there of its raw bytes.
+func (c *conversation) keepRequest(out *writeBuffer, body []byte) {
+	out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}
+}
+
+// noteReply notes the reply at out.buf[before:], of which the body was at out.buf[start:end] before
+// its framing completed it.
+func (c *conversation) noteReply(out *writeBuffer, before, start, end int) {
+	secret := false
+	if c.protocol != nil || c.movesBody {
+		start, end = c.bodyOf(out.buf, before, start, end)
+		secret = c.protocol != nil && noteOf(c.protocol.replies).Secret
+	}
+	out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(out.buf), secret})
+	if c.gate != nil {
+		x := &out.batch[len(out.batch)-1]
+		x.Reply, x.RawReply = nonNil(out.buf[start:end]), c.rawReply(out, out.buf, before, start)
 	}
 }
 
@@ -396,7 +415,7 @@ func (c *conversation) greet(out *writeBuffer) {
 // request.
 func (c *conversation) noteUnasked(out *writeBuffer, received time.Time, before, start, end int) {
 	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf)})
+		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf), false})
 	}
 	if c.gate != nil {
 		out.batch = append(out.batch, Exchange{Received: received, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
@@ -474,7 +493,7 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 			c.addMilestone(end)
 		}
 		if c.tells(kind) {
-			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end]}
+			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end], Secret: m.secret}
 			if kind == Replied {
 				out.event.Took = at - m.arrived
 			}

@@ -137,6 +137,37 @@ func TestConversationEndings(t *testing.T) {
 		{"too long, NUL", "abcd\x00", "Error: request longer than 3 bytes\x00", TooLong, settings{maxRequest: 3, framing: Delimited(0)}},
 		{"too long, text does not fit the framing", "abcd:", "", TooLong, settings{maxRequest: 3, framing: Delimited(':')}},
 		{"too long, length", "\xff\xff\xff\xff", "\x00\x00\x00\x22Error: request longer than 3 bytes", TooLong, settings{maxRequest: 3, framing: LengthPrefixed}},
+		{"too long, framed", "<abcd", "<Error: request longer than 3 bytes>", TooLong, settings{maxRequest: 3, framing: Framed([]byte("<"), []byte(">"))}},
+		{"too long, octets", "40 ", "34 Error: request longer than 3 bytes", TooLong, settings{maxRequest: 3, framing: OctetCounted}},
+		{"too long, netstring", "4", "34:Error: request longer than 3 bytes,", TooLong, settings{maxRequest: 3, framing: Netstring}},
+		{"too long, until close", "abcd", "Error: request longer than 3 bytes", TooLong, settings{maxRequest: 3, framing: UntilClose}},
+		{"too long, in the framing of replies", "abcd\n", "\x00\x22Error: request longer than 3 bytes", TooLong, settings{maxRequest: 3, replies: Length{Bytes: 2}}},
+		{"too long, where there are no replies", "abcd\n", "", TooLong, settings{maxRequest: 3, replies: NoReplies}},
+		{"replies framed otherwise", "a\nb\n", "a\r\n\r\nb\r\n\r\n", EndOfFile, settings{replies: Delimited('\r', '\n', '\r', '\n')}},
+		{"no replies", "a\nb\nc", "", EndOfFile, settings{replies: NoReplies}},
+		{"no replies, blank", "a\n\n", "", Blank, settings{replies: NoReplies}},
+		{"no replies, the handler hangs up", "a\nbye\nb\n", "", HangUp, settings{replies: NoReplies, handler: fail}},
+		{"no replies, the handler fails", "a\nfail\nb\n", "", HandlerError, settings{replies: NoReplies, handler: fail}},
+		{"no replies, malformed", "0 ", "", Malformed, settings{framing: OctetCounted, replies: NoReplies}},
+		{"reply until close", "a\nb\n", "a", HangUp, settings{replies: UntilClose}},
+		{"reply until close, to an unfinished line", "a", "a", EndOfFile, settings{replies: UntilClose}},
+		{"until close", "a\nb\n", "a\nb\n", EndOfFile, settings{framing: UntilClose}},
+		{"until close, of nothing", "", "", NoRequest, settings{framing: UntilClose}},
+		{"until close, the handler fails", "fail", "", HandlerError, settings{framing: UntilClose, handler: fail}},
+		{"until close, a reply of lines", "a\n\nb", "a\n\nb\x00", EndOfFile, settings{framing: UntilClose, replies: Delimited(0)}},
+		{"octets", "1 a2 bc", "1 a2 bc", EndOfFile, settings{framing: OctetCounted}},
+		{"octets, malformed", "1 a<13>x 1 b", "1 a54 Error: malformed message: \"<\" in the place of a length", Malformed, settings{framing: OctetCounted}},
+		{"octets, an empty reply", "1 a", "", HandlerError, settings{framing: OctetCounted, handler: HandlerFunc(func(dst []byte, _ *Request) ([]byte, error) { return dst, nil })}},
+		{"netstring, blank", "1:a,0:,1:b,", "1:a,", Blank, settings{framing: Netstring}},
+		{"netstring, blank kept", "0:,1:b,", "0:,1:b,", EndOfFile, settings{framing: Netstring, keepBlank: true}},
+		{"netstring, malformed", "1:a;1:b,", "72:Error: malformed message: no \",\" behind as many bytes as its length says,", Malformed, settings{framing: Netstring}},
+		{"incl, malformed", "\x00\x01", "\x00\x45Error: malformed message: a length of 1 that counts its own 2 bytes", Malformed, settings{framing: Length{Bytes: 2, Inclusive: true}}},
+		{"malformed, the text does not fit the framing of replies", "x", "", Malformed, settings{framing: Netstring, replies: Delimited(':')}},
+		{"bytes outside", "x<a>\r\n<b>y", "<a><b>", EndOfFile, settings{framing: Framed([]byte("<"), []byte(">"))}},
+		{"nothing but bytes outside", "xyz", "", EndOfFile, settings{framing: Framed([]byte("<"), []byte(">"))}},
+		{"a frame without its end", "<a><b", "<a>", Truncated, settings{framing: Framed([]byte("<"), []byte(">"))}},
+		{"a frame of nothing", "<a><><b>", "<a>", Blank, settings{framing: Framed([]byte("<"), []byte(">"))}},
+		{"more bytes outside than a request may have", "xxxxxxxxxx<a>", "<a>", EndOfFile, settings{maxRequest: 3, framing: Framed([]byte("<"), []byte(">"))}},
 		{"handler fails", "a\nfail\nb\n", "a\n", HandlerError, settings{handler: fail}},
 		{"handler panics", "a\npanic\nb\n", "a\n", HandlerError, settings{handler: fail}},
 		{"handler breaks the framing", "a\ntwo\nb\n", "a\n", HandlerError, settings{handler: fail}},
@@ -150,6 +181,120 @@ func TestConversationEndings(t *testing.T) {
 			d.end(0)
 			d.wantEnd(t, c.sent, c.reason)
 		})
+	}
+}
+
+// What can be no request ends the conversation at the byte that shows it, not when more comes.
+func TestMalformedEndsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		framing Framing
+		text    string
+		want    CloseReason
+	}{
+		{OctetCounted, "x", Malformed}, {OctetCounted, "12x", Malformed}, {Netstring, "5:hello;", Malformed},
+		{Length{Bytes: 2, Inclusive: true}, "\x00\x01", Malformed}, {OctetCounted, "65", TooLong}, {Netstring, "640", TooLong},
+	} {
+		d := newDesk(&settings{framing: c.framing, maxRequest: 64})
+		d.feed(0, c.text[:len(c.text)-1])
+		if d.phase >= over {
+			t.Errorf("%q: ended for %v before its last byte", c.text, d.reason)
+		}
+		d.feed(0, c.text[len(c.text)-1:])
+		if d.phase < over || d.reason != c.want || errors.Is(d.err, ErrMalformed) != (c.want == Malformed) {
+			t.Errorf("%q: phase %d, %v, %v; want the end for %v", c.text, d.phase, d.reason, d.err, c.want)
+		}
+	}
+}
+
+// A server without replies tells of requests, and of nothing else.
+func TestWithoutRepliesNoneAreTold(t *testing.T) {
+	var asked []string
+	gate := gateOf(func(batch []Exchange) {
+		for _, x := range batch {
+			asked = append(asked, fmt.Sprintf("%d %q %v %v %d", x.Seq, x.Request, x.Reply == nil, x.RawReply.Bytes == nil, x.Took))
+		}
+	})
+	set := &settings{replies: NoReplies, gate: gate}
+	d := newDesk(set)
+	d.session.hold = new(hold)
+	d.read(7, zero)
+	d.answer(d.handler, &d.out, []byte("a\nb\r\nc"), false)
+	d.ask(&d.out, zero.Add(time.Second))
+	d.wrote(&d.out, len(d.out.unsent()), zero.Add(time.Second))
+	d.read(0, zero.Add(time.Second))
+	d.answer(d.handler, &d.out, []byte("c"), true)
+	d.ask(&d.out, zero.Add(time.Second))
+	d.close(zero.Add(time.Minute))
+	want := `opened 0 "" 0s|received 1 "a" 0s|received 2 "b" 0s|received 3 "c" 0s|closed 3 "" 1m0s`
+	if got := strings.Join(d.log, "|"); got != want || d.replied != 0 || len(d.out.buf) != 0 {
+		t.Errorf("told %s, %d replied; want %s", got, d.replied, want)
+	}
+	want = `1 "a" true true 0|2 "b" true true 0|3 "c" true true 0`
+	if got := strings.Join(asked, "|"); got != want {
+		t.Errorf("the gate was asked about %s, want %s", got, want)
+	}
+}
+
+// Bytes of no request are told once and counted, and are no begun request.
+func TestStraysAreToldOnce(t *testing.T) {
+	var told []string
+	d := newDesk(&settings{framing: Framed([]byte("<<"), []byte(">>")), requestTimeout: 30 * time.Second, idleTimeout: time.Minute,
+		observer: ObserverFunc(func(e *Event) {
+			if e.Kind == Stray || e.Kind == Closed {
+				told = append(told, fmt.Sprintf("%v %q %d", e.Kind, e.Body, e.Stray))
+			}
+		})})
+	d.feed(time.Second, "xy<")
+	if d.hinted = true; d.deadline().Sub(zero) != 31*time.Second {
+		t.Errorf("what may be a start has begun: the clock runs out at %v, want 31s", d.deadline().Sub(zero))
+	}
+	d.feed(2*time.Second, "z")
+	if got := d.deadline().Sub(zero); got != 62*time.Second {
+		t.Errorf("it was none: the clock runs out at %v, want 62s", got)
+	}
+	d.feed(3*time.Second, "<<a>>\r\n<")
+	if got := d.deadline().Sub(zero); got != 33*time.Second {
+		t.Errorf("another may have begun: the clock runs out at %v, want 33s", got)
+	}
+	d.end(4 * time.Second)
+	d.wantEnd(t, "<<a>>", Truncated)
+	d.close(zero.Add(time.Minute))
+	if got, want := strings.Join(told, "|"), `stray "xy" 2|closed "" 6`; got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
+
+// The events of replies have their bodies, also where the framing moves them.
+func TestBodiesOfRepliesThatAreMoved(t *testing.T) {
+	for _, framing := range []Framing{OctetCounted, Netstring, Length{Bytes: 1}, Framed([]byte("<<"), []byte(">>"))} {
+		var raws []string
+		gate := gateOf(func(batch []Exchange) {
+			for _, x := range batch {
+				raws = append(raws, fmt.Sprintf("%q at %d: %q", x.Reply, x.RawReply.At, x.RawReply.Bytes[x.RawReply.Body:][:len(x.Reply)]))
+			}
+		})
+		var told []string
+		d := newDesk(&settings{replies: framing, gate: gate, maxRequest: 20, observer: ObserverFunc(func(e *Event) {
+			if e.Kind == Replied || e.Kind == Unasked {
+				told = append(told, string(e.Body))
+			}
+		})})
+		d.session.hold = new(hold)
+		text := "a\nhello hello\n" + strings.Repeat("x", 21)
+		d.read(len(text), zero)
+		d.answer(d.handler, &d.out, []byte(text), false)
+		d.ask(&d.out, zero)
+		d.take(0, len(d.out.unsent()))
+		if got, want := strings.Join(told, "|"), "a|hello hello|Error: request longer than 20 bytes"; got != want {
+			t.Errorf("%T: told %q, want %q", framing, got, want)
+		}
+		at := 0
+		for i, body := range []string{"a", "hello hello", "Error: request longer than 20 bytes"} {
+			if want := fmt.Sprintf("%q at %d: %q", body, at, body); raws[i] != want {
+				t.Errorf("%T: asked about %s, want %s", framing, raws[i], want)
+			}
+			at += len(appendMessage(nil, framing, []byte(body)))
+		}
 	}
 }
 

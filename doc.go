@@ -13,10 +13,13 @@
 //
 // # The wire
 //
-// TCP is a stream and keeps no message boundaries, so a Framing says where a
-// request ends: [Lines] (the default), [Chunks], [LengthPrefixed], [Delimited], or
-// one of your own. An empty request ends the conversation, unless
-// [Server.KeepBlank] is set.
+// TCP is a stream and keeps no message boundaries, so a [Framing] says where a
+// request ends: at bytes that end it ([Lines], the default, [LinesCRLF], [Delimited],
+// [Framed]), where a length before it says ([Length], [OctetCounted], [Netstring]), at the
+// end of the stream ([UntilClose]) or of a read ([Chunks]); or one of your own. Replies may
+// be framed otherwise ([Server.Replies], [Dialer.Replies]), or there are [NoReplies]. Where
+// what a message is depends on those before it, as in HTTP, the Framing is a [Protocol].
+// An empty request ends the conversation, unless [Server.KeepBlank] is set.
 //
 // # The server
 //

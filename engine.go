@@ -225,6 +225,7 @@ func (d *goroutineConn) converse() {
 	if d.gone {
 		d.hearRest()
 	}
+	d.recordLoose(d.in.held())
 	d.in.drop(len(d.in.held())) // while it is waited for, it holds nothing
 	d.account()
 	d.awaitTaken()
@@ -420,7 +421,6 @@ func (d *goroutineConn) hearRest() {
 		d.read(n, time.Now())
 		heard += n
 	}
-	d.recordLoose(d.in.held())
 	d.recycle()
 	d.phase = ended
 }

@@ -769,11 +769,19 @@ func (l *loop) finish(t *loopConn) {
 	default:
 		if !t.taking {
 			t.taking = true
-			t.in = nil // while it is waited for, it holds nothing
+			t.dropInput() // while it is waited for, it holds nothing
 			l.account(t)
 			l.changeEvents(t)
 		}
 		l.wheel.Arm(t.id, l.last.Add(loopTick))
+	}
+}
+
+// dropInput lets go of what was read and will not be answered.
+func (t *loopConn) dropInput() {
+	if t.in != nil {
+		t.recordLoose(t.in.held())
+		t.in = nil
 	}
 }
 
@@ -795,7 +803,7 @@ func (l *loop) end(t *loopConn) {
 		l.putWriteBuffer(t.out)
 		t.out = nil
 	}
-	t.in = nil
+	t.dropInput()
 	if t.phase == broken {
 		if unsent, untaken := backlogOf(uintptr(t.fd)); unsent > 0 || t.reason == DrainCut {
 			t.lose(untaken) // otherwise what is on its way counts as taken

@@ -22,6 +22,11 @@ func (*lines) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) 
 	if i := bytes.IndexByte(buf[scanned:], '\n'); i >= 0 && scanned+i <= max { // nearly always
 		return scanned + i + 1, dropCR(buf[:scanned+i]), nil
 	}
+	return nextLine(buf, scanned, max, eof)
+}
+
+// nextLine is Next of what may be over the limit, or unfinished.
+func nextLine(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
 	n, body := 0, dropCR(buf)
 	switch i := bytes.IndexByte(buf[scanned:], '\n'); {
 	case i >= 0:

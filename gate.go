@@ -145,10 +145,10 @@ func (c *conversation) pass(batch []Exchange) {
 	}
 }
 
-// recordLoose tells the gate of the beginning of a request that will have no end. It is not
-// waited for: there is no reply to hold back.
+// recordLoose tells the gate of bytes that were read and of which no request will be made. It is
+// not waited for: there is no reply to hold back.
 func (c *conversation) recordLoose(held []byte) {
-	if c.gate != nil && len(held) > 0 && c.phase < over {
+	if c.gate != nil && len(held) > 0 {
 		c.pass([]Exchange{{Received: c.arrived, RawRequest: Raw{Bytes: held, At: c.in - uint64(len(held))}}})
 		c.session.hold.drop()
 	}

@@ -198,15 +198,24 @@ func TestGreetingOverTLS(t *testing.T) {
 
 // Nor does who shakes no hands keep a server from stopping.
 func TestGreetingOverTLSAtAShutdown(t *testing.T) {
-	srv := &parley.Server{Handler: echo, Framing: smtpFraming(t)}
-	end := overTLS(t, srv, 0, func(net.Conn) {
-		synctest.Wait()
-		if err := srv.Shutdown(context.Background()); err != nil {
-			t.Error(err)
+	for _, held := range []bool{false, true} { // by the gate, so that it stops before there is a clock
+		p := &porter{pass: func(*parley.Session, []parley.Exchange) bool { return !held }}
+		srv := &parley.Server{Handler: echo, Framing: smtpFraming(t), Gate: p}
+		end := overTLS(t, srv, 0, func(net.Conn) {
+			synctest.Wait()
+			stopped := make(chan error)
+			go func() { stopped <- srv.Shutdown(context.Background()) }()
+			synctest.Wait()
+			if held {
+				p.awaitHeld(t, 1)[0].Release()
+			}
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		})
+		if end.Took > time.Second {
+			t.Errorf("ended for %v after %v", end.Reason, end.Took)
 		}
-	})
-	if end.Took > time.Second {
-		t.Errorf("ended for %v after %v", end.Reason, end.Took)
 	}
 }
 

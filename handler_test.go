@@ -66,8 +66,12 @@ func TestTemplateRefuses(t *testing.T) {
 			t.Errorf("%q: %v, want %s", c.pattern, err, c.want)
 		}
 	}
-	if _, err := ParseTemplate("a\nb;", LengthPrefixed); err != nil {
-		t.Errorf("a framing that can carry it refuses it: %v", err)
+	for _, framing := range []Framing{LengthPrefixed, OctetCounted, Netstring, UntilClose, NoReplies} {
+		for _, pattern := range []string{"a\nb;", "{message}"} { // of which a reply may be empty, or not
+			if _, err := ParseTemplate(pattern, framing); err != nil {
+				t.Errorf("%T: a framing that can carry %q refuses it: %v", framing, pattern, err)
+			}
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func TestLargestValueOfEachLimit(t *testing.T) {
 		t.Fatalf("a Server has %d limits", n)
 	}
 	framings := map[string]parley.Framing{"line": parley.Lines, "crlf": parley.LinesCRLF, "chunk": parley.Chunks,
-		"length": parley.LengthPrefixed, "delim": parley.Delimited(0)}
+		"length": parley.LengthPrefixed, "delim": parley.Delimited(0), "frame": mllp, "octets": parley.OctetCounted, "length:8": parley.Length{Bytes: 8}}
 	for name, framing := range framings {
 		t.Run(name, func(t *testing.T) {
 			t.Run("memory", func(t *testing.T) {

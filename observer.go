@@ -128,9 +128,9 @@ type Event struct {
 	Took    time.Duration // Replied: since Received. Closed: since Opened. By the monotonic clock
 	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
-	Reason  CloseReason   // of Closed and Refused
 	Stray   uint64        // Closed: bytes of In that belonged to no message. Stray: how many there are so far
 	Raw     Raw           // Refused: Body as it is sent
+	Reason  CloseReason   // of Closed and Refused
 	Secret  bool          // Received, Replied, Unasked: Body carries credentials, see Note
 	Err     error         // behind Reason, and of AcceptFailed, ListenerLost and FramingLost; may be nil
 }

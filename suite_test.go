@@ -150,10 +150,11 @@ type seen struct {
 	body   string
 	reason parley.CloseReason
 	err    error
+	secret bool
 }
 
 func (w *witness) Observe(e *parley.Event) {
-	s := seen{kind: e.Kind, seq: e.Seq, body: string(e.Body), reason: e.Reason, err: e.Err}
+	s := seen{kind: e.Kind, seq: e.Seq, body: string(e.Body), reason: e.Reason, err: e.Err, secret: e.Secret}
 	if e.Session != nil {
 		s.number = e.Session.Number()
 	}

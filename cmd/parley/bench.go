@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
@@ -28,6 +30,7 @@ type benchOptions struct {
 	size                  int
 	framing               framingFlag
 	crlf                  bool
+	greeting              bannerFlags
 	expect                string
 	timeout               time.Duration
 	only4, only6          bool
@@ -64,7 +67,8 @@ Without a rate each connection sends when its reply is there: a closed loop, as 
 service goes. With one the requests are due at that rate, whatever the service does, and
 are counted from when they were due: an open loop, which hides no stall. In a message {n}
 is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
-and prints what was measured.
+and prints what was measured. With --framing line/none, for services that never reply, it
+measures how many requests are taken, and how long a write takes.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
 be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
@@ -72,7 +76,8 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
-  parley bench --crlf -m PING --expect '^\+PONG' redis:6379
+  parley bench -f redis -m 'SET k{n} v' :6379    commands, as redis counts them
+  parley bench -f line/none --size 200 :514      what a log server takes, which never replies
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
@@ -96,6 +101,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
+	opt.greeting.add(flags)
 	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "to connect, and for a reply: one that takes longer is late, one that takes twice that is missing")
 	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
@@ -186,8 +192,8 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
 	case opt.connectEach && opt.inFlight > 1:
 		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
-	case opt.framing.Name == "chunk" && opt.inFlight > 1:
-		return none, usageError("--framing chunk is lockstep: --in-flight must be 1")
+	case opt.inFlight > 1 && (opt.framing.Requests == parley.Chunks || opt.framing.OfReplies() == parley.Chunks):
+		return none, usageError("--framing %s is lockstep: --in-flight must be 1", opt.framing.Name)
 	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
 		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
 	}
@@ -196,13 +202,22 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 			return none, err
 		}
 	}
+	if err := opt.greeting.resolve(opt.framing); err != nil {
+		return none, err
+	}
+	if err := opt.refuseReplies(flags.Changed); err != nil {
+		return none, err
+	}
+	if err := opt.limitToOne(flags.Changed); err != nil {
+		return none, err
+	}
 	messages, err := opt.messages(cmd)
 	if err != nil {
 		return none, err
 	}
 	expected := opt.expect
 	if expected == "" {
-		if expected = "any"; messages.Numbered() {
+		if expected = "any"; messages.Numbered() && !opt.framing.IsProtocol() && opt.framing.OfReplies() != parley.NoReplies {
 			expected = "contains"
 		}
 	}
@@ -211,14 +226,46 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--expect: %w", err)
 	}
 	opt.setLengths(flags.Changed)
+	framing := opt.greeting.of(opt.framing.Framing)
 	return load.Plan{
-		Framing: opt.framing.Requests, Replies: opt.framing.Replies, Messages: messages, Expect: judge,
+		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing), Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
 		Lacks: func(came []byte) (lacks, advice string) {
 			return opt.framing.Lacks(came)
 		},
 	}, nil
+}
+
+// refuseReplies is an error for a flag that asks for replies where there are none.
+func (opt *benchOptions) refuseReplies(changed func(flag string) bool) error {
+	if opt.framing.OfReplies() != parley.NoReplies {
+		return nil
+	}
+	for _, flag := range []string{"expect", "slo", "compare", "hdr", "plot", "html"} {
+		if changed(flag) {
+			return usageError("--%s is about replies, and with --framing %s there are none", flag, opt.framing.Name)
+		}
+	}
+	if opt.inFlight > 1 {
+		return usageError("--in-flight is about replies, and with --framing %s there are none", opt.framing.Name)
+	}
+	return nil
+}
+
+// limitToOne has a connection for each request where the end of the connection ends a message.
+func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
+	if opt.framing.Requests != parley.UntilClose && opt.framing.OfReplies() != parley.UntilClose {
+		return nil
+	}
+	switch {
+	case opt.inFlight > 1:
+		return usageError("--in-flight must be 1: with --framing %s a connection has one request", opt.framing.Name)
+	case changed("slo"):
+		return usageError("--slo wants connections that are kept: with --framing %s each has one request", opt.framing.Name)
+	}
+	opt.connectEach = true
+	return nil
 }
 
 // setLengths fills in how long to measure where that was not said.
@@ -247,7 +294,7 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 		messages = load.SizedMessages(opt.size)
 	case opt.file != "":
 		var err error
-		if messages, err = readMessages(cmd.InOrStdin(), opt.file); err != nil {
+		if messages, err = readMessages(cmd.InOrStdin(), opt.file, opt.framing.Requests); err != nil {
 			return nil, usageError("--file %s: %w", opt.file, inWords(err, aFileToRead))
 		}
 	}
@@ -258,16 +305,16 @@ func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 }
 
 // readMessages reads the requests from a file, or from standard input.
-func readMessages(stdin io.Reader, file string) (*load.Messages, error) {
+func readMessages(stdin io.Reader, file string, framing parley.Framing) (*load.Messages, error) {
 	if file == "-" {
-		return load.ReadMessages(stdin)
+		return load.ReadMessages(stdin, framing)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return load.ReadMessages(f)
+	return load.ReadMessages(f, framing)
 }
 
 // A bench is one run of the command.
@@ -284,6 +331,9 @@ func (b *bench) planFor(target int) load.Plan {
 	plan := b.plan
 	dialer := b.targets[target].dialer(family(b.opt.only4, b.opt.only6), b.opt.timeout)
 	plan.Dial = dialer.Dial
+	if f := addressed(b.opt.framing.Framing, b.targets[target]); f.For != nil {
+		plan.Framing, plan.Replies = f.Requests, f.Replies
+	}
 	b.progress.Begin()
 	plan.Watch = b.progress.Show
 	return plan
@@ -309,6 +359,8 @@ func (b *bench) measure(ctx context.Context) error {
 	switch {
 	case measured.Failed():
 		return &exitError{code: exitMismatch}
+	case measured.Plan.Silent() && len(measured.Errors) > 0: // what was taken before may be lost
+		return &exitError{code: exitNetwork}
 	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
 		return &exitError{code: exitNetwork}
 	case measured.Requests == 0 && measured.Interrupted:
@@ -406,7 +458,34 @@ func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 	if signalled(ctx) != nil {
 		return networkError("nothing was counted: it was interrupted while it connected")
 	}
+	var greeting *load.GreetingError
+	if errors.As(err, &greeting) {
+		return b.explainGreeting(b.targets[target].target(), greeting)
+	}
 	return explainDial(b.targets[target].target(), b.opt.timeout, err)
+}
+
+// explainGreeting says in words why no greeting came.
+func (b *bench) explainGreeting(target string, err *load.GreetingError) error {
+	came := ""
+	if len(err.Came) > 0 {
+		lacks, advice := b.opt.greeting.lacks(err.Came)
+		came = fmt.Sprintf(": %s: %s", lacks, excerpt(err.Came))
+		if advice != "" {
+			came += "; " + advice
+		}
+	}
+	switch kind := dial.KindOf(err); {
+	case kind == dial.ReplyTimeout && came == "":
+		return networkError("no greeting from %s within %v; --timeout waits longer", target, b.opt.timeout)
+	case kind == dial.ReplyTimeout:
+		return networkError("the greeting from %s is not whole after %v%s", target, b.opt.timeout, came)
+	case kind == dial.Closed && came == "":
+		return networkError("%s closed the connection before its greeting", target)
+	case kind == dial.Closed:
+		return networkError("%s closed the connection inside its greeting%s", target, came)
+	}
+	return networkError("the connection to %s broke before its greeting: %s", target, dial.Reason(err.Err))
 }
 
 // benchFiles are those that a run leaves behind. They are made before it begins: that

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/probe"
 )
@@ -16,9 +18,11 @@ type checkOptions struct {
 	framing            framingFlag
 	crlf               bool
 	reply              replyFlags
-	banner, all        bool
+	greeting           bannerFlags
+	all                bool
 	only4, only6       bool
 	expect, expectText string
+	status             string
 	timeout, wait      time.Duration
 	count              int
 	interval           time.Duration
@@ -39,6 +43,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
   parley check :6969 hello --expect '^Request #'    does it answer, and so?
   parley check --crlf redis:6379 PING --expect-text +PONG
   parley check mail.internal:25 --banner --expect '^220 '
+  parley check -f http :80 'GET /health' --expect-status 200
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
   parley check --all www.internal:80                each address of the name`,
@@ -58,7 +63,8 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	flags.SortFlags = false
 	flags.StringVarP(&opt.expect, "expect", "e", "", "the reply must have a match of this `REGEX`")
 	flags.StringVar(&opt.expectText, "expect-text", "", "the reply must be exactly this `TEXT`")
-	flags.BoolVarP(&opt.banner, "banner", "b", false, "the server speaks first: wait for that")
+	flags.StringVar(&opt.status, "expect-status", "", "the reply must have this `STATUS`, such as 200 or 2xx, with --framing http or smtp")
+	opt.greeting.add(flags)
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 5*time.Second, "how long to wait to connect, and for each reply")
 	flags.DurationVar(&opt.wait, "wait", 0, "try again for this long until it holds")
 	flags.IntVarP(&opt.count, "count", "c", 0, "check this often, and sum up")
@@ -86,24 +92,29 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 			return nil, err
 		}
 	}
+	if err := opt.greeting.resolve(opt.framing); err != nil {
+		return nil, err
+	}
 	framing, err := opt.reply.of(opt.framing)
 	if err != nil {
 		return nil, err
 	}
+	framing = addressed(framing, at)
 	p := probe.Probe{
 		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
-		Framing: opt.framing.Requests, Replies: framing.OfReplies(), Timeout: opt.timeout, Banner: opt.banner,
-		BannerLacks: func(came []byte) (lacks, advice string) {
-			return opt.framing.Lacks(came)
-		},
-		ReplyLacks: func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
+		Framing: framing.Requests, Replies: framing.Replies, Timeout: opt.timeout,
+		Banner: opt.greeting.awaited(opt.framing), Greeting: opt.greeting.framing.Requests, Single: opt.greeting.single.Requests,
+		BannerLacks: opt.greeting.lacks,
+		ReplyLacks:  func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 	}
 	if len(words) > 0 {
-		p.Request = []byte(strings.Join(words, " "))
-		start := framing.Requests.Begin(nil)
-		if _, err := framing.Requests.End(append(start, p.Request...), 0); err != nil {
+		p.Request = requestOf(framing, words)
+		if p.Silent, err = isSilent(framing, p.Request); err != nil {
 			return nil, usageError("the message cannot be sent: %w", err)
 		}
+	}
+	if p.Status, err = opt.expectedStatus(framing); err != nil {
+		return nil, err
 	}
 	flags := cmd.Flags()
 	switch {
@@ -115,7 +126,9 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		p.Expect = expect.Text(opt.expectText)
 	}
 	switch {
-	case p.Expect.Judges() && p.Request == nil && !opt.banner:
+	case (p.Expect.Judges() || opt.status != "") && p.Silent:
+		return nil, usageError("there will be no reply to judge: to this message there is none with --framing %s", opt.framing.Name)
+	case (p.Expect.Judges() || opt.status != "") && p.Request == nil && !p.Banner:
 		return nil, usageError("there will be no reply to judge; give a message, or --banner if the server speaks first")
 	case opt.timeout == 0:
 		return nil, usageError("--timeout 0s: it must be more than 0")
@@ -123,9 +136,33 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
 	}
 	return &probe.Check{
-		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait,
+		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Words: framing.Words,
 		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,
 	}, nil
+}
+
+// isSilent says whether a request gets no reply, or why it cannot be sent.
+func isSilent(f dialect.Framing, request []byte) (silent bool, err error) {
+	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
+	if _, err := requests.End(append(requests.Begin(nil), request...), 0); err != nil {
+		return false, err
+	}
+	noter, ok := requests.(parley.Noter)
+	return replies == parley.NoReplies || ok && noter.Note().Alone, nil
+}
+
+// expectedStatus is what --expect-status asks for.
+func (opt *checkOptions) expectedStatus(f dialect.Framing) (probe.Status, error) {
+	want := strings.ToLower(opt.status)
+	switch {
+	case want == "":
+		return probe.Status{}, nil
+	case f.Status == nil:
+		return probe.Status{}, usageError("--expect-status goes with --framing http or smtp; the replies of %s have none", f.Name)
+	case len(want) != 3 || strings.Trim(want, "0123456789x") != "":
+		return probe.Status{}, usageError("--expect-status %q: use three digits such as 200, or x for any digit, such as 2xx", opt.status)
+	}
+	return probe.Status{Want: want, Of: f.Status}, nil
 }
 
 // runCheck has the verdict as its error.

@@ -26,6 +26,8 @@ type clientOptions struct {
 	only4, only6     bool
 	timeout          time.Duration
 	reply            replyFlags
+	greeting         bannerFlags
+	showSecrets      bool
 }
 
 func clientCommand() *cobra.Command {
@@ -36,13 +38,20 @@ func clientCommand() *cobra.Command {
 		Long: `Send each line typed as a request and show its reply. A blank line, or the end of the
 input, ends the conversation; input behind a blank line in a pipe is an error. Words
 behind the address are one request: it is sent, its reply shown, and that is all.
-Without an address: localhost:6969. Behind -- words may look like flags.`,
+Without an address: localhost:6969. Behind -- words may look like flags.
+
+The exit code is 3 if the server said more than it was asked for: a greeting, or a reply of
+several lines, may then have been taken for the reply to another request.`,
 		Example: `  parley client                              localhost:6969, typed
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
   parley client --json :7000 hello           events, one JSON object a line
   parley client --crlf -q --lines 2 redis:6379 GET key
-  parley client --crlf --until '^\d+ ' mail.internal:25`,
+  parley client --crlf --banner --until '^\d+ ' mail.internal:25
+  parley client -f line/close whois.internal:43 example.org
+  journalctl -o cat | parley client -f line/none logs.internal:514
+  parley client -f redis -q :6379 SET key "a value"
+  parley client -f http :80 'GET /health'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {
@@ -63,6 +72,8 @@ Without an address: localhost:6969. Behind -- words may look like flags.`,
 	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
 	opt.reply.add(flags)
+	opt.greeting.add(flags)
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
@@ -70,7 +81,7 @@ Without an address: localhost:6969. Behind -- words may look like flags.`,
 }
 
 func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions) error {
-	framing, err := opt.messageFraming()
+	framing, err := opt.messageFraming(at)
 	if err != nil {
 		return err
 	}
@@ -79,30 +90,71 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 	defer stop()
 
 	target := at.target()
-	d := at.dialer(family(opt.only4, opt.only6), opt.timeout)
-	dialer := parley.Dialer{Framing: framing.Requests, Replies: framing.Replies, NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, _, err := d.Dial(ctx)
-		return conn, err
-	}}
-	client, err := dialer.Dial(ctx, "")
+	dialer := at.dialer(family(opt.only4, opt.only6), opt.timeout)
+	conn, _, err := dialer.Dial(ctx)
 	if err != nil {
 		if cause := signalled(ctx); cause != nil {
 			return cause
 		}
 		return explainDial(target, opt.timeout, err)
 	}
-	view := opt.view(cmd, client)
+	view := opt.view(cmd, conn, framing)
 	conversation := &talk.Conversation{
-		Client: client, Server: target, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
-		Single: opt.framing.OfReplies(),
-		Lacks:  func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
+		Conn: conn, Server: target, Framing: framing, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
+		Single: singleMessage(opt.framing.Framing), Greeting: opt.greeting.framing,
+		Lacks:         func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
+		GreetingLacks: opt.greeting.lacks,
+		Surplus:       opt.surplus(len(words) > 0),
 	}
 	if len(words) > 0 {
-		err = conversation.Once(ctx, []byte(strings.Join(words, " ")))
+		err = conversation.Once(ctx, requestOf(framing, words))
 	} else {
 		err = talkLines(ctx, conversation, cmd.InOrStdin())
 	}
 	return endOfTalk(ctx, err, view.Err())
+}
+
+// requestOf is the request that words on the command line are.
+func requestOf(f dialect.Framing, words []string) []byte {
+	if f.Compose != nil {
+		return f.Compose(words)
+	}
+	return []byte(strings.Join(words, " "))
+}
+
+// singleMessage is the framing of one message from the server, and of what it says where there are
+// no replies.
+func singleMessage(f dialect.Framing) parley.Framing {
+	isLines := f.Requests == parley.Lines || f.Requests == parley.LinesCRLF
+	switch {
+	case f.IsProtocol():
+		return nil
+	case f.OfReplies() != parley.NoReplies:
+		return f.OfReplies()
+	case isLines:
+		return parley.Lines
+	}
+	return parley.Chunks
+}
+
+// surplus says what messages behind the replies to all requests may come from.
+func (opt *clientOptions) surplus(once bool) func(n int) string {
+	if opt.framing.IsProtocol() || opt.reply.several() {
+		return nil
+	}
+	return func(n int) string {
+		const first = "does the server speak first? --banner"
+		replies := opt.framing.OfReplies()
+		switch {
+		case opt.greeting.framing.Requests != nil:
+			return "has its greeting several lines? --banner-until"
+		case replies == parley.Chunks:
+			return first + "; under chunk each read is a message"
+		case (replies == parley.Lines || replies == parley.LinesCRLF) && (once || n > 1):
+			return first + "; or has a reply several lines? --lines, --until"
+		}
+		return first
+	}
 }
 
 // talkLines has each line of the input answered.
@@ -127,6 +179,8 @@ func endOfTalk(ctx context.Context, err, output error) error {
 		return cause
 	case errors.As(err, &ended) && ended.Local:
 		return usageError("%w", err)
+	case errors.As(err, &ended) && ended.Surplus:
+		return &exitError{exitMismatch, err}
 	case errors.As(err, &ended):
 		return networkError("%w", err)
 	case errors.Is(output, syscall.EPIPE):
@@ -138,7 +192,7 @@ func endOfTalk(ctx context.Context, err, output error) error {
 }
 
 // view is how the conversation is shown.
-func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) talk.View {
+func (opt *clientOptions) view(cmd *cobra.Command, conn net.Conn, framing dialect.Framing) talk.View {
 	out := cmd.OutOrStdout()
 	typing := console.Piped
 	switch {
@@ -147,19 +201,27 @@ func (opt *clientOptions) view(cmd *cobra.Command, client *parley.Client) talk.V
 	case isTerminal(cmd.InOrStdin()):
 		typing = console.Elsewhere
 	}
+	words := console.Wording{Words: framing.Words, Secrets: opt.showSecrets}
 	switch {
 	case opt.json:
-		return console.NewClientJSON(out, client.RemoteAddr().String(), client.LocalAddr().String())
-	case opt.raw:
-		return console.NewReplies(out, cmd.ErrOrStderr(), false)
-	case opt.quiet:
-		return console.NewReplies(out, cmd.ErrOrStderr(), isTerminal(out))
+		view := console.NewClientJSON(out, conn.RemoteAddr().String(), conn.LocalAddr().String())
+		view.Words = framing.Words
+		return view
+	case opt.raw, opt.quiet:
+		view := console.NewReplies(out, cmd.ErrOrStderr(), !opt.raw && isTerminal(out))
+		view.Wording = words
+		if !opt.raw {
+			view.PrintReply = framing.Print
+		}
+		return view
 	}
-	return console.NewClientNarrative(out, cmd.ErrOrStderr(), typing)
+	view := console.NewClientNarrative(out, cmd.ErrOrStderr(), typing)
+	view.Wording = words
+	return view
 }
 
-// messageFraming is the framing of requests and replies.
-func (opt *clientOptions) messageFraming() (framing dialect.Framing, err error) {
+// messageFraming is the framing of requests and replies at an address.
+func (opt *clientOptions) messageFraming(at address) (framing dialect.Framing, err error) {
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
 			return framing, err
@@ -168,5 +230,9 @@ func (opt *clientOptions) messageFraming() (framing dialect.Framing, err error) 
 	if opt.timeout == 0 {
 		return framing, usageError("--timeout 0s: it must be more than 0")
 	}
-	return opt.reply.of(opt.framing)
+	if err := opt.greeting.resolve(opt.framing); err != nil {
+		return framing, err
+	}
+	framing, err = opt.reply.of(opt.framing)
+	return addressed(framing, at), err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/talk"
 )
 
@@ -195,7 +196,7 @@ func playSession(ctx context.Context, table *console.Transcript, port int, lines
 		return err
 	}
 	conversation := &talk.Conversation{
-		Client: parley.NewClient(conn, parley.Lines), Server: at.target(), View: view, Timeout: demoTimeout,
+		Conn: conn, Server: at.target(), Framing: newFramingFlag().Framing, View: view, Timeout: demoTimeout,
 		Single: parley.Lines, Lacks: func([]byte) (string, string) { return "no newline ends it", "" },
 	}
 	err = conversation.Lines(ctx, strings.NewReader(strings.Join(lines, "\n")+"\n"))
@@ -218,7 +219,7 @@ func (v *inOrder) Connected(server string) {
 	v.ClientNarrative.Connected(server)
 }
 
-func (v *inOrder) Response(reply []byte, took time.Duration) {
+func (v *inOrder) Response(reply dialect.Message, took time.Duration) {
 	v.awaitServer()
 	v.ClientNarrative.Response(reply, took)
 }

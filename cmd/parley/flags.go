@@ -29,7 +29,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	isGiven := func(name string) bool { return given[name] }
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variableOf(f)
 		value := os.Getenv(name)
 		if value == "" || f.Changed || f.Name == "help" || f.Name == "version" || slices.ContainsFunc(rivals(f), isGiven) || err != nil {
 			return
@@ -40,6 +40,13 @@ func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	})
 	return err
 }
+
+func variableOf(f *pflag.Flag) string {
+	return "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+}
+
+// isGiven says whether a flag was given, and not only its variable.
+func isGiven(f *pflag.Flag) bool { return f.Changed && f.Value.String() != os.Getenv(variableOf(f)) }
 
 // refuseRivals says which flags that were given exclude each other.
 func refuseRivals(flags *pflag.FlagSet) error {
@@ -153,8 +160,10 @@ func (f *framingFlag) Set(s string) (err error) {
 }
 
 // add adds the flag, and its names to what a shell completes.
-func (f *framingFlag) add(cmd *cobra.Command, about string) {
-	cmd.Flags().VarP(f, "framing", "f", framingUsage+about)
+func (f *framingFlag) add(cmd *cobra.Command, about string) { f.addWith(cmd, "f", about) }
+
+func (f *framingFlag) addWith(cmd *cobra.Command, shorthand, about string) {
+	cmd.Flags().VarP(f, "framing", shorthand, framingUsage+about)
 	cmd.RegisterFlagCompletionFunc("framing", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, n := range dialect.Completions(typed) {
@@ -166,8 +175,12 @@ func (f *framingFlag) add(cmd *cobra.Command, about string) {
 
 // withCRLF has messages end with CRLF, which only lines can.
 func (f *framingFlag) withCRLF() error {
-	if f.Name != "line" {
+	request, reply, two := strings.Cut(f.Name, "/")
+	switch {
+	case request != "line":
 		return usageError("--crlf goes with --framing line, not with %s", f.Name)
+	case two:
+		return f.Set("crlf/" + reply)
 	}
 	return f.Set("crlf")
 }

@@ -35,13 +35,15 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	framing          framingFlag
+	showSecrets      bool
 }
 
 // selections are the flags that leave something out.
 var selections = []string{"session", "address", "since", "until", "text", "regexp", "slower-than", "reason", "limit"}
 
 func logCommand() *cobra.Command {
-	var opt logOptions
+	opt := logOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
 		Use:   "log [FILE]",
 		Short: "Read a journal: search it, follow it, export it",
@@ -90,6 +92,8 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
 	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
+	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
@@ -129,6 +133,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
 	}
+	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
+		return err
+	}
 	damages := 0
 	r.Damaged = func(d journal.Damage) {
 		const most = 10 // named; --verify names all
@@ -162,6 +169,15 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 		return networkError("nothing in %s is what the flags select", file)
 	}
 	return nil
+}
+
+// refuseOtherFraming refuses a framing that is not what the journal says of itself.
+func (opt *logOptions) refuseOtherFraming(ctx context.Context, cmd *cobra.Command, r *journal.Reader, file string) error {
+	recorded, err := r.Framings(ctx)
+	if err != nil {
+		return explainLog(ctx, file, err)
+	}
+	return refuseContradiction(cmd, "framing", opt.framing.Name, file, recorded)
 }
 
 func places(n int) string {
@@ -369,7 +385,8 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 		}
 		return shown, nil
 	}
-	view, err := console.NewLogView(opt.format(), out, out.width)
+	opt.filter.Loose = opt.export == "pcap" // which has all bytes
+	view, err := console.NewLogView(opt.format(), out, console.LogOptions{Width: out.width, Framing: opt.framing.Framing, Secrets: opt.showSecrets})
 	if err != nil {
 		return 0, err
 	}

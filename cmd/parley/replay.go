@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ type replayOptions struct {
 	quiet, json bool
 	framing     framingFlag
 	crlf        bool
+	banner      bool
 	speed       speedFlag
 	ignore      ignoreFlag
 	timeout     time.Duration
@@ -35,16 +38,16 @@ func replayCommand() *cobra.Command {
 		Short: "Play recorded sessions against a server, and compare its replies",
 		Long: `Play the sessions that a server or a tap recorded with --journal or --json against
 another server: at the recorded pace, as concurrently as they were, each request when all is there that
-was said before it. Print where the replies differ from the recorded ones, as a diff: -
-is what was recorded, + is what came. The exit code is 0 if nothing differs, 3 if
-something does, and 1 if nothing does but not everything could be played, or nothing was
-compared. FILE may be - for standard input.`,
+was said before it. A journal says in what framing, and has the bytes that were sent: those go out. Print where
+the replies differ from the recorded ones, as a diff: - is what was recorded, + is what came.
+The exit code is 0 if nothing differs, 3 if something does, and 1 if nothing does but not everything
+could be played, or nothing was compared. FILE may be - for standard input.`,
 		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
   parley replay before :7000                     is it still the same?
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
   parley replay before.jsonl :7000 --speed max   flat out
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
-  parley replay --crlf redis.jsonl redis:6379    requests end with CRLF`,
+  parley replay --framing redis redis.jsonl redis:6379    JSON lines do not say their framing`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -63,8 +66,9 @@ compared. FILE may be - for standard input.`,
 	flags.SortFlags = false
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no differences; the exit code tells")
 	flags.BoolVar(&opt.json, "json", false, "print differences and the summary, one JSON object a line")
-	opt.framing.add(cmd, "; as it was recorded")
-	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
+	opt.framing.add(cmd, "; of a recording that does not say")
+	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF, of a recording that does not have their ends")
+	flags.BoolVarP(&opt.banner, "banner", "b", false, "send nothing before the server has greeted, where the recording has no greeting; it is compared with nothing")
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
 	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
@@ -79,6 +83,9 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	}
 	recording, err := readRecording(cmd, file)
 	if err != nil {
+		return err
+	}
+	if err := opt.refuseOtherFraming(cmd, file, recording); err != nil {
 		return err
 	}
 
@@ -104,6 +111,8 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 		return &exitError{code: exitMismatch}
 	case sum.Unreachable > 0:
 		return networkError("%d of the sessions could not be played: %w", sum.Unreachable, sum.Err)
+	case sum.Replies == 0 && !recording.HasReplies():
+		return networkError("nothing to compare: %s has no replies", file)
 	case sum.Replies == 0:
 		return networkError("nothing was compared: %s has no reply that a request could be played for", file)
 	}
@@ -120,15 +129,31 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	if opt.timeout == 0 {
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
-	framing := opt.framing.Onlooker()
 	return &replay.Replay{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return target.dial(ctx, opt.timeout) },
-		Framing: framing.Requests, Replies: framing.Replies,
-		Stream:  opt.framing.Name == "chunk",
+		Framing: opt.framing.Framing,
+		Banner:  opt.banner,
 		Speed:   float64(opt.speed),
 		Timeout: opt.timeout,
 		Ignore:  opt.ignore,
 	}, nil
+}
+
+// refuseOtherFraming refuses a framing that is not what the recording says of itself.
+func (opt *replayOptions) refuseOtherFraming(cmd *cobra.Command, file string, recording *replay.Recording) error {
+	return cmp.Or(
+		refuseContradiction(cmd, "framing", opt.framing.Name, file, recording.Framings()),
+		refuseContradiction(cmd, "crlf", opt.framing.Name, file, recording.Framings()))
+}
+
+// refuseContradiction refuses a flag about the framing that is not as a file was recorded. It may
+// be about the sessions that do not say how, and a variable about other files.
+func refuseContradiction(cmd *cobra.Command, flag, framing, file string, recorded []string) error {
+	other := func(name string) bool { return name != framing }
+	if !isGiven(cmd.Flags().Lookup(flag)) || slices.Contains(recorded, "") || !slices.ContainsFunc(recorded, other) {
+		return nil
+	}
+	return usageError("%s was recorded with --framing %s; leave --%s out", file, strings.Join(recorded, " and "), flag)
 }
 
 // readRecording reads a recording of a file, or of the standard input.

@@ -22,6 +22,9 @@ func (r *replyFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&r.until, "until", "", "a reply ends with the first line that matches this `REGEX`")
 }
 
+// several says whether a flag says where a reply ends.
+func (r *replyFlags) several() bool { return r.lines > 1 || r.until != "" }
+
 // of is the framing with replies that end so.
 func (r *replyFlags) of(f framingFlag) (dialect.Framing, error) {
 	several := f.Framing

@@ -14,6 +14,7 @@ import (
 type serverOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
+	showSecrets          bool
 	crlf                 bool
 	reply                string
 	echo                 bool
@@ -67,6 +68,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	opt.framing.add(cmd, "")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
 		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {time}")
@@ -74,7 +76,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
-	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB, with --framing length 1MiB)")
+	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
 	flags.Var(&opt.maxHeld, "max-held", "unfinished requests and unsent replies of all sessions; past it the one that holds most is ended (default a quarter of the memory limit)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
@@ -110,6 +112,7 @@ func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
 	if err != nil {
 		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
 	}
+	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
 	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
@@ -170,7 +173,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: opt.limits(), Hint: opt.framing.Requests == parley.Lines}
+		Limits: opt.limits(), Lines: opt.framing.Requests == parley.Lines, Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }
 
 // limits are what the server will go by, the defaults filled in.
@@ -188,6 +191,8 @@ func (opt *serverOptions) limits() console.Limits {
 		Drain:            opt.drain,
 	}
 }
+
+const showSecretsUsage = "show credentials in the narrative and on the live page, where the protocol knows them; JSON and journal have them anyway"
 
 // offIfZero: to a person 0 means no limit, to the library it means the default.
 func offIfZero(d time.Duration) time.Duration {

@@ -16,6 +16,7 @@ import (
 type tapOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
+	showSecrets          bool
 	addrFile             string
 	maxMessage           sizeFlag
 	maxSessions          int
@@ -33,10 +34,11 @@ func tapCommand() *cobra.Command {
 		Long: `Listen on one address, connect each client to the server at the other, pass the bytes
 of both on as they come, ends of file and resets too, and show what is said. Nothing is
 changed, added or held back, unless a journal is to keep it: --framing says only how it
-is shown, and with chunk each read is shown as it came. A port alone, such as 6380, listens
+is shown. With redis, http, smtp or memcached each message is shown in words, a reply with
+its request; with chunk each read is shown as it came. A port alone, such as 6380, listens
 on 127.0.0.1, for this host only; :6380 on all addresses. An interrupt lets nobody in any
 more and waits for the connections to end; another one a second later stops at once.`,
-		Example: `  parley tap 6380 redis.internal:6379            then: redis-cli -p 6380
+		Example: `  parley tap 6380 redis.internal:6379 -f redis   then: redis-cli -p 6380
   parley tap 8080 localhost:80 --framing chunk   what a browser and a web server say
   parley tap :7001 unix:/run/app.sock            for other hosts too, before a Unix socket
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
@@ -69,8 +71,9 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	opt.framing.add(cmd, "")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
-	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB, with --framing length 1MiB)")
+	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
 	flags.DurationVar(&opt.idle, "idle-timeout", 0, "end a connection on which both sides are silent for that long; 0 is never (default never)")
@@ -109,6 +112,7 @@ func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
 		return explainListen(at, err)
 	}
 	defer l.Close()
+	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
 	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
 		return err
@@ -149,5 +153,6 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {
 	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
-		Limits: console.Limits{MaxSessions: opt.maxSessions}, Hint: opt.framing.Name == "line", Upstream: target}
+		Limits: console.Limits{MaxSessions: opt.maxSessions}, Lines: opt.framing.Requests == parley.Lines, Upstream: target,
+		Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/web"
 )
 
@@ -16,6 +17,8 @@ import (
 type webOptions struct {
 	at, token string
 	upstream  string // of a tap: the address behind it
+	framing   dialect.Framing
+	secrets   bool // credentials are shown
 }
 
 func (opt *webOptions) addFlags(cmd *cobra.Command) {
@@ -64,7 +67,7 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web
 	}
 	page := &livePage{
 		Page: web.New(web.Options{
-			Server: watched.String(), Upstream: opt.upstream, Hosts: namesOf(at.host), Token: opt.token, History: history,
+			Server: watched.String(), Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: namesOf(at.host), Token: opt.token, History: history,
 			Warn: func(line string) { notes.Printf("live page: %s", line) },
 		}),
 		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),

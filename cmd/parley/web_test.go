@@ -255,6 +255,7 @@ func TestLivePage(t *testing.T) {
 		"a tap is called one":                        testTapIsNamed,
 		"sessions of earlier runs":                   testEarlierRuns,
 		"error texts":                                testErrorTexts,
+		"words of a protocol":                        testWords,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -707,7 +708,7 @@ func testNothingIsBroken(t *testing.T, browser context.Context) {
 		for _, view := range []string{"text", "hex", "both"} {
 			eval[any](b, fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('change')) })(document.querySelector('#payload'))`, view))
 			if hash == "" {
-				b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].every(e => Boolean(e.querySelector('.hex')) === %v)`, view != "text"))
+				b.until(fmt.Sprintf(`[...document.querySelectorAll('#rows .message')].every(e => Boolean(e.querySelector('.exact')) === %v)`, view != "text"))
 			} else {
 				b.until(fmt.Sprintf(`document.querySelector('#diagram').textContent.includes('still open') && Boolean(document.querySelector('#diagram .size')) === %v`, view != "text"))
 			}
@@ -817,6 +818,94 @@ func testErrorTexts(t *testing.T, browser context.Context) {
 	if got, want := b.steps(), []string{"client | write → read | [1] a", "server | write → read | [1] b", "server | write → read | [15] Error: too long"}; len(got) < 4 || !slices.Equal(got[1:4], want) {
 		t.Errorf("the steps are %q, want %q", got, want)
 	}
+}
+
+// respCommand is a command as redis takes it.
+func respCommand(words ...string) string {
+	text := fmt.Sprintf("*%d\r\n", len(words))
+	for _, word := range words {
+		text += fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
+	}
+	return text
+}
+
+// A protocol's messages are shown in its words, with their exact bytes at hand, live and from the
+// journal. Credentials are nowhere unless they were asked for.
+func testWords(t *testing.T, browser context.Context) {
+	const password = "cGFzc3dvcmQ" // as base64 of it begins, and as it is
+	for _, c := range []struct {
+		name   string
+		args   []string
+		secret string
+		exact  string // of AUTH
+	}{
+		{"hidden", nil, "AUTH (secret)", ""},
+		{"hidden, from the journal", []string{"--journal", filepath.Join(t.TempDir(), "a")}, "AUTH (secret)", ""},
+		{"shown", []string{"--show-secrets", "--journal", filepath.Join(t.TempDir(), "b")}, "AUTH u " + password, `*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$11\r\n` + password + `\r\n`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, url := startWatched(t, append(c.args, "--framing", "redis", "--reply", "{bytes}")...)
+			b := openTab(t, browser, 1280, 800, url)
+			l := talkTo(t, s.addr)
+			l.say(strings.TrimSuffix(respCommand("SET", "foo", "b<b>"), "\n"))
+			l.say(strings.TrimSuffix(respCommand("AUTH", "u", password), "\n"))
+			b.until(rows + " === 2")
+			if got, want := b.texts("#rows .message"), []string{"[39] " + c.secret, "[5] 39", "[32] SET foo b<b>", "[5] 32"}; !slices.Equal(got, want) {
+				t.Errorf("the rows are %q, want %q", got, want)
+			}
+			const set = `*3\r\n$3\r\nSET\r\n$3\r\nfoo\r\n$4\r\nb<b>\r\n`
+			if got, want := eval[[]string](b, `[...document.querySelectorAll('#rows .message')].map(e => e.title)`), []string{c.exact, `+39\r\n`, set, `+32\r\n`}; !slices.Equal(got, want) {
+				t.Errorf("the exact bytes at hand are %q, want %q", got, want)
+			}
+			for _, text := range []string{"set foo", `$3\r\nset`, "auth", ""} {
+				eval[any](b, fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('input', { bubbles: true })) })(document.querySelector('#filter-text'))`, text))
+				b.until(fmt.Sprintf("%s === %d", rows, 2-min(1, len(text))))
+			}
+			b.press("v")
+			b.until(`document.querySelector('#rows li:nth-child(2) .message').textContent.startsWith('[32] 2a 33 0d 0a')`)
+			b.press("v")
+			b.until(`document.querySelector('#rows li:nth-child(2) .message').textContent.startsWith('[32] SET foo b<b>*3\\r')`)
+			b.press("v")
+
+			l.conn.CloseWrite()
+			eventually(t, "all is told of it", func() bool {
+				story := storyAt(t, url, 1)
+				return story.Session.Reason != "" && len(story.Exchanges) == 2
+			})
+			eval[any](b, `location.hash = 'session/1'`)
+			b.until(`document.querySelector('#diagram').textContent.includes('closed: eof')`)
+			if got, want := b.steps()[1:5], []string{"client | write → read | [32] SET foo b<b>\n" + set, "server | write → read | [5] 32\n+32\\r\\n",
+				"client | write → read | " + strings.TrimSuffix("[39] "+c.secret+"\n"+c.exact, "\n"), "server | write → read | [5] 39\n+39\\r\\n"}; !slices.Equal(got, want) {
+				t.Errorf("the steps are %q, want %q", got, want)
+			}
+			if labels := b.texts("#diagram text"); !slices.Contains(labels, "[32] SET foo b<b>") || !slices.Contains(labels, "[39] "+c.secret) {
+				t.Errorf("the diagram has %q", labels)
+			}
+			b.until(`document.querySelector('#session-facts').textContent.includes('Framingredis')`)
+			for _, path := range []string{"state", "session?number=1"} {
+				answer := fetch(t, url+path)
+				told := strings.Contains(answer, password) || strings.Contains(answer, base64.StdEncoding.EncodeToString([]byte(respCommand("AUTH", "u", password))))
+				if told != (c.exact != "") {
+					t.Errorf("GET /%s tells credentials: %v", path, told)
+				}
+			}
+			b.fine(url)
+		})
+	}
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // The page is of this host only, unless another address is named.

@@ -4,17 +4,32 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // A sink is a stream that remembers its first error.
 type sink struct {
-	w   io.Writer
-	err error
-	buf []byte
+	w    io.Writer
+	err  error
+	buf  []byte
+	held bool // what is said is written later
+}
+
+// Together has what show says written at once.
+func (s *sink) Together(show func()) {
+	s.held = true
+	show()
+	s.held = false
+	s.flush()
 }
 
 func (s *sink) flush() {
-	if s.err == nil {
+	if s.held && len(s.buf) < maxHeld {
+		return
+	}
+	if s.err == nil && len(s.buf) > 0 {
 		_, s.err = s.w.Write(s.buf)
 	}
 	s.buf = s.buf[:0]
@@ -25,6 +40,9 @@ func (s *sink) say(format string, payload []byte, tail string) {
 	s.buf = append(append(s.buf, tail...), '\n')
 	s.flush()
 }
+
+// maxHeld is how much a sink holds, in bytes.
+const maxHeld = 64 << 10
 
 // Err returns the first error of the output.
 func (s *sink) Err() error { return s.err }
@@ -38,10 +56,25 @@ const (
 	Elsewhere               // a terminal shows them, but the narrative goes to no terminal
 )
 
+// A Wording says how messages are shown: in words, where their protocol has any.
+type Wording struct {
+	Words   dialect.Words // nil if a message is its words
+	Secrets bool          // shows credentials too
+}
+
+func (w *Wording) request(m dialect.Message) []byte { return w.text(parley.Received, m) }
+func (w *Wording) reply(m dialect.Message) []byte   { return w.text(parley.Replied, m) }
+
+func (w *Wording) text(kind parley.EventKind, m dialect.Message) []byte {
+	shown := messages{w.Words, w.Secrets}
+	return shown.appendText(nil, &parley.Event{Kind: kind, Body: m.Body, Cut: m.Cut}, m.Secret && !w.Secrets)
+}
+
 // A ClientNarrative tells the conversation in the words of the seed.
 type ClientNarrative struct {
 	sink
-	prompt io.Writer // where the prompt goes
+	Wording
+	prompt io.Writer // where the prompt goes; nil if to the narrative
 	typing Typing
 	asking bool // the prompt stands unanswered at the end of the line
 }
@@ -49,7 +82,7 @@ type ClientNarrative struct {
 // NewClientNarrative writes to out, and prompts on prompt if the two terminals differ.
 func NewClientNarrative(out, prompt io.Writer, typing Typing) *ClientNarrative {
 	if typing != Elsewhere {
-		prompt = out
+		prompt = nil
 	}
 	return &ClientNarrative{sink: sink{w: out}, prompt: prompt, typing: typing}
 }
@@ -58,34 +91,49 @@ func (n *ClientNarrative) Connected(target string) {
 	n.say("Client: Connected to ", AppendEscaped(nil, []byte(target)), "")
 }
 
-func (n *ClientNarrative) Prompt() {
+func (n *ClientNarrative) Prompt() { n.ask("Enter data: ") }
+
+func (n *ClientNarrative) PromptMore() { n.ask("... ") }
+
+func (n *ClientNarrative) ask(prompt string) {
 	n.asking = true
-	if _, err := io.WriteString(n.prompt, "Enter data: "); err != nil && n.err == nil {
+	n.beside(prompt)
+}
+
+// beside writes to where the prompt goes.
+func (n *ClientNarrative) beside(text string) {
+	if n.prompt == nil {
+		n.buf = append(n.buf, text...)
+		n.flush()
+	} else if _, err := io.WriteString(n.prompt, text); err != nil && n.err == nil {
 		n.err = err
 	}
 }
 
-func (n *ClientNarrative) Typed(line []byte) {
+// Typed shows a line whole that is no secret, as it was typed.
+func (n *ClientNarrative) Typed(line dialect.Message) {
 	switch {
+	case n.typing == Piped && line.Secret:
+		n.say("", n.request(line), "")
 	case n.typing == Piped:
-		n.say("", AppendPayload(nil, line), "")
-	case line == nil: // Ctrl-D leaves the cursor behind the prompt
-		io.WriteString(n.prompt, "\n")
+		n.say("", AppendPayload(nil, line.Body), "")
+	case line.Body == nil: // Ctrl-D leaves the cursor behind the prompt
+		n.beside("\n")
 	}
 	n.asking = false
 }
 
-func (n *ClientNarrative) Sending(request []byte) {
-	n.say("Client: sending ["+strconv.Itoa(len(request))+"] ", AppendPayload(nil, request), " ...")
+func (n *ClientNarrative) Sending(request dialect.Message) {
+	n.say("Client: sending ["+strconv.FormatUint(uint64(len(request.Body))+request.Cut, 10)+"] ", n.request(request), " ...")
 }
 
-func (n *ClientNarrative) Response(reply []byte, _ time.Duration) {
-	n.say("Client: server response: ", AppendPayload(nil, reply), "")
+func (n *ClientNarrative) Response(reply dialect.Message, _ time.Duration) {
+	n.say("Client: server response: ", n.reply(reply), "")
 }
 
-func (n *ClientNarrative) Message(body []byte) {
+func (n *ClientNarrative) Message(m dialect.Message) {
 	n.leavePrompt()
-	n.say("Client: server message: ", AppendPayload(nil, body), "")
+	n.say("Client: server message: ", n.reply(m), "")
 }
 
 // Unfinished shows what came; what it lacks the error says.
@@ -97,7 +145,7 @@ func (n *ClientNarrative) Unfinished(came []byte, _ string) {
 // NotSent goes where it was typed.
 func (n *ClientNarrative) NotSent(typed []byte) {
 	n.leavePrompt()
-	io.WriteString(n.prompt, "Client: not sent: "+string(AppendPayload(nil, typed))+"\n")
+	n.beside("Client: not sent: " + string(AppendPayload(nil, typed)) + "\n")
 }
 
 func (n *ClientNarrative) Closed(_, why string) {
@@ -111,7 +159,7 @@ func (n *ClientNarrative) Closed(_, why string) {
 // leavePrompt begins a new line if a prompt stands unanswered.
 func (n *ClientNarrative) leavePrompt() {
 	if n.asking {
-		io.WriteString(n.prompt, "\n")
+		n.beside("\n")
 		n.asking = false
 	}
 }
@@ -119,8 +167,12 @@ func (n *ClientNarrative) leavePrompt() {
 // Replies shows replies only. What else is said or typed goes to standard error.
 type Replies struct {
 	sink
+	Wording
 	stderr io.Writer
 	escape bool
+
+	// PrintReply, if not nil, shows a reply as its protocol's own client does, newline included.
+	PrintReply func(dst, reply []byte, terminal bool) []byte
 }
 
 // NewReplies writes each reply to out, its exact bytes and a newline, or as the narrative
@@ -129,13 +181,23 @@ func NewReplies(out, stderr io.Writer, escape bool) *Replies {
 	return &Replies{sink: sink{w: out}, stderr: stderr, escape: escape}
 }
 
-func (r *Replies) Connected(string)      {}
-func (r *Replies) Prompt()               {}
-func (r *Replies) Typed([]byte)          {}
-func (r *Replies) Sending([]byte)        {}
-func (r *Replies) Closed(string, string) {}
+func (r *Replies) Connected(string)        {}
+func (r *Replies) Prompt()                 {}
+func (r *Replies) PromptMore()             {}
+func (r *Replies) Typed(dialect.Message)   {}
+func (r *Replies) Sending(dialect.Message) {}
+func (r *Replies) Closed(string, string)   {}
 
-func (r *Replies) Response(reply []byte, _ time.Duration) {
+func (r *Replies) Response(reply dialect.Message, _ time.Duration) {
+	if r.PrintReply == nil {
+		r.exactly(reply.Body)
+		return
+	}
+	r.buf = r.PrintReply(r.buf, reply.Body, r.escape)
+	r.flush()
+}
+
+func (r *Replies) exactly(reply []byte) {
 	if r.escape {
 		reply = AppendPayload(nil, reply)
 	}
@@ -143,19 +205,20 @@ func (r *Replies) Response(reply []byte, _ time.Duration) {
 }
 
 // Unfinished shows what came as if it were whole; what it lacks the error says.
-func (r *Replies) Unfinished(came []byte, _ string) { r.Response(came, 0) }
+func (r *Replies) Unfinished(came []byte, _ string) { r.exactly(came) }
 
-func (r *Replies) Message(body []byte) { r.note("server message: ", body) }
+func (r *Replies) Message(m dialect.Message) { r.note("server message: ", r.reply(m)) }
 
-func (r *Replies) NotSent(typed []byte) { r.note("not sent: ", typed) }
+func (r *Replies) NotSent(typed []byte) { r.note("not sent: ", AppendPayload(nil, typed)) }
 
-func (r *Replies) note(what string, payload []byte) {
-	io.WriteString(r.stderr, "parley: "+what+string(AppendPayload(nil, payload))+"\n")
+func (r *Replies) note(what string, text []byte) {
+	io.WriteString(r.stderr, "parley: "+what+string(text)+"\n")
 }
 
-// A ClientJSON writes events, one object a line.
+// A ClientJSON writes events, one object a line. They are exact, credentials included.
 type ClientJSON struct {
 	sink
+	Words         dialect.Words // of messages, beside their bytes; nil for none
 	remote, local string
 	opened        time.Time
 	sent          uint64
@@ -183,23 +246,42 @@ func (j *ClientJSON) event(name string, seq uint64, fields func(dst []byte, now 
 	j.flush()
 }
 
-func (j *ClientJSON) Connected(string) { j.event("opened", 0, nil) }
-func (j *ClientJSON) Prompt()          {}
-func (j *ClientJSON) Typed([]byte)     {}
+func (j *ClientJSON) Connected(string)      { j.event("opened", 0, nil) }
+func (j *ClientJSON) Prompt()               {}
+func (j *ClientJSON) PromptMore()           {}
+func (j *ClientJSON) Typed(dialect.Message) {}
 
-func (j *ClientJSON) Sending(request []byte) {
+func (j *ClientJSON) Sending(request dialect.Message) {
 	j.sent++
-	j.event("sent", j.sent, func(dst []byte, _ time.Time) []byte { return appendPayloadField(dst, request) })
-}
-
-func (j *ClientJSON) Response(reply []byte, took time.Duration) {
-	j.event("replied", j.sent, func(dst []byte, _ time.Time) []byte {
-		return appendTook(appendPayloadField(dst, reply), took)
+	j.event("sent", j.sent, func(dst []byte, _ time.Time) []byte {
+		dst = appendPayloadField(dst, request.Body)
+		if j.Words != nil {
+			dst = j.appendText(dst, j.Words.AppendRequest(nil, dialect.Message{Body: request.Body}))
+		}
+		return dst
 	})
 }
 
-func (j *ClientJSON) Message(body []byte) {
-	j.event("message", 0, func(dst []byte, _ time.Time) []byte { return appendPayloadField(dst, body) })
+func (j *ClientJSON) Response(reply dialect.Message, took time.Duration) {
+	j.event("replied", j.sent, func(dst []byte, _ time.Time) []byte {
+		return appendTook(j.appendReply(dst, reply), took)
+	})
+}
+
+func (j *ClientJSON) Message(m dialect.Message) {
+	j.event("message", 0, func(dst []byte, _ time.Time) []byte { return j.appendReply(dst, m) })
+}
+
+func (j *ClientJSON) appendReply(dst []byte, m dialect.Message) []byte {
+	dst = appendPayloadField(dst, m.Body)
+	if j.Words != nil {
+		dst = j.appendText(dst, j.Words.AppendReply(nil, dialect.Message{Body: m.Body}))
+	}
+	return dst
+}
+
+func (*ClientJSON) appendText(dst, text []byte) []byte {
+	return appendJSONString(append(dst, `,"text":`...), string(text))
 }
 
 func (j *ClientJSON) Unfinished(came []byte, lacks string) {

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/talk"
 )
 
@@ -368,11 +369,11 @@ func TestCounts(t *testing.T) {
 	}
 	for _, e := range []parley.Event{
 		{Kind: parley.Opened}, {Kind: parley.Opened},
-		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
+		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2, Stray: 1}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
 	} {
 		c.Observe(&e)
 	}
-	if got := c.String(); got != "2 sessions, 1 probe, 1 request, 1 byte in, 2 bytes out, 1 refused, 1 cut" {
+	if got := c.String(); got != "2 sessions, 1 probe, 1 request, 1 byte in, 2 bytes out (1 byte of no message), 1 refused, 1 cut" {
 		t.Errorf("at the end: %s", got)
 	}
 }
@@ -381,13 +382,13 @@ func TestClientViews(t *testing.T) {
 	play := func(v talk.View) {
 		v.Connected("localhost:6969")
 		v.Prompt()
-		v.Message([]byte("wel\x1bcome"))
+		v.Message(dialect.Message{Body: []byte("wel\x1bcome")})
 		v.Prompt()
-		v.Typed([]byte("hi"))
-		v.Sending([]byte("hi"))
-		v.Response([]byte("you said\x1b hi"), 7)
+		v.Typed(dialect.Message{Body: []byte("hi")})
+		v.Sending(dialect.Message{Body: []byte("hi")})
+		v.Response(dialect.Message{Body: []byte("you said\x1b hi")}, 7)
 		v.Prompt()
-		v.Typed(nil)
+		v.Typed(dialect.Message{})
 		v.Unfinished([]byte("\x1bye\r"), "no new\x1bline ends it")
 		v.Prompt()
 		v.NotSent([]byte("half\x1b"))

@@ -10,7 +10,7 @@ import (
 // Counts is an observer that counts what a server did, for one line at its end. Its
 // zero value is ready.
 type Counts struct {
-	sessions, probes, requests, in, out, refused, cut atomic.Int64
+	sessions, probes, requests, in, out, stray, refused, cut atomic.Int64
 }
 
 // Observe counts.
@@ -24,6 +24,7 @@ func (c *Counts) Observe(e *parley.Event) {
 		c.requests.Add(int64(e.Seq))
 		c.in.Add(int64(e.In))
 		c.out.Add(int64(e.Out))
+		c.stray.Add(int64(e.Stray))
 		switch e.Reason {
 		case parley.NoRequest, parley.FirstByteTimeout:
 			c.probes.Add(1)
@@ -40,11 +41,15 @@ func (c *Counts) Wants(kind parley.EventKind) bool {
 
 // String is such as "2 sessions, 0 probes, 4 requests, 60 bytes in, 132 bytes out".
 // Requests and bytes are those of sessions that are over; bytes are as they were read and
-// written, endings and all. What was refused or cut is named if there was any.
+// written, endings and all. What belonged to no message, was refused or cut is named if there
+// was any.
 func (c *Counts) String() string {
 	text := plural(c.sessions.Load(), "session") + ", " + plural(c.probes.Load(), "probe") + ", " +
 		plural(c.requests.Load(), "request") + ", " + plural(c.in.Load(), "byte") + " in, " +
 		plural(c.out.Load(), "byte") + " out"
+	if n := c.stray.Load(); n > 0 {
+		text += " (" + plural(n, "byte") + " of no message)"
+	}
 	if n := c.refused.Load(); n > 0 {
 		text += ", " + strconv.FormatInt(n, 10) + " refused"
 	}

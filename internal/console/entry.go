@@ -19,10 +19,30 @@ type Entry struct {
 	Remote, Local string
 	Body          []byte
 	Cut           uint64 // how many bytes Body leaves out at its end
+	Secret        bool   // Body carries credentials
 	Took          time.Duration
 	Unsent        string // of Replied: "no" if the reply was made and did not get out, "unknown" if nobody knows
 	In, Out       uint64
+	Stray         uint64 // of Closed: bytes that belonged to no message
 	Reason        string // as docs/events.md names it
+
+	Tap               bool   // told by a tap, not by a server
+	Framing, Upstream string // how the session was recorded, where that is to be told
+
+	messages
+}
+
+// message is what an entry has to say.
+func (e *Entry) message() *parley.Event {
+	return &parley.Event{Kind: e.Kind, Body: e.Body, Cut: e.Cut, Secret: e.Secret}
+}
+
+// shown is what it has to say in words, or its bytes.
+func (e *Entry) shown() []byte {
+	if m := e.message(); e.rewords(m) && e.Kind != parley.Refused {
+		return e.appendText(nil, m, m.Secret && !e.secrets)
+	}
+	return e.Body
 }
 
 // AppendEntry appends the line of the narrative, with the time, the session and the peer
@@ -43,11 +63,11 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 	case parley.Opened:
 		dst = AppendEscaped(append(dst, opened...), []byte(e.Remote))
 	case parley.Received:
-		dst = appendMessage(append(dst, received...), e.Body, e.Cut)
+		dst = e.appendMessage(append(dst, received...), e.message())
 	case parley.Replied:
-		dst = appendMessage(append(dst, replyWords(e.Unsent)...), e.Body, e.Cut)
+		dst = e.appendMessage(append(dst, replyWords(e.Unsent)...), e.message())
 	case parley.Unasked:
-		dst = appendMessage(append(dst, unasked...), e.Body, e.Cut)
+		dst = e.appendMessage(append(dst, unasked...), e.message())
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
 	case parley.Refused:
@@ -93,22 +113,32 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		name = "reply_made"
 	}
 	dst = append(append(append(dst, `{"event":"`...), name...), '"')
-	dst = append(appendTime(dst, e.Time), `,"side":"server"`...)
+	side := "server"
+	if e.Tap {
+		side = "tap"
+	}
+	dst = appendSide(appendTime(dst, e.Time), side)
 	dst = appendCount(dst, "session", e.Number)
 	dst = appendCount(dst, "lost_session", uint64(e.Lost))
 	dst = appendCount(dst, "seq", e.Seq)
 	dst = appendJSONString(append(dst, `,"remote":`...), e.Remote)
 	dst = appendJSONString(append(dst, `,"local":`...), e.Local)
+	dst = appendName(appendName(dst, "framing", e.Framing), "upstream", e.Upstream)
 	switch e.Kind {
-	case parley.Received, parley.Unasked:
-		dst = appendMessageFields(dst, e.Body, e.Cut)
+	case parley.Received, parley.Replied, parley.Unasked:
+		dst = e.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e.message())
+		if e.Secret {
+			dst = append(dst, `,"secret":true`...)
+		}
+	}
+	switch e.Kind {
 	case parley.Replied:
-		dst = appendTook(appendMessageFields(dst, e.Body, e.Cut), e.Took)
+		dst = appendTook(dst, e.Took)
 		if e.Unsent != "" {
 			dst = appendJSONString(append(dst, `,"replied":`...), e.Unsent)
 		}
 	case parley.Closed:
-		dst = appendBytesInOut(appendTook(dst, e.Took), e.In, e.Out)
+		dst = appendCount(appendBytesInOut(appendTook(dst, e.Took), e.In, e.Out), "stray", e.Stray)
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	case parley.Refused:
 		if e.Body != nil {
@@ -117,6 +147,14 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	}
 	return append(dst, "}\n"...)
+}
+
+// appendName appends a field of text, and nothing if it is empty.
+func appendName(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	return appendJSONString(append(append(append(dst, `,"`...), name...), `":`...), text)
 }
 
 // Printable says whether p is valid UTF-8 that may reach a terminal as it is. What is not is

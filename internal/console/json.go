@@ -14,6 +14,7 @@ type JSON struct {
 	side   string     // server or tap
 	target string     // of a tap
 	last   *lastEvent // of an event loop; nil if several goroutines write
+	messages
 }
 
 // A lastEvent is the text of what the next event often shares: with requests in flight many
@@ -105,7 +106,14 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = j.last.appendEnds(dst, s)
 	}
 	switch e.Kind {
-	case parley.Received, parley.Replied, parley.Unasked, parley.Unfinished:
+	case parley.Received, parley.Replied, parley.Unasked:
+		dst = j.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e)
+		if e.Secret {
+			dst = append(dst, `,"secret":true`...)
+		}
+	case parley.Unfinished:
+		dst = appendMessageFields(dst, e.Body, e.Cut)
+	case parley.Stray:
 		dst = appendMessageFields(dst, e.Body, e.Cut)
 	case parley.Refused:
 		if len(e.Body) > 0 { // a tap sends none
@@ -117,7 +125,7 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendTook(dst, e.Took)
 	}
 	if e.Kind == parley.Closed {
-		dst = appendBytesInOut(dst, e.In, e.Out)
+		dst = appendCount(appendBytesInOut(dst, e.In, e.Out), "stray", e.Stray)
 	}
 	if e.Reason != 0 {
 		dst = append(append(append(dst, `,"reason":"`...), e.Reason.String()...), '"')

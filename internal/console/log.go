@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -19,27 +20,35 @@ type LogView interface {
 	End() error // what comes after the last one
 }
 
+// LogOptions say how a log is shown.
+type LogOptions struct {
+	Width   int             // of a table, in columns; as many as it needs if 0
+	Framing dialect.Framing // of sessions of which the journal does not say
+	Secrets bool            // credentials are shown too
+}
+
 // NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
-// md, mermaid or pcap. A table fits into width columns, or into as many as it needs if that
-// is 0.
-func NewLogView(format string, out io.Writer, width int) (LogView, error) {
+// md, mermaid or pcap. Messages of a protocol are shown in its words, and beside their exact bytes
+// where those are.
+func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
+	said := &wordings{LogOptions: opt, of: make(map[string]dialect.Words)}
 	switch format {
 	case "narrative":
-		return &lineView{out: out, format: func(dst []byte, e *Entry) []byte { return AppendEntry(dst, e, true) }}, nil
+		return &lineView{out: out, said: said, format: func(dst []byte, e *Entry) []byte { return AppendEntry(dst, e, true) }}, nil
 	case "json", "ndjson":
-		return &lineView{out: out, format: AppendEntryJSON}, nil
+		return &lineView{out: out, said: said, format: AppendEntryJSON}, nil
 	case "table":
-		v := exchangeTable{newTable(out, width, exchangeColumns)}
+		v := exchangeTable{newTable(out, opt.Width, exchangeColumns), said}
 		return v, v.head()
 	case "csv":
-		v := exchangeCSV{newCSV(out)}
+		v := exchangeCSV{newCSV(out), said}
 		return v, v.write("session", "seq", "remote", "local", "received", "took_ns", "replied",
-			"request", "request_base64", "reply", "reply_base64")
+			"request", "request_base64", "reply", "reply_base64", "request_text", "reply_text")
 	case "md":
-		return &markdownView{out, NewTranscript("Server Terminal (server.js)", "Client Terminal (client.js)"), make(map[int64]*ClientNarrative)}, nil
+		return &markdownView{out, said, NewTranscript("Server Terminal (server.js)", "Client Terminal (client.js)"), make(map[int64]*ClientNarrative)}, nil
 	case "mermaid":
 		_, err := io.WriteString(out, "sequenceDiagram\n    participant s as Server\n")
-		return &mermaidView{out: out, drawn: make(map[string]bool)}, err
+		return &mermaidView{out: out, said: said, drawn: make(map[string]bool)}, err
 	case "pcap":
 		p, err := journal.NewPcap(out)
 		return pcapView{p}, err
@@ -47,14 +56,45 @@ func NewLogView(format string, out io.Writer, width int) (LogView, error) {
 	return nil, fmt.Errorf("no format %q", format)
 }
 
-// entryOf is an event as a line tells it.
+// wordings are how the messages of a journal's sessions are shown.
+type wordings struct {
+	LogOptions
+	of map[string]dialect.Words // by the names of framings
+}
+
+func (w *wordings) session(s *journal.Session) messages {
+	if s.Framing == "" {
+		return messages{w.Framing.Words, w.Secrets}
+	}
+	words, known := w.of[s.Framing]
+	if !known {
+		f, _ := dialect.Parse(s.Framing) // a newer parley may know others: their bytes are shown
+		words = f.Words
+		w.of[s.Framing] = words
+	}
+	return messages{words, w.Secrets}
+}
+
+// entry is an event as a line tells it.
+func (w *wordings) entry(e journal.Event) *Entry {
+	entry := entryOf(e)
+	entry.messages = w.session(e.Session)
+	return entry
+}
+
+// entryOf is an event as a line tells it that has no words.
 func entryOf(e journal.Event) *Entry {
 	s := e.Session
-	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local}
+	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.Role == "tap"}
 	if s.Lost {
 		entry.Lost = s.ID
 	}
+	if e.Exchange != nil {
+		entry.Secret = isSecret(e.Exchange, e.Kind)
+	}
 	switch e.Kind {
+	case parley.Opened:
+		entry.Framing, entry.Upstream = s.Framing, s.Upstream
 	case parley.Received:
 		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
 	case parley.Replied:
@@ -68,22 +108,28 @@ func entryOf(e journal.Event) *Entry {
 		}
 	case parley.Closed:
 		entry.Seq, entry.Took, entry.Reason = s.Requests, s.Closed.Sub(s.Opened), s.Reason
-		entry.In, entry.Out = s.BytesIn, s.BytesOut
+		entry.In, entry.Out, entry.Stray = s.BytesIn, s.BytesOut, s.Stray
 	case parley.Refused:
 		entry.Body, entry.Reason = e.Text, s.Reason
 	}
 	return entry
 }
 
+// isSecret says whether a message carries credentials: the request, where there is one.
+func isSecret(x *journal.Exchange, kind parley.EventKind) bool {
+	return x.Secret && (kind == parley.Received) == (x.Request != nil)
+}
+
 // A lineView writes a line an event: the narrative or JSON.
 type lineView struct {
 	out    io.Writer
+	said   *wordings
 	format func(dst []byte, e *Entry) []byte
 	line   []byte
 }
 
 func (v *lineView) Show(e journal.Event) error {
-	v.line = v.format(v.line[:0], entryOf(e))
+	v.line = v.format(v.line[:0], v.said.entry(e))
 	_, err := v.out.Write(v.line)
 	return err
 }
@@ -96,16 +142,51 @@ type logRow struct {
 	*journal.Session
 	x       *journal.Exchange
 	replied string // whether the reply got out, or why there was no request
+	messages
 }
 
-// rowOf returns the row that an event stands for: a request's, or the reply's if there was no
+// request and reply are the messages of the row. Their text is empty if there are no words.
+func (r *logRow) request() *parley.Event {
+	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Cut: r.x.RequestCut, Secret: isSecret(r.x, parley.Received)}
+}
+
+func (r *logRow) reply() *parley.Event {
+	return &parley.Event{Kind: parley.Replied, Body: r.x.Reply, Cut: r.x.ReplyCut, Secret: isSecret(r.x, parley.Replied)}
+}
+
+// brief is a message in words, or escaped, cut to a width; past 4 KiB only if that is 0.
+func (m *messages) brief(e *parley.Event, width int) string {
+	if !m.rewords(e) {
+		return brief(e.Body, width)
+	}
+	text := string(m.appendText(nil, e, e.Secret && !m.secrets))
+	if width == 0 {
+		return text
+	}
+	return fit(text, width)
+}
+
+// rewords says whether something else is shown than the bytes of a message.
+func (m *messages) rewords(e *parley.Event) bool {
+	return e.Body != nil && (m.words != nil || e.Secret && !m.secrets)
+}
+
+// text is all that a message is in words; empty if it has none.
+func (m *messages) text(e *parley.Event) string {
+	if m.words == nil || e.Body == nil {
+		return ""
+	}
+	return string(m.appendText(nil, e, false))
+}
+
+// row returns the row that an event stands for: a request's, or the reply's if there was no
 // request. It is nil for others.
-func rowOf(e journal.Event) *logRow {
+func (w *wordings) row(e journal.Event) *logRow {
 	switch {
 	case e.Kind == parley.Refused:
-		return &logRow{e.Session, &journal.Exchange{Received: e.Time, Reply: e.Text}, e.Session.Reason}
+		return &logRow{Session: e.Session, x: &journal.Exchange{Received: e.Time, Reply: e.Text}, replied: e.Session.Reason}
 	case e.Kind == parley.Received, e.Kind == parley.Replied && e.Exchange.Request == nil:
-		row := &logRow{e.Session, e.Exchange, "unasked"}
+		row := &logRow{e.Session, e.Exchange, "unasked", w.session(e.Session)}
 		if e.Exchange.Seq != 0 {
 			row.replied = e.Session.Replied(e.Exchange.Seq)
 		}
@@ -128,7 +209,10 @@ func number(s *journal.Session) string {
 func escaped(text string) string { return string(AppendEscaped(nil, []byte(text))) }
 
 // An exchangeTable writes an exchange a line.
-type exchangeTable struct{ *table[*logRow] }
+type exchangeTable struct {
+	*table[*logRow]
+	said *wordings
+}
 
 const (
 	logTime   = "2006-01-02T15:04:05.000000Z"
@@ -143,8 +227,8 @@ var exchangeColumns = []column[*logRow]{
 	{title: "took", width: 10, right: true, dispensable: 1, text: func(r *logRow, _ int) string { return r.x.Took.String() }},
 	{title: "replied", width: 7, text: func(r *logRow, _ int) string { return r.replied }},
 	{title: "remote", width: 21, dispensable: 3, text: func(r *logRow, _ int) string { return escaped(r.Remote) }},
-	{title: "request", width: 40, elastic: true, text: func(r *logRow, width int) string { return brief(r.x.Request, width) }},
-	{title: "reply", width: 40, elastic: true, text: func(r *logRow, width int) string { return brief(r.x.Reply, width) }},
+	{title: "request", width: 40, elastic: true, text: func(r *logRow, width int) string { return r.brief(r.request(), width) }},
+	{title: "reply", width: 40, elastic: true, text: func(r *logRow, width int) string { return r.brief(r.reply(), width) }},
 }
 
 // timeIn is a time in so many columns: all of it, or that of the day.
@@ -168,8 +252,8 @@ func brief(p []byte, width int) string {
 }
 
 func (v exchangeTable) Show(e journal.Event) error {
-	if r := rowOf(e); r != nil {
-		return v.row(r)
+	if r := v.said.row(e); r != nil {
+		return v.table.row(r)
 	}
 	return nil
 }
@@ -177,11 +261,14 @@ func (v exchangeTable) Show(e journal.Event) error {
 func (v exchangeTable) End() error { return nil }
 
 // An exchangeCSV writes an exchange a record (RFC 4180). As in JSON a payload is there as it
-// is, or in base64 if it is not printable.
-type exchangeCSV struct{ csvWriter }
+// is, or in base64 if it is not printable, and beside it in words if there are any.
+type exchangeCSV struct {
+	csvWriter
+	said *wordings
+}
 
 func (v exchangeCSV) Show(e journal.Event) error {
-	r := rowOf(e)
+	r := v.said.row(e)
 	if r == nil {
 		return nil
 	}
@@ -192,7 +279,7 @@ func (v exchangeCSV) Show(e journal.Event) error {
 	request, request64 := plainOrBase64(r.x.Request)
 	reply, reply64 := plainOrBase64(r.x.Reply)
 	return v.write(session, fmt.Sprint(r.x.Seq), escaped(r.Remote), escaped(r.Local), r.x.Received.Format(time.RFC3339Nano),
-		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64)
+		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64, r.text(r.request()), r.text(r.reply()))
 }
 
 func (v exchangeCSV) End() error { return nil }
@@ -221,6 +308,7 @@ func (w csvWriter) write(record ...string) error {
 // A markdownView fills the seed's table: what the two terminals show.
 type markdownView struct {
 	out     io.Writer
+	said    *wordings
 	table   *Transcript
 	clients map[int64]*ClientNarrative // by Session.ID
 }
@@ -231,7 +319,8 @@ const (
 )
 
 func (v *markdownView) Show(e journal.Event) error {
-	entry := entryOf(e)
+	entry := v.said.entry(e)
+	message := dialect.Message{Body: entry.Body, Cut: entry.Cut, Secret: entry.Secret}
 	server := func() {
 		line := AppendEntry(nil, entry, false)
 		v.table.Say(serverTerminal, strings.TrimSuffix(string(line), "\n"))
@@ -247,19 +336,19 @@ func (v *markdownView) Show(e journal.Event) error {
 		client.Connected(escaped(e.Session.Local))
 	case entry.Kind == parley.Received:
 		client.Prompt()
-		client.Typed(entry.Body)
-		client.Sending(entry.Body)
+		client.Typed(dialect.Message{Body: entry.shown()})
+		client.Sending(message)
 		server()
 	case entry.Kind == parley.Replied && entry.Unsent == "":
-		client.Response(entry.Body, entry.Took)
+		client.Response(message, entry.Took)
 	case entry.Kind == parley.Unasked:
-		client.Message(entry.Body)
+		client.Message(message)
 	case entry.Kind == parley.Replied:
 		server()
 	case entry.Kind == parley.Closed:
 		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
 			client.Prompt()
-			client.Typed(nil)
+			client.Typed(dialect.Message{})
 		}
 		server()
 		client.Closed("", "")
@@ -270,7 +359,10 @@ func (v *markdownView) Show(e journal.Event) error {
 
 func (v *markdownView) client(s *journal.Session) *ClientNarrative {
 	if v.clients[s.ID] == nil {
-		v.clients[s.ID] = NewClientNarrative(v.table.Column(clientTerminal), nil, Piped)
+		client := NewClientNarrative(v.table.Column(clientTerminal), nil, Piped)
+		shown := v.said.session(s)
+		client.Wording = Wording{shown.words, shown.secrets}
+		v.clients[s.ID] = client
 		if s.Lost {
 			v.table.Say(serverTerminal, fmt.Sprintf("(session %d was not recorded)", s.ID))
 		}
@@ -283,6 +375,7 @@ func (v *markdownView) End() error { return v.table.Print(v.out) }
 // A mermaidView draws a sequence diagram.
 type mermaidView struct {
 	out     io.Writer
+	said    *wordings
 	drawn   map[string]bool // participants that have their line of life
 	refused int
 }
@@ -290,7 +383,7 @@ type mermaidView struct {
 func (v *mermaidView) Show(e journal.Event) error {
 	const width = 80
 	var line []byte
-	entry, client, name := entryOf(e), "c"+strconv.FormatInt(e.Session.ID, 10), escaped(e.Session.Remote)
+	entry, client, name := v.said.entry(e), "c"+strconv.FormatInt(e.Session.ID, 10), escaped(e.Session.Remote)
 	switch {
 	case entry.Kind == parley.Refused:
 		v.refused++
@@ -302,7 +395,7 @@ func (v *mermaidView) Show(e journal.Event) error {
 		v.drawn[client] = true
 		line = fmt.Appendf(line, "    participant %s as %s\n", client, AppendMermaid(nil, name))
 	}
-	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, AppendMermaid(nil, string(AppendBrief(nil, entry.Body, width))))
+	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
 	switch {
 	case entry.Kind == parley.Opened:
 		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)
@@ -347,7 +440,8 @@ func NewSessionList(format string, out io.Writer, width int) (SessionList, error
 		return sessionJSON{out}, nil
 	case "csv":
 		l := sessionCSV{newCSV(out)}
-		return l, l.write("session", "remote", "local", "opened", "closed", "reason", "requests", "replied_upto", "bytes_in", "bytes_out")
+		return l, l.write("session", "remote", "local", "opened", "closed", "reason", "requests", "replied_upto", "bytes_in", "bytes_out",
+			"stray", "role", "framing", "listener", "upstream", "node", "tls_version", "tls_name", "proxied")
 	}
 	l := sessionTable{newTable(out, width, sessionColumns)}
 	return l, l.head()
@@ -360,7 +454,9 @@ func (l sessionJSON) Show(s *journal.Session) error {
 	if !s.Closed.IsZero() {
 		e.Kind, e.Time = parley.Closed, s.Closed
 	}
-	_, err := l.out.Write(AppendEntryJSON(nil, entryOf(e)))
+	entry := entryOf(e)
+	entry.Framing, entry.Upstream = s.Framing, s.Upstream
+	_, err := l.out.Write(AppendEntryJSON(nil, entry))
 	return err
 }
 
@@ -371,10 +467,13 @@ func (l sessionCSV) Show(s *journal.Session) error {
 	if !s.Lost {
 		session = number(s)
 	}
-	record := []string{session, escaped(s.Remote), escaped(s.Local), s.Opened.Format(time.RFC3339Nano), "", "", "", "", "", ""}
+	record := []string{session, escaped(s.Remote), escaped(s.Local), s.Opened.Format(time.RFC3339Nano), "", "", "", "", "", "", ""}
 	if !s.Closed.IsZero() {
 		record = append(record[:4], s.Closed.Format(time.RFC3339Nano), escaped(s.Reason),
-			fmt.Sprint(s.Requests), fmt.Sprint(s.RepliedUpTo), fmt.Sprint(s.BytesIn), fmt.Sprint(s.BytesOut))
+			fmt.Sprint(s.Requests), fmt.Sprint(s.RepliedUpTo), fmt.Sprint(s.BytesIn), fmt.Sprint(s.BytesOut), fmt.Sprint(s.Stray))
+	}
+	for _, text := range []string{s.Role, s.Framing, s.Listener, s.Upstream, s.Node, s.TLSVersion, s.TLSName, s.Proxied} {
+		record = append(record, escaped(text))
 	}
 	return l.write(record...)
 }
@@ -393,6 +492,8 @@ var sessionColumns = []column[*journal.Session]{
 	{title: "replied", width: 7, right: true, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.RepliedUpTo) })},
 	{title: "bytes in", width: 9, right: true, dispensable: 5, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesIn) })},
 	{title: "bytes out", width: 9, right: true, dispensable: 4, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
+	{title: "framing", width: 9, dispensable: 6, text: func(s *journal.Session, width int) string { return within(width, s.Framing) }},
+	{title: "upstream", width: 21, dispensable: 7, text: func(s *journal.Session, width int) string { return within(width, s.Upstream) }},
 	{title: "reason", width: len("first_byte_timeout"), text: func(s *journal.Session, _ int) string {
 		switch {
 		case s.Lost:
@@ -402,6 +503,14 @@ var sessionColumns = []column[*journal.Session]{
 		}
 		return escaped(s.Reason)
 	}},
+}
+
+// within is a text escaped and cut to a width, if that is not 0.
+func within(width int, text string) string {
+	if width == 0 {
+		return escaped(text)
+	}
+	return fit(escaped(text), width)
 }
 
 // ifClosed is what is known of a session once it is over.

@@ -9,6 +9,7 @@ import (
 	"github.com/clipperhouse/displaywidth"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -35,8 +36,13 @@ func logStory() []journal.Event {
 
 func viewed(t *testing.T, format string, width int, events []journal.Event) string {
 	t.Helper()
+	return viewedWith(t, format, LogOptions{Width: width}, events)
+}
+
+func viewedWith(t *testing.T, format string, opt LogOptions, events []journal.Event) string {
+	t.Helper()
 	var out bytes.Buffer
-	v, err := NewLogView(format, &out, width)
+	v, err := NewLogView(format, &out, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,10 +79,10 @@ func TestEveryViewShowsWhatIsOutOfTheOrdinary(t *testing.T) {
       1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       Error: request longer than 4 bytes
       -      0  2026-11-24T08:00:00.008000Z          0s  full     10.0.0.3:3                                                       Error: server is full (1 sessions)
 `,
-		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64
-,4,,,2026-11-24T08:00:00.002Z,0,unknown,,d2hvc2UbWzJK,nobody's,
-1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,Error: request longer than 4 bytes,
-,0,10.0.0.3:3,10.0.0.2:2,2026-11-24T08:00:00.008Z,0,full,,,Error: server is full (1 sessions),
+		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text
+,4,,,2026-11-24T08:00:00.002Z,0,unknown,,d2hvc2UbWzJK,nobody's,,,
+1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,Error: request longer than 4 bytes,,,
+,0,10.0.0.3:3,10.0.0.2:2,2026-11-24T08:00:00.008Z,0,full,,,Error: server is full (1 sessions),,,
 `, "\n", "\r\n"),
 		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
 |---|---|
@@ -118,12 +124,148 @@ func TestEveryViewShowsWhatIsOutOfTheOrdinary(t *testing.T) {
 	}
 }
 
+// protocolStory is what a journal tells of a protocol: a request and its reply, one with
+// credentials, a message that came unasked and was cut, and one without words.
+func protocolStory() []journal.Event {
+	at := func(ms int) time.Time { return time.Date(2026, 11, 24, 8, 0, 0, ms*1e6, time.UTC) }
+	s := &journal.Session{ID: 1, Number: 1, Remote: "10.0.0.1:1", Local: "10.0.0.2:2", Opened: at(0), Closed: at(9), Reason: "eof", RepliedUpTo: 3, Requests: 3, Stray: 12}
+	s.Role = "tap"
+	get := &journal.Exchange{ID: 1, Session: 1, Seq: 1, Received: at(1), Request: []byte("get\x1b"), Reply: []byte("ok\r\n")}
+	auth := &journal.Exchange{ID: 2, Session: 1, Seq: 2, Received: at(2), Request: []byte("auth me"), Reply: []byte("+"), Secret: true}
+	push := &journal.Exchange{ID: 3, Session: 1, Received: at(3), Reply: []byte("push"), ReplyCut: 96}
+	none := &journal.Exchange{ID: 4, Session: 1, Seq: 3, Received: at(4), Request: []byte("-x"), Secret: true}
+	return []journal.Event{
+		{Kind: parley.Received, Time: at(1), Session: s, Exchange: get},
+		{Kind: parley.Replied, Time: at(1), Session: s, Exchange: get},
+		{Kind: parley.Received, Time: at(2), Session: s, Exchange: auth},
+		{Kind: parley.Replied, Time: at(2), Session: s, Exchange: auth},
+		{Kind: parley.Replied, Time: at(3), Session: s, Exchange: push},
+		{Kind: parley.Received, Time: at(4), Session: s, Exchange: none},
+		{Kind: parley.Closed, Time: at(9), Session: s},
+	}
+}
+
+// Each view shows messages in the words of their protocol, and credentials only if that is asked
+// for. JSON and CSV have the exact bytes, and hide nothing.
+func TestEveryViewShowsWords(t *testing.T) {
+	for format, want := range map[string]string{
+		"narrative": `2026-11-24T08:00:00.001000Z #1 10.0.0.1:1 Server: incoming data [4]: ASKED GET\x1b
+2026-11-24T08:00:00.001000Z #1 10.0.0.1:1 Server: reply [4]: SAID OK\r\n
+2026-11-24T08:00:00.002000Z #1 10.0.0.1:1 Server: incoming data [7]: ASKED (secret)
+2026-11-24T08:00:00.002000Z #1 10.0.0.1:1 Server: reply [1]: SAID +
+2026-11-24T08:00:00.003000Z #1 10.0.0.1:1 Server: message [100]: SAID PUSH and 96 more
+2026-11-24T08:00:00.004000Z #1 10.0.0.1:1 Server: incoming data [2]: (secret)
+2026-11-24T08:00:00.009000Z #1 10.0.0.1:1 Server: Connection closed!
+`,
+		"table": `session    seq  received                           took  replied  remote                 request                                   reply
+      1      1  2026-11-24T08:00:00.001000Z          0s  yes      10.0.0.1:1             ASKED GET\x1b                             SAID OK\r\n
+      1      2  2026-11-24T08:00:00.002000Z          0s  yes      10.0.0.1:1             ASKED (secret)                            SAID +
+      1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       SAID PUSH and 96 more
+      1      3  2026-11-24T08:00:00.004000Z          0s  yes      10.0.0.1:1             (secret)                                  
+`,
+		"json": `{"event":"received","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"Z2V0Gw==","text":"ASKED GET\\x1b"}
+{"event":"replied","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"b2sNCg==","text":"SAID OK\\r\\n","took_ns":0}
+{"event":"received","time":"2026-11-24T08:00:00.002Z","side":"tap","session":1,"seq":2,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":7,"payload":"auth me","text":"ASKED AUTH ME","secret":true}
+{"event":"replied","time":"2026-11-24T08:00:00.002Z","side":"tap","session":1,"seq":2,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":1,"payload":"+","text":"SAID +","took_ns":0}
+{"event":"message","time":"2026-11-24T08:00:00.003Z","side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":100,"payload":"push","cut":96,"text":"SAID PUSH and 96 more"}
+{"event":"received","time":"2026-11-24T08:00:00.004Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":2,"payload":"-x","text":"-x","secret":true}
+{"event":"closed","time":"2026-11-24T08:00:00.009Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","took_ns":9000000,"bytes_in":0,"bytes_out":0,"stray":12,"reason":"eof"}
+`,
+		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text
+1,1,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.001Z,0,yes,,Z2V0Gw==,,b2sNCg==,ASKED GET\x1b,SAID OK\r\n
+1,2,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.002Z,0,yes,auth me,,+,,ASKED AUTH ME,SAID +
+1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,push,,,SAID PUSH and 96 more
+1,3,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.004Z,0,yes,-x,,,,-x,
+`, "\n", "\r\n"),
+		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
+|---|---|
+| | Enter data: ASKED GET\\x1b |
+| | Client: sending [4] ASKED GET\\x1b ... |
+| Server: incoming data [4]: ASKED GET\\x1b | |
+| | Client: server response: SAID OK\\r\\n |
+| | Enter data: ASKED (secret) |
+| | Client: sending [7] ASKED (secret) ... |
+| Server: incoming data [7]: ASKED (secret) | |
+| | Client: server response: SAID + |
+| | Client: server message: SAID PUSH and 96 more |
+| | Enter data: (secret) |
+| | Client: sending [2] (secret) ... |
+| Server: incoming data [2]: (secret) | |
+| | Enter data: |
+| Server: Connection closed! | |
+| | Client: Connection closed |
+`,
+		"mermaid": `sequenceDiagram
+    participant s as Server
+    participant c1 as 10.0.0.1#58;1
+    c1->>s: [4] ASKED GET#92;x1b
+    s-->>c1: [4] SAID OK#92;r#92;n
+    c1->>s: [7] ASKED (secret)
+    s-->>c1: [1] SAID +
+    s-->>c1: [100] SAID PUSH and 96 more
+    c1->>s: [2] (secret)
+    Note over c1,s: closed, eof
+`,
+	} {
+		opt := LogOptions{Framing: dialect.Framing{Name: "shouting", Words: shouting{}}}
+		if got := viewedWith(t, format, opt, protocolStory()); got != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", format, got, want)
+		}
+		opt.Secrets = true
+		if got := viewedWith(t, format, opt, protocolStory()); strings.Contains(got, "(secret)") || !strings.Contains(got, "ME") {
+			t.Errorf("%s with secrets:\n%s", format, got)
+		}
+		opt.Framing.Words, opt.Secrets = nil, false
+		got := viewedWith(t, format, opt, protocolStory())
+		if exact := format == "json" || format == "csv"; strings.Contains(got, "auth me") != exact {
+			t.Errorf("%s without words:\n%s", format, got)
+		}
+	}
+}
+
+// A session's own framing says what its messages are, and the flag only where it does not.
+func TestWordsAreTheSessions(t *testing.T) {
+	events := protocolStory()
+	events[0].Session.Framing = "line"
+	opt := LogOptions{Framing: dialect.Framing{Name: "shouting", Words: shouting{}}}
+	if got := viewedWith(t, "narrative", opt, events); strings.Contains(got, "ASKED") {
+		t.Errorf("lines are told as\n%s", got)
+	}
+	events[0].Session.Framing = "of a later parley"
+	if got := viewedWith(t, "narrative", opt, events); !strings.Contains(got, `[4]: get\x1b`) || strings.Contains(got, "auth me") {
+		t.Errorf("an unknown framing is told as\n%s", got)
+	}
+}
+
+// The list of sessions says how each was recorded.
+func TestListsShowHowSessionsWereRecorded(t *testing.T) {
+	s := &journal.Session{ID: 1, Number: 1, Remote: "10.0.0.1:1", Local: "10.0.0.2:2", Opened: time.Unix(0, 0).UTC(), Stray: 3, TLSVersion: "TLS 1.3", TLSName: "a", Proxied: "10.9.9.9:9"}
+	s.About = journal.About{Framing: "redis", Role: "tap", Listener: "127.0.0.1:6380", Upstream: "redis:6379", Node: "web-1"}
+	for format, want := range map[string]string{
+		"table": "  redis      redis:6379             open\n",
+		"csv":   ",,,,,,,tap,redis,127.0.0.1:6380,redis:6379,web-1,TLS 1.3,a,10.9.9.9:9\r\n",
+		"json":  `"side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","framing":"redis","upstream":"redis:6379"}` + "\n",
+	} {
+		var out bytes.Buffer
+		list, err := NewSessionList(format, &out, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list.Show(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want %q at the end", format, got, want)
+		}
+	}
+}
+
 // A session of which only exchanges are there is in every list.
 func TestListsShowLostSessions(t *testing.T) {
 	lost := &journal.Session{ID: 9, Lost: true, Opened: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}
 	for format, want := range map[string]string{
-		"table": "      ?  2026-11-24T08:00:00.000000Z              ?                                ?        ?          ?          ?  (session 9 was not recorded)\n",
-		"csv":   ",,,2026-11-24T08:00:00Z,,,,,,\r\n",
+		"table": "      ?  2026-11-24T08:00:00.000000Z              ?                                ?        ?          ?          ?                                    (session 9 was not recorded)\n",
+		"csv":   ",,,2026-11-24T08:00:00Z" + strings.Repeat(",", 15) + "\r\n",
 		"json":  `{"event":"opened","time":"2026-11-24T08:00:00Z","side":"server","lost_session":9,"remote":"","local":""}` + "\n",
 	} {
 		var out bytes.Buffer

@@ -8,15 +8,17 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // Notes is the observer that tells the operator what is not part of the
 // conversations: hints, refusals, failures. A flood of one kind is a line a second
 // with a count, so that it cannot fill a disk.
 type Notes struct {
-	out    *Writer
-	limits Limits
-	hint   bool // of --framing chunk
+	out      *Writer
+	limits   Limits
+	hint     bool      // of --framing chunk
+	detector *detector // of other framings; nil if none are looked for
 
 	mu    sync.Mutex
 	kinds map[parley.EventKind]*throttle
@@ -25,6 +27,7 @@ type Notes struct {
 // A throttle lets one line a second through and counts the others.
 type throttle struct {
 	next    time.Time
+	session *parley.Session // of the last line
 	skipped int64
 }
 
@@ -47,11 +50,26 @@ func (n *Notes) Printf(format string, args ...any) {
 
 // Wants what is not part of a conversation.
 func (n *Notes) Wants(kind parley.EventKind) bool {
-	return kind == parley.Closed || kind == parley.Refused || kind == parley.Unfinished || kind == parley.AcceptFailed
+	switch kind {
+	case parley.Closed, parley.Refused, parley.Unfinished, parley.AcceptFailed, parley.Stray, parley.FramingLost:
+		return true
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked:
+		return n.detector != nil
+	}
+	return false
 }
 
 // Observe writes a line about the events that an operator should know of.
 func (n *Notes) Observe(e *parley.Event) {
+	if n.detector != nil {
+		name, news := n.detector.see(e)
+		if news {
+			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name))
+		}
+		if name != "" {
+			return
+		}
+	}
 	var text string
 	var panicked *parley.PanicError
 	switch {
@@ -63,6 +81,10 @@ func (n *Notes) Observe(e *parley.Event) {
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:
 		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body))+int64(e.Cut), "byte"))
+	case e.Kind == parley.Stray && e.Err == nil:
+		text = fmt.Sprintf("session %d with %s: what came belongs to no message (%s) and is left out, as is all like it", e.Session.Number(), remote(e), plural(int64(len(e.Body)), "byte"))
+	case e.Kind == parley.Stray || e.Kind == parley.FramingLost:
+		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && e.Reason == parley.Unreachable:
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):
@@ -70,7 +92,7 @@ func (n *Notes) Observe(e *parley.Event) {
 	default:
 		return
 	}
-	skipped, ok := n.pass(e.Kind, e.Time)
+	skipped, ok := n.pass(e)
 	if !ok {
 		return
 	}
@@ -80,21 +102,22 @@ func (n *Notes) Observe(e *parley.Event) {
 	n.Printf("%s", text)
 }
 
-// pass says whether a line of this kind may go out now, and how many did not since
+// pass says whether a line of the event's kind may go out now, and how many did not since
 // the last that did.
-func (n *Notes) pass(kind parley.EventKind, now time.Time) (skipped int64, ok bool) {
+func (n *Notes) pass(e *parley.Event) (skipped int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t := n.kinds[kind]
+	t := n.kinds[e.Kind]
 	if t == nil {
 		t = new(throttle)
-		n.kinds[kind] = t
+		n.kinds[e.Kind] = t
 	}
-	if now.Before(t.next) {
+	otherSide := e.Kind == parley.FramingLost && t.session == e.Session
+	if e.Time.Before(t.next) && !otherSide {
 		t.skipped++
 		return 0, false
 	}
-	skipped, t.skipped, t.next = t.skipped, 0, now.Add(time.Second)
+	skipped, t.skipped, t.next, t.session = t.skipped, 0, e.Time.Add(time.Second), e.Session
 	return skipped, true
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // An Output is all that a running server or tap says: the narrative, or events in JSON, on
@@ -31,8 +32,11 @@ type OutputOptions struct {
 	Quiet    bool // nothing on standard output
 	JSON     bool // events, one object a line, in place of the narrative
 	Limits   Limits
-	Hint     bool   // advise --framing chunk where a newline is missing
+	Lines    bool   // each message is a line: advise other framings where that looks wrong
 	Upstream string // the address of the server behind a tap; empty for a server
+
+	Words       dialect.Words // show messages; nil if they are their words
+	ShowSecrets bool          // credentials, in words
 }
 
 // lastWords is how long an output that is closed may take for what is queued.
@@ -42,21 +46,33 @@ const lastWords = time.Second
 func NewOutput(stdout, stderr io.Writer, opt OutputOptions) *Output {
 	o := new(Output)
 	o.err = NewWriter(stderr, QueueLimit, SkippedNotes, nil)
-	o.Notes = NewNotes(o.err, opt.Limits, opt.Hint)
+	o.Notes = NewNotes(o.err, opt.Limits, opt.Lines)
+	tap, shown := opt.Upstream != "", messages{opt.Words, opt.ShowSecrets}
+	if opt.Lines && (tap || !opt.Quiet) { // a server that is quiet is to be fast
+		o.Notes.detector = newDetector()
+	}
 	start := func(skipped func(dst []byte, n int64) []byte) *Writer {
 		o.out = NewWriter(stdout, QueueLimit, skipped, o.explain)
 		return o.out
 	}
-	switch tap := opt.Upstream != ""; {
+	switch {
 	case opt.JSON && tap:
-		o.narrator = NewTapJSON(start(SkippedTapJSON), opt.Upstream)
+		j := NewTapJSON(start(SkippedTapJSON), opt.Upstream)
+		j.messages = shown
+		o.narrator = j
 	case opt.JSON:
-		o.narrator = NewJSON(start(SkippedJSON))
+		j := NewJSON(start(SkippedJSON))
+		j.messages = shown
+		o.narrator = j
 	case opt.Quiet:
 	case tap:
-		o.narrator = NewTapNarrative(start(SkippedTapLine), opt.Upstream, opt.Verbose)
+		n := NewTapNarrative(start(SkippedTapLine), opt.Upstream, opt.Verbose)
+		n.messages = shown
+		o.narrator = n
 	default:
-		o.narrator = NewNarrative(start(SkippedLine), opt.Limits, opt.Verbose)
+		n := NewNarrative(start(SkippedLine), opt.Limits, opt.Verbose)
+		n.messages = shown
+		o.narrator = n
 	}
 	return o
 }

@@ -50,12 +50,13 @@ type Narrative struct {
 	out     *Writer
 	limits  Limits
 	verbose bool
+	messages
 }
 
 // NewNarrative writes to out. With verbose each line begins with the time, the
 // session and the peer, and there are lines for replies, error texts and refusals.
 func NewNarrative(out *Writer, limits Limits, verbose bool) *Narrative {
-	return &Narrative{out, limits, verbose}
+	return &Narrative{out: out, limits: limits, verbose: verbose}
 }
 
 // SkippedLine is the notice of the narrative's Writer.
@@ -110,13 +111,13 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Opened:
 		dst = appendRemote(append(dst, opened...), e.Session)
 	case parley.Received:
-		dst = appendMessage(append(dst, received...), e.Body, e.Cut)
+		dst = n.appendMessage(append(dst, received...), e)
 	case parley.Replied:
-		dst = appendMessage(append(dst, replied...), e.Body, e.Cut)
+		dst = n.appendMessage(append(dst, replied...), e)
 		dst = strconv.AppendFloat(append(dst, " (took "...), float64(e.Took)/float64(time.Millisecond), 'f', 3, 64)
 		dst = append(dst, " ms)"...)
 	case parley.Unasked:
-		dst = appendMessage(append(dst, unasked...), e.Body, e.Cut)
+		dst = n.appendMessage(append(dst, unasked...), e)
 	case parley.Refused:
 		dst = appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
 	case parley.Closed:

@@ -14,12 +14,13 @@ type TapNarrative struct {
 	out     *Writer
 	target  string
 	verbose bool
+	messages
 }
 
 // NewTapNarrative writes to out about a tap before the server at target. With verbose
 // each line begins with the time, the session and the client.
 func NewTapNarrative(out *Writer, target string, verbose bool) *TapNarrative {
-	return &TapNarrative{out, target, verbose}
+	return &TapNarrative{out: out, target: target, verbose: verbose}
 }
 
 // SkippedTapLine is the notice of the Writer of a TapNarrative.
@@ -64,9 +65,9 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = appendRemote(append(dst, "Tap: connection from "...), e.Session)
 		dst = AppendEscaped(append(dst, " to "...), []byte(n.target))
 	case parley.Received:
-		dst = appendMessage(append(dst, "Tap: client ["...), e.Body, e.Cut)
+		dst = n.appendMessage(append(dst, "Tap: client ["...), e)
 	case parley.Replied, parley.Unasked:
-		dst = appendMessage(append(dst, "Tap: server ["...), e.Body, e.Cut)
+		dst = n.appendMessage(append(dst, "Tap: server ["...), e)
 	case parley.Closed:
 		dst = append(dst, "Tap: Connection closed!"...)
 		if why := explainTap(e); why != "" {

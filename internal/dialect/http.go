@@ -19,6 +19,8 @@ var httpFraming = Framing{
 	Requests: httpProtocol("localhost"),
 	Words:    httpWords{},
 	Status:   httpStatusCode,
+	Early:    httpContinues,
+	Steady:   httpSteady,
 	For: func(f Framing, host string) Framing {
 		f.Requests = httpProtocol(httpHost(host))
 		return f
@@ -49,40 +51,33 @@ type httpGrammar struct {
 	header  []byte // scratch
 	parsers [2]httpParser
 
-	unanswered []httpRun
-	begun      bool // a request has begun and is not whole
-	answered   bool // and has its reply already
-	lost       bool // there are more unanswered ones than is remembered
-	switched   bool // to another protocol
+	owed     owed[httpKind] // requests without a reply
+	begun    bool           // one more has begun and is not whole
+	answered bool           // and has its reply already
+	lost     bool           // there are more than is remembered
+	switched bool           // to another protocol
 }
-
-// An httpRun is requests of one kind in a row.
-type httpRun struct {
-	kind httpKind
-	n    uint64
-}
-
-// maxHTTPRuns bounds the memory for a client that pipelines and a server that does not reply.
-const maxHTTPRuns = 4096
 
 var errHTTPLost = notHTTP("too many requests without a reply to know which one it belongs to")
 
 func (g *httpGrammar) parser(of side) parser {
 	p := &g.parsers[of]
+	answered, known := g.owed.first()
 	switch {
 	case g.switched:
 		return chunks{}
-	case of == requests && len(g.unanswered) == maxHTTPRuns:
+	case of == requests && g.owed.full():
 		g.lost = true
 		return httpLost{}
 	case of == requests:
 		p.reset(requests, 0)
 		g.begun = true
-	case len(g.unanswered) > 0:
-		p.reset(replies, g.unanswered[0].kind)
+	case known:
+		p.reset(replies, answered)
 	case g.lost:
 		return httpLost{}
-	case g.begun: // a reply may come while the request is still being sent
+	case g.begun && g.parsers[requests].state != httpBlankLines:
+		// A reply may come while its request is still being sent.
 		p.reset(replies, g.parsers[requests].kind)
 	default:
 		p.reset(replies, 0)
@@ -110,31 +105,27 @@ func (g *httpGrammar) ended(of side, p parser) parley.Note {
 func (g *httpGrammar) endedRequest(m *httpParser) parley.Note {
 	alone := g.answered || g.switched
 	g.begun, g.answered = false, false
-	if last := len(g.unanswered) - 1; alone {
-		// Nothing will come for it.
-	} else if last >= 0 && g.unanswered[last].kind == m.kind {
-		g.unanswered[last].n++
-	} else {
-		g.unanswered = append(g.unanswered, httpRun{m.kind, 1})
+	if !alone {
+		g.owed.push(m.kind)
 	}
 	return parley.Note{Alone: alone, Secret: m.secret}
 }
 
 func (g *httpGrammar) endedReply(m *httpParser) parley.Note {
 	note := parley.Note{Alone: true}
+	_, known := g.owed.first()
 	switch {
 	case m.status < 200 && m.status != 101: // another will follow (RFC 9110, section 15.2)
 		return note
 	case m.unasked: // such as 408 to a client that says nothing
-	case len(g.unanswered) > 0:
+	case known:
 		note.Alone = false
-		if g.unanswered[0].n--; g.unanswered[0].n == 0 {
-			g.unanswered = append(g.unanswered[:0], g.unanswered[1:]...)
-		}
+		g.owed.pop()
 	case g.begun:
 		g.answered = true
 	}
 	g.switched = g.switched || m.switches()
+	note.Last = m.kind&httpCloses != 0 && !g.switched // RFC 9112, section 9.6
 	return note
 }
 
@@ -237,6 +228,24 @@ func httpLacks(of side, answered httpKind, message []byte) error {
 	return nil
 }
 
+// httpNeeds says what a reply of which only this came needs to be whole.
+func httpNeeds(came []byte) string {
+	var p httpParser
+	p.reset(replies, 0)
+	_, _, err := p.parse(came, false)
+	switch {
+	case err != nil:
+		return ", which is no http reply: " + err.Error()
+	case p.head == 0:
+		return " and no blank line behind the header"
+	case p.state == httpSized:
+		return fmt.Sprintf(", with %d of the %d bytes of its body", p.length-p.left, p.length)
+	case p.state == httpUntilClose:
+		return " and no end of file"
+	}
+	return " and not the last chunk"
+}
+
 // httpErrors are the statuses of the texts with which a server says what went wrong.
 var httpErrors = []struct{ text, status string }{
 	{"Error: request longer than ", "413 Content Too Large"},
@@ -298,8 +307,9 @@ type httpWords struct{}
 func (httpWords) AppendRequest(dst []byte, m Message) []byte {
 	line, whole := httpFirstLine(m.Body)
 	method, rest, _ := bytes.Cut(line, []byte(" "))
-	target, version, hasVersion := bytes.Cut(rest, []byte(" "))
-	if !isHTTPName(method) || len(target) == 0 || whole && !bytes.HasPrefix(version, []byte(httpVersion1)) || !whole && hasVersion {
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	isHTTP := bytes.HasPrefix(version, []byte(httpVersion1)) || !whole && bytes.HasPrefix([]byte(httpVersion1), version)
+	if !isHTTP || !isHTTPName(method) || len(target) == 0 {
 		return append(dst, m.Body...)
 	}
 	dst = append(append(dst, method...), ' ')

@@ -50,7 +50,7 @@ func FuzzHTTP(f *testing.F) {
 		c := &connection{grammar: again}
 		for i, m := range whole.bodies {
 			d := &direction{connection: c, side: m.of}
-			if m.of == replies && len(again.unanswered) == 0 {
+			if _, known := again.owed.first(); m.of == replies && !known {
 				continue // a request that is not whole had its part in it
 			}
 			if out, err := d.End(bytes.Clone(m.body), 0); err != nil || !bytes.Equal(out, m.body) {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley"
 )
 
 // Real clients and servers of http, with an onlooker between them.
@@ -119,16 +121,10 @@ func (r *httpRelay) check(t *testing.T, want ...string) {
 	}
 }
 
-// httpCommand is a real peer. Where it may be missing its test is skipped; in CI nothing may be.
+// httpCommand is a real peer.
 func httpCommand(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; scripts/install-test-tools installs it", name)
-		}
-		t.Skipf("%s is not installed; scripts/install-test-tools installs it", name)
-	}
+	path := installed(t, name)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*httpPatience)
 	t.Cleanup(cancel)
 	return exec.CommandContext(ctx, path, args...)
@@ -441,4 +437,120 @@ func TestGoClientWithGoServer(t *testing.T) {
 	}
 	transport.CloseIdleConnections()
 	r.check(t, strings.Join(want, "\n"))
+}
+
+// startHTTP is the address of our own server, with the pattern of a plain `parley server`.
+func startHTTP(t *testing.T, s *parley.Server, pattern string) (addr string) {
+	t.Helper()
+	s.Framing = httpFraming.Requests
+	template, err := parley.ParseTemplate(pattern, s.Framing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handler = template
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Close()
+		if err := <-served; err != parley.ErrServerClosed {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+func TestCurlWithOurServer(t *testing.T) {
+	addr := startHTTP(t, &parley.Server{MaxRequest: 1000}, "{seq}: {message}")
+	at := "http://" + addr
+	got := curl(t, nil, "--write-out", "%{http_code} on connection %{num_connects}\n", at+"/a", at+"/b",
+		"--next", "--write-out", "%{http_code}\n", "--head", "--output", "/dev/null", at+"/c",
+		"--next", "--write-out", "%{http_code}\n", "--data", "0123456789", at+"/d",
+		"--next", "--write-out", "%{http_code}\n", "--request", "PUT", "--header", "Transfer-Encoding: chunked", "--data", "012", at+"/e")
+	if want := "1: GET /a\n200 on connection 1\n2: GET /b\n200 on connection 0\n200\n4: POST /d (10 bytes)\n200\n5: PUT /e (3 bytes)\n200\n"; got != want {
+		t.Errorf("curl got\n%s\nwant\n%s", got, want)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--http1.0", at + "/a"}, "1: GET /a\n200"},
+		{[]string{"--data", strings.Repeat("x", 2000), at + "/a"}, "Error: request longer than 1000 bytes\n413"},
+		{[]string{"--header", "Content-Length: 1, 2", "--data", "x", at + "/a"}, "Error: malformed message: 1 and 2 as Content-Length\n400"},
+		{[]string{"--proxytunnel", "--proxy", at, "--noproxy", "", "--write-out", "%{http_connect}", at}, "501"},
+	} {
+		cmd := httpCommand(t, "curl", append([]string{"--disable", "--silent", "--noproxy", "*", "--http1.1", "--write-out", "%{http_code}"}, c.args...)...)
+		cmd.Env = []string{}
+		if out, _ := cmd.Output(); string(out) != c.want {
+			t.Errorf("curl %v got %q, want %q", c.args, out, c.want)
+		}
+	}
+}
+
+// A Client does each request in turn, and takes no message for the reply that is none.
+func TestOurClientWithNode(t *testing.T) {
+	addr := httpServer(t, "node", "testdata/http/server.js")
+	d := parley.Dialer{Framing: httpFraming.For(httpFraming, addr).Requests}
+	c, err := d.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, e := range []struct{ request, want string }{
+		{"GET /hello", "200 OK (5 bytes)"},
+		{"HEAD /hello", "200 OK"},
+		{"POST /count 0123456789", "200 OK (2 bytes)"},
+		{"PUT /count", "200 OK (1 byte)"},
+		{"GET /204", "204 No Content"},
+		{"GET /hints", "200 OK (5 bytes)"},
+		{"GET /chunked", "200 OK (5 bytes)"},
+		{"GET /nowhere", "404 Not Found"},
+		{"GET /close", "200 OK (5 bytes)"},
+	} {
+		reply, err := c.Do(t.Context(), []byte(e.request))
+		if words := string(httpWords{}.AppendReply(nil, Message{Body: reply})); words != e.want || err != nil {
+			t.Errorf("%s: %q, %v; want %s", e.request, words, err, e.want)
+		}
+	}
+	if message, err := c.Receive(t.Context()); err != io.EOF {
+		t.Errorf("behind the last reply: %q, %v", message, err)
+	}
+}
+
+// The server closes behind the reply to a request that asks for it, and behind one that ends so.
+func TestOurServerClosesBehindTheLastReply(t *testing.T) {
+	for _, engine := range []parley.Engine{parley.Goroutines, parley.LoopsIfPossible} {
+		for _, c := range []struct{ request, pattern, want string }{
+			{"GET /a HTTP/1.0\r\n\r\n", "{seq}", "200 OK (2 bytes)"},
+			{"GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "{seq}", "200 OK (2 bytes)"},
+			{"GET /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", "200 OK (1 byte)"},
+			{"GET /a HTTP/1.1\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", "200 OK (1 byte)"},
+			{"GET /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nx", "200 OK (1 byte)"},
+			{"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "{seq}", ""},
+			{"GET /a HTTP/1.1\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\nx", ""},
+		} {
+			conn, err := net.Dial("tcp", startHTTP(t, &parley.Server{Engine: engine}, c.pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.SetDeadline(time.Now().Add(httpPatience))
+			in := bufio.NewReader(conn)
+			if io.WriteString(conn, c.request+"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n"); c.want == "" {
+				reply, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.Copy(io.Discard, reply.Body) // and then there is another
+				if reply, err = http.ReadResponse(in, nil); err != nil || reply.StatusCode != 200 {
+					t.Errorf("%v, %q and %q: %v, %v behind the first reply", engine, c.request, c.pattern, reply, err)
+				}
+			} else if got, err := io.ReadAll(in); err != nil || string(httpWords{}.AppendReply(nil, Message{Body: got})) != c.want {
+				t.Errorf("%v, %q and %q: %q, %v; want %s and the end", engine, c.request, c.pattern, got, err, c.want)
+			}
+			conn.Close()
+		}
+	}
 }

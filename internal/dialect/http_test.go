@@ -185,6 +185,8 @@ func TestHTTPPairsRequestsWithReplies(t *testing.T) {
 			"1 > PUT /p (3 bytes)\n1 < 200 OK (2 bytes)", 0},
 		{"a reply without a request", []string{"<HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", httpGet, httpOK},
 			"- < 408 Request Timeout\n1 > GET /a\n1 < 200 OK (5 bytes)", 0},
+		{"a reply behind a blank line", []string{httpGet, httpOK, ">\r\n", "<HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", httpGet, httpOK},
+			"1 > GET /a\n1 < 200 OK (5 bytes)\n- < 408 Request Timeout\n2 > GET /a\n2 < 200 OK (5 bytes)", 0},
 		{"a reply that began without a request", []string{"<HTTP/1.1 408 Request Timeout\r\n", httpGet, "<Content-Length: 0\r\n\r\n", httpOK},
 			"1 > GET /a\n- < 408 Request Timeout\n1 < 200 OK (5 bytes)", 0},
 		{"a reply to HEAD before the request is whole", []string{">HEAD /p HTTP/1.1\r\nContent-Length: 3\r\n\r\na", "<HTTP/1.1 413 No\r\nContent-Length: 5\r\n\r\n", ">bc", httpGet, httpOK},
@@ -365,28 +367,28 @@ func TestHTTPPipelineIsBounded(t *testing.T) {
 	g := new(httpGrammar)
 	o := newHTTPOnlooker(1000)
 	o.requests.framing.(*direction).connection.grammar = g
-	gets := strings.Repeat(httpGet[1:], 10*maxHTTPRuns)
+	gets := strings.Repeat(httpGet[1:], 10*maxRuns)
 	o.requests.feed([]byte(gets), false)
-	if len(g.unanswered) != 1 || o.requests.err != nil {
-		t.Fatalf("%d runs of equal requests, %v", len(g.unanswered), o.requests.err)
+	if len(g.owed.runs) != 1 || o.requests.err != nil {
+		t.Fatalf("%d runs of equal requests, %v", len(g.owed.runs), o.requests.err)
 	}
-	pairs := strings.Repeat("HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", maxHTTPRuns)
+	pairs := strings.Repeat("HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", maxRuns)
 	o.requests.feed([]byte(pairs), false)
-	if len(g.unanswered) != maxHTTPRuns || o.requests.err != errHTTPLost {
-		t.Fatalf("%d runs of unequal requests, %v; want %d, %v", len(g.unanswered), o.requests.err, maxHTTPRuns, errHTTPLost)
+	if len(g.owed.runs) != maxRuns || o.requests.err != errHTTPLost {
+		t.Fatalf("%d runs of unequal requests, %v; want %d, %v", len(g.owed.runs), o.requests.err, maxRuns, errHTTPLost)
 	}
 	asked := o.asked
-	for range 10 * maxHTTPRuns {
+	for range 10 * maxRuns {
 		o.replies.feed([]byte(httpOK[1:]), false)
 	}
-	for i := range maxHTTPRuns - 1 {
+	for i := range maxRuns - 1 {
 		if i%2 == 0 {
 			o.replies.feed([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), false)
 		} else {
 			o.replies.feed([]byte(httpOK[1:]), false)
 		}
 	}
-	if o.replied != asked || len(g.unanswered) != 0 || o.replies.err != nil {
+	if o.replied != asked || len(g.owed.runs) != 0 || o.replies.err != nil {
 		t.Fatalf("%d of %d are answered, %v", o.replied, asked, o.replies.err)
 	}
 	if o.replies.feed([]byte("HTTP"), false); o.replies.err != errHTTPLost {
@@ -407,6 +409,9 @@ func TestHTTPWords(t *testing.T) {
 		{Message{Body: []byte("PUT /abcde"), Cut: 3}, "PUT /abcde"},
 		{Message{Body: []byte("GET http://a:b@c/ HTTP/1.1\r\n\r\n")}, "GET http://a:b@c/"},
 		{Message{Body: []byte("GET http://a:b@c/ HTTP/1.1\r\n\r\n"), Secret: true}, "GET http://(secret)@c/"},
+		{Message{Body: []byte("GET http://a:b@c/ HT"), Cut: 10, Secret: true}, "GET http://(secret)@c/"},
+		{Message{Body: []byte("GET http://a:b@c"), Cut: 10, Secret: true}, "GET http://(secret)@c"},
+		{Message{Body: []byte("GET / is not http"), Cut: 10}, "GET / is not http"},
 		{Message{Body: []byte("GET http://@c/ HTTP/1.1\r\n\r\n"), Secret: true}, "GET http://@c/"},
 		{Message{Body: []byte("GET /no-version\r\n")}, "GET /no-version\r\n"},
 		{Message{Body: []byte("\x81\x05 is not http")}, "\x81\x05 is not http"},
@@ -503,7 +508,7 @@ func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
 		}
 		// What could not be made does not count as a request.
 		o := requests.(*direction).connection.grammar.(*httpGrammar)
-		if o.begun || len(o.unanswered) > 0 {
+		if o.begun || len(o.owed.runs) > 0 {
 			t.Errorf("%q counts as a request", words)
 		}
 	}
@@ -549,6 +554,32 @@ func TestHTTPRepliesOfText(t *testing.T) {
 		}
 		if _, err := io.ReadAll(reply.Body); err != nil {
 			t.Errorf("%q: net/http cannot read the reply's body: %v", c.text, err)
+		}
+	}
+}
+
+// The connection ends behind a reply if one of the two says so, and not behind a switch.
+func TestHTTPLastReply(t *testing.T) {
+	for _, c := range []struct {
+		request, reply string
+		last           bool
+	}{
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", false},
+		{"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", false},
+		{"CONNECT a:1 HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n", false},
+		{"CONNECT a:1 HTTP/1.0\r\n\r\n", "HTTP/1.0 407 No\r\nContent-Length: 0\r\n\r\n", true},
+		{"GET / HTTP/1.1\r\nConnection: close, Upgrade\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false},
+	} {
+		requests, replies := parley.OpenFraming(httpFraming.Requests, nil)
+		requests.Next([]byte(c.request), 0, 1000, false)
+		if _, err := replies.End([]byte(c.reply), 0); err != nil {
+			t.Errorf("%q: %v", c.reply, err)
+		}
+		if note := replies.(parley.Noter).Note(); note.Last != c.last {
+			t.Errorf("%q to %q is the last %v, want %v", c.reply, c.request, note.Last, c.last)
 		}
 	}
 }

@@ -161,15 +161,12 @@ func memcachedCommandOf(line []byte) (c memcachedCommand) {
 		words, stores := memcachedStorage[string(name)]
 		switch {
 		case stores && (n == words || n == words+1):
-			_, isFlags := memcachedSize(first[2])
-			_, isTime := memcachedSize(bytes.TrimPrefix(first[3], []byte("-")))
+			_, isFlags := memcachedNumber(first[2])
+			_, isTime := memcachedNumber(bytes.TrimPrefix(first[3], []byte("-")))
 			_, isUnique := memcachedNumber(first[5])
 			if size, ok := memcachedSize(first[4]); ok && isFlags && isTime && (words == 5 || isUnique) && len(first[1]) <= maxMemcachedKey {
 				c.size, c.data = size, true
 			}
-			quiet = quiet && n > words
-		case stores:
-			quiet = false
 		default:
 			words, may := memcachedNoReply[string(name)]
 			quiet = quiet && may && n >= words
@@ -219,20 +216,22 @@ func nextToken(line []byte) (word, rest []byte) {
 	return word, rest
 }
 
-// memcachedNumber is strconv.ParseUint without its errors.
+// memcachedNumber reads a number as memcached does, which takes more than a length can be.
 func memcachedNumber(word []byte) (n uint64, ok bool) {
+	word = bytes.TrimPrefix(word, []byte("+"))
 	for _, b := range word {
-		if b < '0' || b > '9' || n > (math.MaxUint64-9)/10 {
+		digit := uint64(b - '0')
+		if digit > 9 || n > (math.MaxUint64-digit)/10 {
 			return 0, false
 		}
-		n = n*10 + uint64(b-'0')
+		n = n*10 + digit
 	}
 	return n, len(word) > 0
 }
 
 // memcachedSize is a length of data.
 func memcachedSize(word []byte) (n uint64, ok bool) {
-	n, ok = memcachedNumber(bytes.TrimPrefix(word, []byte("+")))
+	n, ok = memcachedNumber(word)
 	return n, ok && n <= maxMemcachedData
 }
 

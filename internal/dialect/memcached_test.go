@@ -28,17 +28,24 @@ func TestMemcachedRepliesArePairedWithTheirCommands(t *testing.T) {
 			[]string{">set k 0 0 7\r\nget a\r\n\r\nget k\r\n", "<STORED\r\nVALUE k 0 7\r\nget a\r\n\r\nEND\r\n"},
 			[]string{`set k 0 0 [7 bytes] get a\r\n = STORED`, `get k = VALUE k 0 [7 bytes] get a\r\n`},
 		},
+		"large numbers": {
+			[]string{">set k 4294967295 99999999999 2\r\nmn\r\nset k 0 -2147483649 +2\r\nmn\r\ncas k 0 0 2 18446744073709551615\r\nmn\r\nset k 0 0 2147483646\r\ncas k 0 0 2 18446744073709551616\r\nms k 2147483646\r\nset k -1 0 2\r\nms k +2\r\nmn\r\n",
+				"<STORED\r\nSTORED\r\nNOT_FOUND\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nCLIENT_ERROR x\r\nHD\r\n"},
+			[]string{"set k 4294967295 99999999999 [2 bytes] mn = STORED", "set k 0 -2147483649 [2 bytes] mn = STORED", "cas k 0 0 [2 bytes] 18446744073709551615 mn = NOT_FOUND",
+				"set k 0 0 2147483646 = CLIENT_ERROR x", "cas k 0 0 2 18446744073709551616 = CLIENT_ERROR x", "ms k 2147483646 = CLIENT_ERROR x", "set k -1 0 2 = CLIENT_ERROR x", "ms k [2 bytes] mn = HD"},
+		},
 		"noreply": {
-			[]string{">set a 0 0 1 noreply\r\nx\r\ncas a 0 0 1 7 noreply\r\ny\r\ndelete a noreply\r\nincr n 1 noreply\r\nflush_all noreply\r\nget noreply\r\ndelete noreply\r\n",
-				"<END\r\nNOT_FOUND\r\n"},
+			[]string{">set a 0 0 1 noreply\r\nx\r\ncas a 0 0 1 7 noreply\r\ny\r\ndelete a noreply\r\nincr n 1 noreply\r\nflush_all noreply\r\nset k 0 0 noreply\r\nset k noreply\r\nget noreply\r\ndelete noreply\r\n",
+				"<ERROR\r\nEND\r\nNOT_FOUND\r\n"},
 			[]string{"set a 0 0 [1 bytes] noreply x", "cas a 0 0 [1 bytes] 7 noreply y", "delete a noreply", "incr n 1 noreply", "flush_all noreply",
-				"get noreply = END", "delete noreply = NOT_FOUND"},
+				"set k 0 0 noreply", "set k noreply = ERROR", "get noreply = END", "delete noreply = NOT_FOUND"},
 		},
 		"errors in a batch": {
-			[]string{">set k 0 0 3\r\nhello\r\nget k\r\nset k 0 0 -1\r\nget k\r\nbogus\r\nget k\r\nset k 0 0\r\n\r\n",
-				"<CLIENT_ERROR bad data chunk\r\nERROR\r\nEND\r\nCLIENT_ERROR bad command line format\r\nSERVER_ERROR out of memory\r\nERROR\r\nVALUE k 0 1\r\nx\r\nSERVER_ERROR out of memory\r\nERROR\r\nERROR\r\n"},
+			[]string{">set k 0 0 3\r\nhello\r\nget k\r\nset k 0 0 -1\r\nget k\r\nbogus\r\nget k\r\nset k 0 0\r\n\r\nset " + strings.Repeat("k", 251) + " 0 0 2\r\nmn\r\ncas k 0 0 2 x\r\nmn\r\n",
+				"<CLIENT_ERROR bad data chunk\r\nERROR\r\nEND\r\nCLIENT_ERROR bad command line format\r\nSERVER_ERROR out of memory\r\nERROR\r\nVALUE k 0 1\r\nx\r\nSERVER_ERROR out of memory\r\nERROR\r\nERROR\r\nCLIENT_ERROR x\r\nMN\r\nCLIENT_ERROR x\r\nMN\r\n"},
 			[]string{"set k 0 0 [3 bytes] hel = CLIENT_ERROR bad data chunk", " = ERROR", "get k = END", "set k 0 0 -1 = CLIENT_ERROR bad command line format",
-				"get k = SERVER_ERROR out of memory", "bogus = ERROR", "get k = VALUE k 0 [1 bytes] x; SERVER_ERROR out of memory", "set k 0 0 = ERROR", " = ERROR"},
+				"get k = SERVER_ERROR out of memory", "bogus = ERROR", "get k = VALUE k 0 [1 bytes] x; SERVER_ERROR out of memory", "set k 0 0 = ERROR", " = ERROR",
+				"set " + strings.Repeat("k", 251) + " 0 0 2 = CLIENT_ERROR x", "mn = MN", "cas k 0 0 2 x = CLIENT_ERROR x", "mn = MN"},
 		},
 		"statistics": {
 			[]string{">stats\r\nstats reset\r\nstats items\r\nstats cachedump 1 2\r\nlru_crawler metadump all\r\nlru_crawler mgdump all\r\nstats detail dump\r\n",
@@ -50,6 +57,10 @@ func TestMemcachedRepliesArePairedWithTheirCommands(t *testing.T) {
 		"watch": {
 			[]string{">watch fetchers\r\n", "<OK\r\n", "<ts=1.2 gid=1 type=item_get key=a\r\n", ">get a\r\n", "<ts=1.3 gid=2 type=item_get key=a\r\n"},
 			[]string{"watch fetchers = OK", "= ts=1.2 gid=1 type=item_get key=a", "get a", "= ts=1.3 gid=2 type=item_get key=a"},
+		},
+		"commands behind a watch": {
+			[]string{">watch fetchers\r\nget a\r\n", "<OK\r\nts=1.2 gid=1 type=item_get key=a\r\n"},
+			[]string{"watch fetchers = OK", "get a = ?", "= ts=1.2 gid=1 type=item_get key=a"},
 		},
 		"a watch that is refused": {
 			[]string{">watch x\r\nget a\r\n", "<ERROR\r\nEND\r\n"},
@@ -159,6 +170,15 @@ func TestMemcachedRemembersLittleOfWhatIsNotAnswered(t *testing.T) {
 	}
 	if got := cap(g.owed.runs); got > 2*maxRuns {
 		t.Errorf("they take up %d runs", got)
+	}
+	owed := uint64(0)
+	for _, r := range g.owed.runs[g.owed.head:] {
+		if r.what.kind != memcachedQuiet {
+			owed += r.count
+		}
+	}
+	if owed != 200_000 {
+		t.Errorf("%d replies are owed, want 200000", owed)
 	}
 }
 
@@ -356,6 +376,8 @@ func TestRealMemcachedIsUnderstood(t *testing.T) {
 		p := talkTo(t, memcached, socket)
 		p.send(4, "set a 0 0 5\r\nhello\r\nadd b 7 0 0\r\n\r\nget a b nope\r\nget nope\r\n")
 		p.send(3, "set a 0 0 3\r\nhello\r\nset a 0 0 -1\r\n")
+		p.send(6, "set k 4294967295 99999999999 2\r\nmn\r\nset k 0 -2147483649 2\r\nmn\r\ncas nope 0 0 2 18446744073709551615\r\nmn\r\n",
+			"set k 0 0 2147483646\r\nms k 2147483646\r\nset k -1 0 2\r\n")
 		p.send(2, "\r\nbogus\r\n")
 		p.send(2, fmt.Sprintf("set big 0 0 %d\r\n%s\r\nget big\r\n", len(big), big))
 		p.send(2, fmt.Sprintf("set big 0 0 2000000\r\n%s\r\nget big\r\n", strings.Repeat("x", 2000000)))
@@ -369,7 +391,10 @@ func TestRealMemcachedIsUnderstood(t *testing.T) {
 		p.send(0, "quit\r\n")
 		p.read(-1)
 		p.check("set a 0 0 [5 bytes] hello = STORED", "add b 7 0 [0 bytes]  = STORED", "get a b nope = VALUE a 0 [5 bytes] hello; VALUE b 7 [0 bytes] ", "get nope = END",
-			"set a 0 0 [3 bytes] hel = CLIENT_ERROR bad data chunk", " = ERROR", "set a 0 0 -1 = CLIENT_ERROR bad command line format", " = ERROR", "bogus = ERROR",
+			"set a 0 0 [3 bytes] hel = CLIENT_ERROR bad data chunk", " = ERROR", "set a 0 0 -1 = CLIENT_ERROR bad command line format",
+			"set k 4294967295 99999999999 [2 bytes] mn = STORED", "set k 0 -2147483649 [2 bytes] mn = STORED", "cas nope 0 0 [2 bytes] 18446744073709551615 mn = NOT_FOUND",
+			"set k 0 0 2147483646 = CLIENT_ERROR bad command line format", "ms k 2147483646 = CLIENT_ERROR bad command line format", "set k -1 0 2 = CLIENT_ERROR bad command line format",
+			" = ERROR", "bogus = ERROR",
 			"set big 0 0 [1024000 bytes] "+big[:256]+"… = STORED", "get big = VALUE big 0 [1024000 bytes] "+big[:256]+"…",
 			"set big 0 0 [2000000 bytes] "+big[:256]+"… = SERVER_ERROR object too large for cache", "get big = END",
 			"set a 0 0 [1 bytes] noreply 1", "incr a 4 noreply", "delete b noreply", "flush_all 100 noreply", "verbosity 0 noreply", "get a b = VALUE a 0 [1 bytes] 5",

@@ -76,6 +76,7 @@ type direction struct {
 	current parser // of a message that is being read; nil between two
 	parsed  int    // how much of it that has done with
 	note    parley.Note
+	streams bool // the last message was a chunk
 }
 
 func (d *direction) Note() parley.Note { return d.note }
@@ -117,6 +118,7 @@ func (d *direction) Next(buf []byte, _, max int, eof bool) (int, []byte, error) 
 		return 0, nil, err
 	}
 	d.note = d.grammar.ended(d.side, p)
+	_, d.streams = p.(chunks)
 	return whole, buf[:whole], nil
 }
 
@@ -195,3 +197,10 @@ func (d *direction) parseWhole(message []byte, eof bool) (p parser, whole bool) 
 type chunks struct{}
 
 func (chunks) parse(p []byte, _ bool) (int, bool, error) { return len(p), true, nil }
+
+// Streams reports whether a framing of Protocol.Open has left its protocol, so that the message
+// it found last was only what had come.
+func Streams(framing parley.Framing) bool {
+	d, ok := framing.(*direction)
+	return ok && d.streams
+}

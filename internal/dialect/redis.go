@@ -687,7 +687,7 @@ func (r *redisReply) name() redisWord {
 	if r.kind != '*' && r.kind != '>' {
 		return 0
 	}
-	return redisWordOf(r.first)
+	return redisWordOf(bytes.TrimSuffix(r.first, []byte("\r")))
 }
 
 // remaining is the third element of a confirmation: how many subscriptions there are.

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +141,8 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 		p.send(4, array("MULTI"), array("INCR", "n"), array("GET", "foo"), array("EXEC"))
 		p.send(1, array("CLIENT", "REPLY", "SKIP"), array("SET", "s", "1"), array("GET", "s"))
 		p.send(1, array("CLIENT", "REPLY", "OFF"), array("SET", "s", "2"), array("BLAH"), array("CLIENT", "REPLY", "ON"))
+		p.send(1, array("CLIENT", "REPLY", "OFF"), array("CLIENT", "REPLY", "SKIP"), array("RESET"))
+		p.send(1, array("CLIENT", "REPLY", "SKIP"), array("CLIENT", "REPLY", "ON"))
 		p.send(1, array("CONFIG", "SET", "masterauth", "hunter2"))
 		p.send(1, array("QUIT"))
 		p.read(-1)
@@ -149,6 +153,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			"MULTI = OK", "INCR n = QUEUED", "GET foo = QUEUED", "EXEC = [1 bar]",
 			"CLIENT REPLY SKIP", "SET s 1", "GET s = 1",
 			"CLIENT REPLY OFF", "SET s 2", "BLAH", "CLIENT REPLY ON = OK",
+			"CLIENT REPLY OFF", "CLIENT REPLY SKIP", "RESET = RESET", "CLIENT REPLY SKIP", "CLIENT REPLY ON = OK",
 			"CONFIG SET masterauth (secret) = OK", "QUIT = OK")
 	})
 	for _, version := range []string{"2", "3"} {
@@ -158,7 +163,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 				t.Fatal(p.told)
 			}
 			p.told, p.open = nil, nil
-			p.send(3, array("SUBSCRIBE", "a", "b"), array("PSUBSCRIBE", "c*"))
+			p.send(4, array("SUBSCRIBE", "a", "b"), array("SUBSCRIBE", "b"), array("PSUBSCRIBE", "c*"))
 			other.send(2, array("PUBLISH", "b", "hello"), array("PUBLISH", "cc", "there"))
 			p.read(2)
 			p.send(5, array("PING"), array("UNSUBSCRIBE"), array("PUNSUBSCRIBE"), array("UNSUBSCRIBE", "z"))
@@ -170,7 +175,7 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			if version == "3" {
 				pong = "PONG"
 			}
-			want := strings.Join([]string{"PING = " + pong, "PSUBSCRIBE c* = [psubscribe c* 3]", "PUNSUBSCRIBE = [punsubscribe c* 0]", "SUBSCRIBE a b = [subscribe a 1]",
+			want := strings.Join([]string{"PING = " + pong, "PSUBSCRIBE c* = [psubscribe c* 3]", "PUNSUBSCRIBE = [punsubscribe c* 0]", "SUBSCRIBE a b = [subscribe a 1]", "SUBSCRIBE b = [subscribe b 2]",
 				"UNSUBSCRIBE = [unsubscribe ? 2]", "UNSUBSCRIBE z = [unsubscribe z 0]",
 				"= [message b hello]", "= [pmessage c* cc there]", "= [subscribe b 2]", "= [unsubscribe ? 1]"}, "\n")
 			if got != want {
@@ -210,6 +215,77 @@ func TestRealRedisIsUnderstood(t *testing.T) {
 			"DEBUG PROTOCOL push = Some real reply following the push reply", "= [server-cpu-usage 42]",
 			"CLIENT TRACKING ON = OK", "GET foo = bar", "SET foo baz = OK", "= [invalidate [foo]]")
 	})
+}
+
+// TestRedisDirectionsAreReadAtTheSameTime has each direction of redis-benchmark's connections read by
+// a goroutine of its own, which passes on what it has read.
+func TestRedisDirectionsAreReadAtTheSameTime(t *testing.T) {
+	server := startRedis(t)
+	dialPeer(t, server)
+	proxy := filepath.Join(socketDir(t), "proxy")
+	listener, err := net.Listen("unix", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, answered, unasked atomic.Int64
+	read := func(to, from net.Conn, framing parley.Framing, paired *atomic.Int64) {
+		defer to.(*net.UnixConn).CloseWrite()
+		held, buf := []byte(nil), make([]byte, 4<<10)
+		for {
+			n, err := from.Read(buf)
+			for held = append(held, buf[:n]...); ; {
+				n, _, err := framing.Next(held, 0, 1<<20, false)
+				if err != nil {
+					t.Error(err)
+				}
+				if n == 0 {
+					break
+				}
+				if held = held[n:]; framing.(parley.Noter).Note().Alone {
+					unasked.Add(1)
+				} else {
+					paired.Add(1)
+				}
+			}
+			to.Write(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	}
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("unix", server)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ofRequests, ofReplies := parley.OpenFraming(redis.Requests, nil)
+			passing.Go(func() {
+				defer client.Close()
+				defer upstream.Close()
+				var both sync.WaitGroup
+				defer both.Wait()
+				both.Go(func() { read(upstream, client, ofRequests, &asked) })
+				both.Go(func() { read(client, upstream, ofReplies, &answered) })
+			})
+		}
+	})
+	const each = 1000
+	out, err := exec.Command(installed(t, "redis-benchmark"), "-s", proxy, "-q", "-c", "5", "-P", "16", "-n", strconv.Itoa(each), "-t", "set,get,lpush,lrange_100,mset").CombinedOutput()
+	if err != nil {
+		t.Errorf("redis-benchmark: %v\n%s", err, out)
+	}
+	listener.Close()
+	passing.Wait()
+	if asked.Load() < 5*each || asked.Load() != answered.Load() || unasked.Load() != 0 {
+		t.Errorf("%d commands, %d replies, %d unasked; at least %d were sent", asked.Load(), answered.Load(), unasked.Load(), 5*each)
+	}
 }
 
 func TestClientTalksToRealRedis(t *testing.T) {

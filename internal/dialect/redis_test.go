@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,13 @@ func TestRedisRepliesArePairedWithTheirCommands(t *testing.T) {
 			[]string{"HELLO 3 = {proto: 3}", "subscribe a b = [subscribe a 1]", "LRANGE l 0 -1 = [message a 1]",
 				"= [subscribe b 2]", "= [message a hi]", "SSUBSCRIBE s = [ssubscribe s 1]", "= [sunsubscribe s 0]"},
 		},
+		"subscriptions behind each other": {
+			[]string{call("SUBSCRIBE a b") + array("SUBSCRIBE", "c") + array("UNSUBSCRIBE") + array("UNSUBSCRIBE", "z"),
+				"<*3\r\n+subscribe\r\n+a\r\n:1\r\n*3\r\n+subscribe\r\n+b\r\n:2\r\n*3\r\n+subscribe\r\n+c\r\n:3\r\n",
+				"<*3\r\n+unsubscribe\r\n+c\r\n:2\r\n*3\r\n+unsubscribe\r\n+b\r\n:1\r\n*3\r\n+unsubscribe\r\n+a\r\n:0\r\n*3\r\n+unsubscribe\r\n+z\r\n:0\r\n"},
+			[]string{"SUBSCRIBE a b = [subscribe a 1]", "SUBSCRIBE c = [subscribe c 3]", "UNSUBSCRIBE = [unsubscribe c 2]", "UNSUBSCRIBE z = [unsubscribe z 0]",
+				"= [subscribe b 2]", "= [unsubscribe b 1]", "= [unsubscribe a 0]"},
+		},
 		"a SUBSCRIBE that is refused": {
 			[]string{call("SUBSCRIBE a b") + array("GET", "a"), "<-NOPERM no\r\n$1\r\nx\r\n"},
 			[]string{"SUBSCRIBE a b = (error) NOPERM no", "GET a = x"},
@@ -96,9 +104,10 @@ func TestRedisRepliesArePairedWithTheirCommands(t *testing.T) {
 		"CLIENT REPLY": {
 			[]string{call("CLIENT REPLY SKIP") + array("GET", "a") + array("GET", "b"), "<$1\r\nb\r\n",
 				call("client reply off") + array("SET", "a", "1") + array("CLIENT", "REPLY", "SKIP") + array("CLIENT", "REPLY", "ON") + array("GET", "a"), "<+OK\r\n$1\r\n1\r\n",
-				call("CLIENT REPLY OFF") + array("RESET"), "<+RESET\r\n", call("CLIENT REPLY MAYBE"), "<-ERR syntax error\r\n"},
+				call("CLIENT REPLY OFF") + array("CLIENT", "REPLY", "SKIP") + array("RESET"), "<+RESET\r\n",
+				call("CLIENT REPLY SKIP") + array("CLIENT", "REPLY", "ON"), "<+OK\r\n", call("CLIENT REPLY MAYBE"), "<-ERR syntax error\r\n"},
 			[]string{"CLIENT REPLY SKIP", "GET a", "GET b = b", "client reply off", "SET a 1", "CLIENT REPLY SKIP", "CLIENT REPLY ON = OK", "GET a = 1",
-				"CLIENT REPLY OFF", "RESET = RESET", "CLIENT REPLY MAYBE = (error) ERR syntax error"},
+				"CLIENT REPLY OFF", "CLIENT REPLY SKIP", "RESET = RESET", "CLIENT REPLY SKIP", "CLIENT REPLY ON = OK", "CLIENT REPLY MAYBE = (error) ERR syntax error"},
 		},
 		"unasked": {
 			[]string{"<-DENIED Redis is running in protected mode\r\n", call("QUIT"), "<+OK\r\n"},
@@ -117,6 +126,29 @@ func TestRedisReplicationIsPassedInChunks(t *testing.T) {
 		p.feed(map[byte]side{'>': requests, '<': replies}[step[0]], []byte(step[1:]))
 	}
 	p.check(t, "PSYNC ? -1 = FULLRESYNC 0123 0", "= REDIS0011", "REPLCONF ACK 0", "= [PING]")
+}
+
+func TestOwedIsAQueue(t *testing.T) {
+	var o owed[int]
+	var want []int
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 20_000 {
+		if what := r.IntN(3); len(want) < 300 && r.IntN(200) < 100+i/1000%2*40-20 {
+			o.push(what)
+			want = append(want, what)
+		} else if len(want) > 0 {
+			o.pop()
+			want = want[1:]
+		}
+		what, ok := o.first()
+		if ok != (len(want) > 0) || ok && what != want[0] {
+			t.Fatalf("after %d steps %d is first, %t, want %d", i, what, ok, want[:min(1, len(want))])
+		}
+		other, ok := o.second()
+		if j := slices.IndexFunc(want, func(w int) bool { return w != want[0] }); ok != (j >= 0) || ok && other != want[j] {
+			t.Fatalf("after %d steps %d is second, %t", i, other, ok)
+		}
+	}
 }
 
 func TestRedisRemembersLittleOfWhatIsNotAnswered(t *testing.T) {
@@ -195,6 +227,7 @@ func TestRedisLimits(t *testing.T) {
 		early string // as much of it as it takes to know that it is too long by one byte
 	}{
 		{"command", requests, array("SET", "foo", strings.Repeat("x", 100)), "*3\r\n$3\r\nSET\r\n$3\r\nfoo\r\n$100\r\n"},
+		{"first word", requests, "*2\r\n$100\r\n" + strings.Repeat("x", 100) + "\r\n$0\r\n\r\n", "*2\r\n$100\r\n"},
 		{"words to come", requests, "*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\n", "*3\r\n"},
 		{"bulk string", replies, "$100\r\n" + strings.Repeat("x", 100) + "\r\n", "$100\r\n"},
 		{"array", replies, "*10\r\n" + strings.Repeat("_\r\n", 10), "*10\r\n"},
@@ -272,6 +305,7 @@ func TestRedisSecrets(t *testing.T) {
 		{"HELLO 3", ""},
 		{"ACL SETUSER alice on >hunter2 #abcdef ~* <old !123 +@all", "ACL SETUSER alice on (secret) ~* (secret) +@all"},
 		{"ACL SETUSER alice on", ""},
+		{"ACL SETUSER >alice on", ""},
 		{"ACL GETUSER >alice", ""},
 		{"CONFIG SET requirepass hunter2", "CONFIG SET requirepass (secret)"},
 		{"CONFIG SET maxmemory 1 MasterAuth hunter2 timeout 3", "CONFIG SET maxmemory 1 MasterAuth (secret) timeout 3"},
@@ -320,6 +354,7 @@ func TestRedisWords(t *testing.T) {
 		{requests, array("SET", "", `"'\`, "a\nb\x00\xffé"), `SET "" "\"'\\" "a\nb\x00\xffé"`, 0},
 		{requests, array("SET", "key", "naïve☃"), `SET key naïve☃`, 0},
 		{requests, array("SET", "foo", big), "SET foo " + big[:256] + "…(1048576 bytes)", 0},
+		{requests, array("SET", "foo", big[:255]+"é"), "SET foo " + big[:255] + "…(257 bytes)", 0},
 		{requests, array("SET", "foo", "a "+big), `SET foo "a ` + big[:254] + `"…(1048578 bytes)`, 0},
 		{requests, array("SET", "foo", big)[:100], "SET foo " + big[:68] + "…(1048576 bytes)", 1 << 20},
 		{requests, "*3\r\n$3\r\nSET\r\n$3\r", "SET …", 30},

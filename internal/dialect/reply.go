@@ -71,6 +71,9 @@ func (f Framing) Lacks(came []byte) (lacks, advice string) {
 		}
 		return "--framing " + reply
 	}
+	if isProtocol(name) { // its messages are whole in none of the others
+		return lacksOf(name, came), ""
+	}
 	return lacksOf(name, came), adviceFor(came, with)
 }
 
@@ -97,6 +100,8 @@ func lacksOf(name string, came []byte) string {
 		return lacksOfCount(came, ' ', "space", 0)
 	case kind == "netstring":
 		return lacksOfCount(came, ':', "colon", 1)
+	case kind == "http":
+		return begun + httpNeeds(came)
 	case kind == "close":
 		return begun + " and no end of file"
 	case strings.HasPrefix(kind, "length"):

@@ -34,6 +34,11 @@ func TestLacks(t *testing.T) {
 		{"netstring", "3:abc", "its comma did not come", "--framing chunk needs none"},
 		{"netstring", "5:abc", "3 of its 5 bytes came", "--framing chunk needs none"},
 		{"line/close", "ok\n", "3 bytes came and no end of file", "--framing line would end it"},
+		{"http", "HTTP/1.1 200 OK\r\n", "17 bytes came and no blank line behind the header", ""},
+		{"http", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "40 bytes came, with 2 of the 5 bytes of its body", ""},
+		{"http", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", "54 bytes came and not the last chunk", ""},
+		{"http", "HTTP/1.1 200 OK\r\n\r\nab", "21 bytes came and no end of file", ""},
+		{"http", "hello", "5 bytes came, which is no http reply: malformed message: a reply begins with HTTP/1.1 or HTTP/1.0", ""},
 		{"close", "ok", "2 bytes came and no end of file", "--framing chunk needs none"},
 	} {
 		f, err := Parse(c.name)

@@ -17,6 +17,7 @@ var smtpFraming = Framing{
 	Words:       smtpWords{},
 	SpeaksFirst: true,
 	Status:      smtpStatus,
+	Steady:      smtpSteady,
 }
 
 // smtp is the grammar of RFC 5321, with command pipelining (RFC 2920), BDAT (RFC 3030), STARTTLS
@@ -40,7 +41,7 @@ type smtp struct {
 	tls     bool   // agreed on: no more can be read
 	ahead   bool   // TLS has begun, and STARTTLS is not replied to
 	surplus uint64 // replies that answer the lines of a refused message, but for the first
-	secret  bool   // the last request was
+	secret  bool   // the last command or line of credentials was
 
 	inFlight []smtpRun // requests without a reply
 	text     []byte    // scratch
@@ -151,8 +152,7 @@ var smtpVerbs = []string{"EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "RSET",
 // sentMessage notes the message that followed DATA, and reports whether a reply will come to it.
 func (s *smtp) sentMessage(m *smtpMessage) (asks bool) {
 	refused := s.stage == smtpCommands
-	s.stage, s.secret = smtpCommands, false
-	m.begun = false
+	s.stage = smtpCommands
 	switch {
 	case m.accepted:
 		return false
@@ -160,7 +160,7 @@ func (s *smtp) sentMessage(m *smtpMessage) (asks bool) {
 		s.surplus += m.lines - min(m.lines, m.replies)
 		return false
 	case refused:
-		s.push(smtpRefused, max(m.lines, 1))
+		s.push(smtpRefused, m.lines)
 	default:
 		s.push(smtpBody, m.lines)
 	}
@@ -169,7 +169,7 @@ func (s *smtp) sentMessage(m *smtpMessage) (asks bool) {
 
 // push notes a request that is not replied to.
 func (s *smtp) push(kind smtpKind, n uint64) {
-	if last := len(s.inFlight) - 1; last >= 0 && s.inFlight[last].kind == kind && kind != smtpBody && kind != smtpRefused {
+	if last := len(s.inFlight) - 1; last >= 0 && s.inFlight[last].kind == kind {
 		s.inFlight[last].n += n
 		return
 	}
@@ -206,13 +206,11 @@ func (s *smtp) replied(code string) bool {
 	case s.surplus > 0:
 		s.surplus--
 		return false
-	case len(s.inFlight) == 0 && s.message.begun && s.message.refused():
+	case len(s.inFlight) == 0: // there may be a message that is still being sent
 		s.message.replies++
-		return false
-	case len(s.inFlight) == 0:
-		// It accepts a message that is still being sent: it has seen an end where there is
-		// none, as some do at a bare LF.
-		s.message.accepted = s.stage == smtpGranted && s.message.begun && code[0] == '2'
+		// If it is accepted, the server has seen an end where there is none, as some do at
+		// a bare LF.
+		s.message.accepted = s.stage == smtpGranted && code[0] == '2'
 		return false
 	}
 	answered := s.pop()
@@ -220,13 +218,11 @@ func (s *smtp) replied(code string) bool {
 	switch {
 	case answered.kind == smtpRefused:
 		s.surplus = answered.n - 1
-	case answered.kind == smtpData && code[0] == '3':
-		if only && s.stage == smtpUngranted {
-			s.stage = smtpGranted
-		}
+	case answered.kind == smtpData && only && code[0] == '3':
+		s.stage = smtpGranted
 	case answered.kind == smtpData && only:
 		s.stage = smtpCommands
-	case answered.kind == smtpData && s.inFlight[0].kind == smtpBody:
+	case answered.kind == smtpData && code[0] != '3' && s.inFlight[0].kind == smtpBody:
 		s.inFlight[0].kind = smtpRefused
 	case answered.kind == smtpAuth && code == "334" && only:
 		s.stage = smtpCredentials
@@ -277,6 +273,9 @@ func (c *smtpCommand) parse(p []byte, _ bool) (n int, done bool, err error) {
 	}
 	return end + 1, true, nil
 }
+
+// coming is how many bytes are still to come at least.
+func (c *smtpCommand) coming() uint64 { return c.octets }
 
 func (c *smtpCommand) add(p []byte) {
 	if len(p) == 0 {
@@ -343,19 +342,14 @@ type smtpMessage struct {
 	head     [2]byte
 	last     byte
 	lines    uint64
-	begun    bool
 	accepted bool   // the server has replied to it
-	replies  uint64 // to its lines, since it was refused
+	replies  uint64 // to its lines, if it was refused
 }
 
 func (m *smtpMessage) parse(p []byte, _ bool) (n int, done bool, err error) {
-	switch {
-	case m.accepted, m.refused() && m.length == 0 && m.begun:
+	if m.accepted || m.refused() && m.length == 0 && m.lines > 0 {
 		return 0, true, nil
-	case len(m.inFlight) >= maxSMTPRuns:
-		return 0, false, errSMTPAhead
 	}
-	m.begun = true
 	for n < len(p) {
 		end := bytes.IndexByte(p[n:], '\n')
 		if end < 0 {

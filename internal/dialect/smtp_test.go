@@ -12,121 +12,6 @@ import (
 	"github.com/parley-tcp/parley"
 )
 
-// A onlooker reads both directions of a connection as a proxy does, and pairs the replies with
-// the oldest requests.
-type onlooker struct {
-	words             Words
-	requests, replies stream
-	inFlight          []string
-	seen              []string // request = reply
-}
-
-// A stream is one direction.
-type stream struct {
-	framing parley.Framing
-	max     int
-	held    []byte
-	scanned int
-	whole   []byte // all messages
-	skip    func(p []byte, eof bool) (n, head, tail int, done bool, err error)
-	long    []byte
-	cut     uint64
-	lost    error
-}
-
-func newOnlooker(f Framing, max int) *onlooker {
-	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
-	return &onlooker{words: f.Words, requests: stream{framing: requests, max: max}, replies: stream{framing: replies, max: max}}
-}
-
-// feed has bytes of a side come, in pieces of at most so many bytes.
-func (o *onlooker) feed(of side, text string, piece int) {
-	s := &o.requests
-	if of == replies {
-		s = &o.replies
-	}
-	for p := []byte(text); len(p) > 0; {
-		n := min(piece, len(p))
-		s.feed(p[:n], false, func(m Message, note parley.Note) { o.tell(of, m, note) })
-		p = p[n:]
-	}
-}
-
-func (o *onlooker) end() {
-	o.requests.feed(nil, true, func(m Message, note parley.Note) { o.tell(requests, m, note) })
-	o.replies.feed(nil, true, func(m Message, note parley.Note) { o.tell(replies, m, note) })
-	for _, request := range o.inFlight {
-		o.seen = append(o.seen, request+" = nothing")
-	}
-	o.inFlight = nil
-}
-
-func (o *onlooker) tell(of side, m Message, note parley.Note) {
-	m.Secret = note.Secret
-	switch {
-	case of == requests && note.Alone:
-		o.seen = append(o.seen, fmt.Sprintf("%s alone", o.words.AppendRequest(nil, m)))
-	case of == requests:
-		o.inFlight = append(o.inFlight, string(o.words.AppendRequest(nil, m)))
-	case note.Alone:
-		o.seen = append(o.seen, fmt.Sprintf("unasked %s", o.words.AppendReply(nil, m)))
-	case len(o.inFlight) == 0:
-		o.seen = append(o.seen, fmt.Sprintf("nothing = %s", o.words.AppendReply(nil, m)))
-	default:
-		o.seen = append(o.seen, fmt.Sprintf("%s = %s", o.inFlight[0], o.words.AppendReply(nil, m)))
-		o.inFlight = o.inFlight[1:]
-	}
-}
-
-// feed tells of messages. What can be no message is held for ever.
-func (s *stream) feed(p []byte, eof bool, tell func(m Message, note parley.Note)) {
-	s.held = append(s.held, p...)
-	for len(s.held) > 0 && s.lost == nil {
-		if s.skip != nil {
-			if !s.skipOn(eof, tell) {
-				return
-			}
-			continue
-		}
-		n, body, err := s.framing.Next(s.held, s.scanned, s.max, eof)
-		switch {
-		case err == parley.ErrTooLong:
-			s.scanned, s.skip, s.long, s.cut = 0, s.framing.(parley.Skipper).Skip(), nil, 0
-		case err != nil:
-			s.lost = err
-		case n == 0:
-			s.scanned = len(s.held)
-			return
-		default:
-			if len(body) > s.max {
-				panic("over the limit")
-			}
-			s.whole = append(s.whole, s.held[:n]...)
-			tell(Message{Body: bytes.Clone(body)}, s.framing.(parley.Noter).Note())
-			s.held, s.scanned = s.held[n:], 0
-		}
-	}
-}
-
-// skipOn reports whether there is more to do.
-func (s *stream) skipOn(eof bool, tell func(m Message, note parley.Note)) bool {
-	n, _, _, done, err := s.skip(s.held, eof)
-	if err != nil {
-		s.lost = err
-		return false
-	}
-	s.whole = append(s.whole, s.held[:n]...)
-	room := s.max - len(s.long)
-	s.long = append(s.long, s.held[:min(n, room)]...)
-	s.cut += uint64(n - min(n, room))
-	s.held = s.held[n:]
-	if done {
-		tell(Message{Body: s.long, Cut: s.cut}, s.framing.(parley.Noter).Note())
-		s.skip, s.scanned = nil, 0
-	}
-	return done || n > 0 && len(s.held) > 0
-}
-
 // A turn is what one side says before the other does.
 type turn struct {
 	of   side
@@ -134,7 +19,7 @@ type turn struct {
 }
 
 // dialogue reads "C: " and "S: " lines; those that follow one another are sent at once. Each ends
-// in CRLF, and \n stands for more inside of it.
+// in CRLF, and \n stands for more inside of it; \l is a bare LF, and \0 takes the last CRLF off.
 func dialogue(text string) (turns []turn) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -148,7 +33,7 @@ func dialogue(text string) (turns []turn) {
 		}
 		what = strings.ReplaceAll(what, `\n`, "\r\n") + "\r\n"
 		what = strings.ReplaceAll(what, `\l`, "\n")
-		what = strings.ReplaceAll(what, "\n\\0\r\n", "\n")
+		what = strings.ReplaceAll(what, "\\0\r\n", "")
 		if n := len(turns); n > 0 && turns[n-1].of == of {
 			turns[n-1].text += what
 		} else {
@@ -158,22 +43,23 @@ func dialogue(text string) (turns []turn) {
 	return turns
 }
 
-// seenOf plays turns to an onlooker, in pieces, and checks that no byte is lost.
-func seenOf(t *testing.T, turns []turn, piece, max int) *onlooker {
+// seenOf plays turns in pieces, and checks that no byte is lost.
+func seenOf(t *testing.T, turns []turn, piece, max int) *pairing {
 	t.Helper()
-	o := newOnlooker(smtpFraming, max)
+	p := newPairing(smtpFraming, piece, max)
 	var sent [2]string
 	for _, turn := range turns {
-		o.feed(turn.of, turn.text, piece)
-		sent[turn.of] += turn.text
+		if p.sides[turn.of].err == nil {
+			p.feed(turn.of, []byte(turn.text))
+			sent[turn.of] += turn.text
+		}
 	}
-	o.end()
-	for of, s := range []stream{o.requests, o.replies} {
-		if got := string(s.whole) + string(s.held); got != sent[of] {
+	for of, s := range p.sides {
+		if got := string(s.whole) + string(s.long) + string(s.held); got != sent[of] && s.err == nil {
 			t.Errorf("in pieces of %d: messages and the rest are %q, want %q", piece, got, sent[of])
 		}
 	}
-	return o
+	return p
 }
 
 func TestSMTPPairsRequestsWithReplies(t *testing.T) {
@@ -192,7 +78,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 250 queued
 			C: QUIT
 			S: 221 bye`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			EHLO a = 250 mx, PIPELINING, SIZE 1000
 			MAIL FROM:<a@b> = 250 OK
 			RCPT TO:<c@d> = 250 OK
@@ -207,7 +93,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 554 no message
 			C: RSET
 			S: 250 OK`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			MAIL FROM:<a@b> = 250 a
 			RCPT TO:<c@d> = 250 c
 			RCPT TO:<e@f> = 550 no e
@@ -220,7 +106,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 550 no c\n503 no recipient
 			C: RSET\nQUIT
 			S: 250 OK\n221 bye`, `
-			unasked 220 mx ESMTP, no spam
+			= 220 mx ESMTP, no spam
 			RCPT TO:<c@d> = 550 no c
 			DATA = 503 no recipient
 			RSET = 250 OK
@@ -229,7 +115,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: EHLO a\nDATA\nSubject: x\n\nhi\n.\nQUIT
 			S: 250 mx\n354 go on\n250 queued\n221 bye`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			EHLO a = 250 mx
 			DATA = 354 go on
 			message (21 bytes) = 250 queued
@@ -238,40 +124,55 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: DATA\na\nb\n.\nDATA\nc\n.\nQUIT
 			S: 503 no\n500 a?\n500 b?\n500 .?\n354 go on\n250 queued\n221 bye`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			DATA = 503 no
 			message (9 bytes) = 500 a?
-			unasked 500 b?
-			unasked 500 .?
 			DATA = 354 go on
 			message (6 bytes) = 250 queued
-			QUIT = 221 bye`},
+			QUIT = 221 bye
+			= 500 b?
+			= 500 .?`},
 		{"refused in the middle of one", `
 			S: 220 mx ESMTP
 			C: DATA\na\nb
 			S: 503 no\n500 a?\n500 b?
 			C: .\nQUIT
 			S: 500 .?\n221 bye`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			DATA = 503 no
-			unasked 500 a?
-			unasked 500 b?
-			message (6 bytes) alone
+			= 500 a?
+			= 500 b?
+			message (6 bytes)
 			message (3 bytes) = 500 .?
 			QUIT = 221 bye`},
+		{"refused in the middle of a line", `
+			S: 220 mx ESMTP
+			C: DATA\na\nb\nc\0
+			S: 503 no\n500 a?
+			C: \n.\nQUIT
+			S: 500 b?\n500 c?\n500 .?\n221 bye`, `
+			= 220 mx ESMTP
+			DATA = 503 no
+			= 500 a?
+			message (9 bytes)
+			message (3 bytes) = 500 .?
+			QUIT = 221 bye
+			= 500 b?
+			= 500 c?`},
 		{"BDAT", `
 			S: 220 mx ESMTP
 			C: BDAT 3\nx\nbdat 7 last\n.\n..\n\0
 			S: 250 3 octets\n250 queued
-			C: BDAT 0 LAST\nBDAT x\nBDAT 3 MORE\nBDAT 99999999999999999999
-			S: 250 a\n501 b\n501 c\n501 d`, `
-			unasked 220 mx ESMTP
+			C: BDAT 0 LAST\nBDAT x\nBDAT 3 MORE\nBDAT 99999999999999999999\nBDAT 3                                                           x
+			S: 250 a\n501 b\n501 c\n501 d\n501 e`, `
+			= 220 mx ESMTP
 			BDAT 3 = 250 3 octets
 			bdat 7 last = 250 queued
 			BDAT 0 LAST = 250 a
 			BDAT x = 501 b
 			BDAT 3 MORE = 501 c
-			BDAT 99999999999999999999 = 501 d`},
+			BDAT 99999999999999999999 = 501 d
+			BDAT 3                                                           x = 501 e`},
 		{"AUTH", `
 			S: 220 mx ESMTP
 			C: AUTH PLAIN AGEAYg==
@@ -290,7 +191,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 235 OK
 			C: NOOP
 			S: 250 OK`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			AUTH PLAIN (secret) = 535 no
 			auth login = 334 VXNlcm5hbWU6
 			(secret) = 334 UGFzc3dvcmQ6
@@ -303,7 +204,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: EHLO a\nAUTH LOGIN\nYQ==\nYg==\nMAIL FROM:<a@b>\nDATA\nhi\n.
 			S: 250 mx\n334 VXNlcm5hbWU6\n334 UGFzc3dvcmQ6\n235 OK\n250 OK\n354 go on\n250 queued`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			EHLO a = 250 mx
 			AUTH LOGIN = 334 VXNlcm5hbWU6
 			(secret) = 334 UGFzc3dvcmQ6
@@ -311,6 +212,17 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			MAIL FROM:<a@b> = 250 OK
 			DATA = 354 go on
 			message (7 bytes) = 250 queued`},
+		{"a command among them", `
+			S: 220 mx ESMTP
+			C: AUTH LOGIN\nYQ==\nYg==
+			S: 334 VXNlcm5hbWU6\n334 UGFzc3dvcmQ6
+			C: NOOP
+			S: 235 OK\n250 OK`, `
+			= 220 mx ESMTP
+			AUTH LOGIN = 334 VXNlcm5hbWU6
+			(secret) = 334 UGFzc3dvcmQ6
+			(secret) = 235 OK
+			NOOP = 250 OK`},
 		{"STARTTLS", `
 			S: 220 mx ESMTP
 			C: STARTTLS
@@ -319,35 +231,35 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 go ahead
 			C: ` + "\x16\x03\x01\x02\x00\x01" + `
 			S: ` + "\x16\x03\x03\x00\x01\x02", `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			STARTTLS = 454 not now
 			STARTTLS = 220 go ahead
-			TLS (8 bytes) alone
-			unasked TLS (8 bytes)`},
+			TLS (8 bytes)
+			= TLS (8 bytes)`},
 		{"TLS that does not wait", `
 			S: 220 mx ESMTP
 			C: NOOP\nSTARTTLS
 			S: 250 OK
 			C: ` + "\x16\x03\x01\x02\x00\x01" + `
 			S: 220 go ahead`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			NOOP = 250 OK
-			TLS (8 bytes) alone
-			STARTTLS = 220 go ahead`},
+			STARTTLS = 220 go ahead
+			TLS (8 bytes)`},
 		{"a server that says more", `
 			S: 220 mx ESMTP
 			C: NOOP
 			S: 250 OK\n421 idle`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			NOOP = 250 OK
-			unasked 421 idle`},
+			= 421 idle`},
 		{"bare LF", `
 			S: 220 mx ESMTP\l\0
 			C: DATA\l\0
 			S: 354-go\l354 on\l\0
 			C: hi\l.\lNOOP\l\0
-			S: 250 queued\l250 OK`, `
-			unasked 220 mx ESMTP
+			S: 250-queued\l250\l250 OK`, `
+			= 220 mx ESMTP
 			DATA = 354 go, on
 			message (5 bytes) = 250 queued
 			NOOP = 250 OK`},
@@ -355,11 +267,11 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: DATA
 			S: 354 go on
-			C: hi\l.\lMAIL FROM:<a@b>\l.\nmore\n.
+			C: hi\l.\lMAIL FROM:<a@b>\l.\n\l.\nmore\n.
 			S: 250 queued`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			DATA = 354 go on
-			message (33 bytes) = 250 queued`},
+			message (37 bytes) = 250 queued`},
 		{"but where the server says it does", `
 			S: 220 mx ESMTP
 			C: DATA
@@ -368,10 +280,10 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 250 queued
 			C: QUIT
 			S: 221 bye`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			DATA = 354 go on
-			unasked 250 queued
-			message (5 bytes) alone
+			= 250 queued
+			message (5 bytes)
 			QUIT = 221 bye`},
 		{"FTP", `
 			S: 220 ftp
@@ -381,7 +293,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 230-hello\n  5 users\nand text\n230 done
 			C: QUIT
 			S: 221`, `
-			unasked 220 ftp
+			= 220 ftp
 			USER a = 331 password?
 			PASS (secret) = 230 hello,   5 users, and text, done
 			QUIT = 221`},
@@ -389,7 +301,7 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			S: 220 mx ESMTP
 			C: MAIL FROM:<` + "\xff\xe9" + `>\n\n` + "\x00" + `
 			S: 250 ` + "\xe9" + `\n500 what?\n500 what?`, `
-			unasked 220 mx ESMTP
+			= 220 mx ESMTP
 			MAIL FROM:<` + "\xff\xe9" + `> = 250 ` + "\xe9" + `
 			 = 500 what?
 			(3 bytes) = 500 what?`},
@@ -397,9 +309,9 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 			C: EHLO a
 			S: 220 mx ESMTP
 			C: NOOP`, `
-			unasked 220 mx ESMTP
-			EHLO a = nothing
-			NOOP = nothing`},
+			EHLO a = ?
+			= 220 mx ESMTP
+			NOOP = ?`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			turns := dialogue(c.dialogue)
@@ -413,41 +325,47 @@ func TestSMTPPairsRequestsWithReplies(t *testing.T) {
 				for line := range strings.Lines(strings.TrimSpace(c.want)) {
 					want = append(want, strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "\t\t\t"))
 				}
-				if !slices.Equal(o.seen, want) {
-					t.Fatalf("in pieces of %d:\n%s\nwant\n%s", piece, strings.Join(o.seen, "\n"), strings.Join(want, "\n"))
+				if !slices.Equal(o.told, want) {
+					t.Fatalf("in pieces of %d:\n%s\nwant\n%s", piece, strings.Join(o.told, "\n"), strings.Join(want, "\n"))
 				}
-				if o.requests.lost != nil || o.replies.lost != nil {
-					t.Errorf("lost: %v, %v", o.requests.lost, o.replies.lost)
+				if o.sides[requests].err != nil || o.sides[replies].err != nil {
+					t.Errorf("lost: %v, %v", o.sides[requests].err, o.sides[replies].err)
 				}
 			}
 		})
 	}
 }
 
-// A message over the limit is told cut, and what follows is read as ever.
+// A message over the limit is skipped, and what follows is read as ever.
 func TestSMTPMessagesAtTheLimit(t *testing.T) {
 	const max = 100
 	for _, size := range []int{max - 1, max, max + 1, 10 * max} {
 		message := "x:\r\n" + strings.Repeat("x", size-9) + "\r\n.\r\n"
 		line := strings.Repeat("n", size-2) + "\r\n"
 		reply := "250 " + strings.Repeat("y", size-6) + "\r\n"
-		cutLine, cutReply := line[:size-2], reply[:size-2]
-		if size > max {
-			cut := fmt.Sprintf("…(%d bytes)", size)
-			cutLine, cutReply = line[:min(max, size-2)]+cut, reply[:min(max, size-2)]+cut
-		}
 		want := []string{
-			"unasked 220 mx", "DATA = 354 go on", fmt.Sprintf("message (%d bytes) = %s", size, cutReply),
-			cutLine + " = 500 what?", "QUIT = 221 bye",
+			"= 220 mx", "DATA = 354 go on", fmt.Sprintf("message (%d bytes) = %s", size, reply[:size-2]),
+			line[:size-2] + " = 500 what?", "QUIT = 221 bye",
 		}
 		for piece := 1; piece <= 2*size; piece += 1 + piece/8 {
 			o := seenOf(t, []turn{
 				{replies, "220 mx\r\n"}, {requests, "DATA\r\n"}, {replies, "354 go on\r\n"}, {requests, message}, {replies, reply},
 				{requests, line}, {replies, "500 what?\r\n"}, {requests, "QUIT\r\n"}, {replies, "221 bye\r\n"},
 			}, piece, max)
-			if !slices.Equal(o.seen, want) {
-				t.Fatalf("%d bytes in pieces of %d:\n%s\nwant\n%s", size, piece, strings.Join(o.seen, "\n"), strings.Join(want, "\n"))
+			if !slices.Equal(o.told, want) {
+				t.Fatalf("%d bytes in pieces of %d:\n%s\nwant\n%s", size, piece, strings.Join(o.told, "\n"), strings.Join(want, "\n"))
 			}
+		}
+	}
+}
+
+// That BDAT is too long is known before its octets come.
+func TestBDATOverTheLimit(t *testing.T) {
+	for size, want := range map[int]error{86: nil, 87: parley.ErrTooLong, 1 << 32: parley.ErrTooLong} {
+		line := fmt.Sprintf("BDAT %d\r\nx", size)
+		requests, _ := parley.OpenFraming(smtpFraming.Requests, nil)
+		if _, _, err := requests.Next([]byte(line), 0, 86+len("BDAT 86\r\n"), false); err != want {
+			t.Errorf("%q: %v, want %v", line, err, want)
 		}
 	}
 }
@@ -473,12 +391,9 @@ func TestWhatIsNotSMTP(t *testing.T) {
 		{requests, "\xff\x00\r\n", ""},
 	} {
 		for piece := 1; piece <= len(c.text); piece++ {
-			o := newOnlooker(smtpFraming, 1000)
-			o.feed(c.of, c.text, piece)
-			lost := o.requests.lost
-			if c.of == replies {
-				lost = o.replies.lost
-			}
+			o := newPairing(smtpFraming, piece, 1000)
+			o.feed(c.of, []byte(c.text))
+			lost := o.sides[c.of].err
 			switch {
 			case c.want == "" && lost != nil:
 				t.Errorf("%q: %v", c.text, lost)
@@ -491,15 +406,16 @@ func TestWhatIsNotSMTP(t *testing.T) {
 
 // What is remembered of a client that never waits is bounded, and said when it is.
 func TestSMTPClientFarAhead(t *testing.T) {
-	o := newOnlooker(smtpFraming, 1000)
-	o.feed(requests, strings.Repeat("NOOP\r\n", 100_000), 1000)
-	requests := o.requests.framing.(*direction).grammar.(*smtp)
-	if o.requests.lost != nil || len(requests.inFlight) != 1 {
-		t.Errorf("many commands: %v, %d runs; want one", o.requests.lost, len(requests.inFlight))
+	o := newPairing(smtpFraming, 1000, 1000)
+	client := &o.sides[requests]
+	memory := client.framing.(*direction).grammar.(*smtp)
+	o.feed(requests, bytes.Repeat([]byte("NOOP\r\n"), 10_000))
+	if client.err != nil || len(memory.inFlight) != 1 {
+		t.Errorf("many commands: %v, %d runs; want one", client.err, len(memory.inFlight))
 	}
-	o.feed(0, strings.Repeat("NOOP\r\nDATA\r\n.\r\n", 100_000), 1000)
-	if !errors.Is(o.requests.lost, parley.ErrMalformed) || len(requests.inFlight) > maxSMTPRuns {
-		t.Errorf("many messages: %v, %d runs; want an end at %d", o.requests.lost, len(requests.inFlight), maxSMTPRuns)
+	o.feed(requests, bytes.Repeat([]byte("NOOP\r\nDATA\r\n.\r\n"), 10_000))
+	if !errors.Is(client.err, parley.ErrMalformed) || len(memory.inFlight) != maxSMTPRuns {
+		t.Errorf("many messages: %v, %d runs; want an end at %d", client.err, len(memory.inFlight), maxSMTPRuns)
 	}
 }
 
@@ -530,7 +446,7 @@ func TestSMTPRequestsOfWords(t *testing.T) {
 		{inMessage, "..\r\n.b\r\n.\r\n", "..\r\n.b\r\n.\r\n", "", false}, // whole: as it is
 	} {
 		o := seenOf(t, c.before, 100, 1000)
-		got, err := o.requests.framing.End([]byte("before"+c.words), len("before"))
+		got, err := o.sides[requests].framing.End([]byte("before"+c.words), len("before"))
 		switch {
 		case c.err == "" && (err != nil || string(got) != "before"+c.want):
 			t.Errorf("%q: %q, %v; want %q", c.words, got, err, c.want)
@@ -565,12 +481,47 @@ func TestSMTPRepliesOfWords(t *testing.T) {
 		{"AUTH PLAIN AGEAYg==", "250 AGEAYg==", "235 OK"},
 		{"AUTH PLAIN AGEAYg==", "535 no", "535 no"},
 	} {
-		o := newOnlooker(smtpFraming, 1000)
-		o.replies.framing.(parley.Greeter).Greet(nil)
-		o.feed(requests, c.to+"\r\n", 100)
-		got, err := o.replies.framing.End([]byte("before"+c.words), len("before"))
+		o := newPairing(smtpFraming, 100, 1000)
+		o.sides[replies].framing.(parley.Greeter).Greet(nil)
+		o.feed(requests, []byte(c.to+"\r\n"))
+		got, err := o.sides[replies].framing.End([]byte("before"+c.words), len("before"))
 		if want := "before" + c.want + "\r\n"; string(got) != want || err != nil {
 			t.Errorf("to %s %q became %q, %v; want %q", c.to, c.words, got, err, want)
+		}
+	}
+}
+
+// Words say how long it was of what is cut, and leave credentials out.
+func TestSMTPWords(t *testing.T) {
+	for _, c := range []struct {
+		of   side
+		m    Message
+		want string
+	}{
+		{requests, Message{Body: []byte("MAIL FROM:<aaa"), Cut: 86}, "MAIL FROM:<aaa…(100 bytes)"},
+		{requests, Message{Body: []byte("a:\r\nb"), Cut: 95}, "message (100 bytes)"},
+		{requests, Message{Body: []byte("a: b\r\n"), Cut: 94}, "message (100 bytes)"},
+		{requests, Message{Body: []byte("BDAT 86 LAST\r\n\x00\x01"), Cut: 84}, "BDAT 86 LAST"},
+		{requests, Message{Body: []byte(".\r\n")}, "message (3 bytes)"},
+		{requests, Message{Body: []byte("auth plain  AGEAYg==\r\n"), Secret: true}, "AUTH plain (secret)"},
+		{requests, Message{Body: []byte("auth plain  AGEAYg==\r\n")}, "auth plain  AGEAYg=="},
+		{requests, Message{Body: []byte("AGEAYg==\r\n"), Secret: true}, "(secret)"},
+		{requests, Message{Body: []byte("AUTH PLAIN AGE"), Cut: 86, Secret: true}, "AUTH PLAIN (secret)"},
+		{requests, Message{Body: []byte("\x16\x03\x01\x02\x00\x01"), Cut: 94}, "TLS (100 bytes)"},
+		{requests, Message{Body: []byte("\x01\x02\r\n")}, "(4 bytes)"},
+		{replies, Message{Body: []byte("250 aaa"), Cut: 93}, "250 aaa…(100 bytes)"},
+		{replies, Message{Body: []byte("250-a\r\n250-b\r\n25"), Cut: 84}, "250 a, b, 25…(100 bytes)"},
+		{replies, Message{Body: []byte("250-a\n250-\n251 b\n")}, "250 a, 251 b"},
+		{replies, Message{Body: []byte("250-\r\n250 b\r\n")}, "250 , b"},
+		{replies, Message{Body: []byte("250\r\n")}, "250"},
+		{replies, Message{Body: []byte("\x15\x03\x01\x00\x02\x02\x28")}, "TLS (7 bytes)"},
+	} {
+		got := smtpWords{}.AppendRequest([]byte("> "), c.m)
+		if c.of == replies {
+			got = smtpWords{}.AppendReply([]byte("> "), c.m)
+		}
+		if string(got) != "> "+c.want {
+			t.Errorf("%+q is %q, want %q", c.m.Body, got, c.want)
 		}
 	}
 }
@@ -595,17 +546,29 @@ func FuzzSMTP(f *testing.F) {
 		turns := []turn{{replies, string(s1)}, {requests, string(c1)}, {replies, string(s2)}, {requests, string(c2)}, {replies, string(s1)}}
 		whole := seenOf(t, turns, 4096, 64)
 		bytewise := seenOf(t, turns, 1, 64)
-		if chunked := slices.ContainsFunc(whole.seen, func(s string) bool { return strings.HasSuffix(s, "alone") || strings.Contains(s, "TLS") }); chunked {
-			return // what is shown as it comes turns on the pieces
+		memory := whole.sides[requests].framing.(*direction).grammar.(*smtp)
+		if memory.tls || memory.ahead {
+			return // it is shown as it comes
 		}
-		if whole.requests.lost == nil && whole.replies.lost == nil && !slices.Equal(whole.seen, bytewise.seen) && !isTLS(whole) {
-			t.Errorf("whole:\n%q\nin bytes:\n%q", whole.seen, bytewise.seen)
+		if whole.sides[requests].err == nil && whole.sides[replies].err == nil && !slices.Equal(whole.told, bytewise.told) {
+			t.Errorf("whole:\n%q\nin bytes:\n%q", whole.told, bytewise.told)
 		}
 	})
 }
 
-// isTLS reports whether the sides have agreed on TLS.
-func isTLS(o *onlooker) bool { return o.requests.framing.(*direction).grammar.(*smtp).tls }
+// FuzzSMTPSide has arbitrary bytes of one side come.
+func FuzzSMTPSide(f *testing.F) {
+	f.Add([]byte("EHLO a\r\nAUTH LOGIN\r\nYQ==\r\nDATA\r\na\r\n.\r\nBDAT 3\r\nabcQUIT\r\n"), 3)
+	f.Add([]byte("220-mx\r\n220 ESMTP\r\n250-a\nb\n250 c\n"), 1)
+	f.Add([]byte("DATA\n.\nSTARTTLS\n\x16\x03"), 2)
+	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
+		if piece <= 0 || bytes.Contains(stream, []byte{tlsHandshake}) { // TLS is shown as it comes
+			return
+		}
+		testGrammar(t, smtpFraming, requests, stream, piece)
+		testGrammar(t, smtpFraming, replies, stream, piece)
+	})
+}
 
 // Dialogues of a client and a server that keep to the protocol, however their bytes come: each
 // request has its reply.
@@ -634,7 +597,7 @@ func FuzzSMTPDialogues(f *testing.F) {
 		}
 		text, words := reply("220")
 		say(replies, text)
-		want = append(want, "unasked "+words)
+		want = append(want, "= "+words)
 		for range 1 + r.IntN(8) {
 			var commands, answers string
 			ask := func(request, shown, code string) {
@@ -690,8 +653,8 @@ func FuzzSMTPDialogues(f *testing.F) {
 			say(replies, answers)
 		}
 		for _, piece := range []int{1, 2, 3, 5, 1 + r.IntN(100), 10_000} {
-			if o := seenOf(t, turns, piece, 1000); !slices.Equal(o.seen, want) {
-				t.Fatalf("in pieces of %d:\n%s\nwant\n%s", piece, strings.Join(o.seen, "\n"), strings.Join(want, "\n"))
+			if o := seenOf(t, turns, piece, 1000); !slices.Equal(o.told, want) {
+				t.Fatalf("in pieces of %d:\n%s\nwant\n%s", piece, strings.Join(o.told, "\n"), strings.Join(want, "\n"))
 			}
 		}
 	})

@@ -59,7 +59,7 @@ func (w *worker) count(req *request, reply []byte, now time.Duration) {
 			record(s.response, now-req.due)
 			record(s.lag, req.lag)
 		}
-		if w.ConnectEach {
+		if w.ConnectEach && !w.Silent() {
 			record(s.first, now-w.connected)
 		}
 	}

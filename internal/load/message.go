@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/parley-tcp/parley"
@@ -82,8 +83,9 @@ func tokenAt(text []byte) (index int, ok bool) {
 	return 0, false
 }
 
-// ReadMessages reads the texts of the requests, one a line.
-func ReadMessages(r io.Reader) (*Messages, error) {
+// ReadMessages reads the texts of the requests, one a line, or as many lines as the framing finds
+// in one.
+func ReadMessages(r io.Reader, framing parley.Framing) (*Messages, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
 		return nil, err
@@ -93,25 +95,42 @@ func ReadMessages(r io.Reader) (*Messages, error) {
 		return nil, errors.New("there is no request in it")
 	}
 	lines := bytes.Split(text, []byte("\n"))
+	var texts [][]byte
 	for i := range lines {
-		lines[i] = bytes.TrimSuffix(lines[i], []byte("\r"))
+		line := bytes.TrimSuffix(lines[i], []byte("\r"))
+		if last := len(texts) - 1; last >= 0 && errors.Is(fits(framing, texts[last]), parley.ErrUnfinished) {
+			texts[last] = append(append(slices.Clip(texts[last]), '\n'), line...)
+		} else {
+			texts = append(texts, line)
+		}
 	}
-	return ParseMessages(lines...), nil
+	return ParseMessages(texts...), nil
 }
 
-// Fit is an error for the first message that is empty or that the framing cannot carry.
+// Fit is an error for the first message that is empty, that the framing cannot carry, or to which
+// there would be no reply.
 func (m *Messages) Fit(framing parley.Framing) error {
 	for i := range m.list {
 		request := m.Append(nil, uint64(i+1), 1)
 		err := errors.New("it is empty")
 		if len(request) > 0 {
-			_, err = framing.End(append(framing.Begin(nil), request...), 0)
+			err = fits(framing, request)
 		}
 		if err != nil {
 			return fmt.Errorf("request %d cannot be sent: %w", i+1, err)
 		}
 	}
 	return nil
+}
+
+// fits says whether a framing can carry a request, as the first of a connection.
+func fits(framing parley.Framing, request []byte) error {
+	requests, _ := parley.OpenFraming(framing, nil)
+	_, err := requests.End(append(requests.Begin(nil), request...), 0)
+	if noter, ok := requests.(parley.Noter); err == nil && ok && noter.Note().Alone {
+		return errors.New("there is no reply to it, and replies are what is measured")
+	}
+	return err
 }
 
 // sizedDigits is how many digits of its number a message of a given size begins with.

@@ -29,7 +29,8 @@ type Plan struct {
 	Dial func(context.Context) (net.Conn, dial.Steps, error)
 
 	Framing  parley.Framing // as of a parley.Dialer
-	Replies  parley.Framing // the same
+	Replies  parley.Framing // the same; with parley.NoReplies what is measured is what is taken
+	Banner   bool           // the first message on a connection is a greeting: nothing is sent before, and it is no reply
 	Messages *Messages      // the requests
 	Expect   expect.Rule    // of each reply; the zero value does not judge
 
@@ -65,14 +66,15 @@ type Plan struct {
 type Second struct {
 	At      time.Duration // its end, from the beginning of what is counted; up to 0 in the warm-up
 	Length  time.Duration
-	Replies uint64 // that were as expected and in time
+	Replies uint64 // that were as expected and in time; with Taken, requests that were taken
+	Taken   bool   // nobody replies
 	Bad     uint64 // mismatched, missing, late and extra ones, and connections that failed
 	P50     time.Duration
 	P99     time.Duration // of the response time
 	Done    float64       // share of the run, warm-up included; 0 if it has no end
 
-	// Response holds the response times in ns, in a closed loop the service times. It is
-	// valid during the call of Watch.
+	// Response holds the response times in ns, in a closed loop the service times, with Taken
+	// those of writes. It is valid during the call of Watch.
 	Response *hdrhistogram.Histogram
 }
 
@@ -85,6 +87,9 @@ const (
 	leastMaxReply = 64 << 10 // on each
 	mostMaxReply  = 16 << 20
 )
+
+// Silent reports whether there are no replies.
+func (p *Plan) Silent() bool { return p.Replies == parley.NoReplies }
 
 // ReplyLimit is the longest reply that is taken, in bytes.
 func (p *Plan) ReplyLimit() int {

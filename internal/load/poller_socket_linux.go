@@ -14,8 +14,7 @@ import (
 )
 
 // A socket is a connection that a poller serves. It is not waited for: with nothing to
-// read Read returns errNotYet, and Write keeps what there is no room for. It counts its
-// bytes as a countingConn does.
+// read Read returns errNotYet, and Write keeps what there is no room for.
 type socket struct {
 	net.Conn // closed; it knows the addresses
 	poller   *poller
@@ -51,7 +50,7 @@ func (p *poller) takeOver(w *worker) *socket {
 	defer w.mu.Unlock()
 	w.conn.Close()
 	s.overdue.Store(w.waiting.Err() != nil) // an interrupt may have come before
-	w.conn, w.client = s, w.newClient(s)
+	w.conn, w.wire.Conn = s, s              // the client stays: it may have memory of the connection
 	return s
 }
 
@@ -106,12 +105,10 @@ func (s *socket) Read(p []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
-	s.worker.wire.in.Add(uint64(n))
 	return n, nil
 }
 
 func (s *socket) Write(p []byte) (n int, err error) {
-	s.worker.wire.out.Add(uint64(len(p)))
 	if len(s.unsent) == 0 {
 		if n, err = epoll.Write(s.fd, p); n == len(p) {
 			return n, nil

@@ -11,11 +11,12 @@ import (
 type Result struct {
 	Requests   uint64  // sent, and their fate is known
 	Replies    uint64  // as expected and in time: only these are in the latencies
+	Taken      uint64  // where there are no replies: requests that were taken, by the peer or on the way to it
 	Mismatched uint64  // were other than expected
-	Missing    uint64  // never came
+	Missing    uint64  // never came; where there are no replies, requests that were not taken
 	Late       uint64  // came after Timeout
 	Extra      uint64  // came with no request open
-	Rate       float64 // replies a second, of those that came while it was counted
+	Rate       float64 // replies a second, of those that came while it was counted; or requests taken
 	Unsent     uint64  // requests of an open loop that were due and could not be sent in time
 	Connects   uint64  // connections made, those before the warm-up included
 	Errors     map[dial.Kind]uint64
@@ -30,8 +31,9 @@ type Result struct {
 	BytesReceived uint64
 
 	// Times. Response and Lag are those of an open loop, Lookup and FirstReply those
-	// of a connection for each request.
-	Service, Response, Lag, Connect, Lookup, FirstReply Times
+	// of a connection for each request, Greeting is of servers that speak first, and Write is
+	// in place of Service and Response where there are no replies.
+	Service, Response, Lag, Connect, Greeting, Lookup, FirstReply, Write Times
 
 	Seconds []Second // the parts of the counted time
 	CPU     float64  // the share of its cores that this process used, 0 if unknown
@@ -59,7 +61,7 @@ func (r *run) result() *Result {
 		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},
-		Connect: Times{t.connect}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
+		Connect: Times{t.connect}, Greeting: Times{t.greeting}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
 		Seconds: r.totals.seconds,
 		CPU:     usageNow().share(r.usedBefore),
 	}
@@ -68,6 +70,10 @@ func (r *run) result() *Result {
 	}
 	if r.Rate == 0 {
 		res.Response = res.Service // a request is due when it is sent
+	}
+	if r.Silent() {
+		res.Taken, res.Replies = res.Replies, 0
+		res.Write, res.Service, res.Response = res.Service, Times{newHistogram()}, Times{newHistogram()}
 	}
 	return res
 }

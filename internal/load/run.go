@@ -103,11 +103,7 @@ func (r *run) now() time.Duration { return time.Since(r.base) }
 // for each request it only sees whether one can.
 func (r *run) connectAll(ctx context.Context) error {
 	if r.ConnectEach {
-		conn, _, err := r.Dial(ctx)
-		if err == nil {
-			conn.Close()
-		}
-		return err
+		return r.tryToConnect(ctx)
 	}
 	errs := make([]error, len(r.workers))
 	places := make(chan struct{}, dialsAtOnce)
@@ -131,6 +127,19 @@ func (r *run) connectAll(ctx context.Context) error {
 	return cmp.Or(context.Cause(ctx), errs[0])
 }
 
+// tryToConnect makes a connection, which is not counted.
+func (r *run) tryToConnect(ctx context.Context) error {
+	conn, _, err := r.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if r.Banner {
+		_, err = r.greeting(ctx, r.newClient(conn))
+	}
+	return err
+}
+
 // start begins to send.
 func (r *run) start() {
 	r.began = r.now()
@@ -147,7 +156,7 @@ func (r *run) start() {
 		r.working.Go(r.pace)
 	}
 	stopPollers := func() {}
-	if r.Rate == 0 && !r.large && !r.ConnectEach {
+	if r.Rate == 0 && !r.large && !r.ConnectEach && !r.Silent() {
 		stopPollers = r.startPollers()
 	}
 	for _, w := range r.workers {

@@ -37,7 +37,8 @@ type stats struct {
 	lag      *hdrhistogram.Histogram // from when it could be sent until it was
 	connect  *hdrhistogram.Histogram
 	lookup   *hdrhistogram.Histogram
-	first    *hdrhistogram.Histogram // from a connection's making to its first reply
+	first    *hdrhistogram.Histogram // from a connection's making, or its greeting, to its first reply
+	greeting *hdrhistogram.Histogram // from a connection's making to its greeting
 }
 
 func newStats() *stats {
@@ -45,12 +46,12 @@ func newStats() *stats {
 		errors:   make(map[dial.Kind]uint64),
 		examples: make(examples),
 		service:  newHistogram(), response: newHistogram(), lag: newHistogram(),
-		connect: newHistogram(), lookup: newHistogram(), first: newHistogram(),
+		connect: newHistogram(), lookup: newHistogram(), first: newHistogram(), greeting: newHistogram(),
 	}
 }
 
-func (s *stats) histograms() [6]*hdrhistogram.Histogram {
-	return [...]*hdrhistogram.Histogram{s.service, s.response, s.lag, s.connect, s.lookup, s.first}
+func (s *stats) histograms() [7]*hdrhistogram.Histogram {
+	return [...]*hdrhistogram.Histogram{s.service, s.response, s.lag, s.connect, s.lookup, s.first, s.greeting}
 }
 
 func (s *stats) bad() uint64 {
@@ -95,7 +96,7 @@ func (s *stats) reset() {
 			h.Reset()
 		}
 	}
-	*s = stats{errors: s.errors, examples: s.examples, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5]}
+	*s = stats{errors: s.errors, examples: s.examples, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5], greeting: hs[6]}
 }
 
 // record records a time, the longest one if it is longer.
@@ -153,13 +154,14 @@ func (r *run) collect(begin, end time.Duration) {
 		return
 	}
 	latencies := all.second.service
-	if r.Rate > 0 {
+	if r.Rate > 0 && !r.Silent() {
 		latencies = all.second.response
 	}
 	t := Second{
 		At:       end - r.from,
 		Length:   end - begin,
 		Replies:  all.second.replies,
+		Taken:    r.Silent(),
 		Bad:      all.second.bad(),
 		P50:      time.Duration(latencies.ValueAtQuantile(50)),
 		P99:      time.Duration(latencies.ValueAtQuantile(99)),

@@ -6,13 +6,18 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Times is a distribution of times, kept to three digits.
+// Times is a distribution of times, kept to three digits. The zero value has none.
 type Times struct {
 	Histogram *hdrhistogram.Histogram // of ns
 }
 
 // Count is how many there are.
-func (t Times) Count() int64 { return t.Histogram.TotalCount() }
+func (t Times) Count() int64 {
+	if t.Histogram == nil {
+		return 0
+	}
+	return t.Histogram.TotalCount()
+}
 
 // Mean is 0 if there are none, as are the others.
 func (t Times) Mean() time.Duration { return time.Duration(t.Histogram.Mean()) }

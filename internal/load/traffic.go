@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 )
@@ -21,6 +22,15 @@ func (c *countingConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.out.Add(uint64(n))
 	return n, err
+}
+
+// CloseWrite half-closes.
+func (c *countingConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // traffic is what has gone over the wire.

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -56,6 +57,8 @@ func (w *worker) work() {
 	case w.ConnectEach:
 		w.connectEach()
 		return
+	case w.Silent():
+		converse = w.pour
 	case w.Rate > 0 || w.large:
 		converse = w.duplex
 	}
@@ -82,7 +85,6 @@ func (w *worker) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.connected = w.now()
 	w.recorder.count(func(s *stats) {
 		s.connects++
 		record(s.connect, steps.Connect)
@@ -93,7 +95,50 @@ func (w *worker) connect(ctx context.Context) error {
 	w.mu.Unlock()
 	w.wire.Conn = conn
 	w.client, w.unfinished = w.newClient(&w.wire), nil
-	return nil
+	if w.Banner {
+		err = w.hearGreeting(ctx)
+	}
+	w.connected = w.now()
+	return err
+}
+
+// hearGreeting waits for what the server says first. What has come with it no request has asked
+// for. Without a greeting the connection is of no use.
+func (w *worker) hearGreeting(ctx context.Context) error {
+	took, err := w.greeting(ctx, w.client)
+	if err == nil {
+		w.recorder.count(func(s *stats) { record(s.greeting, took) })
+	}
+	for ok := err == nil; ok; {
+		var message []byte
+		if message, ok, err = w.client.TryReceive(); ok && !w.client.Note().Alone {
+			w.countExtra(message, w.now())
+		}
+	}
+	if err != nil {
+		w.hangUp()
+	}
+	return err
+}
+
+// A GreetingError is why a greeting did not come.
+type GreetingError struct {
+	Came []byte // what did, framing included
+	Err  error
+}
+
+func (e *GreetingError) Error() string { return "no greeting: " + e.Err.Error() }
+func (e *GreetingError) Unwrap() error { return e.Err }
+
+// greeting waits for the greeting on a connection.
+func (r *run) greeting(ctx context.Context, client *parley.Client) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	begin := r.now()
+	if _, err = client.Receive(ctx); err != nil {
+		err = &GreetingError{bytes.Clone(client.Unfinished()), err}
+	}
+	return r.now() - begin, err
 }
 
 // newClient is a client of the connection, with the plan's limit of a reply.
@@ -291,6 +336,55 @@ func (w *worker) sendAll(broken <-chan struct{}) error {
 	}
 }
 
+// pour sends request upon request, where nobody replies. A request is done with when all of it has
+// been taken.
+func (w *worker) pour() error {
+	var lost error
+	broken := make(chan struct{})
+	go func() {
+		defer close(broken)
+		lost = w.receiveAll() // what comes anyway is not to be in the way
+	}()
+	err := w.pourAll(broken)
+	if err != nil {
+		w.mu.Lock()
+		w.conn.Close()
+		w.mu.Unlock()
+	} else {
+		w.halfClose(closeTimeout)
+	}
+	<-broken
+	return cmp.Or(err, lost)
+}
+
+// pourAll sends until there are no more jobs, or until the connection is broken.
+func (w *worker) pourAll(broken <-chan struct{}) error {
+	for {
+		select {
+		case <-broken:
+			return nil
+		default:
+		}
+		free := w.now()
+		j, ok := w.next(free, broken)
+		if !ok {
+			return nil
+		}
+		if err := w.client.Send(context.Background(), w.prepare(j, w.now(), free)); err != nil {
+			return err
+		}
+		w.taken(w.now())
+	}
+}
+
+// taken counts the oldest request as taken.
+func (w *worker) taken(now time.Duration) {
+	if req, ok := w.oldestRequest(); ok {
+		w.count(req, nil, now)
+		w.finish()
+	}
+}
+
 // awaitReplies waits until nothing is in flight. One token is the caller's already.
 func (w *worker) awaitReplies(broken <-chan struct{}) {
 	for range w.InFlight - 1 {
@@ -322,8 +416,8 @@ func (w *worker) connectEach() {
 		pause = minPause
 		if err = w.exchange(body); err != nil {
 			w.connectionLost(err)
-		} else {
-			w.drain()
+		} else if err = w.drain(); err != nil {
+			w.connectionLost(err)
 		}
 		w.hangUp()
 	}
@@ -331,28 +425,51 @@ func (w *worker) connectEach() {
 
 // exchange sends a request and receives its reply, at the same time if it is large.
 func (w *worker) exchange(body []byte) error {
-	if !w.large {
+	switch {
+	case w.Silent():
+		w.mu.Lock()
+		w.requests[w.oldest].sent = w.now() // a write is what is timed, and not the connecting before it
+		w.mu.Unlock()
 		if err := w.client.Send(w.waiting, body); err != nil {
 			return err
 		}
-		_, err := w.receive()
-		return err
+		w.taken(w.now())
+		return nil
+	case !w.large:
+		if err := w.client.Send(w.waiting, body); err != nil {
+			return err
+		}
+		return w.receiveReply()
 	}
 	client, conn := w.client, w.conn
 	var sending sync.WaitGroup
 	sending.Go(func() { client.Send(w.waiting, body) }) // what breaks it ends receiving too
-	_, err := w.receive()
+	err := w.receiveReply()
 	conn.SetWriteDeadline(longAgo) // a request that was answered early is not sent to its end
 	sending.Wait()
 	return err
 }
 
+// receiveReply receives until nothing is in flight. The end of the connection may be what ended
+// the reply.
+func (w *worker) receiveReply() error {
+	for {
+		_, err := w.receive()
+		if _, waits := w.oldestRequest(); !waits {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // drain half-closes a connection whose request has been answered. What still comes until the
 // server closes, or for a moment, is extra: a reply that is there too early is not counted
 // for the one that was asked for without a word.
-func (w *worker) drain() {
+func (w *worker) drain() error {
 	w.halfClose(drainTimeout)
-	w.receiveAll()
+	return w.receiveAll()
 }
 
 // next is the job of the next request, if there is one before the connection is broken.
@@ -381,7 +498,7 @@ func (w *worker) receiveAll() error {
 func (w *worker) unlessHalfClosed(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.halfClosed {
+	if !w.halfClosed || w.Silent() && dial.KindOf(err) == dial.Reset { // what was taken may be lost
 		return err
 	}
 	if unfinished := w.client.Unfinished(); len(unfinished) > 0 {
@@ -399,7 +516,7 @@ func (w *worker) receive() (time.Duration, error) {
 	}
 	now := w.now()
 	for ok := true; ok && err == nil; reply, ok, err = w.client.TryReceive() {
-		if ok {
+		if ok && !w.client.Note().Alone {
 			w.judge(reply, now)
 		}
 	}

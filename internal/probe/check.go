@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // A Check probes once, until all holds or in a series, and prints a line for each finding.
@@ -21,6 +22,7 @@ type Check struct {
 	Count    int           // of a series, with a summary at its end; 0 for none
 	Interval time.Duration // from one probe of the series to the next
 	Wait     time.Duration // probe again for this long until all holds; 0 to probe once
+	Words    dialect.Words // of what was answered; nil if that is its words
 
 	Out         io.Writer // the verdicts
 	Notes       io.Writer // what is waited for
@@ -96,22 +98,39 @@ func (c *Check) write(line []byte) {
 func (c *Check) sentence(f *Finding) []byte {
 	text := f.Address
 	switch {
+	case f.Kind == "" && f.Told:
+		text += " took the message, to which there is no reply: " + times(f)
 	case f.Kind == "" && f.Message == nil:
 		text += " is reachable: " + times(f)
 	case f.Kind == "":
 		text += " answered: " + times(f) + ": "
 	case f.Kind == dial.Mismatch:
-		text += fmt.Sprintf(" answered, but not with %v: %s: ", c.Probe.Expect, times(f))
+		text += fmt.Sprintf(" %s: %s: ", c.mismatch(f), times(f))
 	case f.Connected:
 		text = c.why(f) + " (" + times(f) + ")"
 	default:
 		text = c.why(f)
 	}
 	line := console.AppendEscaped(nil, []byte(text))
-	if f.Kind == "" || f.Kind == dial.Mismatch {
+	switch {
+	case f.Kind != "" && f.Kind != dial.Mismatch, f.Told:
+	case c.Words != nil && f.Message != nil:
+		line = c.Words.AppendReply(line, dialect.Message{Body: f.Message})
+	default:
 		line = console.AppendPayload(line, f.Message)
 	}
 	return line
+}
+
+// mismatch says how the answer was other than expected.
+func (c *Check) mismatch(f *Finding) string {
+	switch {
+	case !f.wrongStatus:
+		return fmt.Sprintf("answered, but not with %v", c.Probe.Expect)
+	case f.Status == "":
+		return "answered without a status, not with " + c.Probe.Status.Want
+	}
+	return fmt.Sprintf("answered with status %s, not %s", f.Status, c.Probe.Status.Want)
 }
 
 // why says in words what failed.
@@ -122,7 +141,7 @@ func (c *Check) why(f *Finding) string {
 	}
 	switch {
 	case f.Kind == dial.Mismatch:
-		return fmt.Sprintf("%s answered, but not with %v", place, c.Probe.Expect)
+		return place + " " + c.mismatch(f)
 	case f.Connected:
 		return whyNoReply(place, c.Probe.Timeout, f.Err, f.unfinished)
 	}
@@ -136,7 +155,7 @@ type step struct {
 }
 
 func stepsOf(f *Finding) []step {
-	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"banner", f.Banner}, {"reply", f.Reply}}
+	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"banner", f.Banner}, {"send", f.Send}, {"reply", f.Reply}}
 	return slices.DeleteFunc(all, func(s step) bool { return s.took == 0 })
 }
 
@@ -167,6 +186,10 @@ func (c *Check) object(f *Finding) []byte {
 		o.Truth("whole", false)
 	case f.Message != nil:
 		o.Payload(f.Message)
+		if c.Words != nil {
+			o.Text("text", string(c.Words.AppendReply(nil, dialect.Message{Body: f.Message})))
+		}
+		o.Text("status", f.Status)
 	}
 	o.Truth("held", f.Kind == "")
 	if f.Kind != "" {

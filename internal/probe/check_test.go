@@ -104,14 +104,16 @@ func TestAnUnfinishedReplyIsShown(t *testing.T) {
 		json bool
 		want string
 	}{
-		{false, `the reply from x:7 (10.0.0.1:7) is not whole after 1s: got "PONG\x00" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer (connect 3.00 ms)` + "\n"},
-		{true, `{"event":"check","time":"2000-01-01T00:00:00Z","target":"x:7","address":"10.0.0.1:7","connect_ns":3000000,"bytes":5,"payload_base64":"UE9ORwA=","whole":false,"held":false,"kind":"reply_timeout","error":"the reply from x:7 (10.0.0.1:7) is not whole after 1s: got \"PONG\\x00\" (5 bytes), no newline ends it; --framing chunk needs none, --timeout waits longer"}` + "\n"},
+		{false, `the reply from x:7 (10.0.0.1:7) is not whole after 1s: 5 bytes came and no line's end: PONG\x00; --framing delim:00 would end it, --timeout waits longer (connect 3.00 ms)` + "\n"},
+		{true, `{"event":"check","time":"2000-01-01T00:00:00Z","target":"x:7","address":"10.0.0.1:7","connect_ns":3000000,"bytes":5,"payload_base64":"UE9ORwA=","whole":false,"held":false,"kind":"reply_timeout","error":"the reply from x:7 (10.0.0.1:7) is not whole after 1s: 5 bytes came and no line's end: PONG\u0000; --framing delim:00 would end it, --timeout waits longer"}` + "\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var out bytes.Buffer
 			check := Check{Target: "x:7", Out: &out, JSON: c.json, Probe: Probe{
 				Timeout: time.Second, Request: []byte("PING"),
-				ReplyLacks: func([]byte) (string, string) { return "no newline ends it", "--framing chunk needs none" },
+				ReplyLacks: func([]byte) (string, string) {
+					return "5 bytes came and no line's end", "--framing delim:00 would end it"
+				},
 				Dialer: dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(0, "10.0.0.1"), Connect: service(func(c *parleytest.Conn) {
 					io.WriteString(c, "PONG\x00")
 					silent(c)

@@ -14,8 +14,8 @@ import (
 // A partial is a reply that is not whole.
 type partial struct {
 	bytes  []byte // what came of it, framing included; none if there is no such reply
-	lacks  string // what it lacks to be whole, such as "no newline ends it"
-	advice string // what may help, such as "--framing chunk needs none"; may be ""
+	lacks  string // what it lacks to be whole, such as "4 bytes came and no line's end"
+	advice string // what may help, such as "--framing delim:00 would end it"; may be ""
 }
 
 // maxPartialShown is how much of a reply that is not whole an error shows, in bytes.
@@ -23,14 +23,11 @@ const maxPartialShown = 256
 
 // String says what came and what it lacks.
 func (p partial) String() string {
-	cut, unit := "", "bytes"
+	cut := ""
 	if len(p.bytes) > maxPartialShown {
 		cut = "…"
 	}
-	if len(p.bytes) == 1 {
-		unit = "byte"
-	}
-	return fmt.Sprintf("got %q%s (%d %s), %s", p.bytes[:min(len(p.bytes), maxPartialShown)], cut, len(p.bytes), unit, p.lacks)
+	return fmt.Sprintf("%s: %s%s", p.lacks, p.bytes[:min(len(p.bytes), maxPartialShown)], cut)
 }
 
 // whyNoReply says in words why no reply of target came within timeout, and what came of it.

@@ -4,8 +4,9 @@ package probe
 
 import (
 	"bytes"
-	"cmp"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -18,16 +19,48 @@ import (
 type Probe struct {
 	Dialer  dial.Dialer
 	All     bool           // each address of the name is probed, not only the first that answers
-	Framing parley.Framing // of a banner and of requests; Lines if nil
-	Replies parley.Framing // of the reply; as Framing if nil
+	Framing parley.Framing // of requests, as of a parley.Dialer
+	Replies parley.Framing // the same, of replies
 	Timeout time.Duration  // for each message to come
-	Banner  bool           // the server speaks first, one message of Framing
+	Banner  bool           // the server speaks first
 	Request []byte         // nil to send nothing; what comes first afterwards is its reply
+	Silent  bool           // there is no reply to it
 	Expect  expect.Rule    // of the last message
+	Status  Status         // of the same
 
-	// What a banner and a reply of which only this came, framing included, lack to be whole, and
+	// Greeting is the framing of what the server says first, and Single of one message that came
+	// with it. Nil if that of a protocol has it among its own.
+	Greeting, Single parley.Framing
+
+	// What a banner and a reply of which only this came, framing included, lacks to be whole, and
 	// what may help.
 	BannerLacks, ReplyLacks func(came []byte) (lacks, advice string)
+}
+
+// A Status is what the status of a reply is to be, such as 200. The zero value does not judge.
+type Status struct {
+	Want string                                      // an x stands for any digit
+	Of   func(reply []byte) (status string, ok bool) // that of a reply, if it has one
+}
+
+// holds says what the status is, and whether it is as wanted.
+func (s Status) holds(reply []byte) (status string, holds bool) {
+	if s.Of == nil {
+		return "", true
+	}
+	status, ok := s.Of(reply)
+	switch {
+	case !ok:
+		return "", false
+	case len(status) != len(s.Want):
+		return status, false
+	}
+	for i := range status {
+		if s.Want[i] != 'x' && s.Want[i] != status[i] {
+			return status, false
+		}
+	}
+	return status, true
 }
 
 // A Finding is what a Probe found.
@@ -36,7 +69,11 @@ type Finding struct {
 	Connected bool
 	dial.Steps
 	Banner, Reply time.Duration // until each was there, 0 if it is not
+	Told          bool          // a request was sent to which there is no reply
+	Send          time.Duration // how long that took
 	Message       []byte        // the last that came, nil if none did
+	Status        string        // of Message, "" if it has none or nobody asked
+	wrongStatus   bool          // it is the Mismatch
 	unfinished    partial       // what came of the one that did not come whole
 	Kind          dial.Kind     // of failure, "" if all holds
 	Err           error         // behind Kind; nil if that is dial.Mismatch
@@ -78,31 +115,54 @@ func (p *Probe) add(ctx context.Context, found []Finding, connect func(context.C
 		return found
 	case err != nil:
 		f.Kind, f.Err = dial.KindOf(err), err
-	case f.Message != nil && !p.Expect.Holds(p.Request, f.Message):
-		f.Kind = dial.Mismatch
+	case f.Message != nil:
+		p.judge(&f)
 	}
 	return append(found, f)
 }
 
+// judge judges the last message.
+func (p *Probe) judge(f *Finding) {
+	holds := false
+	if f.Status, holds = p.Status.holds(f.Message); !holds {
+		f.Kind, f.wrongStatus = dial.Mismatch, true
+	} else if !p.Expect.Holds(p.Request, f.Message) {
+		f.Kind = dial.Mismatch
+	}
+}
+
 // converse hears the banner, asks, and hears the reply.
 func (p *Probe) converse(ctx context.Context, conn net.Conn, f *Finding) (err error) {
-	framing := &replaceable{cmp.Or(p.Framing, parley.Framing(parley.Lines))}
-	client := parley.NewClient(conn, framing.Framing)
-	if p.Replies != nil {
-		client = parley.NewClient(conn, framing)
+	requests, replies := parley.OpenFraming(p.Framing, p.Replies)
+	server := &replaceable{replies}
+	if p.Banner && p.Greeting != nil {
+		replies = server
+		server.Framing = p.Greeting
+	}
+	dialer := parley.Dialer{Framing: requests, Replies: replies,
+		NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	client, err := dialer.Dial(ctx, "")
+	if err != nil {
+		return err
 	}
 	if p.Banner {
 		if f.Banner, err = p.hear(ctx, client, nil, p.BannerLacks, f); err != nil {
 			return err
 		}
-		for more := p.Request != nil; more && err == nil; { // what came with the banner is no reply either
-			_, more, err = client.TryReceive()
+		if p.Greeting != nil {
+			server.Framing = p.Single
+			for more := p.Request != nil; more && err == nil; { // what came with the banner is no reply either
+				_, more, err = client.TryReceive()
+			}
+			_, server.Framing = parley.OpenFraming(p.Framing, p.Replies)
 		}
 	}
-	if p.Replies != nil {
-		framing.Framing = p.Replies
-	}
-	if p.Request != nil {
+	switch {
+	case p.Request == nil || err != nil:
+	case p.Silent:
+		f.Send, err = p.tell(ctx, client)
+		f.Told = err == nil
+	default:
 		f.Reply, err = p.hear(ctx, client, p.Request, p.ReplyLacks, f)
 	}
 	return err
@@ -111,7 +171,7 @@ func (p *Probe) converse(ctx context.Context, conn net.Conn, f *Finding) (err er
 // A replaceable framing can be another for the messages from some time on.
 type replaceable struct{ parley.Framing }
 
-// hear sends a request, if there is one, and waits for the next message.
+// hear sends a request, if there is one, and waits for its reply, else for the next message.
 func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte, lacks func([]byte) (string, string), f *Finding) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -122,6 +182,9 @@ func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte,
 		}
 	}
 	message, err := client.Receive(ctx)
+	for err == nil && request != nil && client.Note().Alone {
+		message, err = client.Receive(ctx)
+	}
 	if err != nil {
 		f.unfinished.bytes = bytes.Clone(client.Unfinished())
 		if len(f.unfinished.bytes) > 0 {
@@ -131,4 +194,31 @@ func (p *Probe) hear(ctx context.Context, client *parley.Client, request []byte,
 	}
 	f.Message = append([]byte{}, message...) // not nil, though it may be empty
 	return time.Since(begin), nil
+}
+
+// closesWithin is how long a server to which nothing more is sent is given to close, so that it is
+// seen if it resets the connection instead.
+const closesWithin = time.Second
+
+// tell sends the request, to which there is no reply.
+func (p *Probe) tell(ctx context.Context, client *parley.Client) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	begin := time.Now()
+	if err := client.Send(ctx, p.Request); err != nil {
+		return 0, err
+	}
+	took = time.Since(begin)
+	ctx, cancel = context.WithTimeout(ctx, closesWithin)
+	defer cancel()
+	if p.Framing != parley.UntilClose { // else it is out already
+		err = client.CloseWrite()
+	}
+	for err == nil {
+		_, err = client.Receive(ctx)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
+		return took, nil
+	}
+	return took, err
 }

@@ -135,11 +135,62 @@ func TestProbes(t *testing.T) {
 			io.WriteString(c, "ok\n")
 			silent(c)
 		}, Finding{Banner: 7 * ms, Message: []byte("ok")}},
+		{"hears a banner of two lines, and another line with it",
+			Probe{Banner: true, Greeting: pairs{parley.Lines}, Request: []byte("a"), Replies: pairs{parley.Lines}}, func(c *parleytest.Conn) {
+				time.Sleep(7 * ms)
+				io.WriteString(c, "220-a\n220 b\nhm\n")
+				hearLine(c)
+				io.WriteString(c, "1\n2\n")
+			}, Finding{Banner: 7 * ms, Message: []byte("1\n2")}},
+		{"hears the end of the reply", Probe{Request: []byte("a"), Framing: parley.UntilClose}, func(c *parleytest.Conn) {
+			io.Copy(io.Discard, c)
+			time.Sleep(5 * ms)
+			io.WriteString(c, "1\n2\n")
+		}, Finding{Reply: 5 * ms, Message: []byte("1\n2\n")}},
+		{"is not answered", Probe{Request: []byte("a"), Replies: parley.NoReplies, Silent: true}, silent, Finding{Told: true}},
+		{"is not answered, and not hung up on", Probe{Request: []byte("a"), Replies: parley.NoReplies, Silent: true}, func(c *parleytest.Conn) {
+			silent(c)
+			time.Sleep(2 * closesWithin)
+		}, Finding{Told: true}},
+		{"is reset instead of an answer that there is none of", Probe{Request: []byte("a"), Replies: parley.NoReplies, Silent: true}, func(c *parleytest.Conn) {
+			hearLine(c)
+			c.Reset()
+		}, Finding{Kind: dial.Reset}},
+		{"leaves out what is no reply", Probe{Request: []byte("a"), Framing: aside{parley.Lines}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "!note\n!note\nok\n")
+		}, Finding{Message: []byte("ok")}},
+		{"hears the banner of a protocol", Probe{Banner: true, Greeting: aside{parley.Lines}, Framing: aside{parley.Lines}, Request: []byte("a")}, func(c *parleytest.Conn) {
+			time.Sleep(7 * ms)
+			io.WriteString(c, "!hello\n")
+			hearLine(c)
+			io.WriteString(c, "ok\n")
+		}, Finding{Banner: 7 * ms, Message: []byte("ok")}},
+		{"has the status wanted", Probe{Request: []byte("a"), Status: Status{"2x0", firstWord}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "250 ok\n")
+		}, Finding{Message: []byte("250 ok"), Status: "250"}},
+		{"has another status", Probe{Request: []byte("a"), Status: Status{"2x0", firstWord}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "251 ok\n")
+		}, Finding{Message: []byte("251 ok"), Status: "251", wrongStatus: true, Kind: dial.Mismatch}},
+		{"has the status, and is other than expected", Probe{Request: []byte("a"), Expect: ok, Status: Status{"250", firstWord}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "250 no\n")
+		}, Finding{Message: []byte("250 no"), Status: "250", Kind: dial.Mismatch}},
+		{"has no status", Probe{Request: []byte("a"), Status: Status{"200", firstWord}}, func(c *parleytest.Conn) {
+			hearLine(c)
+			io.WriteString(c, "oops\n")
+		}, Finding{Message: []byte("oops"), wrongStatus: true, Kind: dial.Mismatch}},
 		{"is reset", Probe{Request: []byte("a")}, func(c *parleytest.Conn) { hearLine(c); c.Reset() }, Finding{Kind: dial.Reset}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.probe.Timeout = time.Second
+				if c.probe.Banner && c.probe.Greeting == nil {
+					c.probe.Greeting = parley.Lines
+				}
+				c.probe.Single = parley.Lines
 				c.probe.BannerLacks = func([]byte) (string, string) { return "the end of a banner", "" }
 				c.probe.ReplyLacks = func([]byte) (string, string) { return "its end", "" }
 				c.probe.Dialer = dial.Dialer{Network: "tcp", Host: "x", Port: "7", LookupAddrs: names(2*ms, "10.0.0.1"), Connect: service(c.serve)}
@@ -156,9 +207,35 @@ func TestProbes(t *testing.T) {
 				if got.Err = nil; !same(got, c.want) {
 					t.Errorf("got %+v, want %+v", got, c.want)
 				}
+				time.Sleep(2 * closesWithin) // the service ends too
 			})
 		})
 	}
+}
+
+// aside is a protocol of lines; one that begins with "!" is no reply.
+type aside struct{ parley.Framing }
+
+func (a aside) Open() (requests, replies parley.Framing) {
+	return a.Framing, &asideSide{Framing: a.Framing}
+}
+
+type asideSide struct {
+	parley.Framing
+	note parley.Note
+}
+
+func (a *asideSide) Next(buf []byte, scanned, max int, eof bool) (int, []byte, error) {
+	n, body, err := a.Framing.Next(buf, scanned, max, eof)
+	a.note.Alone = strings.HasPrefix(string(body), "!")
+	return n, body, err
+}
+
+func (a *asideSide) Note() parley.Note { return a.note }
+
+func firstWord(reply []byte) (string, bool) {
+	code, _, two := strings.Cut(string(reply), " ")
+	return code, two
 }
 
 func came(text, lacks string) partial { return partial{bytes: []byte(text), lacks: lacks} }
@@ -180,7 +257,8 @@ func (p pairs) Next(buf []byte, _, max int, eof bool) (n int, body []byte, err e
 
 func same(a, b Finding) bool {
 	return a.Time.Equal(b.Time) && a.Connected == b.Connected && a.Steps == b.Steps && a.Banner == b.Banner && a.Reply == b.Reply &&
-		a.unfinished.String() == b.unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind
+		a.unfinished.String() == b.unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind &&
+		a.Told == b.Told && a.Status == b.Status && a.wrongStatus == b.wrongStatus
 }
 
 // With All each address has its own finding, whatever the others are like.

@@ -31,6 +31,24 @@ func (r *Recording) All() iter.Seq2[Session, error] {
 	}
 }
 
+// Framings are the names of its sessions' framings, each once; among them the empty one if some
+// do not say.
+func (r *Recording) Framings() (names []string) {
+	for _, s := range r.Sessions {
+		if !slices.Contains(names, s.Framing.Name) {
+			names = append(names, s.Framing.Name)
+		}
+	}
+	return names
+}
+
+// HasReplies reports whether anything can be compared.
+func (r *Recording) HasReplies() bool {
+	return slices.ContainsFunc(r.Sessions, func(s Session) bool {
+		return slices.ContainsFunc(s.Exchanges, func(x Exchange) bool { return x.Reply != nil })
+	})
+}
+
 // maxLine is the longest line that is read: more than any that a server or a tap writes.
 const maxLine = 256 << 20
 

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -59,10 +61,14 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed}}
+		framing, err := framingOf(&s)
+		if err != nil {
+			return nil, err
+		}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing}}
 		b.all = append(b.all, sessions[s.ID])
 	}
-	for x, err := range r.Exchanges(ctx, journal.Filter{}) {
+	for x, err := range r.Exchanges(ctx, journal.Filter{Loose: true}) {
 		if err != nil {
 			return nil, err
 		}
@@ -72,10 +78,34 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 			sessions[x.Session] = s
 			b.all = append(b.all, s)
 		}
-		s.Exchanges = append(s.Exchanges, Exchange{
-			Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
-		})
+		if one := exchangeOf(&x); one.Request != nil || one.Reply != nil || one.Raw != nil {
+			s.Exchanges = append(s.Exchanges, one)
+		}
 	}
 	recording.Sessions = b.recording().Sessions
 	return recording, nil
+}
+
+// framingOf is the framing that a session was recorded with.
+func framingOf(s *journal.Session) (f dialect.Framing, err error) {
+	if s.Framing == "" {
+		return f, nil
+	}
+	if f, err = dialect.Parse(s.Framing); err != nil {
+		return f, fmt.Errorf("session %d was recorded with the framing %s, which this parley does not know", s.Number, s.Framing)
+	}
+	return f, nil
+}
+
+// exchangeOf is an exchange as it is replayed. It is empty if the server said something that is
+// no message: there is nothing to compare it with.
+func exchangeOf(x *journal.Exchange) Exchange {
+	one := Exchange{
+		Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
+		SaidBefore: x.RawReply.At,
+	}
+	if raw := x.RawRequest; raw.Bytes != nil {
+		one.Raw, one.Before, one.RequestCut = raw.Bytes, raw.At, raw.Cut
+	}
+	return one
 }

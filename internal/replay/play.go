@@ -6,95 +6,89 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // A play is one session that is played.
 type play struct {
 	*run
-	session Session
-	client  *parley.Client
-	begun   time.Time
-	done    chan struct{}
-}
+	session  Session
+	client   *parley.Client
+	requests parley.Framing // of what the client said
+	heard    *heard         // the framing of what the server says
+	hungUp   bool           // it was said that nothing more will be sent
+	begun    time.Time
+	done     chan struct{}
 
-// A step is a request to send or a reply to expect.
-type step struct {
-	at       time.Time // in the recording
-	seq      uint64
-	request  bool
-	answered bool // a request that was
-	body     []byte
-	cut      uint64
-}
-
-// script is the session's messages in the order of the recording, both sides' as they met.
-func (p *play) script() (steps []step) {
-	// Where a request is earlier than the one before it, the clock was set back: what comes
-	// is put behind what was.
-	var ahead time.Duration
-	request, last := p.session.Opened, p.session.Opened
-	for _, x := range p.session.Exchanges {
-		received := x.Received.Add(ahead)
-		if x.Request != nil {
-			if received.Before(request) {
-				ahead += last.Sub(received)
-				received = last
-			}
-			request = received
-			steps = append(steps, step{received, x.Seq, true, x.Reply != nil, x.Request, x.RequestCut})
-		}
-		replied := received.Add(x.Took)
-		if x.Reply != nil {
-			steps = append(steps, step{replied, x.Seq, false, false, x.Reply, x.ReplyCut})
-		}
-		if replied.After(last) {
-			last = replied
-		}
-	}
-	slices.SortStableFunc(steps, func(a, b step) int { return a.at.Compare(b.at) })
-	if !p.Stream {
-		return steps
-	}
-	joined := steps[:0]
-	for _, s := range steps {
-		if n := len(joined); n > 0 && !s.request && !joined[n-1].request && joined[n-1].cut == 0 {
-			last := &joined[n-1]
-			last.body, last.cut = slices.Concat(last.body, s.body), s.cut
-			continue
-		}
-		joined = append(joined, s)
-	}
-	return joined
+	// Of a protocol, which knows what is a reply and what came unasked: these need not come in
+	// the recorded order.
+	tellsApart       bool
+	owed             int      // requests whose reply has not come
+	replies, unasked [][]byte // came, and nothing was compared with them yet
 }
 
 // play connects, says what the client said, and compares what the server says.
 func (p *play) play() {
 	p.begun = time.Now()
-	dialer := parley.Dialer{Framing: p.Framing, Replies: p.Replies, NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.Dial(ctx) }}
-	client, err := dialer.Dial(p.ctx, "")
-	if err != nil {
+	steps := p.script()
+	if err := p.connect(steps); err != nil {
 		p.unreachable(err)
 		return
 	}
-	defer client.Close()
-	p.client = client
+	defer p.client.Close()
 	p.count(func(sum *Summary) { sum.Sessions++ })
-	for _, s := range p.script() {
-		goOn := p.expect
-		if s.request {
-			goOn = p.say
+	if p.awaitsGreeting(steps) && !p.greeted() {
+		return
+	}
+	for goOn := true; len(steps) > 0; {
+		if s := steps[0]; s.sent {
+			steps, goOn = steps[1:], p.say(s)
+		} else {
+			steps, goOn = p.expect(s, steps[1:])
 		}
-		if !goOn(s) {
+		if !goOn {
 			return
 		}
 	}
 	p.hangUp()
+}
+
+// connect dials the server. What is said goes out as it is.
+func (p *play) connect(steps []step) (err error) {
+	f := p.framing()
+	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
+	_, p.tellsApart = f.Requests.(parley.Protocol)
+	stream := replies == parley.Chunks
+	if p.awaitsGreeting(steps) && !p.tellsApart && !stream {
+		requests, replies = dialect.Greeted(f.Requests, f.Replies, f.OfGreeting().Requests).Open()
+	}
+	p.requests, p.heard = requests, &heard{replies, stream}
+	longest := uint64(0)
+	for _, s := range steps {
+		longest = max(longest, uint64(len(s.bytes))+s.cut)
+	}
+	const most, more = 16 << 20, 1 << 20 // a reply may have grown
+	dialer := parley.Dialer{
+		Framing: parley.Chunks, Replies: p.heard, MaxReply: int(max(most, min(longest, math.MaxInt-more)+more)),
+		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.Dial(ctx) },
+	}
+	p.client, err = dialer.Dial(p.ctx, "")
+	return err
+}
+
+// framing is that of the session.
+func (p *play) framing() dialect.Framing {
+	if p.session.Framing.Name == "" {
+		return p.Framing
+	}
+	return p.session.Framing
 }
 
 func (p *play) unreachable(err error) {
@@ -107,13 +101,32 @@ func (p *play) unreachable(err error) {
 	})
 }
 
-// say sends a request when it is due, and reports whether the session goes on.
+// awaitsGreeting says whether a message of the server is to be there before anything is sent, of
+// which the recording has nothing.
+func (p *play) awaitsGreeting(steps []step) bool {
+	return p.Banner && (len(steps) == 0 || steps[0].sent)
+}
+
+// greeted awaits the message that a server begins with.
+func (p *play) greeted() bool {
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
+	defer cancel()
+	_, err := p.next(ctx, true)
+	if err != nil && p.ctx.Err() == nil {
+		p.count(func(sum *Summary) { sum.Broken++ })
+		p.differs(Difference{Session: p.session.Number, Lost: "no greeting, " + p.lost(err)})
+	}
+	return err == nil
+}
+
+// say sends what the client had sent, when it is due, and reports whether the session goes on.
 func (p *play) say(s step) bool {
 	if s.cut > 0 {
 		p.count(func(sum *Summary) { sum.Cut++ })
 		return false
 	}
-	if err := p.carries(s.body); err != nil {
+	sent, whole, err := p.framed(s)
+	if err != nil {
 		p.cancel(fmt.Errorf("request %d of session %d does not go with this framing: %w", s.seq, p.session.Number, err))
 		return false
 	}
@@ -124,33 +137,90 @@ func (p *play) say(s step) bool {
 	defer cancel()
 	// Whether it could be sent shows at the next reply; if none was recorded nothing is
 	// lost.
-	if err := p.client.Send(ctx, s.body); err != nil && p.ctx.Err() != nil {
+	if err := p.client.Send(ctx, sent); err != nil && p.ctx.Err() != nil {
 		return false
 	}
-	p.count(func(sum *Summary) {
-		sum.Requests++
-		if !s.answered {
-			sum.Unanswered++
-		}
-	})
+	if s.last && !whole { // it was the end of file that ended it, and nothing is answered before
+		p.closeWrite()
+	}
+	if s.seq > 0 {
+		p.count(func(sum *Summary) {
+			sum.Requests++
+			if !s.answered {
+				sum.Unanswered++
+			}
+		})
+	}
 	return true
 }
 
-func (p *play) framing() parley.Framing { return cmp.Or(p.Framing, parley.Lines) }
+// framed is what a step sends: what was sent then, or what the framing makes of it. It is whole
+// if no more needs to come behind it.
+func (p *play) framed(s step) (sent []byte, whole bool, err error) {
+	sent = s.bytes
+	if !s.raw {
+		if sent, err = p.requests.End(append(p.requests.Begin(nil), s.bytes...), 0); err != nil {
+			return nil, false, err
+		}
+	}
+	whole = s.raw || p.tellsApart
+	if s.raw || !p.tellsApart { // or End has seen it
+		whole = p.follow(sent)
+	}
+	if s.seq > 0 && !noteOf(p.requests).Alone {
+		p.owed++
+	}
+	return sent, whole, nil
+}
 
-func (p *play) carries(body []byte) error {
-	_, err := p.framing().End(append(p.framing().Begin(nil), body...), 0)
-	return err
+// noLimit leaves framings room to count past it.
+const noLimit = math.MaxInt / 2
+
+// follow has the framing see what is sent, since a protocol must, and reports whether that ends
+// where a message does.
+func (p *play) follow(sent []byte) (whole bool) {
+	for len(sent) > 0 {
+		n, _, err := p.requests.Next(sent, 0, noLimit, false)
+		switch {
+		case err != nil && err != parley.ErrStray:
+			// As a tap takes what comes from here on: nobody can tell what answers what.
+			p.requests, p.heard.stream = parley.Chunks, true
+			return true
+		case n == 0:
+			p.requests.Next(sent, len(sent), noLimit, true)
+			return false
+		}
+		sent = sent[n:]
+	}
+	return true
+}
+
+func noteOf(framing parley.Framing) parley.Note {
+	if noter, ok := framing.(parley.Noter); ok {
+		return noter.Note()
+	}
+	return parley.Note{}
 }
 
 func (p *play) timeout() time.Duration { return cmp.Or(p.Timeout, 10*time.Second) }
 
-// expect compares what comes with what was recorded, and reports whether the session
-// goes on.
-func (p *play) expect(s step) bool {
-	got, err := p.receive(uint64(len(s.body)) + s.cut)
+// expect compares what comes with what was recorded, and reports whether the session goes on,
+// with which steps. Where messages cannot be told apart it is all up to the next that the client
+// had sent.
+func (p *play) expect(s step, rest []step) ([]step, bool) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
+	defer cancel()
+	got, err := p.next(ctx, s.seq == 0)
+	if p.heard.stream {
+		s, rest = joined(s, rest)
+		for length := uint64(len(s.bytes)) + s.cut; err == nil && uint64(len(got)) < length; {
+			var more []byte
+			more, err = p.client.Receive(ctx)
+			got = append(got, more...)
+		}
+	}
 	if p.ctx.Err() != nil {
-		return false
+		return nil, false
 	}
 	p.count(func(sum *Summary) {
 		sum.Replies++
@@ -161,30 +231,62 @@ func (p *play) expect(s step) bool {
 			sum.Broken++
 		}
 	})
-	if got == nil || !p.same(s.body, s.cut, got) {
-		p.differs(Difference{p.session.Number, s.seq, s.body, got, p.lost(err)})
+	if got == nil || !p.same(s.bytes, s.cut, got, p.steady(s.seq)) {
+		p.differs(Difference{p.session.Number, s.seq, s.bytes, got, p.lost(err)})
 	}
-	return err == nil
+	return rest, err == nil
 }
 
-// receive returns the next message, nil if none came; of a Stream what has come once it
-// is as long as the recorded one.
-func (p *play) receive(length uint64) (got []byte, err error) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
-	defer cancel()
-	for {
-		body, err := p.client.Receive(ctx)
-		if err != nil {
-			return got, err
-		}
-		got = append(got, body...)
-		if got == nil {
-			got = []byte{}
-		}
-		if !p.Stream || uint64(len(got)) >= length {
-			return got, nil
+// steady takes of the reply to a request what the server says again.
+func (p *play) steady(seq uint64) func(reply []byte) []byte {
+	f := p.framing()
+	if f.Steady == nil || p.heard.stream {
+		return func(reply []byte) []byte { return reply }
+	}
+	var request []byte
+	for _, x := range p.session.Exchanges {
+		if x.Seq == seq && x.Request != nil {
+			request = x.Request
 		}
 	}
+	return func(reply []byte) []byte { return f.Steady(request, reply) }
+}
+
+// joined is a step with those that follow up to the client's next.
+func joined(s step, rest []step) (step, []step) {
+	for s.cut == 0 && len(rest) > 0 && !rest[0].sent {
+		s.bytes, s.cut = slices.Concat(s.bytes, rest[0].bytes), rest[0].cut
+		rest = rest[1:]
+	}
+	return s, rest
+}
+
+// next returns the next message, which is its caller's and never nil: of a protocol the next
+// reply, or the next message that came unasked. The others wait.
+func (p *play) next(ctx context.Context, unasked bool) ([]byte, error) {
+	queue := &p.replies
+	if unasked {
+		queue = &p.unasked
+	}
+	for len(*queue) == 0 {
+		body, err := p.client.Receive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		message := append([]byte{}, body...)
+		switch {
+		case !p.tellsApart, p.heard.stream:
+			return message, nil
+		case p.owed == 0, p.client.Note().Alone:
+			p.unasked = append(p.unasked, message)
+		default:
+			p.owed--
+			p.replies = append(p.replies, message)
+		}
+	}
+	message := (*queue)[0]
+	*queue = (*queue)[1:]
+	return message, nil
 }
 
 // lost says in words why a reply did not come.
@@ -203,7 +305,10 @@ func (p *play) lost(err error) string {
 // hangUp says that nothing more will be sent, and tells what the server has to say beyond
 // the recording.
 func (p *play) hangUp() {
-	if p.client.CloseWrite() != nil {
+	for _, message := range slices.Concat(p.replies, p.unasked) {
+		p.differs(Difference{Session: p.session.Number, Got: message})
+	}
+	if p.closeWrite() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, min(lastWords, p.timeout()))
@@ -216,3 +321,31 @@ func (p *play) hangUp() {
 		p.differs(Difference{Session: p.session.Number, Got: bytes.Clone(body)})
 	}
 }
+
+func (p *play) closeWrite() error {
+	if p.hungUp {
+		return nil
+	}
+	p.hungUp = true
+	return p.client.CloseWrite()
+}
+
+// heard is the framing of what the server says. What can be no message of it, and what comes
+// once a protocol has been left, is taken as it comes, as a tap does.
+type heard struct {
+	parley.Framing
+	stream bool
+}
+
+func (h *heard) Next(buf []byte, scanned, max int, eof bool) (n int, body []byte, err error) {
+	if !h.stream {
+		n, body, err = h.Framing.Next(buf, scanned, max, eof)
+		h.stream = errors.Is(err, parley.ErrMalformed) || err == nil && dialect.Streams(h.Framing)
+	}
+	if h.stream {
+		return len(buf), buf, nil
+	}
+	return n, body, err
+}
+
+func (h *heard) Note() parley.Note { return noteOf(h.Framing) }

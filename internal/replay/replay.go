@@ -13,18 +13,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // A Session is one recorded conversation.
 type Session struct {
-	Number    uint64     // as it was counted; reports name it
-	Opened    time.Time  //
-	Closed    time.Time  // zero if the recording does not have its end
-	Exchanges []Exchange // by number; a message that came unasked stands anywhere
+	Number    uint64          // as it was counted; reports name it
+	Opened    time.Time       //
+	Closed    time.Time       // zero if the recording does not have its end
+	Framing   dialect.Framing // its Name is empty if the recording does not say
+	Exchanges []Exchange      // by number; a message that came unasked stands anywhere
 }
 
-// An Exchange is one request and its reply, without their framing.
+// An Exchange is one request and its reply, without their framing, or bytes of the client that
+// belong to no message, as Raw alone.
 type Exchange struct {
 	Seq        uint64        // the request's number; 0 for a message that came unasked
 	Received   time.Time     // when the request came, or the message
@@ -33,20 +35,22 @@ type Exchange struct {
 	Reply      []byte        // nil if there was none
 	RequestCut uint64        // how many bytes at its end the recording does not have
 	ReplyCut   uint64        //
+	Raw        []byte        // what the client sent as it was on the wire; nil if the recording does not have that
+	Before     uint64        // how many bytes it had sent before that; 0 if that is not known
+	SaidBefore uint64        // how many the server had before its reply; the same
 }
 
 // A Replay says against whom, how fast and how strictly.
 type Replay struct {
 	Dial    func(ctx context.Context) (net.Conn, error) // connects to the server, once a session; required
-	Framing parley.Framing                              // as of a parley.Dialer
-	Replies parley.Framing                              // the same
+	Framing dialect.Framing                             // of sessions that do not say; lines if its Name is empty
 	Speed   float64                                     // times the recorded pace; 1 if zero, math.Inf(1) does not wait
 	Timeout time.Duration                               // for each reply, and for a request to be taken; 10 s if zero
 	Ignore  []*regexp.Regexp                            // what matches is blanked on both sides before they are compared
 
-	// Stream compares what the server says between two requests as one run of bytes, for
-	// a framing that cannot tell where a reply ends.
-	Stream bool
+	// Banner awaits a message of the server before anything is sent, where the recording does not
+	// begin with one. It is compared with nothing.
+	Banner bool
 
 	// Differs is told of each difference, one at a time; required.
 	Differs func(Difference)
@@ -81,7 +85,10 @@ const lastWords = time.Second
 // begins when it did in the recording, counted from the first one at the given speed, and
 // not before those have ended that had ended before it; so with no waiting at all the
 // order in which sessions followed each other is kept. In a session each request is sent
-// when it was and not before all is there that the server had said before it.
+// when it was and not before all is there that the server had said before it, byte for byte
+// as far as that is recorded. Replies are compared without their framing, but those of a
+// protocol, whose framing is part of them; those under chunk, which has no ends of messages, as one
+// run of bytes between two requests.
 //
 // The error is that of sessions, of ctx, or of a request that the framing cannot carry.
 func (r *Replay) Run(ctx context.Context, sessions iter.Seq2[Session, error]) (Summary, error) {
@@ -185,14 +192,16 @@ func (r *run) differs(d Difference) {
 // blank stands for what is ignored. That something is there still counts.
 var blank = []byte{0}
 
-// same compares a reply with the recorded one, of which cut bytes are not there.
-func (r *Replay) same(want []byte, cut uint64, got []byte) bool {
+// same compares what is steady of a reply with that of the recorded one, of which cut bytes are
+// not there.
+func (r *Replay) same(want []byte, cut uint64, got []byte, steady func([]byte) []byte) bool {
 	if cut > 0 {
 		if len(r.Ignore) == 0 && uint64(len(got)) != uint64(len(want))+cut {
 			return false
 		}
 		got = got[:min(len(got), len(want))]
 	}
+	want, got = steady(want), steady(got)
 	for _, ignored := range r.Ignore {
 		want, got = ignored.ReplaceAll(want, blank), ignored.ReplaceAll(got, blank)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -31,6 +32,14 @@ func at(seconds float64) time.Time {
 // exchange is one whose reply came after a millisecond.
 func exchange(seq uint64, seconds float64, request, reply string) Exchange {
 	return Exchange{Seq: seq, Received: at(seconds), Took: time.Millisecond, Request: []byte(request), Reply: []byte(reply)}
+}
+
+func named(framing string) dialect.Framing {
+	f, err := dialect.Parse(framing)
+	if err != nil {
+		panic(err)
+	}
+	return f
 }
 
 func each(sessions ...Session) iter.Seq2[Session, error] {
@@ -231,11 +240,11 @@ func TestDifferences(t *testing.T) {
 		{"a request that is not whole", says("took 12 ms\n"), Replay{}, []Exchange{one, cutRequest}, nil, Summary{Cut: 1}},
 		{"a stream in other pieces", func(conn *parleytest.Conn) {
 			conn.Read(make([]byte, 100))
-			io.WriteString(conn, "took\n")
+			io.WriteString(conn, "took")
 			time.Sleep(time.Second)
 			io.WriteString(conn, " 12 ms\nend")
-		}, Replay{Framing: parley.Chunks, Stream: true}, []Exchange{exchange(1, 0, "a", "to"), {Received: at(1), Reply: []byte("ok 12 ")}, {Received: at(2), Reply: []byte("ms\nend")}}, nil, Summary{}},
-		{"a stream that ends early", func(conn *parleytest.Conn) { says("took")(conn) }, Replay{Framing: parley.Chunks, Stream: true}, []Exchange{one},
+		}, Replay{Framing: named("chunk")}, []Exchange{exchange(1, 0, "a", "to"), {Received: at(1), Reply: []byte("ok 12 ")}, {Received: at(2), Reply: []byte("ms\nend")}}, nil, Summary{}},
+		{"a stream that ends early", func(conn *parleytest.Conn) { says("took")(conn) }, Replay{Framing: named("chunk")}, []Exchange{one},
 			[]string{`1.1 want "took 12 ms" got "took": closed by the server`}, Summary{Broken: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Interrupted bool                         `json:"interrupted"`
 		Requests    uint64                       `json:"requests"`
 		Replies     uint64                       `json:"replies"`
+		Taken       uint64                       `json:"taken,omitempty"` // where there are no replies
 		Mismatched  uint64                       `json:"mismatched"`
 		Missing     uint64                       `json:"missing"`
 		Late        uint64                       `json:"late"`
@@ -46,13 +47,15 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Lag         *timesJSON                   `json:"lag"`
 		Lookup      *timesJSON                   `json:"lookup"`
 		Connect     *timesJSON                   `json:"connect"`
+		Greeting    *timesJSON                   `json:"greeting,omitempty"` // of servers that speak first
 		FirstReply  *timesJSON                   `json:"first_reply"`
+		Write       *timesJSON                   `json:"write,omitempty"` // where there are no replies
 	}{
 		r.Target, r.Began.UTC(), max(1, r.Plan.Connections), max(1, r.Plan.InFlight), r.Plan.Rate, r.Plan.Expect.Judges(), r.Interrupted,
-		r.Requests, r.Replies, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects,
+		r.Requests, r.Replies, r.Taken, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects,
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
-		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.FirstReply),
+		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),
 	})
 }
 

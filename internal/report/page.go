@@ -135,8 +135,9 @@ func (p *page) timesTable(about *About, res *load.Result) {
 		{"service", res.Service, true, "Service: from the sending of the request to its reply."},
 		{"lag", res.Lag, about.Rate > 0, "Lag: how much later a request was sent than it could have been, which is the load program's own."},
 		{"connect", res.Connect, true, "Connect: making a connection."},
+		{"greeting", res.Greeting, true, "Greeting: from making a connection to what the server said first."},
 		{"lookup", res.Lookup, true, "Lookup: finding the addresses of the host."},
-		{"first reply", res.FirstReply, true, "First reply: from making a connection to the first reply on it."},
+		{"first reply", res.FirstReply, true, "First reply: from making a connection, or its greeting, to the first reply on it."},
 	} {
 		if c.shown && c.times.Count() > 0 {
 			columns = append(columns, c.times)

@@ -72,7 +72,11 @@ func figures(s load.Second) []string {
 	if s.At <= 0 {
 		return []string{"warm-up", errors} // its replies are not counted
 	}
-	return []string{grouped(perSecond(s.Replies, s.Length)) + " replies/s", "p50 " + Short(s.P50), "p99 " + Short(s.P99), errors}
+	unit := " replies/s"
+	if s.Taken {
+		unit = " requests/s taken"
+	}
+	return []string{grouped(perSecond(s.Replies, s.Length)) + unit, "p50 " + Short(s.P50), "p99 " + Short(s.P99), errors}
 }
 
 const progressWidth = 20

@@ -77,7 +77,10 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 
 // seen is the time that a user of the service sees.
 func (r *Report) seen() (times load.Times, name string) {
-	if r.Plan.Rate > 0 {
+	switch {
+	case r.Plan.Silent():
+		return r.Write, "time of a write"
+	case r.Plan.Rate > 0:
 		return r.Response, "response time"
 	}
 	return r.Service, "service time"
@@ -94,7 +97,11 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	if !r.Plan.Expect.Judges() {
 		expected = "not judged"
 	}
-	row("replies", r.Replies, grouped(r.Rate)+"/s, "+expected)
+	if r.Plan.Silent() {
+		row("taken", r.Taken, grouped(r.Rate)+"/s; nothing was answered: there are no replies")
+	} else {
+		row("replies", r.Replies, grouped(r.Rate)+"/s, "+expected)
+	}
 	for _, f := range r.failures() {
 		if f.n > 0 {
 			row(f.name, f.n, f.about)
@@ -121,6 +128,13 @@ type failure struct {
 }
 
 func (r *Report) failures() []failure {
+	if r.Plan.Silent() {
+		return []failure{
+			{"not taken", r.Missing, "requests of which not all was taken"},
+			{"late", r.Late, fmt.Sprintf("requests that took longer than %v to be taken", r.Plan.Timeout)},
+			{"unsent", r.Unsent, "requests that were due and could not be sent"},
+		}
+	}
 	return []failure{
 		{"mismatched", r.Mismatched, "replies that were other than expected"},
 		{"missing", r.Missing, "requests that got no reply"},
@@ -144,15 +158,14 @@ func Examples(res *load.Result) (lines []string) {
 		}
 		text := fmt.Sprintf("first %s: to %s came ", outcome, shown(e.Request))
 		switch {
+		case e.Lacks != "":
+			text = fmt.Sprintf("first %s: to %s: %s: %s", outcome, shown(e.Request), escaped(e.Lacks), shown(e.Reply))
 		case outcome == load.Extra:
 			text = fmt.Sprintf("first %s: %s", outcome, shown(e.Reply))
 		case outcome == load.Missing && e.Reply.Size == 0:
 			text += "nothing"
 		default:
 			text += shown(e.Reply)
-		}
-		if e.Lacks != "" {
-			text += ", " + escaped(e.Lacks)
 		}
 		if e.Advice != "" {
 			text += "; " + e.Advice
@@ -199,14 +212,18 @@ type measure struct {
 func (r *Report) measures() []measure {
 	all := []measure{
 		{"service", r.Service}, {"response", r.Response}, {"lag", r.Lag},
-		{"lookup", r.Lookup}, {"connect", r.Connect}, {"first reply", r.FirstReply},
+		{"write", r.Write}, {"lookup", r.Lookup}, {"connect", r.Connect}, {"greeting", r.Greeting}, {"first reply", r.FirstReply},
 	}
 	return slices.DeleteFunc(all, func(m measure) bool {
 		switch m.name {
-		case "response", "lag":
+		case "response":
+			return r.Plan.Rate == 0 || r.Plan.Silent()
+		case "lag":
 			return r.Plan.Rate == 0
-		case "lookup", "first reply":
+		case "lookup":
 			return !r.Plan.ConnectEach
+		case "first reply":
+			return !r.Plan.ConnectEach || r.Plan.Silent()
 		}
 		return m.times.Count() == 0
 	})
@@ -260,10 +277,13 @@ func (r *Report) writeTimes(b *strings.Builder, width int) {
 // Notes are what must be known to read the figures rightly, each a sentence.
 func (r *Report) Notes() (notes []string) {
 	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	if r.Plan.Rate == 0 {
+	switch {
+	case r.Plan.Silent():
+		say("A request counts as taken when all of it is with the peer or in the buffers on the way there. Whether it was read or handled nobody says.")
+	case r.Plan.Rate == 0:
 		say("Closed loop: a connection sends again only when its reply is there, so a stall also keeps away the requests that would have felt it. With a rate, --rate, they are counted.")
 	}
-	if !r.Plan.Expect.Judges() {
+	if !r.Plan.Expect.Judges() && !r.Plan.Silent() {
 		say("The replies were not judged; --expect says what they should be.")
 	}
 	if r.GaveUp {
@@ -271,6 +291,9 @@ func (r *Report) Notes() (notes []string) {
 	}
 	if n := r.Errors[dial.NoRoom]; n > 0 {
 		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
+	}
+	if r.Errors[dial.Closed] > 0 && r.Replies > 0 && !r.Plan.ConnectEach {
+		say("The service closed %s that were to be kept. If it does so behind each reply, --connect-each makes one for each request.", plural(r.Errors[dial.Closed], "connection"))
 	}
 	if r.Errors[dial.TooLong] > 0 {
 		say("A reply longer than %s bytes was not taken: that is the limit for each of %s. Fewer connections, -c, may have longer ones.",
@@ -283,7 +306,7 @@ func (r *Report) Notes() (notes []string) {
 	if r.CPU > much {
 		say("This program used %.0f %% of its CPU: it may have been the limit, not the service.", 100*r.CPU)
 	}
-	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
+	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && !r.Plan.Silent() && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
 		say("This program was itself late in sending (99 %% of the time by %s at most), which is in the response times.", Short(lag))
 	}
 	return notes

@@ -204,7 +204,7 @@ func TestExamplesSayWhatIsMissing(t *testing.T) {
 		load.Extra: {Reply: load.Excerpt{Bytes: bytes.Repeat([]byte("x"), 4096), Size: 65536}},
 	}}}
 	got := strings.Join(Examples(report.Result), "\n")
-	want := `first missing: to "PING" came "PONG\x00", no newline ends it; do so (reply timeout after 10.0 s)
+	want := `first missing: to "PING": no newline ends it: "PONG\x00"; do so (reply timeout after 10.0 s)
 first extra: "` + strings.Repeat("x", 200) + `"… (65,536 bytes)`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

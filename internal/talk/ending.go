@@ -1,23 +1,30 @@
 package talk
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // hangUp says that nothing more will be sent, and waits for the server to close.
 func (c *Conversation) hangUp(ctx context.Context) error {
+	if c.silent() {
+		return c.done(ctx) // it may well never look
+	}
 	switch err := c.awaitClose(ctx, c.Timeout); {
 	case err == nil:
 		c.View.Closed("eof", "")
-		return nil
+		return c.inStep()
 	case ctx.Err() != nil:
 		return c.cut(ctx)
 	case errors.Is(err, errStillOpen):
@@ -28,13 +35,43 @@ func (c *Conversation) hangUp(ctx context.Context) error {
 	}
 }
 
+// done ends a conversation in which nothing is awaited any more, but for a moment the end of file.
+func (c *Conversation) done(ctx context.Context) error {
+	switch err := c.awaitClose(ctx, min(doneWithin, c.Timeout)); {
+	case err == nil:
+		c.View.Closed("eof", "")
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errStillOpen):
+		c.View.Closed("close_timeout", "not by the server")
+	case c.silent():
+		return c.broken(err) // what was sent last may not have been taken
+	default:
+		c.View.Closed(howBroken(err))
+	}
+	return c.inStep()
+}
+
+// inStep is an error if the server said more than it was asked for: then any of it may have been
+// taken for the reply to another request.
+func (c *Conversation) inStep() error {
+	if c.surplus == 0 || c.Surplus == nil {
+		return nil
+	}
+	count := "one message"
+	if c.surplus > 1 {
+		count = fmt.Sprintf("%d messages", c.surplus)
+	}
+	return &Error{Surplus: true, text: count + " more than requests: " + c.Surplus(c.surplus)}
+}
+
 // errStillOpen is that the server has not closed.
 var errStillOpen = errors.New("the server has not closed")
 
 // awaitClose half-closes and shows what the server still says. It returns nil for the
 // server's end of file.
 func (c *Conversation) awaitClose(ctx context.Context, patience time.Duration) error {
-	if err := c.Client.CloseWrite(); err != nil {
+	if err := c.closeWrite(); err != nil {
 		return err
 	}
 	limit, cancel := context.WithTimeout(ctx, patience)
@@ -47,7 +84,7 @@ func (c *Conversation) awaitClose(ctx context.Context, patience time.Duration) e
 			h = c.interrupted()
 		}
 		if h.err == nil {
-			c.View.Message(h.body)
+			c.showMessage(h)
 			continue
 		}
 		switch err := c.lastWords(h); {
@@ -67,18 +104,41 @@ func (c *Conversation) awaitClose(ctx context.Context, patience time.Duration) e
 func (c *Conversation) lastWords(h heard) error {
 	came := h.body
 	for len(came) > 0 {
-		n, body, err := c.Single.Next(came, 0, len(came), true)
+		n, body, err := 0, []byte(nil), error(nil)
+		if c.Single != nil {
+			n, body, err = c.Single.Next(came, 0, len(came), true)
+		}
 		if n == 0 || err != nil {
-			c.showUnfinished(came)
+			c.showUnfinished(came, c.Lacks)
 			return h.err
 		}
-		c.View.Message(body)
+		c.showMessage(heard{body: body})
 		came = came[n:]
 	}
 	if errors.Is(h.err, io.ErrUnexpectedEOF) || errors.Is(h.err, io.EOF) {
 		return io.EOF
 	}
 	return h.err
+}
+
+// endOfInput ends a conversation at the end of the input.
+func (c *Conversation) endOfInput(ctx context.Context) error {
+	c.input.over = true
+	if c.unfinished != nil {
+		c.View.Closed("not_sent", "not sent")
+		return &Error{Local: true, text: fmt.Sprintf("the input ended inside a request, which was not sent: more lines belong to %s", quoted(c.unfinished))}
+	}
+	return c.hangUp(ctx)
+}
+
+// quoted is the first line of a request.
+func quoted(request []byte) string {
+	const enough = 60
+	line, _, _ := bytes.Cut(request, []byte("\n"))
+	if len(line) > enough {
+		return fmt.Sprintf("%q…", line[:enough])
+	}
+	return strconv.Quote(string(line))
 }
 
 // endAtBlank ends a conversation at the input's blank line.
@@ -102,14 +162,49 @@ func (c *Conversation) inputLeft(ctx context.Context, blank int) error {
 			switch {
 			case l.err != nil:
 				return nil
-			case len(l.text) > 0:
-				return &Error{false, fmt.Sprintf("ended at blank line %d with input left; --keep-blank sends blank lines", blank)}
+			case len(bytes.Trim(l.text, "\r\n")) > 0:
+				return c.leftBehindBlank(blank)
 			}
 		case <-enough:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+func (*Conversation) leftBehindBlank(blank int) error {
+	return &Error{text: fmt.Sprintf("ended at blank line %d with input left; --keep-blank sends blank lines", blank)}
+}
+
+// endAfterOne ends a conversation whose only request has been answered. Input that is left in a
+// pipe was meant to be sent.
+func (c *Conversation) endAfterOne(ctx context.Context) error {
+	why := fmt.Sprintf("with --framing %s a connection has one request", c.Framing.Name)
+	if c.input.typed() {
+		if left := c.input.take(); len(left) > 0 {
+			c.View.NotSent(left)
+			return c.lost("one_request", "one request a connection", "what was typed behind the first line was not sent: %s", why)
+		}
+		return c.done(ctx)
+	}
+	c.prompt()
+	c.input.ask()
+	select {
+	case l := <-c.input.lines:
+		c.input.asked = false
+		c.View.Typed(dialect.Message{Body: l.text})
+		switch {
+		case l.err != nil:
+			return c.done(ctx)
+		case c.isBlank(l.text):
+			return cmp.Or(c.done(ctx), c.inputLeft(ctx, c.input.count))
+		}
+		return c.lost("one_request", "one request a connection", "line %d of the input was not sent: %s", c.input.count, why)
+	case <-time.After(c.Timeout):
+		return c.done(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -122,14 +217,21 @@ func (c *Conversation) serverLeft(ctx context.Context) error {
 	select {
 	case l := <-c.input.lines:
 		c.input.asked = false
-		c.View.Typed(l.text)
+		first, _, _ := bytes.Cut(l.text, []byte("\n"))
+		first = bytes.TrimSuffix(first, []byte("\r"))
+		c.View.Typed(dialect.Message{Body: first})
 		switch {
+		case l.err != nil && c.unfinished != nil:
+			return c.endOfInput(ctx)
 		case l.err != nil:
 			c.View.Closed("eof", "")
-			return nil
-		case len(l.text) == 0 && !c.KeepBlank:
+			return c.inStep()
+		case c.isBlank(first):
 			c.View.Closed("eof", "")
-			return c.inputLeft(ctx, c.input.count)
+			if len(bytes.Trim(l.text, "\r\n")) > 0 {
+				return c.leftBehindBlank(c.input.count)
+			}
+			return cmp.Or(c.inputLeft(ctx, c.input.count), c.inStep())
 		}
 		return c.lost("eof", "closed by the server", "%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
 	case <-time.After(c.Timeout):
@@ -149,46 +251,70 @@ func (c *Conversation) unsent(ctx, limit context.Context, err error) error {
 	case dial.KindOf(err) == dial.Reset, errors.Is(err, io.EOF):
 		return c.broken(err)
 	}
+	return c.notSent(err)
+}
+
+// notFramed explains why a request could not be made of what was typed.
+func (c *Conversation) notFramed(err error) error {
+	return c.notSent(fmt.Errorf("this framing cannot carry the request: %w", err))
+}
+
+func (c *Conversation) notSent(err error) error {
 	c.showNotSent()
 	c.View.Closed("not_sent", "not sent")
-	return &Error{true, "the request was not sent: " + strings.TrimPrefix(err.Error(), "parley: ")}
+	return &Error{Local: true, text: "the request was not sent: " + strings.TrimPrefix(err.Error(), "parley: ")}
 }
 
 // noReply explains why a reply did not come, or not the whole of it.
 func (c *Conversation) noReply(h heard) error {
-	lacks, advice := "", ""
-	if len(h.body) > 0 {
-		lacks, advice = c.showUnfinished(h.body)
+	return c.notWhole(h, "reply", "before it replied", c.Lacks)
+}
+
+// notWhole explains why what the server was to say, a reply or its greeting, did not come, or not
+// the whole of it.
+func (c *Conversation) notWhole(h heard, what, before string, lacking func([]byte) (lacks, advice string)) error {
+	lacks, advice := c.showUnfinished(h.body, lacking)
+	if lacks != "" {
+		lacks += ": " + excerpt(h.body)
 	}
 	switch {
 	case errors.Is(h.err, context.Canceled) && lacks != "":
 		if advice != "" {
 			advice += ", "
 		}
-		return c.lost("reply_timeout", fmt.Sprintf("no whole reply within %v", c.Timeout),
-			"the reply from %s is not whole after %v: %s; %s--timeout waits longer", c.Server, c.Timeout, lacks, advice)
+		return c.lost("reply_timeout", fmt.Sprintf("no whole %s within %v", what, c.Timeout),
+			"the %s from %s is not whole after %v: %s; %s--timeout waits longer", what, c.Server, c.Timeout, lacks, advice)
 	case errors.Is(h.err, context.Canceled):
-		return c.lost("reply_timeout", fmt.Sprintf("no reply within %v", c.Timeout),
-			"no reply from %s within %v; --timeout waits longer", c.Server, c.Timeout)
+		return c.lost("reply_timeout", fmt.Sprintf("no %s within %v", what, c.Timeout),
+			"no %s from %s within %v; --timeout waits longer", what, c.Server, c.Timeout)
 	case errors.Is(h.err, io.ErrUnexpectedEOF):
-		return c.lost("truncated", "closed by the server inside its reply", "%s closed the connection inside its reply: %s",
-			c.Server, withAdvice(lacks, advice))
+		return c.lost("truncated", "closed by the server inside its "+what, "%s closed the connection inside its %s: %s",
+			c.Server, what, withAdvice(lacks, advice))
 	case errors.Is(h.err, io.EOF):
-		return c.lost("no_reply", "closed by the server before it replied", "%s closed the connection before it replied", c.Server)
+		return c.lost("no_reply", "closed by the server "+before, "%s closed the connection %s", c.Server, before)
 	case errors.Is(h.err, parley.ErrTooLong):
-		return c.lost("too_long", "reply too long", "the reply from %s is longer than 16 MiB; is --framing right?", c.Server)
+		return c.lost("too_long", what+" too long", "the %s from %s is longer than 16 MiB; is --framing right?", what, c.Server)
 	}
 	return c.broken(h.err)
 }
 
-// showUnfinished shows what came of a reply.
-func (c *Conversation) showUnfinished(came []byte) (lacks, advice string) {
+// showUnfinished shows what came of a message that was awaited.
+func (c *Conversation) showUnfinished(came []byte, lacking func([]byte) (lacks, advice string)) (lacks, advice string) {
 	if len(came) == 0 {
 		return "", ""
 	}
-	lacks, advice = c.Lacks(came)
+	lacks, advice = lacking(came)
 	c.View.Unfinished(came, withAdvice(lacks, advice))
 	return lacks, advice
+}
+
+// excerpt is the beginning of what came, as an error shows it.
+func excerpt(came []byte) string {
+	const most = 256
+	if len(came) > most {
+		return string(came[:most]) + "…"
+	}
+	return string(came)
 }
 
 func withAdvice(lacks, advice string) string {
@@ -204,6 +330,8 @@ func (c *Conversation) broken(err error) error {
 	switch reason {
 	case "truncated":
 		return c.lost(reason, why, "%s closed the connection inside a message", c.Server)
+	case "malformed":
+		return c.lost(reason, why, "%s sent what is no message: %s; is --framing right?", c.Server, why)
 	case "too_long":
 		return c.lost(reason, why, "a message from %s is longer than 16 MiB; is --framing right?", c.Server)
 	}
@@ -217,17 +345,30 @@ func howBroken(err error) (reason, why string) {
 		return "truncated", "closed by the server inside a message"
 	case errors.Is(err, parley.ErrTooLong):
 		return "too_long", "message too long"
+	case errors.Is(err, parley.ErrMalformed):
+		return "malformed", malformation(err)
 	case dial.KindOf(err) == dial.Reset:
 		return "reset", dial.Reason(err)
 	}
 	return "io_error", dial.Reason(err)
 }
 
+// malformation says what is wrong with a message, without where it came from.
+func malformation(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || inner == parley.ErrMalformed {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
 // lost ends the conversation as not in order.
 func (c *Conversation) lost(reason, why, format string, args ...any) error {
 	c.showNotSent()
 	c.View.Closed(reason, why)
-	return &Error{false, fmt.Sprintf(format, args...)}
+	return &Error{text: fmt.Sprintf(format, args...)}
 }
 
 // cut ends the conversation because its context has ended.

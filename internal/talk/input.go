@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // An input is read a line at a time, and only when one is asked for: what stands behind
@@ -16,6 +17,9 @@ type input struct {
 	asked    bool      // one is still to come
 	count    int       // of the lines asked for
 	over     bool      // its user ended it: what is typed behind is not for us
+
+	// blocks has the lines that are there come together, with newlines between them.
+	blocks atomic.Bool
 }
 
 type line struct {
@@ -33,9 +37,12 @@ func readInput(in io.Reader) *input {
 	i.terminal, _ = in.(*Terminal)
 	go func() {
 		defer close(i.lines)
-		r := bufio.NewReader(in)
+		r := bufio.NewReaderSize(in, blockSize)
 		for range i.asking {
 			text, err := r.ReadBytes('\n')
+			if err == nil && i.blocks.Load() {
+				text = appendLines(text, r)
+			}
 			switch {
 			case len(text) == 0:
 				text = nil
@@ -46,6 +53,18 @@ func readInput(in io.Reader) *input {
 		}
 	}()
 	return i
+}
+
+// blockSize is how much of the input is read at once, in bytes.
+const blockSize = 64 << 10
+
+// appendLines appends the whole lines that have been read already.
+func appendLines(text []byte, r *bufio.Reader) []byte {
+	there, _ := r.Peek(r.Buffered())
+	n := bytes.LastIndexByte(there, '\n') + 1
+	text = append(text, there[:n]...)
+	r.Discard(n)
+	return text
 }
 
 // typed says whether somebody types.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/talk"
 	"github.com/parley-tcp/parley/parleytest"
 )
@@ -46,9 +47,10 @@ func conversation(conn *parleytest.Conn, framing parley.Framing, view talk.View)
 	if pairs, ok := framing.(linePairs); ok {
 		single = pairs.Framing
 	}
+	lacks := func(came []byte) (string, string) { return fmt.Sprintf("only %d came", len(came)), "have more" }
 	return &talk.Conversation{
-		Client: parley.NewClient(conn, framing), Server: "s", View: view, Timeout: timeout, Single: single,
-		Lacks: func(came []byte) (string, string) { return fmt.Sprintf("only %d came", len(came)), "have more" },
+		Conn: conn, Server: "s", Framing: dialect.Framing{Name: "f", Requests: framing}, View: view, Timeout: timeout, Single: single,
+		Lacks: lacks, GreetingLacks: lacks,
 	}
 }
 
@@ -207,14 +209,14 @@ func TestWhatCameOfAReplyIsShown(t *testing.T) {
 	}{
 		{"nothing, in time", parley.Lines, "", readsOn, "Connection closed (no reply within 5s)\n", "no reply from s within 5s; --timeout waits longer"},
 		{"no newline", parley.Lines, "Test\r", readsOn, "unfinished response: Test\\r\nConnection closed (no whole reply within 5s)\n",
-			"the reply from s is not whole after 5s: only 5 came; have more, --timeout waits longer"},
+			"the reply from s is not whole after 5s: only 5 came: Test\r; have more, --timeout waits longer"},
 		{"another's ending", parley.Lines, "PONG\x00", readsOn, "unfinished response: PONG\\x00\nConnection closed (no whole reply within 5s)\n",
-			"the reply from s is not whole after 5s: only 5 came; have more, --timeout waits longer"},
+			"the reply from s is not whole after 5s: only 5 came: PONG\x00; have more, --timeout waits longer"},
 		{"whole lines of too few", linePairs{parley.Lines}, "one\n", readsOn, "unfinished response: one\\n\nConnection closed (no whole reply within 5s)\n",
-			"the reply from s is not whole after 5s: only 4 came; have more, --timeout waits longer"},
+			"the reply from s is not whole after 5s: only 4 came: one\n; have more, --timeout waits longer"},
 		{"nothing, then the end", parley.Lines, "", closes, "Connection closed (closed by the server before it replied)\n", "s closed the connection before it replied"},
 		{"the end inside", linePairs{parley.Lines}, "one\n", closes, "unfinished response: one\\n\nConnection closed (closed by the server inside its reply)\n",
-			"s closed the connection inside its reply: only 4 came; have more"},
+			"s closed the connection inside its reply: only 4 came: one\n; have more"},
 		{"a reset inside", parley.Lines, "one", resets, "unfinished response: one\nConnection closed (connection reset by peer)\n",
 			"the connection to s broke: connection reset by peer"},
 		{"a length out of bounds", parley.LengthPrefixed, "HTTP/1.1", readsOn, "unfinished response: HTTP/1.1\nConnection closed (reply too long)\n",

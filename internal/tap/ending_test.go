@@ -73,6 +73,7 @@ func TestResetAtEachPoint(t *testing.T) {
 				told := newRecord()
 				client := dial(t, start(t, &Tap{Observer: told}, upstream))
 				server := <-servers
+				<-told.dialled // a reset before that is no connection
 				c.talk(client, server)
 				breaks, other := client, server
 				if by == "server" {

@@ -30,7 +30,17 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, x := range batch {
-		p.lines = append(p.lines, fmt.Sprintf("%d.%d %s %s", s.Number(), x.Seq, spelled(x.Request, x.RequestCut), spelled(x.Reply, x.ReplyCut)))
+		line := fmt.Sprintf("%d.%d %s %s", s.Number(), x.Seq, spelled(x.Request, x.RequestCut), spelled(x.Reply, x.ReplyCut))
+		if x.Request == nil && x.RawRequest.Bytes != nil {
+			line += fmt.Sprintf(" up %d: %q", x.RawRequest.At, x.RawRequest.Bytes)
+		}
+		if x.Reply == nil && x.RawReply.Bytes != nil {
+			line += fmt.Sprintf(" down %d: %q", x.RawReply.At, x.RawReply.Bytes)
+		}
+		if x.Secret {
+			line += " (secret)"
+		}
+		p.lines = append(p.lines, line)
 		p.up, p.down = append(p.up, x.Request...), append(p.down, x.Reply...)
 	}
 	if p.holds {
@@ -278,7 +288,7 @@ func TestRequestsThatWaitForLongAreRecordedAlone(t *testing.T) {
 		fit           int
 	}{
 		{"many", "x", maxUnanswered},
-		{"large", strings.Repeat("x", maxUnansweredBytes/4), 4},
+		{"large", strings.Repeat("x", maxUnansweredBytes/4-1), 4}, // and a newline
 		{"one larger than all", strings.Repeat("x", maxUnansweredBytes+1), 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,8 @@
 package tap
 
 import (
+	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -15,9 +17,10 @@ const (
 
 // An arrival is requests that arrived together, which are without a reply. Past maxArrivals
 // what comes is counted with the last, so that a client which is never answered takes up no
-// memory; only Took suffers.
+// memory; only Took suffers, and if there were others between them their numbers.
 type arrival struct {
-	requests uint64
+	first    uint64 // the number of the first one; 0 if it is not known
+	requests uint64 // that follow each other
 	at       time.Time
 }
 
@@ -73,9 +76,9 @@ func (s *session) tellClosed(end *ending) {
 	s.now = time.Now()
 	s.requests.scanner.feed(nil, true)
 	s.replies.scanner.feed(nil, true)
-	for len(s.unanswered) > 0 {
-		s.recordUnanswered()
-	}
+	s.recordAllUnanswered()
+	s.recordLoose(&s.requests, s.requests.scanner.unfinishedRaw())
+	s.recordLoose(&s.replies, s.replies.scanner.unfinishedRaw())
 	s.held = s.ask()
 	s.closed = true
 	if s.unfinishedTimer != nil {
@@ -83,48 +86,118 @@ func (s *session) tellClosed(end *ending) {
 	}
 	s.tap.tell(&parley.Event{
 		Kind: parley.Closed, Time: s.now, Session: s.public, Seq: s.seq, Took: s.now.Sub(s.public.Opened()),
-		Replied: s.written, In: s.in, Out: s.out, Reason: end.reason, Err: end.err,
+		Replied: s.written, In: s.in, Out: s.out, Stray: s.stray, Reason: end.reason, Err: end.err,
 	})
 }
 
 // tellRequest is told of a client's message.
-func (s *session) tellRequest(body []byte, cut uint64) {
+func (s *session) tellRequest(m message) {
 	s.seq++
-	last := len(s.inFlight) - 1
-	if last >= 0 && (s.inFlight[last].at.Equal(s.now) || last+1 == maxArrivals) {
-		s.inFlight[last].requests++
-	} else {
-		s.inFlight = append(s.inFlight, arrival{1, s.now})
+	waits := !m.note.Alone && !s.unpaired
+	if waits {
+		s.await()
 	}
-	s.tap.tell(&parley.Event{Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: body, Cut: cut})
-	if s.tap.Gate != nil {
-		s.keepRequest(body, cut)
+	s.event = parley.Event{
+		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Cut: m.cut, Secret: m.note.Secret,
+	}
+	s.tap.tell(&s.event)
+	if s.tap.Gate == nil {
+		return
+	}
+	x := parley.Exchange{Seq: s.seq, Received: s.now, Secret: m.note.Secret}
+	x.Request, x.RequestCut, x.RawRequest = m.copied()
+	if waits {
+		s.keepRequest(x)
+	} else {
+		s.batch = append(s.batch, x)
 	}
 }
 
-// tellReply is told of a server's message: it answers the oldest request in flight.
-func (s *session) tellReply(body []byte, cut uint64) {
-	e := parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: body, Cut: cut}
-	if len(s.inFlight) > 0 {
-		oldest := &s.inFlight[0]
-		s.replied++
-		e.Kind, e.Seq, e.Took = parley.Replied, s.replied, s.now.Sub(oldest.at)
-		if oldest.requests--; oldest.requests == 0 {
-			s.inFlight = append(s.inFlight[:0], s.inFlight[1:]...)
+// await counts a request that is to have a reply.
+func (s *session) await() {
+	n := len(s.inFlight)
+	full := n >= maxArrivals
+	if n > 0 {
+		last := &s.inFlight[n-1]
+		follows := last.first > 0 && last.first+last.requests == s.seq
+		if follows && (full || last.at.Equal(s.now)) || last.first == 0 && n > maxArrivals {
+			last.requests++
+			return
 		}
 	}
-	s.tap.tell(&e)
-	if s.tap.Gate != nil {
-		s.recordReply(&e)
+	first := s.seq
+	if full {
+		first = 0
 	}
+	s.inFlight = append(s.inFlight, arrival{first, 1, s.now})
+}
+
+// answered takes the oldest request that is without a reply; seq is 0 if there is none, or
+// nobody knows which it was.
+func (s *session) answered() (seq uint64, at time.Time) {
+	if len(s.inFlight) == 0 {
+		return 0, time.Time{}
+	}
+	oldest := &s.inFlight[0]
+	seq, at = oldest.first, oldest.at
+	if seq > 0 {
+		oldest.first++
+	}
+	if oldest.requests--; oldest.requests == 0 {
+		s.inFlight = append(s.inFlight[:0], s.inFlight[1:]...)
+	}
+	return seq, at
+}
+
+// tellReply is told of a server's message: it answers the oldest request in flight, unless it
+// is known to be no reply.
+func (s *session) tellReply(m message) {
+	e := &s.event
+	*e = parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Cut: m.cut, Secret: m.note.Secret}
+	if !m.note.Alone {
+		if seq, at := s.answered(); seq > 0 {
+			s.replied = seq
+			e.Kind, e.Seq, e.Took = parley.Replied, seq, s.now.Sub(at)
+		}
+	}
+	s.tap.tell(e)
+	if s.tap.Gate != nil {
+		s.recordReply(e, m)
+	}
+}
+
+// tellStray is told of bytes that belong to no message.
+func (s *session) tellStray(d *direction, raw parley.Raw) {
+	n := uint64(len(raw.Bytes))
+	s.stray += n
+	if s.stray == n {
+		s.tap.tell(&parley.Event{
+			Kind: parley.Stray, Time: s.now, Session: s.public, Body: raw.Bytes, Stray: n,
+			Err: fmt.Errorf("the %s's byte %d: what comes there belongs to no message", d.from.name, raw.At),
+		})
+	}
+	s.recordLoose(d, raw)
+}
+
+// tellFramingLost is told where a direction left its framing. Of a server that did nobody can
+// tell what answers what; of a client, what answers the requests that were whole.
+func (s *session) tellFramingLost(d *direction, at uint64, why error) {
+	if d == &s.replies {
+		s.unpaired = true
+		s.recordAllUnanswered()
+	}
+	s.tap.tell(&parley.Event{
+		Kind: parley.FramingLost, Time: s.now, Session: s.public,
+		Err: fmt.Errorf("the %s's byte %d: %w; from there its bytes are shown as they come", d.from.name, at, why),
+	})
 }
 
 // keepRequest keeps a request for the record that its reply completes. Of those that wait
 // for long the oldest are recorded alone, so that memory is bounded: at most one is longer
 // than maxUnansweredBytes.
-func (s *session) keepRequest(body []byte, cut uint64) {
-	s.unanswered = append(s.unanswered, parley.Exchange{Seq: s.seq, Received: s.now, Request: copied(body), RequestCut: cut})
-	s.unansweredBytes += len(body)
+func (s *session) keepRequest(x parley.Exchange) {
+	s.unanswered = append(s.unanswered, x)
+	s.unansweredBytes += len(x.RawRequest.Bytes)
 	for n := len(s.unanswered); n > maxUnanswered || n > 1 && s.unansweredBytes > maxUnansweredBytes; n-- {
 		s.recordUnanswered()
 	}
@@ -132,27 +205,69 @@ func (s *session) keepRequest(body []byte, cut uint64) {
 
 func (s *session) recordUnanswered() { s.batch = append(s.batch, s.takeOldest()) }
 
+func (s *session) recordAllUnanswered() {
+	for len(s.unanswered) > 0 {
+		s.recordUnanswered()
+	}
+}
+
 // takeOldest takes the first request that waits for its reply.
 func (s *session) takeOldest() parley.Exchange {
 	x := s.unanswered[0]
 	s.unanswered[0] = parley.Exchange{}
 	s.unanswered = s.unanswered[1:]
-	s.unansweredBytes -= len(x.Request)
+	s.unansweredBytes -= len(x.RawRequest.Bytes)
 	return x
 }
 
 // recordReply records what the server said with what it answers, if that is still there.
-func (s *session) recordReply(e *parley.Event) {
+func (s *session) recordReply(e *parley.Event, m message) {
+	for len(s.unanswered) > 0 && s.unanswered[0].Seq < e.Seq {
+		s.recordUnanswered() // nobody knew what answered it
+	}
 	x := parley.Exchange{Seq: e.Seq, Received: e.Time.Add(-e.Took)}
 	if len(s.unanswered) > 0 && s.unanswered[0].Seq == e.Seq {
 		x = s.takeOldest()
 	}
-	x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), copied(e.Body), e.Cut
+	x.Took, x.Secret = e.Time.Sub(x.Received), x.Secret || e.Secret
+	x.Reply, x.ReplyCut, x.RawReply = m.copied()
 	s.batch = append(s.batch, x)
 }
 
-// copied is never nil: that would be no message.
-func copied(body []byte) []byte { return append([]byte{}, body...) }
+// recordLoose records bytes of no message. What follows such bytes in the same read is added
+// to them: there may be a great many of a byte each.
+func (s *session) recordLoose(d *direction, raw parley.Raw) {
+	if s.tap.Gate == nil || len(raw.Bytes) == 0 {
+		return
+	}
+	if last := len(s.batch) - 1; last >= 0 {
+		x := &s.batch[last]
+		before := s.rawOf(d, x)
+		if x.Request == nil && x.Reply == nil && before.Bytes != nil && before.At+uint64(len(before.Bytes)) == raw.At {
+			before.Bytes, before.Cut = append(before.Bytes, raw.Bytes...), raw.Cut
+			return
+		}
+	}
+	x := parley.Exchange{Received: s.now}
+	raw.Bytes = bytes.Clone(raw.Bytes)
+	*s.rawOf(d, &x) = raw
+	s.batch = append(s.batch, x)
+}
+
+// rawOf is what an exchange has of a direction.
+func (s *session) rawOf(d *direction, x *parley.Exchange) *parley.Raw {
+	if d == &s.requests {
+		return &x.RawRequest
+	}
+	return &x.RawReply
+}
+
+// copied is the message as an exchange has it. A body is never nil: that would be no message.
+func (m *message) copied() (body []byte, cut uint64, raw parley.Raw) {
+	raw = m.raw
+	raw.Bytes = bytes.Clone(raw.Bytes)
+	return raw.Bytes[raw.Body : raw.Body+len(m.body)], m.cut, raw
+}
 
 // ask asks the gate about what is to be recorded.
 func (s *session) ask() (held <-chan struct{}) {

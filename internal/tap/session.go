@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,13 +35,16 @@ type session struct {
 	inspecting chan struct{} // taken by the direction whose bytes are told and recorded
 	mu         sync.Mutex    // one event at a time; guards what follows
 
-	closed       bool      // Closed was told: nothing is from now on
-	open         int       // directions that no end of file has come of
+	closed       bool // Closed was told: nothing is from now on
+	open         int  // directions that no end of file has come of
+	event        parley.Event
 	now          time.Time // of the read that is inspected
-	seq, replied uint64    // requests and replies so far
+	seq, replied uint64    // the last request, and the last that has a reply
 	inFlight     []arrival // requests without a reply
-	written      uint64    // replies whose last byte was passed on
+	unpaired     bool      // no request waits for a reply
+	written      uint64    // the last request whose reply's last byte was passed on
 	in, out      uint64    // bytes of the client, of the server
+	stray        uint64    // of those, bytes of no message
 
 	unanswered      []parley.Exchange // requests that are to be recorded with their replies
 	unansweredBytes int
@@ -91,12 +95,18 @@ func newSession(t *Tap, client net.Conn) *session {
 	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
 	s.requests = direction{
 		from: &s.client, to: &s.server, done: make(chan struct{}),
-		scanner: scanner{framing: requests, max: t.maxMessage(), tell: s.tellRequest},
+		scanner: scanner{framing: requests, max: t.maxMessage(t.framing()), tell: s.tellRequest},
 	}
 	s.replies = direction{
 		from: &s.server, to: &s.client, done: make(chan struct{}),
-		scanner: scanner{framing: replies, max: t.maxMessage(), tell: s.tellReply},
+		scanner: scanner{framing: replies, max: t.maxMessage(cmp.Or(t.Replies, t.framing())), tell: s.tellReply},
 	}
+	for _, d := range []*direction{&s.requests, &s.replies} {
+		d.scanner.noter, _ = d.scanner.framing.(parley.Noter)
+		d.scanner.loose = func(raw parley.Raw) { s.tellStray(d, raw) }
+		d.scanner.broken = func(at uint64, why error) { s.tellFramingLost(d, at, why) }
+	}
+	s.unpaired = t.Replies == parley.NoReplies
 	return s
 }
 

@@ -5,14 +5,22 @@
 // A client's message is Received; a server's is Replied, with the Seq of the oldest
 // request that has no reply yet, or Unasked if there is none. So whoever keeps exchanges
 // pairs the bytes of the two by Session and Seq; a request that has no Replied when its
-// session is Closed was not answered. Each is told before its bytes are passed on.
+// session is Closed was not answered. Each is told before its bytes are passed on. A
+// protocol may know better than the order: a request that its parley.Note calls Alone waits
+// for no reply, and such a message of the server is none.
+//
+// Bytes that are of no message are counted, in Closed.Stray, and told of once a session. Where
+// a peer breaks its framing, or sends a message over the limit under a framing that is no
+// parley.Skipper, FramingLost is told, once a direction at most: from there on each read of
+// that direction is a message, none of which is paired.
 //
 // A peer whose connection breaks is heard to its end: all that had arrived of it is told, and
 // passed on as far as the other takes it within a second. Then the other is reset. An
 // observer that blocks holds back its session, and no other.
 //
 // A Gate is asked about the same exchanges, each once it has its reply, has come unasked,
-// or will have none. While it holds a session nothing of either direction is passed on.
+// or will have none, and about the bytes of no message: all that passed, but for what a Raw
+// says was cut. While it holds a session nothing of either direction is passed on.
 package tap
 
 import (
@@ -39,7 +47,7 @@ type Tap struct {
 
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
 	Replies     parley.Framing  // the same of what the server says
-	MaxMessage  int             // longest message told whole, in bytes; 64 KiB if zero, with LengthPrefixed 1 MiB
+	MaxMessage  int             // longest message told whole, in bytes; parley.DefaultMaxRequest of its framing if zero
 	Observer    parley.Observer // told of every event; nobody if nil
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
@@ -81,8 +89,8 @@ const (
 
 func (t *Tap) framing() parley.Framing { return cmp.Or(t.Framing, parley.Lines) }
 
-func (t *Tap) maxMessage() int {
-	return cmp.Or(t.MaxMessage, parley.DefaultMaxRequest(t.framing()))
+func (t *Tap) maxMessage(framing parley.Framing) int {
+	return cmp.Or(t.MaxMessage, parley.DefaultMaxRequest(framing))
 }
 
 func (t *Tap) maxSessions() int { return cmp.Or(t.MaxSessions, parley.DefaultMaxSessions()) }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -26,12 +27,15 @@ const patience = 30 * time.Second
 
 // A record is an observer that keeps what it is told, a line an event.
 type record struct {
-	mu     sync.Mutex
-	lines  []string
-	closed chan struct{} // receives once a session
+	mu      sync.Mutex
+	lines   []string
+	dialled chan struct{} // receives once the server of a session is connected, or is not
+	closed  chan struct{} // receives once a session
 }
 
-func newRecord() *record { return &record{closed: make(chan struct{}, 1000)} }
+func newRecord() *record {
+	return &record{dialled: make(chan struct{}, 1000), closed: make(chan struct{}, 1000)}
+}
 
 func (r *record) Observe(e *parley.Event) {
 	r.mu.Lock()
@@ -43,8 +47,18 @@ func (r *record) Observe(e *parley.Event) {
 		if e.Cut > 0 {
 			line += fmt.Sprintf(" and %d more", e.Cut)
 		}
+		if e.Secret {
+			line += " (secret)"
+		}
+	case parley.Stray:
+		line += fmt.Sprintf(" %q of %d: %v", e.Body, e.Stray, e.Err)
+	case parley.FramingLost:
+		line += fmt.Sprintf(": %v", e.Err)
 	case parley.Closed:
 		line += fmt.Sprintf(" %d %v", e.Seq, e.Reason)
+		if e.Stray > 0 {
+			line += fmt.Sprintf(", %d stray", e.Stray)
+		}
 	case parley.Refused:
 		line += fmt.Sprintf(" %v", e.Reason)
 	}
@@ -110,7 +124,11 @@ func startServer(t *testing.T, serve func(conn *net.TCPConn)) (addr string) {
 // start starts a tap before the server at upstream until the test ends.
 func start(t *testing.T, tap *Tap, upstream string) (addr string) {
 	t.Helper()
+	told, _ := tap.Observer.(*record)
 	tap.Dial = func(ctx context.Context) (net.Conn, error) {
+		if told != nil {
+			defer func() { told.dialled <- struct{}{} }()
+		}
 		return new(net.Dialer).DialContext(ctx, "tcp", upstream)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -170,7 +188,6 @@ func hashOf(t *testing.T, r io.Reader) [32]byte {
 
 // Both directions at once arrive to the byte, whatever they are taken for.
 func TestBytesPassUntouched(t *testing.T) {
-	framings := map[string]parley.Framing{"line": parley.Lines, "chunk": parley.Chunks, "length": parley.LengthPrefixed, "delim": parley.Delimited(0)}
 	for _, c := range []struct {
 		name     string
 		up, down int64
@@ -182,7 +199,11 @@ func TestBytesPassUntouched(t *testing.T) {
 		{"1 MiB", 1 << 20, 1<<20 - 1, false},
 		{"16 MiB", 16 << 20, 16 << 20, false}, // curl's 100 MiB are in cmd/parley
 	} {
-		for name, framing := range framings {
+		for _, name := range names {
+			framing, err := dialect.Parse(name)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if c.up > 10<<20 && name != "line" {
 				continue
 			}
@@ -213,7 +234,7 @@ func TestBytesPassUntouched(t *testing.T) {
 						}
 					}
 				})
-				client := dial(t, start(t, &Tap{Framing: framing, Observer: closed}, upstream))
+				client := dial(t, start(t, &Tap{Framing: framing.Requests, Replies: framing.Replies, Observer: closed}, upstream))
 				var sending sync.WaitGroup
 				sending.Go(func() {
 					if err := send(client, body(1, c.up)); err != nil {
@@ -682,11 +703,21 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 	})
 }
 
-// scan feeds all in pieces of n bytes and returns the messages.
+// scan feeds all in pieces of n bytes and returns the messages, with each byte that is of none,
+// up to where the framing is lost.
 func scan(framing parley.Framing, max, n int, all []byte) (found []string) {
-	s := scanner{framing: framing, max: max, tell: func(body []byte, cut uint64) {
-		found = append(found, fmt.Sprintf("%s+%d", body, cut))
-	}}
+	s := scanner{framing: framing, max: max}
+	s.tell = func(m message) {
+		if !m.note.Alone { // of a message that breaks off, or behind it
+			found = append(found, fmt.Sprintf("%s+%d", m.body, m.cut))
+		}
+	}
+	s.loose = func(raw parley.Raw) {
+		for i, b := range raw.Bytes {
+			found = append(found, fmt.Sprintf("stray %q at %d", b, raw.At+uint64(i)))
+		}
+	}
+	s.broken = func(_ uint64, why error) { found = append(found, why.Error()) }
 	for piece := range slices.Chunk(all, n) {
 		s.feed(bytes.Clone(piece), false)
 	}
@@ -706,8 +737,18 @@ func TestLongMessagesAreCutAndTheirSizesExact(t *testing.T) {
 		{"length", parley.LengthPrefixed, func(body string) string {
 			return "\x00\x00" + string([]byte{byte(len(body) >> 8), byte(len(body))}) + body
 		}},
+		{"length that counts itself", parley.Length{Bytes: 2, Little: true, Inclusive: true}, func(body string) string {
+			return string([]byte{byte(len(body) + 2), byte((len(body) + 2) >> 8)}) + body
+		}},
+		{"blank line", parley.Delimited('\r', '\n', '\r', '\n'), func(body string) string { return body + "\r\n\r\n" }},
+		{"frame", parley.Framed([]byte{0x0b}, []byte{0x1c, '\r'}), func(body string) string { return "\x0b" + body + "\x1c\r" }},
+		{"octets", parley.OctetCounted, func(body string) string { return fmt.Sprintf("%d %s", len(body), body) }},
+		{"netstring", parley.Netstring, func(body string) string { return fmt.Sprintf("%d:%s,", len(body), body) }},
 	} {
 		for _, size := range []int{0, max - 1, max, max + 1, 2 * max, 1000} {
+			if size == 0 && c.framing == parley.OctetCounted {
+				continue // there is no such message
+			}
 			for n := 1; n < 40; n++ {
 				long := strings.Repeat("x", size)
 				got := scan(c.framing, max, n, []byte(c.wrap("a")+c.wrap(long)+c.wrap("b")))
@@ -716,6 +757,12 @@ func TestLongMessagesAreCutAndTheirSizesExact(t *testing.T) {
 					t.Fatalf("%s of %d bytes in pieces of %d: %q, want %q", c.name, size, n, got, want)
 				}
 			}
+		}
+	}
+	// The end of the file ends the message.
+	for n := 1; n < 40; n++ {
+		if got := scan(parley.UntilClose, max, n, []byte("0123456789")); !slices.Equal(got, []string{"01234567+2"}) {
+			t.Errorf("in pieces of %d: got %q", n, got)
 		}
 	}
 	// What may be an ending and is none.
@@ -729,8 +776,14 @@ func FuzzScanner(f *testing.F) {
 	f.Add([]byte("a\r\nbb\n\nlonger than eight\r\rx\nrest\r"), uint8(3), uint8(0))
 	f.Add([]byte("\x00\x00\x00\x02ab\x00\x00\x00\x0aabcdefghij\x00"), uint8(1), uint8(1))
 	f.Add([]byte("a;b;;ccccccccccc;"), uint8(2), uint8(2))
+	f.Add([]byte("x<ab<>yz<abcdefghijkl>>"), uint8(2), uint8(3))
+	f.Add([]byte("3 abc12 abcdefghijkl0"), uint8(2), uint8(4))
+	f.Add([]byte("3:abc,12:abcdefghijkl,1:a;"), uint8(2), uint8(5))
+	f.Add([]byte("a--b---ccccccccccc-d--"), uint8(2), uint8(6))
 	f.Fuzz(func(t *testing.T, all []byte, n, which uint8) {
-		framing := []parley.Framing{parley.Lines, parley.LengthPrefixed, parley.Delimited(';')}[which%3]
+		framings := []parley.Framing{parley.Lines, parley.LengthPrefixed, parley.Delimited(';'),
+			parley.Framed([]byte("<"), []byte(">")), parley.OctetCounted, parley.Netstring, parley.Delimited('-', '-'), parley.UntilClose}
+		framing := framings[int(which)%len(framings)]
 		whole := scan(framing, 8, max(1, len(all)), all)
 		if got := scan(framing, 8, max(1, int(n)), all); !slices.Equal(got, whole) {
 			t.Errorf("in pieces of %d: %q, want %q", n, got, whole)

@@ -136,7 +136,7 @@ func TestABrokenJournalSaysSo(t *testing.T) {
 type lateHistory struct{ err error }
 
 func (h lateHistory) Session(context.Context, uint64, int) (journal.Session, []journal.Exchange, error) {
-	return journal.Session{ID: 70, Number: 1, Requests: 3}, make([]journal.Exchange, 2), h.err
+	return journal.Session{ID: 70, Number: 1, Requests: 3}, []journal.Exchange{{Seq: 1, Reply: []byte{}}, {Reply: []byte{}}, {}}, h.err // the last is loose bytes
 }
 func (h lateHistory) Recorded(context.Context, uint64, int) (journal.Session, []journal.Exchange, error) {
 	return journal.Session{}, nil, h.err

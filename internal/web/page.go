@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 const (
@@ -29,6 +30,8 @@ type Options struct {
 	Server   string            // the watched server's address, to be shown
 	Upstream string            // if the server is a tap: the address behind it
 	Hosts    []string          // names by which the page may be asked for, beside localhost and IP addresses
+	Framing  dialect.Framing   // of the watched server; its words show messages
+	Secrets  bool              // credentials are shown too
 	Token    string            // what a browser has to know; nothing if empty
 	History  History           // what remembers more than the page does; may be nil
 	Warn     func(line string) // told what net/http has to say, at most once a second; must not block; may be nil
@@ -38,6 +41,7 @@ type Options struct {
 // answers browsers with it and keeps its clock.
 type Page struct {
 	opt         Options
+	said        wording
 	started     int64         // µs since 1970; tells browsers one run from the next
 	budget      atomic.Int64  // exchanges that may be kept before the next refill
 	sampleEvery atomic.Uint64 // of so many requests one is kept, so that the budget lasts
@@ -49,7 +53,7 @@ type Page struct {
 
 // New returns a page that has seen nothing.
 func New(opt Options) *Page {
-	p := &Page{opt: opt, started: time.Now().UnixMicro(), state: newState()}
+	p := &Page{opt: opt, said: wording{opt.Framing.Words, opt.Secrets}, started: time.Now().UnixMicro(), state: newState()}
 	p.recorder.page = p
 	p.budget.Store(burst)
 	p.sampleEvery.Store(1)
@@ -58,7 +62,11 @@ func New(opt Options) *Page {
 
 // Wants what conversations are made of.
 func (p *Page) Wants(kind parley.EventKind) bool {
-	return kind != parley.Unfinished && kind != parley.AcceptFailed && kind != parley.ListenerLost
+	switch kind {
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Refused:
+		return true
+	}
+	return false
 }
 
 // Observe records an event of any session.
@@ -90,6 +98,7 @@ func (p *Page) transcript(ctx context.Context, number uint64) (transcript, error
 	p.mu.Lock()
 	known := p.state.isSession(number)
 	remembered, forgotten := p.state.transcript(number)
+	remembered.Session.Framing = p.opt.Framing.Name
 	p.mu.Unlock()
 	if !known || p.opt.History == nil {
 		return remembered, forgotten
@@ -98,7 +107,7 @@ func (p *Page) transcript(ctx context.Context, number uint64) (transcript, error
 	if errors.Is(err, fs.ErrNotExist) {
 		return remembered, forgotten
 	}
-	told := transcriptOf(s, exchanges)
+	told := transcriptOf(s, exchanges, p.opt.Secrets)
 	if forgotten == nil {
 		remembered.Session.ID = told.Session.ID
 		told.Session = remembered.Session
@@ -112,5 +121,5 @@ func (p *Page) recorded(ctx context.Context, id uint64) (transcript, error) {
 		return transcript{}, fs.ErrNotExist
 	}
 	s, exchanges, err := p.opt.History.Recorded(ctx, id, maxTranscript)
-	return transcriptOf(s, exchanges), err
+	return transcriptOf(s, exchanges, p.opt.Secrets), err
 }

@@ -200,7 +200,7 @@ func TestARequestWithoutAReplyIsShown(t *testing.T) {
 func TestWhatIsKeptOfAMessage(t *testing.T) {
 	for _, n := range []int{0, 1, maxMessage - 1, maxMessage, maxMessage + 1} {
 		p := bytes.Repeat([]byte("x"), n)
-		got := messageOf(p, 0, maxMessage)
+		got := (wording{}).request(p, 0, false, maxMessage)
 		if got.Bytes != n || len(got.Start) != min(n, maxMessage) || got.Start == nil {
 			t.Errorf("of %d bytes %d are kept, and %d said", n, len(got.Start), got.Bytes)
 		}
@@ -208,7 +208,7 @@ func TestWhatIsKeptOfAMessage(t *testing.T) {
 			t.Error("they are not a copy")
 		}
 	}
-	if got := messageOf(nil, 0, maxMessage); got != nil {
+	if got := (wording{}).request(nil, 0, false, maxMessage); got != nil {
 		t.Errorf("no message is kept as %+v", got)
 	}
 }

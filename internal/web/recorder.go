@@ -84,7 +84,7 @@ func (r *recorder) keepRequest(e *parley.Event) {
 		r.pending = make(map[*parley.Session][]*exchange)
 	}
 	r.pending[e.Session] = append(r.pending[e.Session], &exchange{
-		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Request: messageOf(e.Body, e.Cut, maxMessage),
+		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Request: r.page.said.request(e.Body, e.Cut, e.Secret, maxMessage),
 	})
 	r.nPending++
 }
@@ -96,7 +96,11 @@ func (p *Page) spend() bool { return p.budget.Load() > 0 && p.budget.Add(-1) >= 
 // keepMessage keeps what the server said that is no reply, if the budget allows.
 func (r *recorder) keepMessage(x *exchange, e *parley.Event) {
 	if r.page.spend() {
-		x.At, x.Reply = e.Time.UnixMicro(), messageOf(e.Body, e.Cut, maxMessage)
+		said := r.page.said
+		if x.Refused != nil { // a text, and no message yet
+			said.words = nil
+		}
+		x.At, x.Reply = e.Time.UnixMicro(), said.reply(e.Body, e.Cut, e.Secret, maxMessage)
 		r.complete = append(r.complete, x)
 	}
 }
@@ -108,7 +112,7 @@ func (r *recorder) keepReply(e *parley.Event) {
 		return
 	}
 	x := list[0]
-	x.Took, x.Reply = e.Took, messageOf(e.Body, e.Cut, maxMessage)
+	x.Took, x.Reply = e.Took, r.page.said.reply(e.Body, e.Cut, e.Secret, maxMessage)
 	r.complete = append(r.complete, x)
 	r.nPending--
 	if len(list) > 1 {

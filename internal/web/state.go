@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -32,17 +34,55 @@ const (
 
 // A message is the first bytes of a request or a reply, and how many it has.
 type message struct {
-	Bytes int    `json:"bytes"`
-	Start []byte `json:"start"`
+	Bytes  int    `json:"bytes"`
+	Start  []byte `json:"start"`            // null if there are credentials in it, which are not to be shown
+	Text   string `json:"text,omitempty"`   // in the words of its protocol, the beginning of them
+	Secret bool   `json:"secret,omitempty"` // Text is all there is to show
 }
 
-// messageOf keeps the first most bytes of body, of which cut are left out already; nil if
-// there is no message.
-func messageOf(body []byte, cut uint64, most int) *message {
+// A wording is how messages are shown.
+type wording struct {
+	words   dialect.Words // nil if a message is its words
+	secrets bool          // credentials are shown too
+}
+
+// request keeps the first most bytes of body, of which cut are left out already; nil if there
+// is no message.
+func (w wording) request(body []byte, cut uint64, secret bool, most int) *message {
+	return w.message(body, cut, secret, most, func(dst []byte, m dialect.Message) []byte { return w.words.AppendRequest(dst, m) })
+}
+
+// reply is request of what a server says.
+func (w wording) reply(body []byte, cut uint64, secret bool, most int) *message {
+	return w.message(body, cut, secret, most, func(dst []byte, m dialect.Message) []byte { return w.words.AppendReply(dst, m) })
+}
+
+func (w wording) message(body []byte, cut uint64, secret bool, most int, appendWords func([]byte, dialect.Message) []byte) *message {
 	if body == nil {
 		return nil
 	}
-	return &message{len(body) + int(cut), append([]byte{}, body[:min(len(body), most)]...)}
+	m := &message{Bytes: len(body) + int(cut), Secret: secret && !w.secrets}
+	if w.words != nil {
+		m.Text = beginning(appendWords(nil, dialect.Message{Body: body, Cut: cut, Secret: m.Secret}), most)
+	}
+	switch {
+	case !m.Secret:
+		m.Start = append([]byte{}, body[:min(len(body), most)]...)
+	case m.Text == "":
+		m.Text = "(secret)"
+	}
+	return m
+}
+
+// beginning is as much of a text as there is room for.
+func beginning(text []byte, most int) string {
+	if len(text) <= most {
+		return string(text)
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return string(text[:most]) + "…"
 }
 
 // An exchange is one request and its reply, or what the server said unasked.
@@ -76,6 +116,8 @@ type session struct {
 	Requests uint64 `json:"requests"`
 	In       uint64 `json:"in"` // bytes of requests; once it is closed, of all that was read
 	Out      uint64 `json:"out"`
+	Stray    uint64 `json:"stray,omitempty"`   // bytes that belong to no message; once it is closed
+	Framing  string `json:"framing,omitempty"` // of a transcript's session, if it is known
 
 	place *list.Element // among the open ones
 }
@@ -171,7 +213,7 @@ func (s *state) ended(e *parley.Event) {
 	over := s.sessions[e.Session.Number()]
 	over.Closed = e.Time.UnixMicro()
 	over.Last, over.Reason = over.Closed, e.Reason.String()
-	over.In, over.Out = e.In, e.Out
+	over.In, over.Out, over.Stray = e.In, e.Out, e.Stray
 	s.open.Remove(over.place)
 	s.totals.Open--
 	s.changes++
@@ -248,12 +290,21 @@ func (s *state) transcript(number uint64) (transcript, error) {
 }
 
 // transcriptOf is the transcript that a History has.
-func transcriptOf(s journal.Session, exchanges []journal.Exchange) transcript {
+func transcriptOf(s journal.Session, exchanges []journal.Exchange, secrets bool) transcript {
 	t := transcript{Session: sessionOf(s)}
+	t.Session.Framing = s.Framing
+	said := wording{secrets: secrets}
+	if f, err := dialect.Parse(s.Framing); err == nil { // else its bytes are shown
+		said.words = f.Words
+	}
 	for _, x := range exchanges {
+		if x.Request == nil && x.Reply == nil {
+			continue // bytes that belong to no message
+		}
 		t.Exchanges = append(t.Exchanges, &exchange{
 			Session: s.Number, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
-			Request: messageOf(x.Request, x.RequestCut, maxRecordedMessage), Reply: messageOf(x.Reply, x.ReplyCut, maxRecordedMessage),
+			Request: said.request(x.Request, x.RequestCut, x.Secret, maxRecordedMessage),
+			Reply:   said.reply(x.Reply, x.ReplyCut, x.Secret && x.Request == nil, maxRecordedMessage),
 		})
 	}
 	return t
@@ -262,7 +313,7 @@ func transcriptOf(s journal.Session, exchanges []journal.Exchange) transcript {
 func sessionOf(s journal.Session) session {
 	of := session{
 		Number: s.Number, ID: s.ID, Remote: s.Remote, Local: s.Local, Opened: s.Opened.UnixMicro(),
-		Reason: s.Reason, Requests: s.Requests, In: s.BytesIn, Out: s.BytesOut,
+		Reason: s.Reason, Requests: s.Requests, In: s.BytesIn, Out: s.BytesOut, Stray: s.Stray,
 	}
 	if !s.Closed.IsZero() {
 		of.Closed = s.Closed.UnixMicro()

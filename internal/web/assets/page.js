@@ -111,18 +111,27 @@ function wholeCharacters(bytes) {
   return bytes
 }
 
-// payload is what is shown of a message: pieces as text, in hex, or both.
+// payload is what is shown of a message, in parts: its words, its bytes as text, in hex. A message
+// that has words is shown in these, with its bytes beside them if that is asked for.
 function payload(message, view, most = Infinity) {
+  const words = message.text ? [{ pieces: piecesOf(message.text, most) }] : []
+  if (message.secret) return words
   let bytes = bytesOf(message).subarray(0, most)
   const more = []
   if (bytes.length < message.bytes) {
     bytes = wholeCharacters(bytes)
     more.push(`…(${withUnit(count(message.bytes), 'bytes')})`)
   }
-  const parts = []
-  if (view !== 'hex') parts.push({ pieces: [...printable(bytes), ...more] })
-  if (view !== 'text') parts.push({ pieces: [...toHex(bytes), ...more], hex: true })
+  const parts = view === 'hex' ? [] : [...words]
+  if (view === 'text' && !words.length || view === 'both' || view === 'beside') parts.push({ pieces: [...printable(bytes), ...more], exact: words.length > 0 })
+  if (view === 'hex' || view === 'both') parts.push({ pieces: [...toHex(bytes), ...more], exact: true })
   return parts
+}
+
+// piecesOf is the beginning of a text of the server's making.
+function piecesOf(text, most) {
+  const pieces = printable(new TextEncoder().encode(text))
+  return pieces.length > most ? [...pieces.slice(0, most), '…'] : pieces
 }
 
 // unbroken makes the pieces' text, with those of several characters kept on one line. Bytes
@@ -344,7 +353,7 @@ function passes(x, f) {
 
 // textOf is what a filter looks through, made once.
 function textOf(x) {
-  x.text ??= [x.request, x.reply].map(message => message ? printableText(bytesOf(message)) : '').join('\n').toLowerCase()
+  x.text ??= [x.request, x.reply].map(message => message ? (message.text ?? '') + '\n' + printableText(bytesOf(message)) : '').join('\n').toLowerCase()
   return x.text
 }
 
@@ -406,7 +415,8 @@ function messageCell(message, className, view, none) {
     return cell
   }
   cell.append(make('span', { className: 'size' }, `[${message.bytes}] `))
-  for (const { pieces, hex } of payload(message, view, shownBytes)) cell.append(make('span', { className: hex ? 'hex' : '' }, ...unbroken(pieces)))
+  for (const { pieces, exact } of payload(message, view, shownBytes)) cell.append(make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces)))
+  if (message.text && !message.secret && view === 'text') cell.title = printableText(bytesOf(message).subarray(0, shownBytes))
   return cell
 }
 
@@ -475,6 +485,7 @@ const endings = {
   request_timeout: 'a request came in too slowly',
   write_timeout: 'the client does not read its replies',
   too_long: 'a request was too long',
+  malformed: 'what came can be no request',
   memory: 'all held too much, and it most',
   handler_error: 'the handler failed',
   hang_up: 'the handler hung up',
@@ -562,6 +573,8 @@ function renderSession() {
     ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (viewed.id ? day(session.opened) + ' ' : '') + clock(session.opened)],
     ['Requests', count(session.requests)], ['Bytes in', count(session.in)], ['Bytes out', count(session.out)],
   ]
+  if (session.framing) facts.push(['Framing', printableString(session.framing)])
+  if (session.stray) facts.push(['Outside of messages', withUnit(count(session.stray), session.stray === 1 ? 'byte' : 'bytes')])
   if (session.closed) facts.push(['Lasted', duration((session.closed - session.opened) * 1e3)])
   $('session-facts').replaceChildren(...facts.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', { className: 'mono' }, value))))
   drawDiagram(session, steps, $('session-payload').value)
@@ -650,7 +663,7 @@ function drawDiagram(session, steps, view) {
     const labels = step.body ? labelsOf(step.body, view, perLine) : [{ text: step.note }]
     for (const label of labels) {
       y += 15
-      text((client + server) / 2, y, 'middle', label.hex ? 'payload size' : step.body ? 'payload' : 'quiet', label.text)
+      text((client + server) / 2, y, 'middle', label.exact ? 'payload size' : step.body ? 'payload' : 'quiet', label.text)
     }
     y += 7
     const [from, to] = step.toServer ? [client, server] : [server, client]
@@ -687,13 +700,13 @@ const cut = (chars, most) => chars.length > most ? chars.slice(0, most - 1).join
 // are broken between pieces.
 function labelsOf(message, view, perLine) {
   const labels = []
-  for (const { pieces, hex } of payload(message, view)) {
+  for (const { pieces, exact } of payload(message, view)) {
     let rest = labels.length ? pieces : [`[${message.bytes}] `, ...pieces]
     for (let n = 1; rest.length && n <= 3; n++) {
       let fits = fitting(rest, perLine)
       const ellipsis = n === 3 && fits < rest.length
       if (ellipsis) fits = fitting(rest, perLine - 1)
-      labels.push({ text: rest.slice(0, fits).join('').trimStart() + (ellipsis ? '…' : ''), hex })
+      labels.push({ text: rest.slice(0, fits).join('').trimStart() + (ellipsis ? '…' : ''), exact })
       rest = rest.slice(fits)
     }
   }
@@ -713,7 +726,8 @@ function fitting(pieces, most) {
 function renderSteps(steps, view) {
   $('steps-rows').replaceChildren(...steps.map(step => {
     if (step.gap) return make('tr', {}, make('td', { colSpan: 5 }, step.gap))
-    const text = step.body ? payload(step.body, view).flatMap(({ pieces }, i) => [...(i ? ['\n'] : []), ...unbroken(pieces)]) : []
+    const parts = step.body ? payload(step.body, view === 'text' ? 'beside' : view) : []
+    const text = parts.flatMap(({ pieces, exact }, i) => [...(i ? ['\n'] : []), make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces))])
     return make('tr', {},
       make('td', {}, clock(step.at)), make('td', {}, since(step)), make('td', {}, step.toServer ? 'client' : 'server'),
       make('td', {}, step.from + (step.to ? ' → ' + step.to : '')),

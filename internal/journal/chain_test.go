@@ -33,7 +33,7 @@ func inTable(t *testing.T, r *Reader, session int64) []int64 {
 func wantLinked(t *testing.T, r *Reader, session int64) {
 	t.Helper()
 	want := inTable(t, r, session)
-	for _, limit := range []int{0, 1, 3, len(want), len(want) + 1} {
+	for _, limit := range []int{0, 1, len(want), len(want) + 1} {
 		var got []int64
 		var rest int64
 		if err := r.snapshot(t.Context(), func(tx *sql.Tx) (err error) {
@@ -94,9 +94,9 @@ func TestExchangesOfASessionAreLinked(t *testing.T) {
 		if err := f.write(first); err != nil {
 			t.Fatal(err)
 		}
-		for round := range 30 {
+		for round := range 12 {
 			var talk []int64
-			for range noteEvery / 10 {
+			for range noteEvery / 8 {
 				talk = append(talk, ids[int(float64(len(ids))*random.Float64()*random.Float64())]) // some more than others
 			}
 			b := batchOf(talk...)
@@ -158,6 +158,9 @@ func TestFailedBatchIsNotLinkedTo(t *testing.T) {
 	if err := f.write(b); err != nil {
 		t.Fatal(err)
 	}
+	if err := f.noteLatest(f.exchange); err != nil { // so that links are what is left
+		t.Fatal(err)
+	}
 	r := open(t, f)
 	for id := range int64(3) {
 		wantLinked(t, r, id+1)
@@ -172,7 +175,7 @@ func TestBrokenLinksLoseNothing(t *testing.T) {
 		want []int64
 	}{
 		"an exchange deleted":       {"DELETE FROM exchanges WHERE id = 5", []int64{7, 3, 1}},
-		"an exchange of another":    {"UPDATE exchanges SET session = 2, sum = NULL WHERE id = 5", []int64{7, 3, 1}},
+		"an exchange of another":    {"UPDATE exchanges SET session = 2, parts = 0, sum = NULL WHERE id = 5", []int64{7, 3, 1}},
 		"no record of the session":  {"DELETE FROM sessions", []int64{7, 5, 3, 1}},
 		"a wrong last exchange":     {"UPDATE sessions SET last = 2", []int64{7, 5, 3, 1}},
 		"links of the open damaged": {"UPDATE latest SET sum = sum + 1; DELETE FROM sessions", []int64{7, 5, 3, 1}},

@@ -15,7 +15,7 @@ import (
 //
 // Of Events with Filter.Loose, each direction of a stream has the bytes that went over the
 // wire, and where they are not kept a gap in the sequence numbers, as where packets were lost
-// in a capture: for the rest of a message that is cut, and for what is not recorded or not
+// in a capture, of 1 GiB at most: for the rest of a message that is cut, and for what is not recorded or not
 // selected. What is known not to have got out is left out. Only of what an older parley has
 // recorded, without its framing, a message is its bytes and a newline.
 //
@@ -190,12 +190,9 @@ func (p *Pcap) message(from, to *side, at time.Time, body []byte, raw parley.Raw
 	p.segments(from, to, at, bytes)
 }
 
-// maxGap is how much a gap leaves out, and maxStep how much at once: a sequence number that is
-// 2 GiB away is one that was before.
-const (
-	maxGap  = 64 << 30
-	maxStep = 1 << 30
-)
+// maxGap is how much a gap leaves out: a sequence number that is 2 GiB ahead is taken for one
+// that was before, and what follows would be too.
+const maxGap = 1 << 30
 
 // skipTo leaves out what is missing before a byte, and has it acknowledged: so it was not lost,
 // but is not in the capture.
@@ -203,13 +200,9 @@ func (p *Pcap) skipTo(from, to *side, at time.Time, byte uint64) {
 	if !from.exact || byte <= from.sent {
 		return
 	}
-	for gap := min(byte-from.sent, maxGap); gap > 0; {
-		step := min(gap, maxStep)
-		gap -= step
-		from.seq += uint32(step)
-		p.send(to, from, at, flagACK, nil)
-	}
+	from.seq += uint32(min(byte-from.sent, maxGap))
 	from.sent = byte
+	p.send(to, from, at, flagACK, nil)
 }
 
 // segments sends bytes in segments, and acknowledges them.

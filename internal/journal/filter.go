@@ -40,9 +40,6 @@ func (f *Filter) looksAtExchanges() bool {
 	return len(f.Text) > 0 || f.Regexp != nil || f.Slower > 0 || f.Limit > 0
 }
 
-// looksAtMessages says whether what belongs to no message cannot be selected.
-func (f *Filter) looksAtMessages() bool { return f.readsBytes() || f.Slower > 0 }
-
 func (f *Filter) readsBytes() bool { return len(f.Text) > 0 || f.Regexp != nil }
 
 // matches looks at the bytes.
@@ -274,8 +271,11 @@ func (r *Reader) findLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f
 			return nil, err
 		}
 	}
-	if rest == 0 {
+	switch index := r.index.Load(); {
+	case rest == 0:
 		return hits, nil
+	case index != nil && len(f.Text) >= gram: // which takes less than a look at the rest
+		return r.findIndexed(ctx, tx, index, f, where, limit)
 	}
 	return r.appendHits(ctx, tx, hits, f, where, 1, rest, limit)
 }
@@ -297,7 +297,7 @@ func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filt
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		h := row.found()
 		request, reply := row.messages()
-		if h.loose && f.looksAtMessages() || !f.matches(request, reply) {
+		if !f.matches(request, reply) { // of what is loose there is neither
 			return true
 		}
 		hits = append(hits, h)

@@ -44,7 +44,7 @@ func newWritten(t testing.TB, file string) *written {
 	}
 	w := &written{t: t, file: file, db: db}
 	t.Cleanup(func() { db.Close() })
-	w.exec(schema + upgradeTo2 + upgradeTo3)
+	w.exec(schema + upgradeTo2 + upgradeTo3 + unlinked)
 	w.exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", fileID, schemaVersion))
 	return w
 }

@@ -210,6 +210,7 @@ func inOrder(openings []moment, hits []hit, ends []moment, streams bool) (all []
 		}
 		return clocks[session]
 	}
+	sortRequests(hits)
 	all = make([]moment, 0, len(openings)+2*len(hits)+len(ends))
 	for _, m := range openings {
 		of(m.session, m.ns)
@@ -246,6 +247,33 @@ func inOrder(openings []moment, hits []hit, ends []moment, streams bool) (all []
 		all = append(all, m)
 	}
 	return all
+}
+
+// sortRequests has the requests of each session come in the order of their bytes, as far as that is
+// known: one that nobody answers may be recorded before an earlier one that waits for its reply.
+func sortRequests(hits []hit) {
+	last, unsorted := make(map[int64]int64), make(map[int64][]int)
+	for _, h := range hits {
+		if h.requestAt >= 0 && h.requestAt < last[h.session] {
+			unsorted[h.session] = nil
+		}
+		last[h.session] = max(last[h.session], h.requestAt)
+	}
+	for i, h := range hits {
+		if places, is := unsorted[h.session]; is && h.requestAt >= 0 {
+			unsorted[h.session] = append(places, i)
+		}
+	}
+	for _, places := range unsorted {
+		requests := make([]hit, len(places))
+		for i, place := range places {
+			requests[i] = hits[place]
+		}
+		slices.SortStableFunc(requests, func(a, b hit) int { return cmp.Compare(a.requestAt, b.requestAt) })
+		for i, place := range places {
+			hits[place] = requests[i]
+		}
+	}
 }
 
 // inStreams has the moments of the hits, which are in their order, come in the order of their

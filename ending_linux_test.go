@@ -66,6 +66,15 @@ func replies(t *testing.T, in *bufio.Reader) (n int, last string, err error) {
 	}
 }
 
+// drain begins to shut a server down, and tells of its end.
+func drain(t *testing.T, srv *parley.Server) (end <-chan error) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Shutdown(context.Background()) }()
+	eventually(t, "the server stops", srv.Stopping)
+	return ended
+}
+
 // finals keep the last events of sessions.
 func finals(srv *parley.Server, w *witness) <-chan parley.Event {
 	ends := make(chan parley.Event, 10)
@@ -173,7 +182,7 @@ func TestOwedReplyOfAPeerThatSendsEverythingFirst(t *testing.T) {
 		reason     parley.CloseReason
 	}{
 		{"hang-up", "bye\n", func(*parley.Server) {}, parley.HangUp},
-		{"drain", "a\n", func(srv *parley.Server) { go srv.Shutdown(context.Background()) }, parley.Draining},
+		{"drain", "a\n", func(srv *parley.Server) { drain(t, srv) }, parley.Draining},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			overEngines(t, func(t *testing.T, engine parley.Engine) {
@@ -214,10 +223,11 @@ func TestWhatWasNotTakenIsNotToldAsReplied(t *testing.T) {
 	const requests = 1500
 	for _, c := range []struct {
 		name, last string
+		timeout    time.Duration
 		end        func(t *testing.T, srv *parley.Server)
 		want       parley.CloseReason
 	}{
-		{"a drain that cuts", "", func(t *testing.T, srv *parley.Server) {
+		{"a drain that cuts", "", -1, func(t *testing.T, srv *parley.Server) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			var drain *parley.DrainError
@@ -225,14 +235,14 @@ func TestWhatWasNotTakenIsNotToldAsReplied(t *testing.T) {
 				t.Errorf("Shutdown = %v, want a DrainError with the session", err)
 			}
 		}, parley.DrainCut},
-		{"Close", "", func(t *testing.T, srv *parley.Server) { srv.Close() }, parley.ServerClosed},
-		{"a write timeout after a blank line", "\n", func(*testing.T, *parley.Server) {}, parley.WriteTimeout},
+		{"Close", "", -1, func(t *testing.T, srv *parley.Server) { srv.Close() }, parley.ServerClosed},
+		{"a write timeout after a blank line", "\n", 400 * time.Millisecond, func(*testing.T, *parley.Server) {}, parley.WriteTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			overEngines(t, func(t *testing.T, engine parley.Engine) {
 				noLeaks(t)
 				w := new(witness)
-				srv := &parley.Server{Engine: engine, Handler: thick, WriteTimeout: 400 * time.Millisecond}
+				srv := &parley.Server{Engine: engine, Handler: thick, WriteTimeout: c.timeout}
 				ends := finals(srv, w)
 				peer := slowPeer(t, parleytest.Start(t, srv))
 				in := bufio.NewReaderSize(peer, 16)
@@ -281,15 +291,7 @@ func TestResetBehindAnEndOfFileEndsADrain(t *testing.T) {
 		io.WriteString(c, strings.Repeat("x", 60000)) // a request once its end of file is there
 		c.Close()
 		eventually(t, "it is received", func() bool { return w.count(parley.Received) == 1 })
-		stopped := make(chan error, 1)
-		go func() { stopped <- srv.Shutdown(t.Context()) }()
-		eventually(t, "nobody can connect any more", func() bool {
-			c, err := net.Dial("tcp", addr)
-			if err == nil {
-				c.Close()
-			}
-			return err != nil
-		})
+		stopped := drain(t, srv)
 		close(stopping)
 		if err := <-stopped; err != nil {
 			t.Errorf("Shutdown = %v", err)

@@ -9,3 +9,9 @@ func (s *Server) Lingering() int {
 	defer s.mu.Unlock()
 	return int(s.lingering.size)
 }
+
+// Stopping reports whether the server lets nobody in any more.
+func (s *Server) Stopping() bool {
+	s.init()
+	return s.stopped()
+}

@@ -22,30 +22,32 @@ import (
 // ticks only.
 func TestWaitingCostsALoopNothing(t *testing.T) {
 	noLeaks(t)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop
-	const replies = 12 << 20                        // more than buffers take
+	procs := runtime.GOMAXPROCS(1) // one loop
+	t.Cleanup(func() { runtime.GOMAXPROCS(procs) })
+	const replies = 12 << 20 // more than buffers take
 	for _, c := range []struct {
 		name string
 		text string
-		then func(srv *parley.Server, c *net.TCPConn)
+		then func(t *testing.T, srv *parley.Server, c *net.TCPConn)
 		want parley.CloseReason
 	}{
-		{"taking, silent", "long\n\n", func(*parley.Server, *net.TCPConn) {}, parley.WriteTimeout},
-		{"taking, more has come", "long\n\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
-		{"taking, half-closed, in a drain", "long\n\n", func(srv *parley.Server, c *net.TCPConn) {
-			go srv.Shutdown(context.Background())
+		{"taking, silent", "long\n\n", func(*testing.T, *parley.Server, *net.TCPConn) {}, parley.WriteTimeout},
+		{"taking, more has come", "long\n\n", func(_ *testing.T, _ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
+		{"taking, half-closed, in a drain", "long\n\n", func(t *testing.T, srv *parley.Server, c *net.TCPConn) {
+			drain(t, srv)
 			c.CloseWrite()
 		}, parley.WriteTimeout},
-		{"lingering, more has come", "a\n\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.Blank},
-		{"waiting to write", "longer\nmore\n", func(_ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
-		{"waiting to write, half-closed", "longer\nmore\n", func(_ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
-		{"waiting to write, half-closed, in a drain", "longer\nmore\n", func(srv *parley.Server, c *net.TCPConn) {
-			go srv.Shutdown(context.Background())
+		{"lingering, more has come", "a\n\n", func(_ *testing.T, _ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.Blank},
+		{"waiting to write", "longer\nmore\n", func(_ *testing.T, _ *parley.Server, c *net.TCPConn) { io.WriteString(c, "more\n") }, parley.WriteTimeout},
+		{"waiting to write, half-closed", "longer\nmore\n", func(_ *testing.T, _ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
+		{"waiting to write, half-closed, in a drain", "longer\nmore\n", func(t *testing.T, srv *parley.Server, c *net.TCPConn) {
+			drain(t, srv)
 			c.CloseWrite()
 		}, parley.WriteTimeout},
-		{"waiting to write the last, half-closed", "longer\n\n", func(_ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
+		{"waiting to write the last, half-closed", "longer\n\n", func(_ *testing.T, _ *parley.Server, c *net.TCPConn) { c.CloseWrite() }, parley.WriteTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			rounds := &counter{witness: new(witness)}
 			srv := &parley.Server{Engine: parley.Loops, Observer: rounds, WriteTimeout: time.Second, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 				switch string(req.Body) {
@@ -59,7 +61,7 @@ func TestWaitingCostsALoopNothing(t *testing.T) {
 			peer := slowPeer(t, parleytest.Start(t, srv))
 			io.WriteString(peer, c.text)
 			eventually(t, "it is received", func() bool { return rounds.count(parley.Received) > 0 })
-			c.then(srv, peer)
+			c.then(t, srv, peer)
 			before := rounds.flushed.Load()
 			if end := rounds.closed(t, 1); end.reason != c.want {
 				t.Errorf("closed for %v, %v; want %v", end.reason, end.err, c.want)
@@ -130,7 +132,7 @@ func TestNothingIsHeardBehindWhatWasDiscarded(t *testing.T) {
 		eventually(t, "it waits to write", func() bool { return w.count(parley.Received) == 1 && srv.Held() > 1<<20 })
 		io.WriteString(other, "busy\n")
 		<-busy
-		go srv.Shutdown(context.Background())
+		drain(t, srv)
 		peer.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 		io.WriteString(peer, text[half:])
 		peer.SetLinger(0)

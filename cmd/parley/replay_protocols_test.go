@@ -10,38 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 )
-
-// freePort is a port that nobody listens at, for a program that cannot pick one.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-// startPeer starts a real server at an address until the test ends.
-func startPeer(t *testing.T, addr, name string, args ...string) (stop func()) {
-	t.Helper()
-	p := start(t, peer(t, name, args...))
-	stop = sync.OnceFunc(func() { p.stop(t, os.Kill) })
-	t.Cleanup(stop)
-	eventually(t, name+" listens", func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return stop
-}
 
 // recorded has a tap keep what a talk with the server at an address says.
 func recorded(t *testing.T, upstream, framing string, talk func(addr string)) (file string) {
@@ -74,28 +45,11 @@ func checkSummary(t *testing.T, out string, code int, want string) {
 	}
 }
 
-// sendAll sends text, half-closes, and reads to the end.
-func sendAll(t *testing.T, addr, text string) string {
-	t.Helper()
-	conn := connect(t, addr)
-	defer conn.Close()
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-	conn.CloseWrite()
-	all, err := io.ReadAll(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(all)
-}
-
 // What redis-cli said to redis is said again, byte for byte, and answered as it was: commands of a
 // transaction, of both forms, a push that came unasked, and what is no command at all.
 func TestReplayToRedis(t *testing.T) {
-	port := freePort(t)
-	addr := "127.0.0.1:" + port
-	startPeer(t, addr, "redis-server", "--port", port, "--save", "", "--dir", t.TempDir())
+	socket := startRedis(t)
+	addr := "unix:" + socket
 	file := recorded(t, addr, "redis", func(addr string) {
 		_, tapPort, _ := net.SplitHostPort(addr)
 		cli := func(input string, args ...string) string {
@@ -125,7 +79,7 @@ func TestReplayToRedis(t *testing.T) {
 		await("pong")
 		sub.CloseWrite()
 		io.Copy(io.Discard, sub)
-		if got := sendAll(t, addr, respCommand("AUTH", "someone", "pass-word")+"PING\r\n\r\n*1\r\n$4\r\nPING\r\n*zz\r\nmore"); !strings.HasSuffix(got, "invalid multibulk length\r\n") {
+		if got := converse(t, addr, respCommand("AUTH", "someone", "pass-word")+"PING\r\n\r\n*1\r\n$4\r\nPING\r\n*zz\r\nmore"); !strings.HasSuffix(got, "invalid multibulk length\r\n") {
 			t.Errorf("redis answers %q", got)
 		}
 	})
@@ -141,13 +95,13 @@ func TestReplayToRedis(t *testing.T) {
 	if out := run(t, program(t, "log", file, "--sessions"), ""); strings.Count(out, "  redis      "+addr+" ") != 5 {
 		t.Errorf("the list of sessions does not say how they were recorded:\n%s", out)
 	}
-	run(t, peer(t, "redis-cli", "-p", port, "FLUSHALL"), "")
+	run(t, peer(t, "redis-cli", "-s", socket, "FLUSHALL"), "")
 	out, code := replayed(t, file, addr)
 	if code != 0 || !strings.HasSuffix(out, " 0 differences\n") || !strings.Contains(out, "5 sessions, ") {
 		t.Errorf("replay exits %d and says\n%.2000s", code, out)
 	}
-	run(t, peer(t, "redis-cli", "-p", port, "SET", "n", "oops"), "")
-	run(t, peer(t, "redis-cli", "-p", port, "RPUSH", "l", "x"), "")
+	run(t, peer(t, "redis-cli", "-s", socket, "SET", "n", "oops"), "")
+	run(t, peer(t, "redis-cli", "-s", socket, "RPUSH", "l", "x"), "")
 	if out, code := replayed(t, file, addr); code != exitMismatch || !strings.Contains(out, `- session 2 reply`) {
 		t.Errorf("to another state replay exits %d and says\n%.2000s", code, out)
 	}
@@ -178,23 +132,6 @@ func TestReplayToRedis(t *testing.T) {
 	}
 }
 
-func TestReplayToMemcached(t *testing.T) {
-	port := freePort(t)
-	addr := "127.0.0.1:" + port
-	args := []string{"-p", port, "-U", "0", "-l", "127.0.0.1", "-u", "nobody"}
-	stop := startPeer(t, addr, "memcached", args...)
-	file := recorded(t, addr, "memcached", func(addr string) {
-		got := sendAll(t, addr, "set k 0 0 5\r\nhello\r\nget k x\r\nset n 0 0 1 noreply\r\n7\r\nincr n 3\r\ngets k n\r\nbogus\r\nverbosity 0 noreply\r\ndelete k\r\nget k\r\n")
-		if !strings.HasSuffix(got, "DELETED\r\nEND\r\n") {
-			t.Errorf("memcached answers %q", got)
-		}
-	})
-	stop()
-	startPeer(t, addr, "memcached", args...)
-	out, code := replayed(t, file, addr)
-	checkSummary(t, out, code, "1 session, 9 requests (2 with no reply in the recording), 7 replies compared, 0 differences")
-}
-
 // An HTTP server's replies have the time of day in them, which is not compared if that is said.
 // What was asked for goes out as it was, the name of the host included.
 func TestReplayToHTTP(t *testing.T) {
@@ -204,7 +141,8 @@ func TestReplayToHTTP(t *testing.T) {
 	}
 	port := freePort(t)
 	addr := "127.0.0.1:" + port
-	startPeer(t, addr, "python3", "-m", "http.server", port, "--bind", "127.0.0.1", "-d", dir)
+	start(t, peer(t, "python3", "-m", "http.server", port, "--bind", "127.0.0.1", "-d", dir))
+	awaitListening(t, "tcp", addr)
 	file := recorded(t, addr, "http", func(addr string) {
 		for _, args := range [][]string{{"/a.txt"}, {"/none"}, {"/a.txt", "-I"}, {"/a.txt", "-d", "x=1"}} {
 			run(t, peer(t, "curl", append([]string{"-s", "-o", filepath.Join(t.TempDir(), "out"), "http://" + addr + args[0]}, args[1:]...)...), "")

@@ -20,7 +20,7 @@ import (
 // With an output that keeps up nothing is skipped: a million requests are a million
 // lines, whole, and in order within their session.
 func TestEveryRequestHasItsLine(t *testing.T) {
-	const conns, requests, atOnce = 4, 250_000, 500
+	const conns, requests, atOnce = 4, 50_000, 500
 	for _, engine := range []parley.Engine{parley.LoopsIfPossible, parley.Goroutines} {
 		for name, narrator := range map[string]func(*Writer) parley.Observer{
 			"narrative": func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, false) },

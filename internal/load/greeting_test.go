@@ -164,11 +164,11 @@ func TestProtocolsOverSockets(t *testing.T) {
 // Where nobody replies, what is taken is counted, and it arrives.
 func TestWhatIsTakenIsCounted(t *testing.T) {
 	for _, plan := range []Plan{{Connections: 4}, {Connections: 4, Rate: 20000}, {Connections: 2, ConnectEach: true}} {
-		lines := new(atomic.Int64)
+		lines := make(chan string, 1000)
 		dialer := serveSockets(t, func(conn *net.TCPConn) {
 			io.WriteString(conn, "who are you?\n")
 			for in := bufio.NewScanner(conn); in.Scan(); {
-				lines.Add(1)
+				lines <- in.Text()
 			}
 		})
 		plan.Replies, plan.Requests, plan.Dial, plan.Messages = parley.NoReplies, 500, dialer.Dial, ParseMessages([]byte("{n}"))
@@ -176,14 +176,45 @@ func TestWhatIsTakenIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Taken != 500 || r.Requests != 500 || r.Replies != 0 || r.Failed() || len(r.Errors) > 0 || lines.Load() != 500 {
-			t.Errorf("rate %v, connect each %v: %d taken of %d, %d replies, %d arrived, errors %v; want 500, 500, 0, 500, none",
-				plan.Rate, plan.ConnectEach, r.Taken, r.Requests, r.Replies, lines.Load(), r.Errors)
+		if r.Taken != 500 || r.Requests != 500 || r.Replies != 0 || r.Failed() || len(r.Errors) > 0 {
+			t.Errorf("rate %v, connect each %v: %d taken of %d, %d replies, errors %v; want 500, 500, 0, none",
+				plan.Rate, plan.ConnectEach, r.Taken, r.Requests, r.Replies, r.Errors)
+		}
+		arrived := make(map[string]bool)
+		for late := time.After(30 * time.Second); len(arrived) < 500; { // the service may not have read all yet
+			select {
+			case line := <-lines:
+				arrived[line] = true
+			case <-late:
+				t.Fatalf("rate %v, connect each %v: %d arrived, want 500", plan.Rate, plan.ConnectEach, len(arrived))
+			}
 		}
 		if r.Write.Count() != 500 || r.Service.Count() != 0 || r.FirstReply.Count() != 0 {
 			t.Errorf("%d times of writes, %d of service, %d of first replies; want 500, 0, 0", r.Write.Count(), r.Service.Count(), r.FirstReply.Count())
 		}
 	}
+}
+
+// With a connection for each request it is not closed before the service is done: to close it while
+// the service talks would reset it, and what was taken might be lost.
+func TestWhatIsTakenIsNotReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{serve: func(conn *parleytest.Conn) {
+			defer conn.Close()
+			if got, _ := io.ReadAll(conn); len(got) == 0 {
+				return // it was seen whether there is a service
+			}
+			time.Sleep(closeTimeout - 1)
+			if _, err := io.WriteString(conn, "who were you?\n"); err != nil {
+				t.Errorf("the service is told %v", err)
+			}
+		}}
+		plan := Plan{Replies: parley.NoReplies, ConnectEach: true, Requests: 3, Dial: s.dial, Messages: ParseMessages([]byte("{n}"))}
+		if r, err := plan.Run(t.Context()); err != nil || r.Taken != 3 || len(r.Errors) > 0 {
+			t.Errorf("%d taken, errors %v, %v; want 3 and none", r.Taken, r.Errors, err)
+		}
+		s.closed.Wait()
+	})
 }
 
 // A peer that takes no more is no success.

@@ -20,7 +20,7 @@ const (
 	maxPause      = time.Second            //
 	backlogLimit  = time.Second            // for what is overdue when an open loop ends
 	closeTimeout  = time.Second            // for a server to close after our end of file
-	drainTimeout  = 10 * time.Millisecond  // and with a connection for each request
+	drainTimeout  = 10 * time.Millisecond  // and with a connection for each request, once that is answered
 	maxSleep      = 100 * time.Millisecond // the longest sleep without a look whether the run is over
 	socketBuffers = 64 << 10               // bytes that the sockets of a connection hold, so that sending them does not wait
 	forever       = 100 * 365 * 24 * time.Hour

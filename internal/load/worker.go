@@ -466,9 +466,15 @@ func (w *worker) receiveReply() error {
 
 // drain half-closes a connection whose request has been answered. What still comes until the
 // server closes, or for a moment, is extra: a reply that is there too early is not counted
-// for the one that was asked for without a word.
+// for the one that was asked for without a word. Where there are no replies nothing tells that the
+// request has arrived, and to close would be to reset it if the server has said anything: it is
+// given the time that is always given at the end of a connection.
 func (w *worker) drain() error {
-	w.halfClose(drainTimeout)
+	timeout := drainTimeout
+	if w.Silent() {
+		timeout = closeTimeout
+	}
+	w.halfClose(timeout)
 	return w.receiveAll()
 }
 

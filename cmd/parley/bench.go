@@ -232,6 +232,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		Lacks: func(came []byte) (lacks, advice string) {
 			return opt.framing.Lacks(came)
 		},
+		Conceal: opt.framing.Conceal,
 	}, nil
 }
 

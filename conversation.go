@@ -322,7 +322,9 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		c.finish(HandlerError, err)
 		return
 	}
-	if !c.silent && (c.protocol == nil || !c.note().Alone) {
+	if c.silent || c.protocol != nil && c.note().Alone {
+		hangUp = hangUp || c.note().Last
+	} else {
 		buf = appendAnswer(buf, answer)
 		end := len(buf)
 		if buf, err = framing.End(buf, before); err != nil {

@@ -44,7 +44,7 @@ type Protocol interface {
 type Note struct {
 	Alone  bool // a request that is not replied to, or a message of the server that is no reply
 	Secret bool // it carries credentials: who shows it is to leave them out
-	Last   bool // it is a reply behind which the connection is to end: a server closes it
+	Last   bool // the connection is to end behind it, a reply or a request without one: a server closes it
 }
 
 // A Noter is a Framing that Protocol.Open has made and that has notes.

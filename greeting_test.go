@@ -43,11 +43,10 @@ func TestServerGreetsFirst(t *testing.T) {
 				t.Fatalf("greeted with %q, %v", greeting, err)
 			}
 			fmt.Fprint(c, "QUIT\r\n")
-			c.CloseWrite()
 			if got, err := io.ReadAll(in); string(got) != "221 QUIT\r\n" || err != nil {
 				t.Errorf("QUIT is answered %q, %v", got, err)
 			}
-			if end := w.closed(t, n+1); end.reason != parley.EndOfFile {
+			if end := w.closed(t, n+1); end.reason != parley.HangUp {
 				t.Errorf("closed for %v", end.reason)
 			}
 			var got []string

@@ -113,10 +113,8 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
 	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
-	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
-	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
+	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
-	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	for _, file := range []string{"hdr", "plot", "html"} {
 		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
 	}
@@ -234,6 +232,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		Lacks: func(came []byte) (lacks, advice string) {
 			return opt.framing.Lacks(came)
 		},
+		Conceal: opt.framing.Conceal,
 	}, nil
 }
 

@@ -58,6 +58,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 			}
 			return runCheck(cmd.Context(), check)
 		},
+		Annotations: map[string]string{takesWords: "yes"},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -75,10 +76,8 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
 	opt.reply.add(flags)
-	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
-	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
+	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
-	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	cmd.MarkFlagsMutuallyExclusive("expect", "expect-text")
 	cmd.MarkFlagsMutuallyExclusive("wait", "count")
 	flags.SetAnnotation("interval", goesWith, []string{"count"})

@@ -38,7 +38,7 @@ func clientCommand() *cobra.Command {
 		Long: `Send each line typed as a request and show its reply. A blank line, or the end of the
 input, ends the conversation; input behind a blank line in a pipe is an error. Words
 behind the address are one request: it is sent, its reply shown, and that is all.
-Without an address: localhost:6969. Behind -- words may look like flags.
+Without an address: localhost:6969. Words that look like flags want -- before them.
 
 The exit code is 3 if the server said more than it was asked for: a greeting, or a reply of
 several lines, may then have been taken for the reply to another request.`,
@@ -51,6 +51,7 @@ several lines, may then have been taken for the reply to another request.`,
   parley client -f line/close whois.internal:43 example.org
   journalctl -o cat | parley client -f line/none logs.internal:514
   parley client -f redis -q :6379 SET key "a value"
+  parley client -f redis :6379 -- LRANGE key 0 -1
   parley client -f http :80 'GET /health'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
@@ -59,6 +60,7 @@ several lines, may then have been taken for the reply to another request.`,
 			}
 			return runClient(cmd, at, args[min(1, len(args)):], opt)
 		},
+		Annotations: map[string]string{takesWords: "yes"},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -68,15 +70,13 @@ several lines, may then have been taken for the reply to another request.`,
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "send a blank line instead of ending there")
-	flags.BoolVarP(&opt.only4, "ipv4", "4", false, "use IPv4 only")
-	flags.BoolVarP(&opt.only6, "ipv6", "6", false, "use IPv6 only")
+	addFamily(cmd, &opt.only4, &opt.only6)
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
 	opt.reply.add(flags)
 	opt.greeting.add(flags)
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
-	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	return cmd
 }
 

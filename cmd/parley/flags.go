@@ -116,7 +116,52 @@ func explainFlag(cmd *cobra.Command, err error) error {
 	if errors.As(err, &invalid) {
 		return usageError("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(err))
 	}
+	if len(cmd.Flags().Args()) > 0 && cmd.Annotations[takesWords] != "" {
+		return usageError("%w; put -- before words of the message that look like flags; '%s --help' lists the flags", err, cmd.CommandPath())
+	}
 	return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
+}
+
+// takesWords is the annotation of a command that sends the words behind its address.
+const takesWords = "takes_words"
+
+// A familyFlag is --ipv4 or --ipv6.
+type familyFlag struct {
+	on        *bool
+	flags     *pflag.FlagSet
+	amongText bool // it stood behind a word of the message
+}
+
+func (f *familyFlag) String() string   { return strconv.FormatBool(f.on != nil && *f.on) }
+func (f *familyFlag) Type() string     { return "bool" }
+func (f *familyFlag) IsBoolFlag() bool { return true }
+
+func (f *familyFlag) Set(s string) (err error) {
+	f.amongText = f.flags.NArg() > 1
+	*f.on, err = strconv.ParseBool(s)
+	return err
+}
+
+// addFamily adds --ipv4 and --ipv6.
+func addFamily(cmd *cobra.Command, only4, only6 *bool) {
+	flags := cmd.Flags()
+	flags.VarPF(&familyFlag{on: only4, flags: flags}, "ipv4", "4", "use IPv4 only").NoOptDefVal = "true"
+	flags.VarPF(&familyFlag{on: only6, flags: flags}, "ipv6", "6", "use IPv6 only").NoOptDefVal = "true"
+	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+}
+
+// refuseNumbers says which of -4 and -6 stands among the words of a message: there it is rather
+// a number, as in LRANGE key 0 -4, and would be missing from what is sent without a word.
+func refuseNumbers(cmd *cobra.Command, given map[string]bool) error {
+	if cmd.Annotations[takesWords] == "" {
+		return nil
+	}
+	for _, name := range []string{"ipv4", "ipv6"} {
+		if f := cmd.Flags().Lookup(name); given[name] && f.Value.(*familyFlag).amongText {
+			return usageError("-%s among the words of the message: put -- before the words if it is one of them, or --%s before the address", f.Shorthand, name)
+		}
+	}
+	return nil
 }
 
 // whyInvalid says what a flag's value should be. The flags of our own know it themselves.

@@ -108,7 +108,7 @@ client short.`,
 			if err := flagsFromEnvironment(cmd.Flags(), given); err != nil {
 				return err
 			}
-			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseNegative(cmd.Flags()), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given))
+			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseNegative(cmd.Flags()), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given), refuseNumbers(cmd, given))
 		},
 	}
 	root.Flags().BoolVarP(&printVersion, "version", "v", false, "print the version")

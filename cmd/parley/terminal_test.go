@@ -149,6 +149,33 @@ func TestServerGoesAwayAtThePrompt(t *testing.T) {
 	term.screen.await(t, "Enter data: half a line\r\nClient: not sent: half a line\r\nClient: Connection closed (closed by the server)\r\nparley: "+s.addr+" closed the connection\r\n")
 }
 
+// What a framing cannot carry is not sent, and can be typed again.
+func TestWhatIsNoRequestCanBeTypedAgain(t *testing.T) {
+	s := startServer(t, "-f", "redis", "--reply", "OK")
+	term := openClient(t, "-f", "redis", s.addr)
+	term.typeAt(t, "Enter data: ", "SET a \"b\n")
+	term.typeAt(t, "Client: not sent: SET a \"b (a quote is not closed)\r\nEnter data: ", "SET a b\n")
+	term.typeAt(t, "Client: sending [27] SET a b ...\r\nClient: server response: OK\r\nEnter data: ", "\n")
+	if code := term.exit(t); code != 0 {
+		t.Errorf("exit code %d, want 0\n%s", code, term.text())
+	}
+}
+
+// A server that was asked to close, or said that it will, leaves in good order.
+func TestServerThatSaidGoodbye(t *testing.T) {
+	for framing, goodbye := range map[string]string{"smtp": "QUIT", "redis": "quit", "memcached": "quit"} {
+		t.Run(framing, func(t *testing.T) {
+			s := startServer(t, "-f", framing, "--reply", "OK")
+			term := openClient(t, "-f", framing, s.addr)
+			term.typeAt(t, "Enter data: ", goodbye+"\n")
+			if code := term.exit(t); code != 0 {
+				t.Errorf("exit code %d, want 0\n%s", code, term.text())
+			}
+			term.screen.await(t, "\nClient: Connection closed\r\n")
+		})
+	}
+}
+
 // openShell runs a command of the shell in a terminal that is its own.
 func openShell(t *testing.T, shell string, args ...string) *terminal {
 	t.Helper()

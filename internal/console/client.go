@@ -143,9 +143,9 @@ func (n *ClientNarrative) Unfinished(came []byte, _ string) {
 }
 
 // NotSent goes where it was typed.
-func (n *ClientNarrative) NotSent(typed []byte) {
+func (n *ClientNarrative) NotSent(typed []byte, why string) {
 	n.leavePrompt()
-	n.beside("Client: not sent: " + string(AppendPayload(nil, typed)) + "\n")
+	n.beside("Client: not sent: " + string(appendNotSent(nil, typed, why)) + "\n")
 }
 
 func (n *ClientNarrative) Closed(_, why string) {
@@ -209,7 +209,18 @@ func (r *Replies) Unfinished(came []byte, _ string) { r.exactly(came) }
 
 func (r *Replies) Message(m dialect.Message) { r.note("server message: ", r.reply(m)) }
 
-func (r *Replies) NotSent(typed []byte) { r.note("not sent: ", AppendPayload(nil, typed)) }
+func (r *Replies) NotSent(typed []byte, why string) {
+	r.note("not sent: ", appendNotSent(nil, typed, why))
+}
+
+// appendNotSent appends what was typed, and why it was not sent if that is said.
+func appendNotSent(dst, typed []byte, why string) []byte {
+	dst = AppendPayload(dst, typed)
+	if why != "" {
+		dst = AppendEscaped(dst, []byte(" ("+why+")"))
+	}
+	return dst
+}
 
 func (r *Replies) note(what string, text []byte) {
 	io.WriteString(r.stderr, "parley: "+what+string(text)+"\n")
@@ -290,8 +301,14 @@ func (j *ClientJSON) Unfinished(came []byte, lacks string) {
 	})
 }
 
-func (j *ClientJSON) NotSent(typed []byte) {
-	j.event("not_sent", 0, func(dst []byte, _ time.Time) []byte { return appendPayloadField(dst, typed) })
+func (j *ClientJSON) NotSent(typed []byte, why string) {
+	j.event("not_sent", 0, func(dst []byte, _ time.Time) []byte {
+		dst = appendPayloadField(dst, typed)
+		if why != "" {
+			dst = appendJSONString(append(dst, `,"error":`...), why)
+		}
+		return dst
+	})
 }
 
 func (j *ClientJSON) Closed(reason, why string) {

@@ -184,7 +184,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.RequestTimeout: " (request not finished within 30s)", parley.WriteTimeout: " (replies not read within 10s, or one waited six times that)",
 			parley.TooLong: " (request longer than 65536 bytes)", parley.Malformed: ` (a\nb)`, parley.HandlerError: ` (handler error: a\nb)`,
 			parley.Memory: " (server is out of memory for requests)",
-			parley.HangUp: " (hung up by the handler)", parley.Draining: " (server is shutting down)",
+			parley.HangUp: " (hung up after the reply)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
 			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)",
 		}[reason]
@@ -391,7 +391,8 @@ func TestClientViews(t *testing.T) {
 		v.Typed(dialect.Message{})
 		v.Unfinished([]byte("\x1bye\r"), "no new\x1bline ends it")
 		v.Prompt()
-		v.NotSent([]byte("half\x1b"))
+		v.NotSent([]byte("half\x1b"), "")
+		v.NotSent([]byte("no"), "not\x1b whole")
 		v.Closed("eof", "")
 		v.Closed("reset", "connection reset by peer")
 	}
@@ -409,14 +410,16 @@ Enter data:
 Client: unfinished response: \x1bye\r
 Enter data: 
 Client: not sent: half\x1b
+Client: not sent: no (not\x1b whole)
 Client: Connection closed
 Client: Connection closed (connection reset by peer)
 `},
-		"replies": {func(out io.Writer) talk.View { return NewReplies(out, out, false) }, `parley: server message: wel\x1bcome` + "\nyou said\x1b hi\n\x1bye\r\n" + `parley: not sent: half\x1b` + "\n"},
+		"replies": {func(out io.Writer) talk.View { return NewReplies(out, out, false) }, `parley: server message: wel\x1bcome` + "\nyou said\x1b hi\n\x1bye\r\n" + `parley: not sent: half\x1b` + "\nparley: not sent: no (not\\x1b whole)\n"},
 		"escaped": {func(out io.Writer) talk.View { return NewReplies(out, out, true) }, `parley: server message: wel\x1bcome
 you said\x1b hi
 \x1bye\r
 parley: not sent: half\x1b
+parley: not sent: no (not\x1b whole)
 `},
 	} {
 		var out bytes.Buffer
@@ -437,7 +440,7 @@ parley: not sent: half\x1b
 		}
 		got = append(got, fmt.Sprint(e["event"], e["seq"], e["payload"], e["payload_base64"], e["reason"]))
 	}
-	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> unfinished1<nil>G3llDQ==<nil> not_sent<nil><nil>aGFsZhs=<nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
+	want := "[opened<nil><nil><nil><nil> message<nil><nil>d2VsG2NvbWU=<nil> sent1hi<nil><nil> replied1<nil>eW91IHNhaWQbIGhp<nil> unfinished1<nil>G3llDQ==<nil> not_sent<nil><nil>aGFsZhs=<nil> not_sent<nil>no<nil><nil> closed1<nil><nil>eof closed1<nil><nil>reset]"
 	if g := strings.ReplaceAll(fmt.Sprint(got), " ", ""); g != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("events %s, want %s", g, want)
 	}

@@ -187,7 +187,10 @@ func (w *wordings) row(e journal.Event) *logRow {
 		return &logRow{Session: e.Session, x: &journal.Exchange{Received: e.Time, Reply: e.Text}, replied: e.Session.Reason}
 	case e.Kind == parley.Received, e.Kind == parley.Replied && e.Exchange.Request == nil:
 		row := &logRow{e.Session, e.Exchange, "unasked", w.session(e.Session)}
-		if e.Exchange.Seq != 0 {
+		switch {
+		case e.Exchange.Reply == nil: // nothing was to get out, such as to a noreply
+			row.replied = "no"
+		case e.Exchange.Seq != 0:
 			row.replied = e.Session.Replied(e.Exchange.Seq)
 		}
 		return row

@@ -161,7 +161,7 @@ func TestEveryViewShowsWords(t *testing.T) {
       1      1  2026-11-24T08:00:00.001000Z          0s  yes      10.0.0.1:1             ASKED GET\x1b                             SAID OK\r\n
       1      2  2026-11-24T08:00:00.002000Z          0s  yes      10.0.0.1:1             ASKED (secret)                            SAID +
       1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       SAID PUSH and 96 more
-      1      3  2026-11-24T08:00:00.004000Z          0s  yes      10.0.0.1:1             (secret)                                  
+      1      3  2026-11-24T08:00:00.004000Z          0s  no       10.0.0.1:1             (secret)                                  
 `,
 		"json": `{"event":"received","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"Z2V0Gw==","text":"ASKED GET\\x1b"}
 {"event":"replied","time":"2026-11-24T08:00:00.001Z","side":"tap","session":1,"seq":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":4,"payload_base64":"b2sNCg==","text":"SAID OK\\r\\n","took_ns":0}
@@ -175,7 +175,7 @@ func TestEveryViewShowsWords(t *testing.T) {
 1,1,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.001Z,0,yes,,Z2V0Gw==,,b2sNCg==,ASKED GET\x1b,SAID OK\r\n
 1,2,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.002Z,0,yes,auth me,,+,,ASKED AUTH ME,SAID +
 1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,push,,,SAID PUSH and 96 more
-1,3,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.004Z,0,yes,-x,,,,-x,
+1,3,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.004Z,0,no,-x,,,,-x,
 `, "\n", "\r\n"),
 		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
 |---|---|

@@ -62,7 +62,8 @@ func (g *memcachedGrammar) parser(of side) parser {
 
 func (g *memcachedGrammar) ended(_ side, p parser) parley.Note {
 	if r, ok := p.(*memcachedRequest); ok {
-		return parley.Note{Alone: !g.ask(r.command.memcachedAsked)}
+		asked := r.command.memcachedAsked
+		return parley.Note{Alone: !g.ask(asked), Last: asked.kind == memcachedQuit}
 	}
 	return parley.Note{Alone: !g.answers(p.(*memcachedReply))}
 }

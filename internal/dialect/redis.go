@@ -73,7 +73,9 @@ func (g *redisGrammar) ended(of side, p parser) parley.Note {
 	case *redisRequest:
 		return parley.Note{Alone: !g.ask(&p.command), Secret: p.command.secret}
 	case *redisReply:
-		return parley.Note{Alone: !g.answers(p)}
+		asked, _ := g.owed.first()
+		replies := g.answers(p)
+		return parley.Note{Alone: !replies, Last: replies && asked.name == redisQuit}
 	}
 	return parley.Note{Alone: true}
 }
@@ -106,7 +108,7 @@ func (g *redisGrammar) ask(c *redisCommand) bool {
 	switch {
 	case c.name.subscribes():
 		asked = redisAsked{c.name, uint32(min(c.words-1, math.MaxUint32))}
-	case c.name == redisMonitor || c.name == redisHello || c.name == redisReset || c.name == redisSync:
+	case c.name == redisMonitor || c.name == redisHello || c.name == redisReset || c.name == redisSync || c.name == redisQuit:
 		asked.name = c.name
 	}
 	g.owed.push(asked)
@@ -196,6 +198,7 @@ const (
 	redisHello
 	redisReset
 	redisSync
+	redisQuit
 	redisMulti
 	redisExec
 	redisDiscard
@@ -218,7 +221,7 @@ var redisWordsByName = map[string]redisWord{
 	"SUBSCRIBE": redisSubscribe, "PSUBSCRIBE": redisPSubscribe, "SSUBSCRIBE": redisSSubscribe,
 	"UNSUBSCRIBE": redisUnsubscribe, "PUNSUBSCRIBE": redisPUnsubscribe, "SUNSUBSCRIBE": redisSUnsubscribe,
 	"MESSAGE": redisMessage, "PMESSAGE": redisMessage, "SMESSAGE": redisMessage,
-	"MONITOR": redisMonitor, "HELLO": redisHello, "RESET": redisReset, "SYNC": redisSync, "PSYNC": redisSync,
+	"MONITOR": redisMonitor, "HELLO": redisHello, "RESET": redisReset, "SYNC": redisSync, "PSYNC": redisSync, "QUIT": redisQuit,
 	"MULTI": redisMulti, "EXEC": redisExec, "DISCARD": redisDiscard,
 	"CLIENT": redisClient, "REPLY": redisReplies, "ON": redisOn, "OFF": redisOff, "SKIP": redisSkip,
 	"AUTH": redisAuth, "AUTH2": redisAuth2, "ACL": redisACL, "SETUSER": redisSetUser,

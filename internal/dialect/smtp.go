@@ -107,7 +107,9 @@ func (s *smtp) parser(of side) parser {
 func (s *smtp) ended(of side, p parser) parley.Note {
 	switch p := p.(type) {
 	case *smtpReply:
-		return parley.Note{Alone: !s.replied(p.code())}
+		code := p.code()
+		quits := len(s.inFlight) > 0 && s.inFlight[0].kind == smtpQuit
+		return parley.Note{Alone: !s.replied(code), Last: quits && code == "221" || code == "421"} // RFC 5321, section 3.8
 	case *smtpMessage:
 		return parley.Note{Alone: !s.sentMessage(p)}
 	case *smtpCommand:

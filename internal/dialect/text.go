@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/parley-tcp/parley"
 )
 
 // errorText begins a reply that says what is wrong: a protocol has its own form for it.
@@ -84,4 +86,18 @@ func appendOneLine(dst, text []byte) []byte {
 		dst = append(dst, b)
 	}
 	return dst
+}
+
+// Conceal says in words what a request is that was typed with credentials, without them. It is
+// taken for the first of its connection; ok is false if it has none.
+func (f Framing) Conceal(typed []byte) (words string, ok bool) {
+	if f.Words == nil {
+		return "", false
+	}
+	requests, _ := parley.OpenFraming(f.Requests, f.Replies)
+	wire, err := requests.End(append(requests.Begin(nil), typed...), 0)
+	if noter, is := requests.(parley.Noter); err != nil || !is || !noter.Note().Secret {
+		return "", false
+	}
+	return string(f.Words.AppendRequest(nil, Message{Body: wire, Secret: true})), true
 }

@@ -22,6 +22,7 @@ const (
 type Example struct {
 	At      time.Duration // since the run began
 	Request Excerpt       // none of an extra message
+	Words   string        // what to show for a Request with credentials; "" if it has none
 	Reply   Excerpt       // of a missing one what came of it, framing included
 	Took    time.Duration // until the reply came, or was waited for no more
 	Cause   dial.Kind     // why it is missing

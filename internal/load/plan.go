@@ -51,6 +51,10 @@ type Plan struct {
 	// may help. Not asked if nil.
 	Lacks func(came []byte) (lacks, advice string)
 
+	// Conceal says what a request with credentials is in words without them; ok is false for one
+	// that has none. Not asked if nil.
+	Conceal func(request []byte) (words string, ok bool)
+
 	// A reply that takes longer than Timeout is late. When one has taken twice that,
 	// its connection is given up. 10 s if zero.
 	Timeout time.Duration

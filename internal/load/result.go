@@ -65,6 +65,7 @@ func (r *run) result() *Result {
 		Seconds: r.totals.seconds,
 		CPU:     usageNow().share(r.usedBefore),
 	}
+	r.conceal(res.Examples)
 	if res.Elapsed > 0 {
 		res.Rate = float64(t.within) / res.Elapsed.Seconds()
 	}
@@ -76,6 +77,15 @@ func (r *run) result() *Result {
 		res.Write, res.Service, res.Response = res.Service, Times{newHistogram()}, Times{newHistogram()}
 	}
 	return res
+}
+
+// conceal says of requests with credentials what is shown for them.
+func (p *Plan) conceal(examples map[Outcome]*Example) {
+	for _, e := range examples {
+		if p.Conceal != nil && e.Request.Size > 0 {
+			e.Words, _ = p.Conceal(e.Request.Bytes)
+		}
+	}
 }
 
 // elapsed is how long was counted.

@@ -156,10 +156,10 @@ func Examples(res *load.Result) (lines []string) {
 		if e == nil {
 			continue
 		}
-		text := fmt.Sprintf("first %s: to %s came ", outcome, shown(e.Request))
+		text := fmt.Sprintf("first %s: to %s came ", outcome, requestOf(e))
 		switch {
 		case e.Lacks != "":
-			text = fmt.Sprintf("first %s: to %s: %s: %s", outcome, shown(e.Request), escaped(e.Lacks), shown(e.Reply))
+			text = fmt.Sprintf("first %s: to %s: %s: %s", outcome, requestOf(e), escaped(e.Lacks), shown(e.Reply))
 		case outcome == load.Extra:
 			text = fmt.Sprintf("first %s: %s", outcome, shown(e.Reply))
 		case outcome == load.Missing && e.Reply.Size == 0:
@@ -179,6 +179,14 @@ func Examples(res *load.Result) (lines []string) {
 		lines = append(lines, text)
 	}
 	return lines
+}
+
+// requestOf is the request of an example in quotes, or in words if it has credentials.
+func requestOf(e *load.Example) string {
+	if e.Words != "" {
+		return escaped(e.Words)
+	}
+	return shown(e.Request)
 }
 
 // maxShown is how much of a message a line shows, in bytes.
@@ -412,7 +420,13 @@ func (r *Report) About(command []string) *About {
 	} else {
 		add("rate", "none: a closed loop")
 	}
-	add("first request", escaped(string(p.Messages.Append(nil, 1, 1))))
+	first := p.Messages.Append(nil, 1, 1)
+	if p.Conceal != nil {
+		if words, ok := p.Conceal(first); ok {
+			first = []byte(words)
+		}
+	}
+	add("first request", escaped(string(first)))
 	add("expected", escaped(p.Expect.String()))
 	add("warm-up", seconds(p.Warmup))
 	add("counted", seconds(r.Elapsed))

@@ -183,7 +183,7 @@ func (c *Conversation) endAfterOne(ctx context.Context) error {
 	why := fmt.Sprintf("with --framing %s a connection has one request", c.Framing.Name)
 	if c.input.typed() {
 		if left := c.input.take(); len(left) > 0 {
-			c.View.NotSent(left)
+			c.View.NotSent(left, "")
 			return c.lost("one_request", "one request a connection", "what was typed behind the first line was not sent: %s", why)
 		}
 		return c.done(ctx)
@@ -212,6 +212,12 @@ func (c *Conversation) endAfterOne(ctx context.Context) error {
 // input may have been at its end too: then nothing is lost, and all is well.
 func (c *Conversation) serverLeft(ctx context.Context) error {
 	if c.input.typed() {
+		if left := c.input.take(); len(left) > 0 {
+			c.View.NotSent(left, "")
+		} else if c.last {
+			c.View.Closed("eof", "")
+			return c.inStep()
+		}
 		return c.lost("eof", "closed by the server", "%s closed the connection", c.Server)
 	}
 	select {
@@ -262,8 +268,11 @@ func (c *Conversation) notFramed(err error) error {
 func (c *Conversation) notSent(err error) error {
 	c.showNotSent()
 	c.View.Closed("not_sent", "not sent")
-	return &Error{Local: true, text: "the request was not sent: " + strings.TrimPrefix(err.Error(), "parley: ")}
+	return &Error{Local: true, text: "the request was not sent: " + inWords(err)}
 }
+
+// inWords is an error without where it came from.
+func inWords(err error) string { return strings.TrimPrefix(err.Error(), "parley: ") }
 
 // noReply explains why a reply did not come, or not the whole of it.
 func (c *Conversation) noReply(h heard) error {
@@ -384,6 +393,6 @@ func (c *Conversation) showNotSent() {
 		return
 	}
 	if typed := c.input.take(); len(typed) > 0 {
-		c.View.NotSent(typed)
+		c.View.NotSent(typed, "")
 	}
 }

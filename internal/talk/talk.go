@@ -28,7 +28,7 @@ type View interface {
 	Response(reply dialect.Message, took time.Duration) // its reply was read
 	Message(m dialect.Message)                          // the server said something unasked
 	Unfinished(came []byte, lacks string)               // of a reply only this came, with its framing; what it lacks
-	NotSent(typed []byte)                               // typed, and not sent any more
+	NotSent(typed []byte, why string)                   // typed, and not sent any more, or, if it says why, never
 	Closed(reason, why string)                          // as JSON and as the narrative name it; why is "" for an orderly close
 	Together(show func())                               // what show shows is written at once
 	Err() error                                         // the first error of the output
@@ -64,6 +64,7 @@ type Conversation struct {
 	heard      chan heard
 	interrupt  context.CancelFunc // of what listens to the server
 	halfClosed bool               // our end of file is out
+	last       bool               // the connection is to end behind what was said last
 	asked      bool               // a request was sent that is replied to
 	surplus    int                // messages since that were no reply
 	unfinished []byte             // the lines so far of a request that wants more
@@ -138,6 +139,9 @@ func (c *Conversation) Lines(ctx context.Context, in io.Reader) error {
 		}
 		request, whole, err := c.typed(line.text)
 		switch {
+		case err != nil && c.input.typed(): // who typed it can type it again
+			c.View.NotSent(line.text, inWords(err))
+			continue
 		case err != nil:
 			return c.notFramed(err)
 		case !whole:
@@ -244,6 +248,7 @@ type request struct {
 	wire  []byte // as it is sent, valid until the next is framed
 	shown dialect.Message
 	alone bool // it is not replied to
+	last  bool // with it the server is asked to close
 }
 
 // frame makes a request of what was typed.
@@ -256,7 +261,7 @@ func (c *Conversation) frame(typed []byte) (request, error) {
 	if noter, ok := c.requests.(parley.Noter); ok {
 		note := noter.Note()
 		r.shown = dialect.Message{Body: wire, Secret: note.Secret}
-		r.alone = note.Alone
+		r.alone, r.last = note.Alone, note.Last
 	}
 	return r, nil
 }
@@ -435,6 +440,7 @@ func (c *Conversation) exchange(ctx context.Context, r request) error {
 	if err := c.send(limit, r.wire); err != nil {
 		return c.unsent(ctx, limit, err)
 	}
+	c.last = r.last
 	if c.silent() || r.alone {
 		return nil
 	}
@@ -447,6 +453,7 @@ func (c *Conversation) exchange(ctx context.Context, r request) error {
 			again()
 			continue
 		case h.err == nil:
+			c.last = h.note.Last
 			c.View.Response(h.message(), time.Since(begin))
 			again()
 			return nil

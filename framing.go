@@ -85,7 +85,7 @@ func OpenFraming(framing, replies Framing) (ofRequests, ofReplies Framing) {
 
 // A Texter is a Framing that Protocol.Open has made and that can say in words what a message is.
 type Texter interface {
-	AppendText(dst, body []byte) []byte // on one line, such as SET foo bar
+	AppendText(dst, body []byte) []byte // on one line, such as SET foo bar, without credentials
 }
 
 // noteOf is what the framing knows of its last message.

@@ -143,11 +143,11 @@ func (opt *clientOptions) surplus(once bool) func(n int) string {
 		return nil
 	}
 	return func(n int) string {
-		const first = "does the server speak first? --banner"
-		replies := opt.framing.OfReplies()
+		first, replies := "does the server speak first? --banner", opt.framing.OfReplies()
+		if opt.greeting.framing.Requests != nil {
+			first = "has its greeting several lines? --banner-until"
+		}
 		switch {
-		case opt.greeting.framing.Requests != nil:
-			return "has its greeting several lines? --banner-until"
 		case replies == parley.Chunks:
 			return first + "; under chunk each read is a message"
 		case (replies == parley.Lines || replies == parley.LinesCRLF) && (once || n > 1):

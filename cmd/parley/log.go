@@ -18,6 +18,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/journal"
 )
@@ -68,6 +69,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 			}
 			switch {
 			case len(args) > 1:
+				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
+					return usageError("-f is --follow here, so %q is taken for a journal; write --framing %[1]s", file)
+				}
 				return usageError("one journal is enough; %q is too much", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)

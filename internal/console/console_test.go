@@ -184,7 +184,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.RequestTimeout: " (request not finished within 30s)", parley.WriteTimeout: " (replies not read within 10s, or one waited six times that)",
 			parley.TooLong: " (request longer than 65536 bytes)", parley.Malformed: ` (a\nb)`, parley.HandlerError: ` (handler error: a\nb)`,
 			parley.Memory: " (server is out of memory for requests)",
-			parley.HangUp: " (hung up after the reply)", parley.Draining: " (server is shutting down)",
+			parley.HangUp: " (hung up by the server)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
 			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)",
 		}[reason]

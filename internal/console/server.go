@@ -182,7 +182,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 	case parley.HandlerError:
 		return "handler error: " + escapedError(err)
 	case parley.HangUp:
-		return "hung up after the reply"
+		return "hung up by the server"
 	case parley.Draining:
 		return "server is shutting down"
 	case parley.DrainCut:

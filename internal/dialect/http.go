@@ -295,6 +295,7 @@ func appendHTTPLength(header []byte, n int) []byte {
 
 func (g *httpGrammar) appendText(of side, dst []byte, m Message) []byte {
 	if of == requests {
+		m.Secret = true // only a password in the target is left out
 		return httpWords{}.AppendRequest(dst, m)
 	}
 	return httpWords{}.AppendReply(dst, m)

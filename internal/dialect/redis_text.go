@@ -140,6 +140,7 @@ func unescaped(b byte) byte {
 
 func (g *redisGrammar) appendText(of side, dst []byte, m Message) []byte {
 	if of == requests {
+		m.Secret = true // only words that are credentials are left out
 		return redisWords{}.AppendRequest(dst, m)
 	}
 	return redisWords{}.AppendReply(dst, m)

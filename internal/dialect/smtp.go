@@ -563,6 +563,9 @@ func (s *smtp) appendText(of side, dst []byte, m Message) []byte {
 	if of == replies {
 		return smtpWords{}.AppendReply(dst, m)
 	}
+	if verb, _ := smtpVerb(m.Body); verb == "PASS" {
+		m.Secret = true
+	}
 	return smtpWords{}.AppendRequest(dst, m)
 }
 

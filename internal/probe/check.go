@@ -143,7 +143,11 @@ func (c *Check) why(f *Finding) string {
 	case f.Kind == dial.Mismatch:
 		return place + " " + c.mismatch(f)
 	case f.Connected:
-		return whyNoReply(place, c.Probe.Timeout, f.Err, f.unfinished)
+		what, before := "reply", "before it replied"
+		if c.Probe.Banner && f.Banner == 0 {
+			what, before = "greeting", "before its greeting"
+		}
+		return whyNone(what, before, place, c.Probe.Timeout, f.Err, f.unfinished)
 	}
 	return dial.WhyNotConnected(place, c.Probe.Dialer.Timeout, f.Err)
 }

@@ -30,21 +30,22 @@ func (p partial) String() string {
 	return fmt.Sprintf("%s: %s%s", p.lacks, p.bytes[:min(len(p.bytes), maxPartialShown)], cut)
 }
 
-// whyNoReply says in words why no reply of target came within timeout, and what came of it.
-func whyNoReply(target string, timeout time.Duration, err error, came partial) string {
+// whyNone says in words why no reply, or no greeting, of target came within timeout, and what came
+// of it.
+func whyNone(what, before, target string, timeout time.Duration, err error, came partial) string {
 	why, advice := "", came.advice
 	switch {
 	case dial.KindOf(err) == dial.ReplyTimeout && len(came.bytes) > 0:
-		why = fmt.Sprintf("the reply from %s is not whole after %v", target, timeout)
+		why = fmt.Sprintf("the %s from %s is not whole after %v", what, target, timeout)
 		advice = strings.TrimPrefix(advice+", --timeout waits longer", ", ")
 	case dial.KindOf(err) == dial.ReplyTimeout:
-		return fmt.Sprintf("no reply from %s within %v; --timeout waits longer", target, timeout)
+		return fmt.Sprintf("no %s from %s within %v; --timeout waits longer", what, target, timeout)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		why = target + " closed the connection inside its reply"
+		why = target + " closed the connection inside its " + what
 	case errors.Is(err, io.EOF):
-		why = target + " closed the connection before it replied"
+		why = target + " closed the connection " + before
 	case errors.Is(err, parley.ErrTooLong):
-		why, advice = fmt.Sprintf("the reply from %s is longer than 16 MiB", target), "is --framing right?"
+		why, advice = fmt.Sprintf("the %s from %s is longer than 16 MiB", what, target), "is --framing right?"
 	default:
 		why = fmt.Sprintf("the connection to %s broke: %s", target, dial.Reason(err))
 	}

@@ -262,6 +262,9 @@ func (c *Conversation) unsent(ctx, limit context.Context, err error) error {
 
 // notFramed explains why a request could not be made of what was typed.
 func (c *Conversation) notFramed(err error) error {
+	if errors.Is(err, parley.ErrUnfinished) {
+		return c.notSent(fmt.Errorf("%w; send them behind it, typed or from a pipe", err))
+	}
 	return c.notSent(fmt.Errorf("this framing cannot carry the request: %w", err))
 }
 

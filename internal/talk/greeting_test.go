@@ -314,7 +314,7 @@ func TestProtocol(t *testing.T) {
 		{"the end inside a request", replies(""), lines("set a\n"), "Enter data: set a\n... \nConnection closed (not sent)\n",
 			`the input ended inside a request, which was not sent: more lines belong to "set a"`},
 		{"once, inside a request", replies(""), once("set a"), "Connection closed (not sent)\n",
-			"the request was not sent: this framing cannot carry the request: more lines belong to the message"},
+			"the request was not sent: more lines belong to the message; send them behind it, typed or from a pipe"},
 		{"once, of two lines", replies("ok\n"), once("set a\nb"), "sending [8] <\"set a\\nb\\n\"> ...\nserver response: <ok>\nConnection closed\n", ""},
 		{"what is no reply", func(s *parleytest.Conn) {
 			s.Read(make([]byte, 100))

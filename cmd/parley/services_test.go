@@ -215,7 +215,8 @@ var realServices = []realService{
 				run(t, peer(t, "redis-cli", append([]string{"-h", host, "-p", port}, words...)...), "")
 			}
 			run(t, peer(t, stdinClient, "-N", host, port), "MULTI\r\nINCR n\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\nEXEC\r\nSUBSCRIBE a b\r\nQUIT\r\n")
-			run(t, peer(t, "redis-benchmark", "-h", host, "-p", port, "-t", "ping,set,get,mset", "-n", "500", "-c", "5", "-P", "8", "-q"), "")
+			// Its connections overlap, and a replay at full speed keeps no order among those: their replies must not depend on it.
+			run(t, peer(t, "redis-benchmark", "-h", host, "-p", port, "-t", "ping,set,mset", "-n", "500", "-c", "5", "-P", "8", "-q"), "")
 		},
 		shows: []string{"Tap: client [31]: SET foo bar", "Tap: server [5]: OK"},
 	},
@@ -323,6 +324,9 @@ var realServices = []realService{
 	{
 		name: "an FTP server", framing: "smtp", // whose replies are formed alike
 		serve: func(t *testing.T) string {
+			if os.Getuid() != 0 && os.Getenv("CI") != "true" {
+				t.Skip("only root can start vsftpd")
+			}
 			port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
 			text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
 				"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n"

@@ -36,8 +36,8 @@ func wantLinked(t *testing.T, r *Reader, session int64) {
 	for _, limit := range []int{0, 1, len(want), len(want) + 1} {
 		var got []int64
 		var rest int64
-		if err := r.snapshot(t.Context(), func(tx *sql.Tx) (err error) {
-			got, rest, err = r.linked(t.Context(), tx, session, limit)
+		if err := r.snapshot(t.Context(), func(ctx context.Context, tx *sql.Tx) (err error) {
+			got, rest, err = r.linked(ctx, tx, session, limit)
 			return err
 		}); err != nil {
 			t.Fatal(err)

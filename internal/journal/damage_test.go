@@ -283,11 +283,14 @@ func TestReadingHasALimit(t *testing.T) {
 	r.patience = 50 * time.Millisecond // and one that is at work
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := r.snapshot(ctx, func(tx *sql.Tx) error {
+	if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		return r.among(ctx, tx, []int64{1, 2}, walk{table: "exchanges",
 			columns: "(WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT count(*) FROM n)"}, new(idRow), func() {})
 	}); err != errTooLong {
 		t.Errorf("a query without end = %v, want %v", err, errTooLong)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("it was ended by %v, and not for having taken too long", ctx.Err())
 	}
 }
 

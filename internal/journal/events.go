@@ -172,7 +172,7 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 
 // moments are the events behind the position, in the order of time.
 func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []moment, err error) {
-	err = r.snapshot(ctx, func(tx *sql.Tx) error {
+	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		hits, err := r.find(ctx, tx, f, at.exchange)
 		if err != nil {
 			return err

@@ -147,7 +147,7 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	var body []byte
 	var row hitRow
 	var failed error
-	err = r.snapshot(ctx, func(journal *sql.Tx) error {
+	err = r.snapshot(ctx, func(ctx context.Context, journal *sql.Tx) error {
 		w := walk{table: "exchanges", join: r.hitJoin(true), columns: r.hitColumns(true), from: last + 1, to: math.MaxInt64}
 		return r.walk(ctx, journal, w, &row, func() bool {
 			last, received = row.hit.exchange, row.hit.received

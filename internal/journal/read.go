@@ -195,7 +195,7 @@ func (r *Reader) tidy() {
 }
 
 // snapshot lets f read the journal as it was at one moment.
-func (r *Reader) snapshot(ctx context.Context, f func(*sql.Tx) error) error {
+func (r *Reader) snapshot(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := r.limit(ctx)
 	defer cancel()
 	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -206,7 +206,7 @@ func (r *Reader) snapshot(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := r.lookAgain(ctx, tx); err != nil {
 		return inTime(ctx, err)
 	}
-	return inTime(ctx, f(tx))
+	return inTime(ctx, f(ctx, tx))
 }
 
 // lookAgain sees whether a writer has brought the journal up to date since it was opened.

@@ -85,7 +85,7 @@ func (r *Reader) sessionColumns() string {
 
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
 	found := make(map[int64]*Session, len(ids))
-	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		origins := make(map[int64]int64, len(ids))
 		var row sessionRow
 		if err := r.among(ctx, tx, ids, walk{table: "sessions", columns: r.sessionColumns()}, &row, func() {
@@ -233,7 +233,7 @@ func (r *Reader) exchangeColumns() string {
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
-	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var row exchangeRow
 		return r.among(ctx, tx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
 			if x := row.exchange(r); x != nil {
@@ -283,7 +283,7 @@ func (x *refusalRow) refusal(r *Reader) *Refusal {
 
 func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal, error) {
 	found := make(map[int64]*Refusal, len(ids))
-	err := r.snapshot(ctx, func(tx *sql.Tx) error {
+	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var row refusalRow
 		return r.among(ctx, tx, ids, walk{table: "refused", columns: r.refusalColumns()}, &row, func() {
 			if one := row.refusal(r); one != nil {

@@ -41,7 +41,7 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 	limit := f.Limit
 	f.Limit = 0
 	var orphans []hit
-	err = r.snapshot(ctx, func(tx *sql.Tx) error {
+	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		where := f.ofSessions()
 		where.overlap(&f)
 		var hits []hit
@@ -132,7 +132,7 @@ func newest[T any](all []T, limit int) []T {
 func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, error] {
 	return func(yield func(Exchange, error) bool) {
 		var hits []hit
-		err := r.snapshot(ctx, func(tx *sql.Tx) (err error) {
+		err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 			hits, err = r.find(ctx, tx, &f, fromTheStart)
 			return err
 		})
@@ -200,7 +200,7 @@ func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
 // Framings are the names of the framings that the sessions have, each once; among them the empty
 // one if an older parley has written some. It is empty if there are no sessions.
 func (r *Reader) Framings(ctx context.Context) (names []string, err error) {
-	err = r.snapshot(ctx, func(tx *sql.Tx) error {
+	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		names = nil
 		if r.version.Load() < 3 {
 			names = []string{""}

@@ -16,7 +16,7 @@ type Verdict struct {
 // Verify reads all of the journal and compares each record with its checksum, and looks at
 // the structure of the file.
 func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
-	if err := r.snapshot(ctx, func(*sql.Tx) error { return nil }); err != nil { // which version it is now
+	if err := r.snapshot(ctx, func(context.Context, *sql.Tx) error { return nil }); err != nil { // which version it is now
 		return v, err
 	}
 	var session sessionRow

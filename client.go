@@ -64,6 +64,8 @@ type Client struct {
 	look    func() (int, error) // reads what is there without waiting; nil where that cannot be
 
 	outOfStep atomic.Bool
+	early     []byte      // the message by which it is, until it is received; nil if there is none
+	ended     atomic.Bool // it has half-closed behind the only request of UntilClose
 }
 
 const (
@@ -92,6 +94,9 @@ func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err erro
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if c.outOfStep.Load() {
+		return nil, ErrOutOfStep
+	}
 	if err := c.frame(request); err != nil {
 		return nil, err
 	}
@@ -118,9 +123,6 @@ func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err erro
 
 // inStep looks whether the next message can only be the reply to the next request.
 func (c *Client) inStep() error {
-	if c.outOfStep.Load() {
-		return ErrOutOfStep
-	}
 	if c.look != nil && !c.eof {
 		c.room()
 		n, err := c.look()
@@ -136,12 +138,18 @@ func (c *Client) inStep() error {
 		return c.unlessEOF()
 	}
 	for {
-		n, _, err := c.next()
-		switch {
-		case n > 0 && err == nil && c.Note().Alone:
+		n, body, err := c.next()
+		whole := n > 0 && err == nil && len(body) <= c.maxReply
+		if whole { // a Protocol is not to look at it again
 			c.r += n
 			c.scanned = 0
+		}
+		switch {
+		case whole && c.Note().Alone:
 			continue
+		case whole:
+			c.early = nonNil(body)
+			fallthrough
 		case n > 0 || err != nil:
 			c.outOfStep.Store(true)
 			return ErrOutOfStep
@@ -219,6 +227,10 @@ func (c *Client) Receive(ctx context.Context) ([]byte, error) {
 // TryReceive is Receive where a whole message, or the end, has been read already, with
 // others before it. Otherwise ok is false: it does not read.
 func (c *Client) TryReceive() (message []byte, ok bool, err error) {
+	if message = c.early; message != nil {
+		c.early = nil
+		return message, true, nil
+	}
 	if c.r == c.w && !c.eof {
 		return nil, false, nil
 	}
@@ -315,6 +327,9 @@ func (c *Client) CloseWrite() error {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if !ok {
 		return c.wrap("close", fmt.Errorf("a %T cannot half-close: %w", c.conn, errors.ErrUnsupported))
+	}
+	if c.requests == UntilClose && c.ended.Swap(true) {
+		return nil
 	}
 	return c.wrap("close", half.CloseWrite())
 }

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxUnsentReplies  = 1024            // replies made and not yet written, beside Server.MaxUnsent
+	maxUnsentReplies  = 1024            // replies made and not yet written, beside Server.MaxUnsent; and what a gate is asked about at once
 	unfinishedAfter   = 2 * time.Second // how long a begun request waits before Unfinished is told
 	unsentAge         = 6               // the oldest unsent byte may be this many WriteTimeouts old
 	framingAllowance  = 4 << 10         // what a framing may put around a body of the full limit
@@ -65,7 +65,8 @@ type conversation struct {
 
 	arrived  time.Time     // the last read
 	stopped  time.Duration // since when nothing was read: the last read, or the last flush
-	clock    time.Duration // from when the clock for input counts; it stands still while nothing is read
+	clock    time.Duration // since when no request has come, or was replied to; strays change nothing
+	began    time.Duration // since when a request has begun; it stands still while nothing is read
 	stall    time.Duration // since when a write is pending, or is waited for to be taken
 	progress time.Duration // when a byte of it was last taken
 	anew     time.Duration // when restartClocks last did so; 0 is never
@@ -182,8 +183,8 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 	}
 	requests := c.requests()
 	for c.phase < over {
-		if out.replies > 0 && len(out.buf) >= c.maxUnsent || out.replies >= maxUnsentReplies {
-			c.phase, c.clock = needsRoom, c.stopped
+		if out.replies > 0 && len(out.buf) >= c.maxUnsent || max(out.replies, len(out.batch)) >= maxUnsentReplies {
+			c.phase = needsRoom
 			return used
 		}
 		rest := in[used:]
@@ -205,7 +206,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			c.finish(Blank, nil)
 			return c.keepLoose(out, in, used)
 		}
-		c.scanned, c.begun = 0, false
+		c.scanned, c.begun, c.clock = 0, false, c.stopped
 		used += n
 		if c.gate != nil {
 			out.asked.RawRequest = rawOf(rest[:n], body, c.in-uint64(len(rest)))
@@ -287,9 +288,7 @@ func (c *conversation) awaitMore(held int, eof bool) {
 	case c.draining:
 		c.finish(Draining, nil)
 	case held > 0 && !c.begun:
-		c.begun, c.clock = true, c.stopped
-	case held == 0:
-		c.clock = c.stopped
+		c.begun, c.began = true, c.stopped
 	}
 }
 
@@ -508,11 +507,10 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
 		c.stalled = false
-		if c.begun {
-			c.clock += at - c.stopped
-		} else {
+		if c.clock += at - c.stopped; len(out.buf) > 0 || out.replies > 0 {
 			c.clock = at
 		}
+		c.began += at - c.stopped
 		c.stopped = at
 		return look
 	}
@@ -598,8 +596,8 @@ func (c *conversation) deadline() time.Time {
 // due is the deadline as a duration, 0 for never.
 func (c *conversation) due() time.Duration {
 	at, _ := c.limit()
-	if c.wantsHint() && (at == 0 || c.clock+unfinishedAfter < at) {
-		at = c.clock + unfinishedAfter
+	if c.wantsHint() && (at == 0 || c.began+unfinishedAfter < at) {
+		at = c.began + unfinishedAfter
 	}
 	return at
 }
@@ -620,7 +618,7 @@ func (c *conversation) limit() (time.Duration, CloseReason) {
 	case !c.heard:
 		return after(c.clock, c.firstByteTimeout), FirstByteTimeout
 	case c.begun:
-		return after(c.clock, c.requestTimeout), RequestTimeout
+		return after(c.began, c.requestTimeout), RequestTimeout
 	default:
 		return after(c.clock, c.idleTimeout), IdleTimeout
 	}
@@ -637,14 +635,17 @@ func (c *conversation) ranOut(now time.Time) bool {
 // anew once, or a loop whose handlers take long would keep its peers for ever.
 func (c *conversation) restartClocks(now time.Time) (restarted bool) {
 	running := c.clock
-	if c.stalled {
+	switch {
+	case c.stalled:
 		running = c.stall
+	case c.begun:
+		running = c.began
 	}
 	if c.anew != 0 && running == c.anew {
 		return false
 	}
 	c.anew = c.since(now)
-	c.clock, c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew, c.anew
+	c.clock, c.began, c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew, c.anew, c.anew
 	return true
 }
 
@@ -662,7 +663,7 @@ func (c *conversation) expire(in []byte, now time.Time) {
 		c.fail(reason, nil)
 	case limit != 0 && at >= limit:
 		c.finish(reason, nil)
-	case c.wantsHint() && at >= c.clock+unfinishedAfter:
+	case c.wantsHint() && at >= c.began+unfinishedAfter:
 		c.hinted = true
 		c.observer.Observe(&Event{Kind: Unfinished, Time: now, Session: c.session, Seq: c.seq + 1, Body: in})
 	}
@@ -683,6 +684,9 @@ func (c *conversation) hear(out *writeBuffer, in []byte) (used int) {
 	defer func() { used = c.keepLoose(out, in, used) }()
 	for c.phase < over {
 		rest := in[used:]
+		if len(out.batch) >= maxUnsentReplies {
+			c.ask(out, c.arrived) // is not waited for: there is no reply to hold back
+		}
 		n, body, err := c.requests().Next(rest, c.scanned, c.maxRequest, false)
 		switch {
 		case err == ErrStray:

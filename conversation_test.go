@@ -77,6 +77,9 @@ func (d *desk) end(at time.Duration) {
 func (d *desk) run(at time.Duration, eof bool) {
 	for again := true; again; again = d.phase == needsRoom {
 		used := d.answer(d.handler, &d.out, d.in, eof)
+		if d.gate != nil {
+			d.ask(&d.out, zero.Add(at))
+		}
 		d.in = d.in[used:]
 		d.take(at, len(d.out.unsent()))
 		if d.out.flushed() {
@@ -249,8 +252,8 @@ func TestStraysAreToldOnce(t *testing.T) {
 		t.Errorf("what may be a start has begun: the clock runs out at %v, want 31s", d.deadline().Sub(zero))
 	}
 	d.feed(2*time.Second, "z")
-	if got := d.deadline().Sub(zero); got != 62*time.Second {
-		t.Errorf("it was none: the clock runs out at %v, want 62s", got)
+	if got := d.deadline().Sub(zero); got != time.Minute {
+		t.Errorf("it was none: the clock runs out at %v, want 1m, since no request has come", got)
 	}
 	d.feed(3*time.Second, "<<a>>\r\n<")
 	if got := d.deadline().Sub(zero); got != 33*time.Second {
@@ -623,6 +626,54 @@ func TestClocksOfWhoNeedsRoom(t *testing.T) {
 		d.answer(d.handler, &d.out, []byte("a\nb\nc\n"), false)
 		if got := d.deadline().Sub(zero); d.phase != needsRoom || got != 110*time.Second {
 			t.Errorf("phase %d, the clock runs out after %v; want 110s", d.phase, got)
+		}
+	}
+}
+
+// What belongs to no message is not heard of: who sends nothing else is idle, also where it begins a
+// request now and then.
+func TestStraysMoveNoClock(t *testing.T) {
+	const idle = 60 * time.Second
+	for _, c := range []struct {
+		name string
+		sent []string // ten seconds apart
+		want time.Duration
+	}{
+		{"strays only", []string{"x", "x", "x", "x"}, idle},
+		{"strays behind a request", []string{"<<a>", "x", "x", "x"}, 10*time.Second + idle},
+		{"what may be a start, and is not", []string{"<", "x", "<", "x"}, idle},
+		{"a request behind strays", []string{"x", "x", "<<a>"}, 30*time.Second + idle},
+	} {
+		d := newDesk(&settings{framing: Framed([]byte("<<"), []byte(">")), idleTimeout: idle, requestTimeout: 2 * idle})
+		for i, text := range c.sent {
+			d.feed(time.Duration(i+1)*10*time.Second, text)
+		}
+		if got := d.deadline().Sub(zero); d.phase != needsInput || got != c.want {
+			t.Errorf("%s: phase %d, the clock runs out after %v; want %v", c.name, d.phase, got, c.want)
+		}
+	}
+}
+
+// However many requests come at once that are not replied to, a gate is asked about some at a time.
+func TestGateIsAskedAboutSomeAtATime(t *testing.T) {
+	const requests = 5 * maxUnsentReplies
+	for name, take := range map[string]func(d *desk){
+		"answered": func(d *desk) { d.run(0, false) },
+		"heard":    func(d *desk) { d.hear(&d.out, d.in) },
+	} {
+		asked, most := 0, 0
+		d := newDesk(&settings{replies: NoReplies, silent: true})
+		d.session.hold = new(hold)
+		d.gate = gateOf(func(batch []Exchange) {
+			asked += len(batch)
+			most = max(most, len(batch))
+		})
+		d.in = []byte(strings.Repeat("x\n", requests))
+		d.read(len(d.in), zero)
+		take(d)
+		d.ask(&d.out, zero)
+		if asked != requests || most > maxUnsentReplies {
+			t.Errorf("%s: asked about %d of %d, %d at once", name, asked, requests, most)
 		}
 	}
 }

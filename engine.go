@@ -456,6 +456,9 @@ func (d *goroutineConn) awaitRelease() {
 func (d *goroutineConn) flush(held bool) {
 	if held {
 		d.awaitRelease()
+		if d.phase != broken && d.out.flushed() {
+			d.written(0) // the clocks stood still
+		}
 	}
 	if d.cutFor.Load() != 0 { // by which a handler was told; the connection may not be closed yet
 		d.broke(net.ErrClosed)

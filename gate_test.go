@@ -338,6 +338,21 @@ func TestClocksStandStillWhileHeld(t *testing.T) {
 	}
 }
 
+// So do they where there is nothing to be written.
+func TestClocksStandStillWhileARequestWithoutReplyIsHeld(t *testing.T) {
+	gate := gateFunc(func(s *parley.Session, batch []parley.Exchange) bool {
+		time.AfterFunc(time.Minute, s.Release)
+		return false
+	})
+	end := inBubble(t, &parley.Server{Replies: parley.NoReplies, Gate: gate}, func(conn *parleytest.Conn) {
+		io.WriteString(conn, "a\n")
+		readToEnd(t, conn)
+	})
+	if want := (ending{parley.IdleTimeout, 6 * time.Minute}); end != want {
+		t.Errorf("closed for %v after %v, want %v after %v", end.reason, end.after, want.reason, want.after)
+	}
+}
+
 // The replies before a slow handler's are flushed in a millisecond, if the gate lets them.
 func TestGateIsAskedBehindASlowHandler(t *testing.T) {
 	gate := gateFunc(func(s *parley.Session, batch []parley.Exchange) bool {

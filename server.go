@@ -56,7 +56,7 @@ type Server struct {
 	// for the peer stand still while it is not read.
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
 	RequestTimeout   time.Duration // from a request's first byte to its last; 30 s
-	IdleTimeout      time.Duration // with nothing owed and no request begun; 5 min
+	IdleTimeout      time.Duration // with nothing owed and no request begun, whatever strays come; 5 min
 	WriteTimeout     time.Duration // while the peer takes not one byte; the oldest may wait six times that, also (Linux, TCP) to be acknowledged; 10 s
 
 	prepare  sync.Once

@@ -178,7 +178,7 @@ func (g *httpGrammar) encodeRequest(dst []byte, start int) ([]byte, error) {
 		h = appendHTTPLength(h, len(body))
 	}
 	h = append(h, "\r\n"...)
-	g.header = h
+	g.header = spare(h)
 	return slices.Replace(dst, start, len(dst)-len(body), h...), nil
 }
 
@@ -281,7 +281,7 @@ func (g *httpGrammar) encodeReply(dst []byte, start int) ([]byte, error) {
 		h = append(h, "Connection: keep-alive\r\n"...)
 	}
 	h = append(h, "\r\n"...)
-	g.header = h
+	g.header = spare(h)
 	if request&httpHead != 0 {
 		return append(dst[:start], h...), nil
 	}

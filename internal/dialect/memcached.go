@@ -425,9 +425,7 @@ func (r *memcachedReply) coming() uint64 {
 func (g *memcachedGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
 	g.text = append(g.text[:0], dst[start:]...)
 	text := g.text
-	if cap(g.text) > 64<<10 {
-		g.text = nil
-	}
+	g.text = spare(g.text)
 	if of == replies {
 		return appendMemcachedReply(dst[:start], text), nil
 	}

@@ -17,12 +17,11 @@ const (
 func (g *redisGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
 	g.text = append(g.text[:0], dst[start:]...)
 	text := g.text
-	if cap(g.text) > 64<<10 {
-		g.text = nil
-	}
+	g.text = spare(g.text)
 	if of == replies {
 		return appendRedisReply(dst[:start], text), nil
 	}
+	defer func() { g.word = spare(g.word) }()
 	n := 0
 	for rest, ok := text, true; ok; n++ {
 		var err error

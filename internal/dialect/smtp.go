@@ -448,14 +448,15 @@ func smtpStatus(reply []byte) (code string, ok bool) {
 }
 
 func (s *smtp) encode(of side, dst []byte, start int) ([]byte, error) {
-	s.text = append(s.text[:0], dst[start:]...)
+	text := append(s.text, dst[start:]...)
+	s.text = spare(text)
 	switch {
 	case of == replies:
-		return s.encodeReply(dst[:start], s.text), nil
+		return s.encodeReply(dst[:start], text), nil
 	case s.stage == smtpUngranted || s.stage == smtpGranted:
-		return encodeSMTPMessage(dst[:start], s.text)
+		return encodeSMTPMessage(dst[:start], text)
 	}
-	return encodeSMTPCommand(dst[:start], s.text)
+	return encodeSMTPCommand(dst[:start], text)
 }
 
 // encodeSMTPCommand has a line end in CRLF. Behind the line of BDAT are its octets, as they are.

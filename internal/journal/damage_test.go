@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -223,6 +224,25 @@ func TestRowsOutOfOrderEnd(t *testing.T) {
 	_, exchanges, damages, err := readAll(t, file)
 	if err != nil || len(damages) == 0 || len(exchanges) == 0 || len(exchanges) > 100 {
 		t.Errorf("%d exchanges, damages %v, %v; want one page of them, and the rest reported", len(exchanges), damages, err)
+	}
+}
+
+// Whatever the numbers say that tell where a message lies, reading it goes well.
+func TestNumbersOfNoPlace(t *testing.T) {
+	for _, n := range []int64{-1, 1 << 30, math.MaxInt64, math.MinInt64} {
+		w := story(t)
+		w.exec(fmt.Sprintf("UPDATE exchanges SET sum = NULL, request_at = 0, reply_at = 0, parts = 0; "+
+			"INSERT OR REPLACE INTO cuts SELECT id, 0, 0, 0, 0, %[1]d, %[1]d, %[1]d, %[1]d FROM exchanges; "+
+			"INSERT INTO refused SELECT max(id) + 1, opened_ns, '', '', 'full', 'text', NULL, 0, %[1]d, %[1]d FROM sessions", n))
+		r, err := Open(w.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []Filter{{}, {Text: []byte("x")}} {
+			collect(t, r.Events(t.Context(), f))
+		}
+		r.Close()
+		w.db.Close()
 	}
 }
 
@@ -533,5 +553,31 @@ func TestSyncIsFull(t *testing.T) {
 			t.Errorf("sync %v: synchronous is %d, %v; want %d", sync, level, err, want)
 		}
 		f.close()
+	}
+}
+
+// Who no longer wants to know how a session came to be does not keep the next one from it.
+func TestOriginIsReadAfterAReadThatWasCutOff(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j")
+	w, err := Create(file, Options{About: About{Framing: "netstring"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Observe(&parley.Event{Kind: parley.Opened, Session: parley.NewSession(1, nil, nil, at(0)), Time: at(0)})
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.origin(ctx, r.db, 1); err == nil {
+		t.Error("a read that was cut off went well")
+	}
+	if about, err := r.origin(t.Context(), r.db, 1); err != nil || about.Framing != "netstring" {
+		t.Errorf("got %+v, %v; want netstring", about, err)
 	}
 }

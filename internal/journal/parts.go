@@ -104,7 +104,7 @@ func (r *record) side(bytes []byte, at int64, head, tail int, cut uint64) (body 
 	case r.loose:
 		return nil, parley.Raw{Bytes: bytes, At: uint64(at), Cut: cut}
 	}
-	end := max(head, len(bytes)-tail) // what is damaged may say anything
-	head = min(head, len(bytes))
-	return bytes[head:min(end, len(bytes))], parley.Raw{Bytes: bytes, Body: head, At: uint64(at), Cut: cut}
+	head = min(max(head, 0), len(bytes)) // what is damaged may say anything
+	end := max(head, len(bytes)-max(tail, 0))
+	return bytes[head:end], parley.Raw{Bytes: bytes, Body: head, At: uint64(at), Cut: cut}
 }

@@ -131,6 +131,9 @@ func (r *Reader) origin(ctx context.Context, q querier, id int64) (About, error)
 		}
 		return true
 	})
+	if err != nil { // such as that nobody wants to know any more: the next one may
+		delete(r.origins.all, id)
+	}
 	return r.origins.all[id], err
 }
 
@@ -270,7 +273,7 @@ func (x *refusalRow) columns() []any {
 func (x *refusalRow) refusal(r *Reader) *Refusal {
 	one := x.Refusal
 	one.At, one.Text = time.Unix(0, x.at).UTC(), x.told
-	if head, length := x.head.Int64, x.length.Int64; x.length.Valid && min(head, length) >= 0 && head+length <= int64(len(x.told)) {
+	if head, length := x.head.Int64, x.length.Int64; x.length.Valid && min(head, length) >= 0 && length <= int64(len(x.told))-head {
 		one.Text = x.told[head : head+length]
 		one.RawText = parley.Raw{Bytes: x.told, Body: int(head)}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/parley-tcp/parley/parleytest"
 )
 
-// With an output that keeps up nothing is skipped: a million requests are a million
-// lines, whole, and in order within their session.
+// With an output that keeps up nothing is skipped: each request has its line,
+// whole, and in order within its session.
 func TestEveryRequestHasItsLine(t *testing.T) {
 	const conns, requests, atOnce = 4, 50_000, 500
 	for _, engine := range []parley.Engine{parley.LoopsIfPossible, parley.Goroutines} {

@@ -3,9 +3,7 @@ package parley
 import (
 	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -15,7 +13,6 @@ const (
 	unfinishedAfter   = 2 * time.Second // how long a begun request waits before Unfinished is told
 	unsentAge         = 6               // the oldest unsent byte may be this many WriteTimeouts old
 	framingAllowance  = 4 << 10         // what a framing may put around a body of the full limit
-	milestoneEvery    = 4 << 10         // bytes written, so often is noted how many replies they are
 	requestTooLongFmt = "Error: request longer than %d bytes"
 )
 
@@ -109,17 +106,6 @@ type mark struct {
 	last       int // behind the framing's ending
 	secret     bool
 }
-
-// A delivery is how far the peer has taken what was written to it: a system may hold
-// megabytes that the peer does not take.
-type delivery struct {
-	replied    uint64      // the last request whose reply it has taken, as far as the milestones tell
-	milestones []milestone // written and, when last looked, not taken
-	untaken    int         // bytes of what is waited for, when last looked
-}
-
-// A milestone says up to which request the first bytes that were written are the replies.
-type milestone struct{ bytes, replied uint64 }
 
 func (o *writeBuffer) unsent() []byte { return o.buf[o.sent:] }
 
@@ -252,23 +238,6 @@ func (c *conversation) leaveOut(out *writeBuffer, in []byte, used, n int) {
 	c.keep(out, stray, c.in-uint64(len(in)-used))
 }
 
-// keepLoose takes up all of the input once the conversation is over. The gate is told of what
-// lies behind the last request.
-func (c *conversation) keepLoose(out *writeBuffer, in []byte, used int) int {
-	if c.phase != over || used == len(in) {
-		return used
-	}
-	c.keep(out, in[used:], c.in-uint64(len(in)-used))
-	return len(in)
-}
-
-// keep has the gate told of bytes that belong to no message.
-func (c *conversation) keep(out *writeBuffer, loose []byte, at uint64) {
-	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Received: c.arrived, RawRequest: Raw{Bytes: loose, At: at}})
-	}
-}
-
 // isTooLong reports whether the request that the framing found at the start of what is held is
 // over the limit, or will be: some framings look at the limit themselves.
 func (c *conversation) isTooLong(n int, body, held []byte) bool {
@@ -342,51 +311,6 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	}
 }
 
-// keepRequest keeps what the gate is to be asked about, with what is there of its raw bytes.
-func (c *conversation) keepRequest(out *writeBuffer, body []byte) {
-	out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}
-}
-
-// noteReply notes the reply at out.buf[before:], of which the body was at out.buf[start:end] before
-// its framing completed it.
-func (c *conversation) noteReply(out *writeBuffer, before, start, end int) {
-	secret := false
-	if c.protocol != nil || c.movesBody {
-		start, end = c.bodyOf(out.buf, before, start, end)
-		secret = c.protocol != nil && noteOf(c.protocol.replies).Secret
-	}
-	out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(out.buf), secret})
-	if c.gate != nil {
-		x := &out.batch[len(out.batch)-1]
-		x.Reply, x.RawReply = nonNil(out.buf[start:end]), c.rawReply(out, out.buf, before, start)
-	}
-}
-
-// bodyOf says where the body of the message at buf[before:] is, which was at buf[start:end] before
-// its framing completed it.
-func (c *conversation) bodyOf(buf []byte, before, start, end int) (from, to int) {
-	switch {
-	case c.protocol != nil: // whose bodies are whole
-		return before, len(buf)
-	case c.movesBody:
-		if _, body, err := c.replies.Next(buf[before:], 0, math.MaxInt, true); err == nil {
-			from = before + rawOf(buf[before:], body, 0).Body
-			return from, from + len(body)
-		}
-	}
-	return start, end
-}
-
-// rawOf is a message that was read, behind at bytes before it.
-func rawOf(raw, body []byte, at uint64) Raw {
-	return Raw{Bytes: raw, Body: min(cap(raw)-cap(body), len(raw)-len(body)), At: at}
-}
-
-// rawReply is the message that was put at buf[before:], for the write buffer.
-func (c *conversation) rawReply(out *writeBuffer, buf []byte, before, body int) Raw {
-	return Raw{Bytes: buf[before:], Body: body - before, At: c.out + uint64(before-out.sent)}
-}
-
 // say puts an error text into the write buffer, if the framing can carry it.
 func (c *conversation) say(out *writeBuffer, text []byte) {
 	before := len(out.buf)
@@ -410,25 +334,6 @@ func (c *conversation) greet(out *writeBuffer) {
 	if out.buf = greeter.Greet(out.buf); len(out.buf) > start {
 		c.noteUnasked(out, c.session.opened, start, start, len(out.buf))
 	}
-}
-
-// noteUnasked notes that there is a message at the end of the write buffer that answers no
-// request.
-func (c *conversation) noteUnasked(out *writeBuffer, received time.Time, before, start, end int) {
-	if c.tells(Unasked) || c.gate != nil {
-		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf), false})
-	}
-	if c.gate != nil {
-		out.batch = append(out.batch, Exchange{Received: received, Reply: out.buf[start:end], RawReply: c.rawReply(out, out.buf, before, start)})
-	}
-}
-
-// nonNil is a message that is there, also if it is empty: nil would be none.
-func nonNil(message []byte) []byte {
-	if message == nil {
-		return []byte{}
-	}
-	return message
 }
 
 // recoverHandler makes an error of a handler's panic. Whatever else panics is let through.
@@ -520,68 +425,6 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 		c.progress = at
 	}
 	return look
-}
-
-// addMilestone notes that the reply ends here up to which requests are replied to. That is
-// done before and behind each reply with which what is written comes to the next
-// milestoneEvery bytes.
-func (c *conversation) addMilestone(end uint64) {
-	if c.delivery == nil {
-		c.delivery = new(delivery)
-	}
-	d := c.delivery
-	if n := len(d.milestones); n == 0 || d.milestones[n-1].bytes < end {
-		d.milestones = append(d.milestones, milestone{end, c.replied})
-	}
-}
-
-// taken notes that the peer has taken all but so many bytes of what was written.
-func (c *conversation) taken(untaken int) {
-	d := c.delivery
-	if d == nil {
-		return
-	}
-	n := 0
-	for n < len(d.milestones) && d.milestones[n].bytes+uint64(untaken) <= c.out {
-		d.replied = d.milestones[n].replied
-		n++
-	}
-	d.milestones = slices.Delete(d.milestones, 0, n)
-}
-
-// awaits reports whether the peer, which has not taken so many bytes of what was written, is
-// still to be waited for: while it takes some within WriteTimeout, as when it is written to.
-func (c *conversation) awaits(untaken int, now time.Time) bool {
-	if untaken == 0 {
-		return false
-	}
-	at := c.since(now)
-	if c.delivery == nil {
-		c.delivery = new(delivery)
-	}
-	switch {
-	case !c.stalled:
-		c.stalled, c.stall, c.progress = true, at, at
-	case untaken < c.delivery.untaken:
-		c.progress = at
-	}
-	c.delivery.untaken = untaken
-	limit, _ := c.limit()
-	return limit == 0 || at < limit
-}
-
-// lose notes that the peer will not take so many bytes of what was written. The replies among
-// them do not count as such.
-func (c *conversation) lose(untaken int) {
-	if untaken == 0 {
-		return
-	}
-	c.taken(untaken)
-	c.replied = 0
-	if c.delivery != nil {
-		c.replied = c.delivery.replied
-	}
-	c.out -= min(c.out, uint64(untaken))
 }
 
 // deadline says when expire is to be called; the zero time is never.

@@ -120,36 +120,3 @@ type waiter chan struct{}
 func (w waiter) release() { close(w) }
 
 func (s *Session) released() bool { return s.hold.batches.Load() == 0 }
-
-// ask asks the gate about the replies that it was not asked about before, and reports
-// whether it holds them. The requests' bytes are in the input still.
-func (c *conversation) ask(out *writeBuffer, now time.Time) (held bool) {
-	if len(out.batch) == 0 {
-		return false
-	}
-	for i := range out.batch {
-		if x := &out.batch[i]; x.Reply != nil {
-			x.Took = now.Sub(x.Received)
-		}
-	}
-	c.pass(out.batch)
-	clear(out.batch) // it refers to buffers that go back to their pools
-	out.batch = out.batch[:0]
-	return !c.session.released()
-}
-
-func (c *conversation) pass(batch []Exchange) {
-	c.session.hold.batches.Store(1)
-	if c.gate.Pass(c.session, batch) {
-		c.session.hold.drop()
-	}
-}
-
-// recordLoose tells the gate of bytes that were read and of which no request will be made. It is
-// not waited for: there is no reply to hold back.
-func (c *conversation) recordLoose(held []byte) {
-	if c.gate != nil && len(held) > 0 {
-		c.pass([]Exchange{{Received: c.arrived, RawRequest: Raw{Bytes: held, At: c.in - uint64(len(held))}}})
-		c.session.hold.drop()
-	}
-}

@@ -10,6 +10,8 @@ import (
 // A detector looks at how each side of a session begins, where lines are looked for, and
 // names what speaks unmistakably otherwise.
 type detector struct {
+	both bool // the server may speak otherwise too: it is not our own
+
 	mu    sync.Mutex
 	young map[*parley.Session]*beginning
 	told  map[string]bool
@@ -27,8 +29,8 @@ const (
 	detectKept  = 512      // of the first, for the second: what is longer is no beginning of something short
 )
 
-func newDetector() *detector {
-	return &detector{young: make(map[*parley.Session]*beginning), told: make(map[string]bool)}
+func newDetector(both bool) *detector {
+	return &detector{both: both, young: make(map[*parley.Session]*beginning), told: make(map[string]bool)}
 }
 
 // see names what speaks, and says whether that is news.

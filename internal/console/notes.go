@@ -53,8 +53,10 @@ func (n *Notes) Wants(kind parley.EventKind) bool {
 	switch kind {
 	case parley.Closed, parley.Refused, parley.Unfinished, parley.AcceptFailed, parley.Stray, parley.FramingLost:
 		return true
-	case parley.Opened, parley.Received, parley.Replied, parley.Unasked:
+	case parley.Opened, parley.Received:
 		return n.detector != nil
+	case parley.Replied, parley.Unasked:
+		return n.detector != nil && n.detector.both
 	}
 	return false
 }
@@ -66,10 +68,14 @@ func (n *Notes) Observe(e *parley.Event) {
 		if news {
 			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name))
 		}
-		if name != "" {
+		if name != "" || e.Kind == parley.Received { // of which there are many
 			return
 		}
 	}
+	n.tell(e)
+}
+
+func (n *Notes) tell(e *parley.Event) {
 	var text string
 	var panicked *parley.PanicError
 	switch {

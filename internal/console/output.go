@@ -49,7 +49,7 @@ func NewOutput(stdout, stderr io.Writer, opt OutputOptions) *Output {
 	o.Notes = NewNotes(o.err, opt.Limits, opt.Lines)
 	tap, shown := opt.Upstream != "", messages{opt.Words, opt.ShowSecrets}
 	if opt.Lines && (tap || !opt.Quiet) { // a server that is quiet is to be fast
-		o.Notes.detector = newDetector()
+		o.Notes.detector = newDetector(tap)
 	}
 	start := func(skipped func(dst []byte, n int64) []byte) *Writer {
 		o.out = NewWriter(stdout, QueueLimit, skipped, o.explain)

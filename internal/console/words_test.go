@@ -194,7 +194,7 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 			t.Errorf("%s: named %q, want %q; noted\n%s", c.name, got, c.want, stderr)
 		}
 	}
-	d := newDetector()
+	d := newDetector(true)
 	for _, e := range append(redis, get...) {
 		d.see(&e)
 	}

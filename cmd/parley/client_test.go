@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -89,7 +90,8 @@ func TestReplyThatIsNotWholeIsShown(t *testing.T) {
 			p := start(t, program(t, append(strings.Fields("client --timeout 500ms "+format+" "+c.flags), addr, "hello")...))
 			code := p.exit(t)
 			<-served
-			want := "parley: the reply from " + addr + " is not whole after 500ms: " + c.want + "\n"
+			lacks, advice, _ := strings.Cut(c.want, "; ")
+			want := "parley: the reply from " + addr + " is not whole after 500ms: " + lacks + ": " + strings.Trim(strconv.Quote(c.said), `"`) + "; " + advice + "\n"
 			if code != 1 || p.stderr.String() != want {
 				t.Errorf("%s %s: exit code %d, stderr %q; want 1 and %q", format, c.flags, code, p.stderr, want)
 			}

@@ -78,7 +78,7 @@ var spoken = map[string]struct {
 
 // recorded has a client say something to a server whose exchanges are kept, and returns the
 // journal, where the client was, and all that it got.
-func recorded(t *testing.T, srv *parley.Server, about About, sent string) (r *Reader, client string, got []byte) {
+func recorded(t *testing.T, srv *parley.Server, about About, sent string) (r *Reader, stream string, got []byte) {
 	t.Helper()
 	w, err := Create(filepath.Join(t.TempDir(), "j"), Options{About: about})
 	if err != nil {
@@ -109,7 +109,7 @@ func recorded(t *testing.T, srv *parley.Server, about About, sent string) (r *Re
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	return r, c.LocalAddr().String(), got
+	return r, c.LocalAddr().String() + " " + c.RemoteAddr().String(), got
 }
 
 // upper answers with as many bytes as it is asked, and one more.
@@ -118,7 +118,7 @@ var upper = parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, er
 })
 
 // followed is what tshark says of each stream of a capture: both directions by the client's
-// address, with what is missing as it says it.
+// address, and by both ends' since a port may be used again, with what is missing as it says it.
 func followed(t *testing.T, capture []byte) map[string][2]string {
 	t.Helper()
 	last := 0
@@ -130,18 +130,22 @@ func followed(t *testing.T, capture []byte) map[string][2]string {
 		args = append(args, "-z", fmt.Sprintf("follow,tcp,raw,%d", n))
 	}
 	streams := make(map[string][2]string)
-	client := ""
+	client, stream := "", ""
 	for _, line := range tshark(t, capture, args...) {
 		if node, ok := strings.CutPrefix(line, "Node 0: "); ok {
 			client = node
-			streams[client] = [2]string{}
+			continue
+		}
+		if node, ok := strings.CutPrefix(line, "Node 1: "); ok {
+			stream = client + " " + node
+			streams[client], streams[stream] = [2]string{}, [2]string{}
 			continue
 		}
 		part, replies := strings.CutPrefix(line, "\t")
 		if data, err := hex.DecodeString(part); err == nil && len(data) > 0 {
-			both := streams[client]
+			both := streams[stream]
 			both[bit(replies)] += string(data)
-			streams[client] = both
+			streams[client], streams[stream] = both, both
 		}
 	}
 	return streams
@@ -159,8 +163,8 @@ func TestCaptureIsTrueToTheByte(t *testing.T) {
 	for name, c := range spoken {
 		for _, engine := range []parley.Engine{parley.Goroutines, parley.LoopsIfPossible} {
 			srv := &parley.Server{Handler: upper, Framing: c.framing, Replies: c.replies, MaxRequest: 100, Engine: engine}
-			r, client, got := recorded(t, srv, About{Role: "server"}, c.sent)
-			conversations[client] = conversation{fmt.Sprint(name, ", ", engine), c.sent, string(got)}
+			r, stream, got := recorded(t, srv, About{Role: "server"}, c.sent)
+			conversations[stream] = conversation{fmt.Sprint(name, ", ", engine), c.sent, string(got)}
 			for _, e := range collect(t, r.Events(t.Context(), Filter{Loose: true})) {
 				if err := p.Write(e); err != nil {
 					t.Fatal(err)
@@ -169,8 +173,8 @@ func TestCaptureIsTrueToTheByte(t *testing.T) {
 		}
 	}
 	streams := followed(t, out.Bytes())
-	for client, c := range conversations {
-		if got := streams[client]; got != [2]string{c.sent, c.got} {
+	for stream, c := range conversations {
+		if got := streams[stream]; got != [2]string{c.sent, c.got} {
 			t.Errorf("%s: tshark follows %q, want %q", c.name, got, [2]string{c.sent, c.got})
 		}
 	}

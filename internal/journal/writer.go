@@ -88,9 +88,15 @@ func (b *batch) rows() int {
 
 // size is about how many bytes the batch takes up on disk, rather more than less.
 func (b *batch) size() int64 {
-	const pages, row, session = 16 * 4096, 80, 256
+	const pages = 16 * 4096
+	return pages + b.content()
+}
+
+// content is about how many bytes its records take up.
+func (b *batch) content() int64 {
+	const row, session = 80, 256
 	bytes := int64(len(b.bytes))
-	return pages + bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
+	return bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
 }
 
 // namesSessions says whether there is something in it that has an origin.
@@ -234,7 +240,7 @@ func (w *Writer) last() *batch {
 }
 
 func (w *Writer) full(b *batch) bool {
-	return b.rows() >= batchRows || len(b.bytes) >= cmp.Or(w.batchBytes, batchBytes)
+	return b.rows() >= batchRows || b.content() >= int64(cmp.Or(w.batchBytes, batchBytes))
 }
 
 func (w *Writer) empty() *batch {

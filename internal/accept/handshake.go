@@ -1,0 +1,106 @@
+package accept
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// A Handshaker is a connection on which something has to be agreed, such as TLS, before there
+// can be a session on it.
+type Handshaker interface {
+	net.Conn
+
+	// HandshakeContext returns once that is agreed, or cannot be: then the connection is of no
+	// further use. It is io.EOF if the peer ended and had not sent a byte.
+	HandshakeContext(ctx context.Context) error
+}
+
+// PlainText is what a peer is told, in a line, that does not speak TLS where that is spoken.
+const PlainText = "Error: this port speaks TLS, and what came is not TLS\n"
+
+// ErrBusy is the end of a connection while as many others as may are at their handshakes.
+var ErrBusy = errors.New("too many handshakes at once")
+
+// Handshakes are those that have begun and are not over. Set the fields before the first.
+type Handshakes struct {
+	Limit   int             // at once
+	Timeout time.Duration   // of each; none if negative
+	Context context.Context // whose end ends all of them
+
+	mu      sync.Mutex
+	pending int
+}
+
+// Shake shakes hands on a connection. If there is an error it has closed the connection;
+// context.DeadlineExceeded is that of the timeout, and context.Canceled that of a stop.
+func (h *Handshakes) Shake(conn Handshaker) error {
+	if !h.begin() {
+		conn.Close()
+		return ErrBusy
+	}
+	defer h.end()
+	ctx := h.Context
+	if h.Timeout > 0 {
+		timed, cancel := context.WithTimeout(ctx, h.Timeout)
+		defer cancel()
+		ctx = timed
+	}
+	err := conn.HandshakeContext(ctx)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil {
+		hangUp(plain.Conn)
+	}
+	conn.Close()
+	return err
+}
+
+// Pending is how many there are.
+func (h *Handshakes) Pending() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pending
+}
+
+func (h *Handshakes) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pending >= h.Limit {
+		return false
+	}
+	h.pending++
+	return true
+}
+
+func (h *Handshakes) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending--
+}
+
+const (
+	hangUpTime  = time.Second
+	hangUpBytes = 1 << 20
+)
+
+// hangUp tells a peer that does not speak TLS so, and waits for it to have read that: what it
+// sent and nobody reads would turn the end into a reset, which eats the text.
+func hangUp(conn net.Conn) {
+	conn.SetDeadline(time.Now().Add(hangUpTime))
+	if _, err := io.WriteString(conn, PlainText); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	io.Copy(io.Discard, io.LimitReader(conn, hangUpBytes))
+}

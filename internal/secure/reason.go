@@ -243,10 +243,10 @@ func (v *view) ofText(err error) string {
 	}
 	begins := func(prefix string) (rest string, ok bool) { return strings.CutPrefix(text, prefix) }
 	if versions, ok := begins("client offered only unsupported versions: "); ok {
-		return "no common version: client speaks " + newest(versions) + " at most, and TLS 1.2 is the least"
+		return "no common version: client speaks " + newest(versions) + ", and TLS 1.2 is the least"
 	}
 	if version, ok := begins("server selected unsupported protocol version "); ok {
-		return "no common version: the server speaks " + newest(version) + " at most, and TLS 1.2 is the least"
+		return "no common version: the server speaks " + newest(version) + ", and TLS 1.2 is the least"
 	}
 	if protocols, ok := begins("client requested unsupported application protocols "); ok {
 		return "no common protocol: client speaks only " + cut(strings.Trim(protocols, "()[]"), 3*longest)
@@ -286,9 +286,9 @@ func newest(list string) string {
 		}
 	}
 	if newest == 0 {
-		return "nothing that we know"
+		return "none that we know" // SSL 3.0 is left out of the list
 	}
-	return tls.VersionName(uint16(newest))
+	return tls.VersionName(uint16(newest)) + " at most"
 }
 
 // ofEnd says how a handshake ended of which no more is known.

@@ -255,6 +255,8 @@ func (v *view) ofText(err error) string {
 		return "no common cipher"
 	}
 	switch text {
+	case "received unexpected handshake message of type *tls.clientHelloMsg when waiting for *tls.helloRequestMsg":
+		return "client asked for a renegotiation, which is refused"
 	case "no key exchanges supported by both client and server", "no supported elliptic curves offered":
 		return "no common key exchange"
 	case "peer doesn't support any of the certificate's signature algorithms":

@@ -111,17 +111,19 @@ func TestRealClients(t *testing.T) {
 			as, ca    string
 			cert, key string
 			works     bool
-			told      bool   // whether the server is told
-			here      string // what it says then
+			told      bool   // whether the server is; if not the case is left out
+			here      string // what the server says
 		}{
 			{"trusted", plain, "localhost", ca, "", "", true, true, ""},
-			{"trusted by its other name", plain, "db.internal", ca, "", "", true, true, ""},
 			{"not trusted", plain, "localhost", others.file, "", "", false, client.tellsTrust, distrust},
 			{"wrong name", plain, "web.internal", ca, "", "", false, client.tellsName, distrust},
-			{"mutual", mutual, "localhost", ca, cert, key, true, true, ""},
+			{"mutual, by its other name", mutual, "db.internal", ca, cert, key, true, true, ""},
 			{"without a certificate", mutual, "localhost", ca, "", "", false, true, "client sent no certificate"},
 			{"with one of another CA", mutual, "localhost", ca, otherCert, otherKey, false, true, "client's certificate is not signed by our --tls-client-ca, but by CN=others' CA"},
 		} {
+			if !test.told {
+				continue
+			}
 			t.Run(client.name+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
 				s := serve(t, test.identity.Config())
@@ -134,7 +136,7 @@ func TestRealClients(t *testing.T) {
 				if works := strings.Contains(string(out), "HELLO"); works != test.works {
 					t.Errorf("it printed %q\n%s", out, &stderr)
 				}
-				if got := ServerReason(end); test.told && got != test.here {
+				if got := ServerReason(end); got != test.here {
 					t.Errorf("the server says %q, want %q, of %v\n%s", got, test.here, end, &stderr)
 				}
 			})

@@ -107,16 +107,11 @@ func TestReloadsUnderLoad(t *testing.T) {
 	id := open(t, ServerOptions{Cert: cert, Key: key})
 	s := serve(t, id.Config())
 	pairs := [][2][]byte{{read(t, newCert), read(t, newKey)}, {read(t, cert), read(t, key)}}
-	stop := make(chan struct{})
+	begun := make(chan struct{}) // receives as a handshake begins, unless files are just changing
 	var reloading, shaking sync.WaitGroup
 	reloads := 0
 	reloading.Go(func() {
-		for ; ; reloads++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for range begun {
 			pair := pairs[reloads%2]
 			replace(t, cert, pair[0])
 			if err := id.Reload(); err == nil {
@@ -126,13 +121,19 @@ func TestReloadsUnderLoad(t *testing.T) {
 			if err := id.Reload(); err != nil {
 				t.Error(err)
 			}
+			reloads++
 		}
 	})
 	seen := make(chan string, 200)
+	config := openClient(t, ClientOptions{CA: ca.file})
 	for range 4 {
 		shaking.Go(func() {
 			for range cap(seen) / 4 {
-				state, err := converse(s.addr, openClient(t, ClientOptions{CA: ca.file}))
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+				state, err := converse(s.addr, config)
 				if err != nil {
 					t.Error(err)
 					return
@@ -142,14 +143,14 @@ func TestReloadsUnderLoad(t *testing.T) {
 		})
 	}
 	shaking.Wait()
-	close(stop)
+	close(begun)
 	reloading.Wait()
 	close(seen)
 	counts := map[string]int{}
 	for name := range seen {
 		counts[name]++
 	}
-	if counts["old"]+counts["new"] != cap(seen) || reloads == 0 {
+	if counts["old"]+counts["new"] != cap(seen) || reloads < 2 {
 		t.Errorf("with %d reloads these were seen: %v", reloads, counts)
 	}
 }

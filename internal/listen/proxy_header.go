@@ -59,8 +59,8 @@ func readHeader(r io.Reader) ([]byte, error) {
 	}
 }
 
-// missing is how many bytes a header that begins so lacks at least; 0 if it is whole, or nothing
-// can make a header of it any more.
+// missing is how many bytes a header that begins so lacks at least; 0 if it is whole. The error
+// says why nothing can make a header of it any more.
 func missing(h []byte) (int, error) {
 	switch n := len(h); {
 	case !startsAlike(h, signature1) && !startsAlike(h, signature2):
@@ -81,9 +81,11 @@ func missing(h []byte) (int, error) {
 }
 
 func missingOfLine(h []byte) (int, error) {
-	switch n := len(h); {
-	case bytes.IndexByte(h, '\n') >= 0:
+	switch n, end := len(h), bytes.IndexByte(h, '\n'); {
+	case end >= 0 && end == n-1 && h[n-2] == '\r':
 		return 0, nil
+	case end >= 0:
+		return 0, errors.New("the PROXY header is malformed: its line does not end in CR and LF")
 	case n == longestLine:
 		return 0, fmt.Errorf("the PROXY header is too long: no end of line in %d bytes", longestLine)
 	case h[n-1] == '\r' || n == longestLine-1:
@@ -123,13 +125,10 @@ func parse(h []byte) (header, error) {
 			h[12] = byte(proxyproto.LOCAL) // we may take it so (section 2.2), and the library does not
 		}
 	}
-	reader := bufio.NewReaderSize(bytes.NewReader(h), len(h))
-	read, err := proxyproto.Read(reader)
+	read, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(h), len(h)))
 	switch {
 	case err != nil:
 		return header{}, err
-	case reader.Buffered() > 0:
-		return header{}, errors.New("its line ends too early")
 	case read.Command == proxyproto.LOCAL:
 		return header{isLocal: true}, nil
 	}

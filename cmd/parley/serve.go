@@ -29,14 +29,18 @@ type serving struct {
 	lost     lostListener
 }
 
-// A lostListener receives why a listener was lost, of whose sessions some may go on.
+// A lostListener receives why the first listener was lost, of whose sessions some may go on.
 type lostListener chan error
 
 func (l lostListener) Wants(kind parley.EventKind) bool { return kind == parley.ListenerLost }
 
 func (l lostListener) Observe(e *parley.Event) {
-	if l.Wants(e.Kind) {
-		l <- e.Err
+	if !l.Wants(e.Kind) {
+		return
+	}
+	select {
+	case l <- e.Err:
+	default: // the first one ends all
 	}
 }
 
@@ -46,15 +50,15 @@ func newServing(cmd *cobra.Command, opt console.OutputOptions, drain time.Durati
 	// A reader of ours that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain}
-	s.lost = make(lostListener, 1) // there is one listener
+	s.lost = make(lostListener, 1)
 	s.observer = parley.Observers(s.Output.Observer(), s.lost)
 	s.stop = watchSignals(func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
 	return s
 }
 
-// record has the service at an address kept in a journal, whose gate it returns, and shown
+// record has the service that listens somewhere kept in a journal, whose gate it returns, and shown
 // on a live page, as far as that is wanted.
-func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, at net.Addr) (gate parley.Gate, err error) {
+func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, at string) (gate parley.Gate, err error) {
 	s.journal = kept
 	if s.kept, err = kept.open(s.Notes, at); err != nil {
 		return nil, err
@@ -79,21 +83,36 @@ type service interface {
 	Close() error
 }
 
-// run serves l until a signal, or until there is nothing to accept from any more, and says what
-// was done and, if the end was not in good order, what was cut or is not recorded. It returns the
+// announce says that there is somebody to talk to, and who may.
+func (s *serving) announce(open listeners) {
+	open.announce(s.Notes)
+	for _, l := range open {
+		s.Started(l.Net.Addr())
+	}
+}
+
+// run serves all that is open until a signal, or until one of it is lost, and says what was done and, if the end was not in good order, what was cut or is not recorded. It returns the
 // exit code's error, of which all is said.
-func (s *serving) run(srv service, l net.Listener) error {
+func (s *serving) run(srv service, open listeners) error {
 	code := 0
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	served := make(chan error, len(open))
+	for _, l := range open {
+		go func() { served <- srv.Serve(l.Net) }()
+	}
+	serving := len(open)
 	select {
 	case err := <-s.lost:
-		code = s.cannotGoOn(err)
+		code = s.cannotGoOn(err, serving)
 	case err := <-served:
-		code = s.cannotGoOn(err)
+		code = s.cannotGoOn(err, serving)
+		serving--
 	case <-s.stop.first:
 	}
-	if inOrder := s.end(srv); !inOrder {
+	if inOrder := s.end(srv); inOrder {
+		for range serving {
+			<-served
+		}
+	} else {
 		code = cmp.Or(code, exitNetwork)
 	}
 	s.Sum()
@@ -103,13 +122,18 @@ func (s *serving) run(srv service, l net.Listener) error {
 	return &exitError{code: code}
 }
 
-// cannotGoOn says why there is nothing to serve, and is the exit code of that.
-func (s *serving) cannotGoOn(err error) (code int) {
+// cannotGoOn says why one of so many listeners cannot be served, and is the exit code of that.
+func (s *serving) cannotGoOn(err error, listeners int) (code int) {
 	var op *net.OpError
-	if errors.As(err, &op) {
+	isKnown := errors.As(err, &op)
+	if isKnown {
 		err = op.Err
 	}
-	s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
+	if isKnown && listeners > 1 {
+		s.Notes.Printf("the listener at %s is lost, and the others end with it: %v", boundAddress(op.Addr), err)
+	} else {
+		s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
+	}
 	return exitUsage
 }
 

@@ -15,7 +15,9 @@ import (
 // it has made there.
 func listenUnix(ctx context.Context, path string, mode fs.FileMode) (l net.Listener, socket fs.FileInfo, err error) {
 	if strings.HasPrefix(path, "@") {
-		l, err = config().Listen(ctx, "unix", path)
+		if l, err = config().Listen(ctx, "unix", path); errors.Is(err, syscall.EADDRINUSE) {
+			err = ErrAlive
+		}
 		return l, nil, err
 	}
 	unlock, err := lock(ctx, path)

@@ -11,6 +11,7 @@ import (
 type Way struct {
 	Network    string // "tcp", "unix", "fd" or "systemd"
 	Host, Port string // of tcp; without a host it is all addresses
+	Bare       bool   // no host was typed, whatever it is
 	Path       string // of unix; one that begins with @ is in no file system (Linux)
 	FD         int    // the number of a descriptor
 	Name       string // by which systemd knows sockets
@@ -98,7 +99,7 @@ func Twice(ways []Way) error {
 		if w.Network == "tcp" && w.Port == "0" {
 			continue // a free one each
 		}
-		w.Proxy, w.TLS = false, false
+		w.Bare, w.Proxy, w.TLS = false, false, false
 		if seen[w] {
 			return fmt.Errorf("%v is listened on twice; give each way in an address of its own", w)
 		}

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/accept":  {},
 	"internal/epoll":   {},
 	"internal/listen":  {".", "internal/accept", "internal/tlsconn", "golang.org/x/sys/unix"},
-	"internal/systemd": {"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
+	"internal/systemd": {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":    {"."},

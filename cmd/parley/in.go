@@ -22,6 +22,14 @@ type inFlags struct {
 
 	bareHost string // where a port alone listens; on all addresses if empty
 	flags    interface{ Changed(name string) bool }
+
+	reloadable []reloadable // what a SIGHUP has read again
+}
+
+// A reloadable is what was read from files that may have others' contents by now.
+type reloadable struct {
+	what   string
+	reload func() error // the old one stays if there is an error
 }
 
 func (f *inFlags) add(cmd *cobra.Command) {
@@ -88,6 +96,9 @@ func (f *inFlags) wayTo(at address, word string) listen.Way {
 	}
 	return w
 }
+
+// reloads says whether there is something that can be read again.
+func (f *inFlags) reloads() bool { return false }
 
 // check says which flag and which way do not go together.
 func (f *inFlags) check(ways []listen.Way) error {

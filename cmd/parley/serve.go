@@ -14,6 +14,7 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/journal"
+	"github.com/parley-tcp/parley/internal/systemd"
 )
 
 // A serving is what a server and a tap have in common while they run: what they say, what they
@@ -27,6 +28,8 @@ type serving struct {
 	page     *livePage       // nil if there is none
 	stop     *stopRequest
 	lost     lostListener
+	in       *inFlags         // what of them can be reloaded
+	manager  *systemd.Service // that has started the process; nil if it does not ask
 }
 
 // A lostListener receives why the first listener was lost, of whose sessions some may go on.
@@ -46,13 +49,13 @@ func (l lostListener) Observe(e *parley.Event) {
 
 // newServing starts to write to the command's streams, and to watch for signals. waiting says
 // what a drain is waiting for.
-func newServing(cmd *cobra.Command, opt console.OutputOptions, drain time.Duration, waiting func() string) *serving {
+func newServing(cmd *cobra.Command, in *inFlags, opt console.OutputOptions, drain time.Duration, waiting func() string) *serving {
 	// A reader of ours that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
-	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain}
+	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain, in: in}
 	s.lost = make(lostListener, 1)
 	s.observer = parley.Observers(s.Output.Observer(), s.lost)
-	s.stop = watchSignals(func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
+	s.stop = watchSignals(in.reloads(), func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
 	return s
 }
 
@@ -76,6 +79,21 @@ func (s *serving) record(ctx context.Context, kept *journalOptions, page webOpti
 	return gate, nil
 }
 
+// supervise has the service manager told how the service is, if it asks.
+func (s *serving) supervise(open listeners) (err error) {
+	pulse := new(systemd.Pulse)
+	for _, l := range open {
+		pulse.Waiting = append(pulse.Waiting, l.Waiting)
+	}
+	if s.manager, err = systemd.Open(pulse.Status, pulse.Alive); err != nil {
+		return usageError("%w", err)
+	}
+	if s.manager != nil {
+		s.observer = parley.Observers(s.observer, pulse)
+	}
+	return nil
+}
+
 // A service is what serves until it is stopped: a *parley.Server or a *tap.Tap.
 type service interface {
 	Serve(l net.Listener) error
@@ -89,27 +107,20 @@ func (s *serving) announce(open listeners) {
 	for _, l := range open {
 		s.Started(l.Net.Addr())
 	}
+	s.manager.Ready()
 }
 
 // run serves all that is open until a signal, or until one of it is lost, and says what was done and, if the end was not in good order, what was cut or is not recorded. It returns the
 // exit code's error, of which all is said.
 func (s *serving) run(srv service, open listeners) error {
-	code := 0
 	served := make(chan error, len(open))
 	for _, l := range open {
 		go func() { served <- srv.Serve(l.Net) }()
 	}
-	serving := len(open)
-	select {
-	case err := <-s.lost:
-		code = s.cannotGoOn(err, serving)
-	case err := <-served:
-		code = s.cannotGoOn(err, serving)
-		serving--
-	case <-s.stop.first:
-	}
+	code, left := s.await(served, len(open))
+	s.manager.Stopping()
 	if inOrder := s.end(srv); inOrder {
-		for range serving {
+		for range left {
 			<-served
 		}
 	} else {
@@ -120,6 +131,36 @@ func (s *serving) run(srv service, open listeners) error {
 		return unkept
 	}
 	return &exitError{code: code}
+}
+
+// await waits for a reason to end, and reloads what is to be reloaded until then. It returns the
+// exit code of that reason, and how many listeners are still served.
+func (s *serving) await(served <-chan error, listeners int) (code, left int) {
+	for {
+		select {
+		case <-s.stop.reload:
+			s.reload()
+		case <-s.stop.first:
+			return 0, listeners
+		case err := <-s.lost:
+			return s.cannotGoOn(err, listeners), listeners
+		case err := <-served:
+			return s.cannotGoOn(err, listeners), listeners - 1
+		}
+	}
+}
+
+// reload reads again what the ways in go by.
+func (s *serving) reload() {
+	s.manager.Reloading()
+	for _, r := range s.in.reloadable {
+		if err := r.reload(); err != nil {
+			s.Notes.Printf("%s: not reloaded, the old ones stay: %v", r.what, err)
+		} else {
+			s.Notes.Printf("%s: reloaded", r.what)
+		}
+	}
+	s.manager.Ready()
 }
 
 // cannotGoOn says why one of so many listeners cannot be served, and is the exit code of that.
@@ -161,7 +202,7 @@ func (s *serving) end(srv service) (inOrder bool) {
 	}
 }
 
-// close ends the page and lets the journal and the outputs take what is queued.
+// close ends the page and lets the journal, the manager and the outputs take what is queued.
 func (s *serving) close() {
 	if s.page != nil {
 		s.page.close()
@@ -169,5 +210,6 @@ func (s *serving) close() {
 	if s.kept != nil {
 		s.kept.Close(context.Background()) // again, mostly
 	}
+	s.manager.Close()
 	s.Output.Close()
 }

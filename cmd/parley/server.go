@@ -113,7 +113,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err != nil {
 		return err
 	}
-	s := newServing(cmd, opt.output(), opt.drain, func() string {
+	s := newServing(cmd, &opt.in, opt.output(), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
@@ -129,6 +129,9 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
 	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+		return err
+	}
+	if err := s.supervise(open); err != nil {
 		return err
 	}
 	srv.Observer = s.observer

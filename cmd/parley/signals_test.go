@@ -257,7 +257,7 @@ func TestLostListenerEndsTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	stderr := newOutput()
-	s := &serving{Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
+	s := &serving{in: new(inFlags), Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
 	srv := &parley.Server{Observer: s.Output.Observer(), Handler: parley.HandlerFunc(
 		func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil })}
 	ended := make(chan error, 1)

@@ -114,7 +114,7 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	}
 	target := upstream.target()
 	opt.web.upstream = target
-	s := newServing(cmd, opt.output(target), opt.drain, func() string {
+	s := newServing(cmd, &opt.in, opt.output(target), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
@@ -126,6 +126,9 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
 	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+		return err
+	}
+	if err := s.supervise(open); err != nil {
 		return err
 	}
 	t.Observer = s.observer

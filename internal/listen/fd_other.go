@@ -13,3 +13,5 @@ var errNotPassed = errors.New("this system passes no sockets to a process")
 func inherited(int) (net.Listener, error) { return nil, errNotPassed }
 
 func listenerOf(*os.File) (net.Listener, error) { return nil, errNotPassed }
+
+func isReadable(uintptr) bool { return false }

@@ -58,3 +58,9 @@ func listenerOf(f *os.File) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// isReadable says whether there is something to read, or to accept, at once.
+func isReadable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
+}

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
 )
 
 // Options are what ways need to be opened, beside their addresses.
@@ -35,7 +36,8 @@ type Listener struct {
 	Way Way
 	Net net.Listener // to be served, and closed by that
 
-	socket fs.FileInfo // in the file system; nil if it is not there, or others have made it
+	raw    net.Listener // below what stands before a session
+	socket fs.FileInfo  // in the file system; nil if it is not there, or others have made it
 }
 
 // The ends of a start that are not the system's.
@@ -105,7 +107,7 @@ func open(ctx context.Context, w Way, opt *Options) ([]*Listener, error) {
 	}
 	var listeners []*Listener
 	for _, l := range raw {
-		listeners = append(listeners, &Listener{Way: w, Net: opt.over(l, w), socket: socket})
+		listeners = append(listeners, &Listener{Way: w, Net: opt.over(l, w), raw: l, socket: socket})
 	}
 	return listeners, nil
 }
@@ -167,6 +169,21 @@ func (opt *Options) over(l net.Listener, w Way) net.Listener {
 		return &tlsListener{l, opt}
 	}
 	return l
+}
+
+// Waiting says whether a peer waits to be accepted.
+func (l *Listener) Waiting() bool {
+	conn, ok := l.raw.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waits := false
+	raw.Control(func(fd uintptr) { waits = isReadable(fd) }) // which does nothing once it is closed
+	return waits
 }
 
 // Close removes the socket in the file system, if the way has one and it is still its own:

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/dialect": {"."},
 	"internal/expect":  {},
 	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/console"},
+	"internal/listen":  {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse"},
 	"internal/load":    {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/secure":  {"internal/tlsconn"},
 	"internal/report":  {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},

@@ -5,46 +5,48 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley/internal/listen"
+	"github.com/parley-tcp/parley/internal/secure"
 	"github.com/parley-tcp/parley/internal/systemd"
 )
 
 // inFlags are the ways into a server or a tap, beside the one that its first word may name.
 type inFlags struct {
-	listen []string
+	listen listFlag
 	mode   modeFlag
+	tls    tlsServerFlags
+	proxy  proxyFlags
+	filter filterFlags
 
 	bareHost string // where a port alone listens; on all addresses if empty
-	flags    interface{ Changed(name string) bool }
+	flags    *pflag.FlagSet
 
-	reloadable []reloadable // what a SIGHUP has read again
-}
-
-// A reloadable is what was read from files that may have others' contents by now.
-type reloadable struct {
-	what   string
-	reload func() error // the old one stays if there is an error
+	trust    *listen.Trust    // whose PROXY header is believed; nil if nobody sends one
+	allowed  *listen.Filter   // who may connect; nil if everybody may
+	identity *secure.Identity // nil without TLS
 }
 
 func (f *inFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	f.flags = flags
-	flags.StringSliceVar(&f.listen, "listen", nil, "listen at this `ADDRESS` too; again and again, or several with commas")
-	flags.Var(&f.mode, "unix-mode", "mode of a Unix socket, such as 0660 (default as the umask has it)")
+	f.flags = cmd.Flags()
+	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,…"}
+	f.flags.Var(&f.listen, "listen", "listen at these addresses too, each with its prefix: tcp: (plain), tls:, proxy: or proxy+tls:; without one as the other flags have it")
+	f.flags.Var(&f.mode, "unix-mode", "mode of Unix sockets, such as 0660 (default as the umask has it)")
+	f.tls.add(cmd)
+	f.proxy.add(cmd)
+	f.filter.add(cmd)
 }
 
 // ways are those that the words, one at most, and the flags name. next is the word behind that,
 // if there is one, for a better error.
 func (f *inFlags) ways(words []string, next string) ([]listen.Way, error) {
-	if f.flags.Changed("listen") && len(f.listen) == 0 {
-		return nil, usageError("--listen: its value is empty; leave the flag out if you do not want it")
-	}
 	var ways []listen.Way
 	for _, word := range words {
 		way, err := f.way(word, next)
@@ -53,22 +55,19 @@ func (f *inFlags) ways(words []string, next string) ([]listen.Way, error) {
 		}
 		ways = append(ways, way)
 	}
-	for _, word := range f.listen {
+	for _, word := range f.listen.items {
 		way, err := f.way(word, "")
 		if err != nil {
 			return nil, usageError("--listen: %w", err)
 		}
 		ways = append(ways, way)
 	}
-	if err := listen.Twice(ways); err != nil {
-		return nil, usageError("%w", err)
-	}
-	return ways, f.check(ways)
+	return ways, f.resolve(ways)
 }
 
 // way reads such as 6969, tls:0.0.0.0:7443, unix:/run/parley.sock, fd://3 or systemd:web.
 func (f *inFlags) way(word, next string) (listen.Way, error) {
-	over, rest, err := listen.Prefix(word, listen.Way{})
+	over, rest, err := listen.Prefix(word, listen.Way{Proxy: f.proxy.on, TLS: f.tls.on()})
 	if err != nil {
 		return listen.Way{}, usageError("%w", err)
 	}
@@ -97,32 +96,86 @@ func (f *inFlags) wayTo(at address, word string) listen.Way {
 	return w
 }
 
-// reloads says whether there is something that can be read again.
-func (f *inFlags) reloads() bool { return false }
+// resolve makes what the flags say of the ways, or says which of them do not go together.
+func (f *inFlags) resolve(ways []listen.Way) (err error) {
+	if err := f.check(ways); err != nil {
+		return err
+	}
+	isProxied := func(w listen.Way) bool { return w.Proxy }
+	if f.trust, err = f.proxy.resolve(slices.ContainsFunc(ways, isProxied)); err != nil {
+		return err
+	}
+	f.allowed, err = f.filter.resolve()
+	return err
+}
 
-// check says which flag and which way do not go together.
 func (f *inFlags) check(ways []listen.Way) error {
-	hasSocket := false
+	if err := listen.Twice(ways); err != nil {
+		return usageError("%w", err)
+	}
+	hasSocket, hasTLS := false, false
 	for _, w := range ways {
 		hasSocket = hasSocket || w.Network == "unix" && !strings.HasPrefix(w.Path, "@")
+		hasTLS = hasTLS || w.TLS
+		if w.TLS && !f.tls.on() {
+			return usageError("TLS at %v: the certificate is missing; give --tls-cert and --tls-key, or --tls-self-signed", w)
+		}
 	}
-	if f.mode != 0 && !hasSocket && f.flags.Changed("unix-mode") {
-		return usageError("--unix-mode goes with unix:PATH, and there is none")
+	switch {
+	case f.mode != 0 && !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
+		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
+	case f.tls.on() && !hasTLS:
+		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
 	}
 	return nil
 }
 
-// open opens the ways.
-func (f *inFlags) open(ctx context.Context, ways []listen.Way) (listeners, error) {
+// reloads says whether there is something that can be read again.
+func (f *inFlags) reloads() bool { return f.tls.on() || f.allowed.HasFiles() }
+
+// reload reads again what was read from files, and notes what became of it.
+func (f *inFlags) reload(note note) {
+	if f.identity != nil {
+		reloadTLS(f.identity, note)
+	}
+	if !f.allowed.HasFiles() {
+		return
+	}
+	if err := f.allowed.Reload(); err != nil {
+		note("not reloaded, who may connect stays as it was: %v", err)
+		return
+	}
+	note("reloaded who may connect, by --allow and --deny")
+}
+
+// open opens the ways. Close it at the end.
+func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open listeners, err error) {
+	if f.identity, err = f.tls.open(f.flags, note); err != nil {
+		return nil, err
+	}
 	sockets := new(systemd.Sockets)
-	opened, err := listen.Open(ctx, ways, listen.Options{
+	opt := listen.Options{
 		UnixMode:  fs.FileMode(f.mode),
 		Activated: sockets.Named,
-	})
+		Reason:    secure.ServerReason,
+		Trust:     f.trust,
+		Allow:     f.allowed.Allows,
+	}
+	if f.identity != nil {
+		opt.TLS = f.identity.Config()
+	}
+	opened, err := listen.Open(ctx, ways, opt)
 	if err != nil {
 		return nil, explainWay(err, ways)
 	}
 	return opened, nil
+}
+
+// close closes what open has opened beside the listeners.
+func (f *inFlags) close() {
+	if f.identity != nil {
+		f.identity.Close()
+	}
 }
 
 // explainWay says in words why a way could not be opened.

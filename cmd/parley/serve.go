@@ -153,13 +153,7 @@ func (s *serving) await(served <-chan error, listeners int) (code, left int) {
 // reload reads again what the ways in go by.
 func (s *serving) reload() {
 	s.manager.Reloading()
-	for _, r := range s.in.reloadable {
-		if err := r.reload(); err != nil {
-			s.Notes.Printf("%s: not reloaded, the old ones stay: %v", r.what, err)
-		} else {
-			s.Notes.Printf("%s: reloaded", r.what)
-		}
-	}
+	s.in.reload(s.Notes.Printf)
 	s.manager.Ready()
 }
 

@@ -97,7 +97,7 @@ answered, then the connections close; another one a second later stops at once.`
 // serverWays are the ways in that a server's words and flags name; port 6969 if none is.
 func serverWays(args []string, in *inFlags) ([]listen.Way, error) {
 	switch {
-	case len(args) == 0 && len(in.listen) == 0:
+	case len(args) == 0 && len(in.listen.items) == 0:
 		return in.ways([]string{defaultPort}, "")
 	case len(args) < 2:
 		return in.ways(args, "")
@@ -117,10 +117,11 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
-	open, err := opt.in.open(cmd.Context(), ways)
+	open, err := opt.in.open(cmd.Context(), ways, s.Notes.Printf)
 	if err != nil {
 		return err
 	}
+	defer opt.in.close()
 	defer open.close()
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {

@@ -80,7 +80,7 @@ more and waits for the connections to end; another one a second later stops at o
 // its last word.
 func tapWays(args []string, in *inFlags) (ways []listen.Way, upstream address, err error) {
 	last := len(args) - 1
-	if last != 1 && (last != 0 || len(in.listen) == 0) {
+	if last != 1 && (last != 0 || len(in.listen.items) == 0) {
 		return nil, address{}, usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")
 	}
 	if ways, err = in.ways(args[:last], args[last]); err != nil {
@@ -118,10 +118,11 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
-	open, err := opt.in.open(cmd.Context(), ways)
+	open, err := opt.in.open(cmd.Context(), ways, s.Notes.Printf)
 	if err != nil {
 		return err
 	}
+	defer opt.in.close()
 	defer open.close()
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)

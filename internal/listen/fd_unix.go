@@ -7,7 +7,7 @@ import (
 	"net"
 	"os"
 
-	"golang.org/x/sys/unix"
+	sys "golang.org/x/sys/unix"
 )
 
 var (
@@ -20,11 +20,11 @@ var (
 // inherited is the listener that was passed to the process as a descriptor.
 func inherited(fd int) (net.Listener, error) {
 	// Go's own are all closed on exec, and so cannot have been passed.
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	if err != nil || flags&unix.FD_CLOEXEC != 0 {
+	flags, err := sys.FcntlInt(uintptr(fd), sys.F_GETFD, 0)
+	if err != nil || flags&sys.FD_CLOEXEC != 0 {
 		return nil, errNotPassed
 	}
-	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	copied, err := sys.FcntlInt(uintptr(fd), sys.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, err
 	}
@@ -32,16 +32,16 @@ func inherited(fd int) (net.Listener, error) {
 	defer f.Close()
 	l, err := listenerOf(f)
 	if err == nil && fd > 2 { // the numbers of the standard streams are not for files
-		unix.Close(fd)
+		sys.Close(fd)
 	}
 	return l, err
 }
 
 // listenerOf is the listener that a descriptor is, with one of its own.
 func listenerOf(f *os.File) (net.Listener, error) {
-	listens, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	listens, err := sys.GetsockoptInt(int(f.Fd()), sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
 	switch {
-	case err == unix.ENOTSOCK:
+	case err == sys.ENOTSOCK:
 		return nil, errNoSocket
 	case err != nil:
 		return nil, err
@@ -61,6 +61,6 @@ func listenerOf(f *os.File) (net.Listener, error) {
 
 // isReadable says whether there is something to read, or to accept, at once.
 func isReadable(fd uintptr) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	n, err := sys.Poll([]sys.PollFd{{Fd: int32(fd), Events: sys.POLLIN}}, 0)
 	return err == nil && n > 0
 }

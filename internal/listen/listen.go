@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 )
@@ -28,7 +29,10 @@ type Options struct {
 	Activated func(name string) ([]*os.File, error)
 
 	TLS    *tls.Config        // of the ways that have TLS
-	Reason func(error) string // says a failure of TLS in words, "" if it is none; may be nil
+	Reason func(error) string // says a failure of TLS in words, "" if it is none
+
+	Trust *Trust                // of the ways that begin with a PROXY header: whose is believed
+	Allow func(netip.Addr) bool // asked there with the client's IP
 }
 
 // A Listener is a way in that is open.
@@ -165,7 +169,12 @@ func activated(name string, opt *Options) (listeners []net.Listener, err error) 
 
 // over is a listener with what stands before a session on a way.
 func (opt *Options) over(l net.Listener, w Way) net.Listener {
-	if w.TLS {
+	switch {
+	case w.Proxy && w.TLS:
+		return (&Proxies{Trust: opt.Trust, Allow: opt.Allow, TLS: opt.TLS, Reason: opt.Reason}).Listen(l)
+	case w.Proxy:
+		return (&Proxies{Trust: opt.Trust, Allow: opt.Allow}).Listen(l)
+	case w.TLS:
 		return &tlsListener{l, opt}
 	}
 	return l

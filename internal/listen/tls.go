@@ -18,12 +18,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.opt.secure(conn), nil
-}
-
-// secure has TLS spoken on a connection.
-func (opt *Options) secure(conn net.Conn) *secured {
-	return &secured{tlsconn.Server(conn, opt.TLS), opt.Reason}
+	return &secured{tlsconn.Server(conn, l.opt.TLS), l.opt.Reason}, nil
 }
 
 // A secured connection is one of TLS whose handshake fails in words.
@@ -33,11 +28,15 @@ type secured struct {
 }
 
 func (c *secured) HandshakeContext(ctx context.Context) error {
-	err := c.Conn.HandshakeContext(ctx)
-	if err == nil || c.reason == nil {
+	return inWords(c.Conn.HandshakeContext(ctx), c.reason)
+}
+
+// inWords is an error as reason says it, if that is not nil and knows it.
+func inWords(err error, reason func(error) string) error {
+	if err == nil || reason == nil {
 		return err
 	}
-	if text := c.reason(err); text != "" {
+	if text := reason(err); text != "" {
 		return &worded{text, err}
 	}
 	return err

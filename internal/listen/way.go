@@ -36,8 +36,8 @@ func (w Way) String() string {
 	return net.JoinHostPort(w.Host, w.Port)
 }
 
-// prefixes say what stands before a session.
-var prefixes = map[string]Way{
+// layers are by their prefixes what stands before a session.
+var layers = map[string]Way{
 	"tcp":       {},
 	"tls":       {TLS: true},
 	"proxy":     {Proxy: true},
@@ -50,13 +50,13 @@ const thePrefixes = "tcp:, tls:, proxy: and proxy+tls:"
 // none, it is what plain has.
 func Prefix(word string, plain Way) (w Way, rest string, err error) {
 	name, rest, _ := strings.Cut(word, ":")
-	w, known := prefixes[name]
+	w, known := layers[name]
 	switch again, _, _ := strings.Cut(rest, ":"); {
 	case !known && isUnknownPrefix(name, rest):
 		return Way{}, "", fmt.Errorf("address %q: %q is no prefix; there are %s", word, name+":", thePrefixes)
 	case !known:
 		return Way{Proxy: plain.Proxy, TLS: plain.TLS}, word, nil
-	case prefixes[again] != Way{} || again == "tcp":
+	case layers[again] != Way{} || again == "tcp":
 		return Way{}, "", fmt.Errorf("address %q has two prefixes; there are %s", word, thePrefixes)
 	}
 	return w, rest, nil

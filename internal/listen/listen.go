@@ -196,7 +196,7 @@ func (l *Listener) Waiting() bool {
 }
 
 // Close removes the socket in the file system, if the way has one and it is still its own:
-// another server may have replaced it. It does not close Net, which whoever serves it does.
+// another server may have replaced it. Net must be closed.
 func (l *Listener) Close() error {
 	if l.socket == nil {
 		return nil

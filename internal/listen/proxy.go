@@ -28,6 +28,8 @@ type Proxies struct {
 	Trust *Trust                // whose header is believed; nobody else is served; required
 	TLS   *tls.Config           // what is spoken behind the header; plain if nil
 	Allow func(netip.Addr) bool // asked with the client's IP, before TLS; everybody is let in if nil
+
+	Reason func(error) string // says a failure of TLS in words, "" if it is none; may be nil
 }
 
 // Listen has the connections of l begin with a PROXY header. Each is a Handshaker of
@@ -187,5 +189,5 @@ func (c *proxyTLSConn) HandshakeContext(ctx context.Context) error {
 	if err := c.plain.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	return c.Conn.HandshakeContext(ctx)
+	return inWords(c.Conn.HandshakeContext(ctx), c.plain.proxies.Reason)
 }

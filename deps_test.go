@@ -16,11 +16,12 @@ const module = "github.com/parley-tcp/parley"
 // mayImport says which packages, beside the standard library, each package may
 // import. Imports point one way: a new arrow is a decision, made here.
 var mayImport = map[string][]string{
-	".":                {"internal/epoll", "internal/accept"},
+	".":                {"internal/epoll", "internal/accept", "internal/tlsconn"},
 	"internal/accept":  {},
 	"internal/epoll":   {},
 	"internal/listen":  {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse", "golang.org/x/sys/unix"},
 	"internal/systemd": {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
+	"internal/tlsconn": {},
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":    {"."},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 // A Kind says what went wrong, for programs.
@@ -44,7 +45,7 @@ func KindOf(err error) Kind {
 		return ""
 	case errors.As(err, &step):
 		return step.kind
-	case tlsReason(err) != "":
+	case isOfTLS(err):
 		return TLSFailed
 	case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &family):
 		return UnknownHost
@@ -98,6 +99,8 @@ func whyNot(timeout time.Duration, err error) string {
 	var dns *net.DNSError
 	var family *net.AddrError
 	switch {
+	case errors.As(err, &step) && step.step == tlsHandshake:
+		return whyNoTLS(timeout, step.err)
 	case errors.As(err, &step):
 		return step.step + ": " + whyNot(timeout, step.err)
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -122,8 +125,8 @@ func isTimeout(err error) bool {
 // Reason says in words what an error of a connection is, without the addresses and the names of
 // system calls that it may come with.
 func Reason(err error) string {
-	if why := tlsReason(err); why != "" {
-		return why
+	if isOfTLS(err) || errors.Is(err, tlsconn.ErrTruncated) {
+		return reasonOfTLS(err)
 	}
 	for _, known := range []struct {
 		errno syscall.Errno

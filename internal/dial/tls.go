@@ -2,11 +2,17 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/parley-tcp/parley/internal/tlsconn"
 )
+
+const tlsHandshake = "TLS handshake"
 
 // handshake makes a connection one of TLS.
 func (d *Dialer) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
@@ -17,7 +23,7 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn) (net.Conn, error)
 	}
 	secured := tlsconn.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, &stepError{TLSFailed, "TLS handshake", err}
+		return nil, &stepError{TLSFailed, tlsHandshake, err}
 	}
 	return secured, nil
 }
@@ -30,3 +36,23 @@ func nameToVerify(host string) string {
 	}
 	return host
 }
+
+// isOfTLS reports whether an error is one of TLS itself, and not of the connection below. An alert
+// may also come behind the handshake: with TLS 1.3 a server refuses our certificate then.
+func isOfTLS(err error) bool {
+	var op *net.OpError
+	var header tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	isOp := errors.As(err, &op)
+	return isOp && (op.Op == "remote error" || op.Op == "local error") || errors.As(err, &header) || errors.As(err, &certificate)
+}
+
+// whyNoTLS says in words why a handshake failed.
+func whyNoTLS(timeout time.Duration, err error) string {
+	if isTimeout(err) {
+		return fmt.Sprintf("the TLS handshake was not done within %v", timeout)
+	}
+	return reasonOfTLS(err)
+}
+
+func reasonOfTLS(err error) string { return err.Error() }

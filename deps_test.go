@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/epoll":   {},
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
-	"internal/dial":    {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
+	"internal/dial":    {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect": {"."},
 	"internal/expect":  {},
 	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/console"},

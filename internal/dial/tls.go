@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/parley-tcp/parley/internal/secure"
 	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
@@ -55,4 +57,4 @@ func whyNoTLS(timeout time.Duration, err error) string {
 	return reasonOfTLS(err)
 }
 
-func reasonOfTLS(err error) string { return err.Error() }
+func reasonOfTLS(err error) string { return cmp.Or(secure.Reason(err), err.Error()) }

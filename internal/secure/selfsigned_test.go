@@ -50,6 +50,9 @@ func TestTheSelfSignedCertificateIsKept(t *testing.T) {
 		if l.NotAfter.After(c.NotAfter) || l.NotAfter.Sub(l.NotBefore) > 397*day || l.NotAfter.Before(now.Add(test.after+30*day)) {
 			t.Errorf("%s: valid from %v to %v, the CA to %v", test.about, l.NotBefore, l.NotAfter, c.NotAfter)
 		}
+		if len(l.SubjectKeyId) == 0 || !bytes.Equal(l.AuthorityKeyId, c.SubjectKeyId) || len(c.SubjectKeyId) == 0 {
+			t.Errorf("%s: the key %x was signed by %x, and that of the CA is %x", test.about, l.SubjectKeyId, l.AuthorityKeyId, c.SubjectKeyId)
+		}
 		roots := x509.NewCertPool()
 		roots.AddCert(c)
 		for _, name := range append([]string{"localhost", "127.0.0.1", "::1"}, test.names...) {

@@ -96,7 +96,7 @@ func withFlags(args []string, flags ...string) []string {
 // else; they are let in with a certificate of the clients' CA, and with no other.
 func TestRealClients(t *testing.T) {
 	clients, others := newSigner(t, "clients' CA"), newSigner(t, "others' CA")
-	options := ServerOptions{SelfSigned: true, Names: []string{"db.internal"}, StateDir: t.TempDir()}
+	options := ServerOptions{SelfSigned: true, Names: []string{"db.internal"}, StateDir: stateOf(t)}
 	plain := open(t, options)
 	options.ClientCA = clients.file
 	mutual := open(t, options)
@@ -278,7 +278,7 @@ func TestRenegotiationIsRefused(t *testing.T) {
 
 // What openssl prints of the CA is what Parley prints, and what it finds in order it is.
 func TestOpenSSLReadsWhatWasMade(t *testing.T) {
-	id := open(t, ServerOptions{SelfSigned: true, StateDir: t.TempDir()})
+	id := open(t, ServerOptions{SelfSigned: true, StateDir: stateOf(t)})
 	path, fingerprint := id.CA()
 	out, err := program(t, "openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256").Output()
 	if want := "sha256 Fingerprint=" + fingerprint + "\n"; err != nil || string(out) != want {

@@ -219,6 +219,7 @@ func TestAnEndInTheHeader(t *testing.T) {
 func TestHeadersFromElsewhereAreNotRead(t *testing.T) {
 	conn, peer := accepted(t, &Proxies{Trust: mustTrust(t, "10.0.0.6", "unix")})
 	send(t, peer, line4)
+	peer.CloseWrite()
 	const why = "PROXY header expected from a trusted proxy only; 10.0.0.5 is none (--proxy-trust)"
 	if err := conn.HandshakeContext(t.Context()); err == nil || err.Error() != why {
 		t.Errorf("the error is %v, want %s", err, why)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -148,6 +150,25 @@ func (f *inFlags) reload(note note) {
 	note("reloaded who may connect, by --allow and --deny")
 }
 
+// allow is the Allow of a server; nil if everybody is let in.
+func (f *inFlags) allow() func(netip.Addr) bool {
+	if f.allowed == nil {
+		return nil
+	}
+	return f.allowed.Allows
+}
+
+// handshakeTimeout is how long one of TLS may take.
+const handshakeTimeout = 5 * time.Second
+
+// handshake is that limit where there is TLS, else 0.
+func (f *inFlags) handshake() time.Duration {
+	if f.tls.on() {
+		return handshakeTimeout
+	}
+	return 0
+}
+
 // open opens the ways. Close it at the end.
 func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open listeners, err error) {
 	if f.identity, err = f.tls.open(f.flags, note); err != nil {
@@ -159,7 +180,7 @@ func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open 
 		Activated: sockets.Named,
 		Reason:    secure.ServerReason,
 		Trust:     f.trust,
-		Allow:     f.allowed.Allows,
+		Allow:     f.allow(),
 	}
 	if f.identity != nil {
 		opt.TLS = f.identity.Config()

@@ -135,7 +135,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	srv.Observer = s.observer
+	srv.Observer, srv.Allow = s.observer, opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -185,6 +185,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		RequestTimeout:   offIfZero(opt.request),
 		IdleTimeout:      offIfZero(opt.idle),
 		WriteTimeout:     offIfZero(opt.write),
+		HandshakeTimeout: handshakeTimeout,
 	}, nil
 }
 
@@ -207,6 +208,7 @@ func (opt *serverOptions) limits() console.Limits {
 		Idle:             opt.idle,
 		Write:            opt.write,
 		Drain:            opt.drain,
+		Handshake:        opt.in.handshake(),
 	}
 }
 

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"github.com/parley-tcp/parley/internal/tlsconn"
@@ -33,7 +34,7 @@ func (c *secured) HandshakeContext(ctx context.Context) error {
 
 // inWords is an error as reason says it, if that is not nil and knows it.
 func inWords(err error, reason func(error) string) error {
-	if err == nil || reason == nil {
+	if err == nil || err == io.EOF || reason == nil { // io.EOF is itself
 		return err
 	}
 	if text := reason(err); text != "" {

@@ -403,3 +403,13 @@ func TestHalfCloseBehindTheHeader(t *testing.T) {
 		t.Errorf("what cannot be half-closed: %v", err)
 	}
 }
+
+// Whoever ends behind the header, as a health check does, has said nothing.
+func TestNothingBehindTheHeaderIsAProbe(t *testing.T) {
+	conn, peer := accepted(t, &Proxies{Trust: mustTrust(t, "10.0.0.5"), TLS: &tls.Config{}, Reason: func(error) string { return "in words" }})
+	send(t, peer, "PROXY UNKNOWN\r\n")
+	peer.CloseWrite()
+	if err := conn.HandshakeContext(t.Context()); err != io.EOF {
+		t.Errorf("the error is %v, want %v", err, io.EOF)
+	}
+}

@@ -198,6 +198,7 @@ func TestReasonsOfHandshakesThatEnd(t *testing.T) {
 		{context.DeadlineExceeded, "the server did not finish the TLS handshake in time", "client did not finish the TLS handshake in time"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "the server did not finish the TLS handshake in time", "client did not finish the TLS handshake in time"},
 		{fmt.Errorf("session 1: %w", tlsconn.ErrTruncated), "the connection ended without TLS saying so (close_notify): what came may be cut short", "the connection ended without TLS saying so (close_notify): what came may be cut short"},
+		{&tls.CertificateVerificationError{Err: x509.SystemRootsError{}}, "the system has no list of CAs that can be read; --ca FILE names whom to trust", "the system has no list of CAs that can be read; --ca FILE names whom to trust"},
 		// What is about no TLS is left to others.
 		{context.Canceled, "", ""},
 		{errors.New("the weather"), "", ""},

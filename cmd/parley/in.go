@@ -132,8 +132,11 @@ func (f *inFlags) check(ways []listen.Way) error {
 	return nil
 }
 
-// reloads says whether there is something that can be read again.
-func (f *inFlags) reloads() bool { return f.tls.on() || f.allowed.HasFiles() }
+// reloads says whether there is something that can be read again. A certificate of our own making
+// is nobody's to change.
+func (f *inFlags) reloads() bool {
+	return f.tls.cert != "" || f.tls.clientCA != "" || f.allowed.HasFiles()
+}
 
 // reload reads again what was read from files, and notes what became of it.
 func (f *inFlags) reload(note note) {

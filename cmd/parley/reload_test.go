@@ -4,47 +4,22 @@ package main
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// writePair makes a certificate of a name, and its key, in two files.
-func writePair(t *testing.T, certFile, keyFile, name string) {
+// writeBoth makes a certificate of a name in a file, and its key in another.
+func writeBoth(t *testing.T, certFile, keyFile, name string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	writePair(t, certFile, name)
+	if err := os.WriteFile(keyFile, must(os.ReadFile(certFile)), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -70,7 +45,7 @@ func echoes(conn io.ReadWriter) bool {
 func TestAHangupReloads(t *testing.T) {
 	dir := t.TempDir()
 	cert, key, denied := filepath.Join(dir, "cert"), filepath.Join(dir, "key"), filepath.Join(dir, "denied")
-	writePair(t, cert, key, "one")
+	writeBoth(t, cert, key, "one")
 	os.WriteFile(denied, []byte("192.0.2.1\n"), 0o600)
 	s := startServer(t, "--echo", "-q", "--tls-cert", cert, "--tls-key", key, "--deny", "@"+denied)
 	first, name := connectTLS(t, s.addr)
@@ -78,7 +53,7 @@ func TestAHangupReloads(t *testing.T) {
 		t.Errorf("it is %q, or does not echo", name)
 	}
 
-	writePair(t, cert, key, "two")
+	writeBoth(t, cert, key, "two")
 	s.Process.Signal(syscall.SIGHUP)
 	s.stderr.await(t, "reloaded who may connect, by --allow and --deny\n")
 	if _, name := connectTLS(t, s.addr); name != "two" {
@@ -88,7 +63,7 @@ func TestAHangupReloads(t *testing.T) {
 		t.Error("the connection before does not echo any more")
 	}
 
-	writePair(t, cert, filepath.Join(dir, "other"), "three") // whose key is not in place yet
+	writePair(t, cert, "three") // whose key is not in place yet
 	os.WriteFile(denied, []byte("nonsense\n"), 0o600)
 	s.Process.Signal(syscall.SIGHUP)
 	s.stderr.await(t, "parley: not reloaded, who may connect stays as it was: --deny "+denied+":1: ")

@@ -126,7 +126,7 @@ func (f *inFlags) check(ways []listen.Way) error {
 	switch {
 	case f.mode != 0 && !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
 		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
-	case f.tls.on() && !hasTLS:
+	case !hasTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
 		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
 	}
 	return nil

@@ -160,15 +160,14 @@ func (s *serving) reload() {
 // cannotGoOn says why one of so many listeners cannot be served, and is the exit code of that.
 func (s *serving) cannotGoOn(err error, listeners int) (code int) {
 	var op *net.OpError
-	isKnown := errors.As(err, &op)
-	if isKnown {
+	text := "nobody can connect any more, the listener is lost"
+	if errors.As(err, &op) {
 		err = op.Err
+		if listeners > 1 && op.Addr != nil {
+			text = "the listener at " + boundAddress(op.Addr) + " is lost, and the others end with it"
+		}
 	}
-	if isKnown && listeners > 1 {
-		s.Notes.Printf("the listener at %s is lost, and the others end with it: %v", boundAddress(op.Addr), err)
-	} else {
-		s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
-	}
+	s.Notes.Printf("%s: %v", text, err)
 	return exitUsage
 }
 

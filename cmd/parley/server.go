@@ -132,7 +132,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
-	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
 		return err
 	}
 	if err := s.supervise(open); err != nil {

@@ -125,7 +125,7 @@ func TestHandshakesFailInWords(t *testing.T) {
 			if errors.As(err, new(tls.RecordHeaderError)) {
 				return "plain bytes on the TLS port"
 			}
-			return ""
+			return "something else" // which a peer that says nothing is not
 		},
 	}
 	l := openOne(t, Way{Network: "tcp", Host: "127.0.0.1", Port: "0", TLS: true}, opt)

@@ -126,14 +126,17 @@ func (f *inFlags) check(ways []listen.Way) error {
 	switch {
 	case f.mode != 0 && !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
 		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
-	case f.tls.on() && !hasTLS:
+	case !hasTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
 		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
 	}
 	return nil
 }
 
-// reloads says whether there is something that can be read again.
-func (f *inFlags) reloads() bool { return f.tls.on() || f.allowed.HasFiles() }
+// reloads says whether there is something that can be read again. A certificate of our own making
+// is nobody's to change.
+func (f *inFlags) reloads() bool {
+	return f.tls.cert != "" || f.tls.clientCA != "" || f.allowed.HasFiles()
+}
 
 // reload reads again what was read from files, and notes what became of it.
 func (f *inFlags) reload(note note) {

@@ -126,7 +126,7 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	defer open.close()
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
-	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
 		return err
 	}
 	if err := s.supervise(open); err != nil {

@@ -32,7 +32,7 @@ type Options struct {
 	Reason func(error) string // says a failure of TLS in words, "" if it is none
 
 	Trust *Trust                // of the ways that begin with a PROXY header: whose is believed
-	Allow func(netip.Addr) bool // asked there with the client's IP
+	Allow func(netip.Addr) bool // asked before TLS with the client's IP; everybody is let in if nil
 }
 
 // A Listener is a way in that is open.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,7 +125,7 @@ func TestHandshakesFailInWords(t *testing.T) {
 			if errors.As(err, new(tls.RecordHeaderError)) {
 				return "plain bytes on the TLS port"
 			}
-			return ""
+			return "something else" // which a peer that says nothing is not
 		},
 	}
 	l := openOne(t, Way{Network: "tcp", Host: "127.0.0.1", Port: "0", TLS: true}, opt)
@@ -163,4 +164,27 @@ func openOne(t *testing.T, w Way, opt Options) *Listener {
 	}
 	t.Cleanup(func() { open[0].Net.Close(); open[0].Close() })
 	return open[0]
+}
+
+// Whom nobody lets in is told so before TLS.
+func TestTheDeniedGetNoTLS(t *testing.T) {
+	cert, _ := certificate(t)
+	opt := Options{
+		TLS:   &tls.Config{Certificates: []tls.Certificate{cert}},
+		Allow: func(ip netip.Addr) bool { return !ip.IsLoopback() },
+	}
+	l := openOne(t, Way{Network: "tcp", Host: "127.0.0.1", Port: "0", TLS: true}, opt)
+	conn, err := net.Dial("tcp", l.Net.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	accepted, err := l.Net.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	if err := accepted.(accept.Handshaker).HandshakeContext(t.Context()); !errors.Is(err, parley.ErrDenied) {
+		t.Errorf("the handshake ends with %v, want ErrDenied", err)
+	}
 }

@@ -2,6 +2,7 @@ package parley
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 // A Dialer makes Clients. Its zero value works.
@@ -17,7 +20,12 @@ type Dialer struct {
 	Replies  Framing // of replies; as Framing if nil, and with a Protocol
 	MaxReply int     // longest message from the server, in bytes; 16 MiB if zero
 
-	// NetDial makes the connection; that of a net.Dialer if nil.
+	// TLS is spoken over the connection; plain if nil. Without a ServerName it is the host of
+	// the address. With Chunks set DynamicRecordSizingDisabled: then a request of up to 16 KiB
+	// is one record, which the server reads at once.
+	TLS *tls.Config
+
+	// NetDial makes the connection, below TLS; that of a net.Dialer if nil.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -35,11 +43,31 @@ func (d *Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.TLS != nil {
+		if conn, err = d.secure(ctx, conn, addr); err != nil {
+			return nil, err
+		}
+	}
 	c := newClient(conn, d.Framing, d.Replies)
 	if d.MaxReply > 0 {
 		c.maxReply = d.MaxReply
 	}
 	return c, nil
+}
+
+// secure shakes hands with the server at addr by TLS. The connection is closed if that fails.
+func (d *Dialer) secure(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	config := d.TLS
+	if host, _, err := net.SplitHostPort(addr); config.ServerName == "" && err == nil {
+		config = config.Clone()
+		config.ServerName = host
+	}
+	secure := tlsconn.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("parley: TLS with %s: %w", addr, err)
+	}
+	return secure, nil
 }
 
 // Dial connects to a server of lines at host:port or unix:PATH.

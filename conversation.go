@@ -50,6 +50,7 @@ type conversation struct {
 	heard    bool // a byte has come
 	begun    bool // a request has begun and is not whole
 	hinted   bool // Unfinished was told
+	cutShort bool // the end of file is not one that the peer has said is its own
 	draining bool // over as soon as all that was read is answered
 	stalled  bool // a write is pending
 
@@ -174,7 +175,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			return used
 		}
 		rest := in[used:]
-		n, body, err := requests.Next(rest, c.scanned, c.maxRequest, eof)
+		n, body, err := requests.Next(rest, c.scanned, c.maxRequest, eof && !c.cutShort)
 		switch {
 		case err != nil && err == ErrStray: // nearly always it is nil
 			c.leaveOut(out, in, used, n)
@@ -250,6 +251,8 @@ func (c *conversation) awaitMore(held int, eof bool) {
 	switch {
 	case eof && !c.heard:
 		c.finish(NoRequest, nil)
+	case eof && c.cutShort:
+		c.finish(Truncated, ErrTruncated)
 	case eof && held > 0:
 		c.finish(Truncated, nil)
 	case eof:

@@ -16,9 +16,10 @@ const module = "github.com/parley-tcp/parley"
 // mayImport says which packages, beside the standard library, each package may
 // import. Imports point one way: a new arrow is a decision, made here.
 var mayImport = map[string][]string{
-	".":                {"internal/epoll", "internal/accept"},
+	".":                {"internal/epoll", "internal/accept", "internal/tlsconn"},
 	"internal/accept":  {},
 	"internal/epoll":   {},
+	"internal/tlsconn": {},
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":    {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/accept"
 )
 
 // flushAfter is how long replies may wait behind a handler that is still at work.
@@ -69,19 +71,35 @@ type goroutineAcceptor struct {
 
 func (a *goroutineAcceptor) accept() error {
 	conn, err := a.l.Accept()
-	if err == nil {
+	switch _, shakes := conn.(accept.Handshaker); {
+	case err != nil:
+		return err
+	case shakes: // which may take its time
+		a.sessions.Go(func() { a.srv.serveConn(conn) })
+	default:
 		a.srv.converse(conn, a.sessions.Go)
 	}
-	return err
+	return nil
 }
 
 func (a *goroutineAcceptor) close() { a.l.Close() }
 
 func (a *goroutineAcceptor) wait() { a.sessions.Wait() }
 
+// serveConn has one conversation over conn in the calling goroutine, behind the handshake if
+// there has to be one.
+func (s *Server) serveConn(conn net.Conn) error {
+	if shaker, ok := conn.(accept.Handshaker); ok {
+		if err := s.shakeHands(shaker); err != nil {
+			return err
+		}
+	}
+	return s.converse(conn, func(serve func()) { serve() })
+}
+
 // converse makes a session of conn and has it served through run, or refuses it.
 func (s *Server) converse(conn net.Conn, run func(serve func())) error {
-	d := newGoroutineConn(s, conn, NewSession(0, conn.RemoteAddr(), conn.LocalAddr(), time.Now()))
+	d := newGoroutineConn(s, conn, SessionOf(0, conn, time.Now()))
 	switch reason := s.enter(d); reason {
 	case 0:
 		run(func() {
@@ -184,7 +202,11 @@ func (d *goroutineConn) describe() *Session { return d.session }
 // refuse tells the peer why it is hung up on.
 func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	text, patient := d.srv.refuse(d, reason)
-	if !patient {
+	switch {
+	case len(text) == 0 && !patient:
+		d.conn.Close()
+		return
+	case !patient:
 		// A new socket has room for the text; what is not one gets no time.
 		if n, _ := d.io.write(text, false); n == 0 {
 			d.conn.SetDeadline(time.Now().Add(time.Millisecond)) // TLS reads before it writes
@@ -268,8 +290,8 @@ func (d *goroutineConn) listen() {
 	switch {
 	case n > 0:
 		d.read(n, now)
-	case err == io.EOF:
-		d.in.eof = true
+	case err == io.EOF, err == ErrTruncated:
+		d.in.eof, d.cutShort = true, err != io.EOF
 		d.read(0, now)
 	case errors.Is(err, os.ErrDeadlineExceeded) && (d.srv.stopped() || d.session.evicted() || !d.isLost(armed, now)):
 		d.expire(d.in.held(), now)
@@ -469,18 +491,11 @@ func (d *goroutineConn) flush(held bool) {
 		if waited {
 			deadline = d.deadline()
 			d.conn.SetWriteDeadline(deadline)
-			if d.greets() {
-				d.conn.SetReadDeadline(deadline)
-			}
 			// Look after arming, as in listen.
 			if d.failIfEvicted(); d.phase == broken {
 				break
 			}
-			switch {
-			case d.phase < over && !d.srv.stopped():
-			case d.greets():
-				d.conn.SetReadDeadline(longAgo)
-			default: // nothing that comes now will be answered
+			if d.phase >= over || d.srv.stopped() { // nothing that comes now will be answered
 				d.discard()
 			}
 		}
@@ -504,18 +519,11 @@ func (d *goroutineConn) flush(held bool) {
 	if waited {
 		d.stuck.Store(false)
 		d.conn.SetWriteDeadline(time.Time{})
-		if d.greets() {
-			d.disarm()
-		}
 		if !d.io.resumable() {
 			d.armed = time.Time{} // it was for writing too
 		}
 	}
 }
-
-// greets reports whether what is written may be the first there is of a connection such as
-// TLS, which then shakes hands, and reads for that.
-func (d *goroutineConn) greets() bool { return !d.heard && !d.io.resumable() }
 
 // written notes that the connection took n bytes.
 func (d *goroutineConn) written(n int) {

@@ -3,6 +3,8 @@ package parley
 import (
 	"errors"
 	"fmt"
+
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 var (
@@ -26,17 +28,26 @@ var (
 	// more lines belong: call again with all of it.
 	ErrUnfinished = errors.New("more lines belong to the message")
 
+	// ErrTruncated is an io.ErrUnexpectedEOF, returned by Client.Receive and in the Err of a
+	// closed event with the reason Truncated, if the end of file came without TLS's own
+	// (close_notify): what came may have been cut short by anybody on the way.
+	ErrTruncated = tlsconn.ErrTruncated
+
 	// ErrRepliesUnread is in the Err of a closed event with the reason Reset if the peer
 	// closed while replies were still to be written to it: it has not read them.
 	ErrRepliesUnread = errors.New("the peer closed without reading its replies")
+
+	// ErrDenied is returned, wrapped, by the handshake of a connection that may not be: it is
+	// refused as Denied.
+	ErrDenied = errors.New("connections from this address are not allowed")
 
 	// ErrServerClosed is returned by Serve and ServeConn once Shutdown or Close
 	// has been called.
 	ErrServerClosed = errors.New("parley: server closed")
 
-	// ErrRefused is returned, wrapped, by ServeConn for a connection over
-	// MaxSessions or MaxSessionsPerIP. The peer has been told and hung up on.
-	ErrRefused = errors.New("parley: connection refused by a session limit")
+	// ErrRefused is returned, wrapped, by ServeConn for a connection over MaxSessions or
+	// MaxSessionsPerIP, whose peer has been told and hung up on, or that Allow lets not in.
+	ErrRefused = errors.New("parley: connection refused")
 
 	// ErrNoLoops is returned by Serve with the engine Loops for a listener that they
 	// cannot serve; see Loops. The other engine can: LoopsIfPossible takes it then.

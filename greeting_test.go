@@ -2,7 +2,6 @@ package parley_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -176,7 +175,7 @@ func TestMailSinkRefuses(t *testing.T) {
 	})
 }
 
-// Over TLS the greeting begins the handshake.
+// Over TLS the greeting comes behind the handshake.
 func TestGreetingOverTLS(t *testing.T) {
 	end := overTLS(t, &parley.Server{Handler: echo, Framing: smtpFraming(t)}, 0, func(c net.Conn) {
 		client := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
@@ -188,33 +187,6 @@ func TestGreetingOverTLS(t *testing.T) {
 	})
 	if end.Reason != parley.EndOfFile && end.Reason != parley.NoRequest {
 		t.Errorf("ended for %v, %v", end.Reason, end.Err)
-	}
-	end = overTLS(t, &parley.Server{Handler: echo, Framing: smtpFraming(t), WriteTimeout: time.Minute}, 0, func(c net.Conn) { io.Copy(io.Discard, c) })
-	if end.Reason != parley.WriteTimeout || end.Took != time.Minute {
-		t.Errorf("without a handshake it ended for %v after %v, want %v after a minute", end.Reason, end.Took, parley.WriteTimeout)
-	}
-}
-
-// Nor does who shakes no hands keep a server from stopping.
-func TestGreetingOverTLSAtAShutdown(t *testing.T) {
-	for _, held := range []bool{false, true} { // by the gate, so that it stops before there is a clock
-		p := &porter{pass: func(*parley.Session, []parley.Exchange) bool { return !held }}
-		srv := &parley.Server{Handler: echo, Framing: smtpFraming(t), Gate: p}
-		end := overTLS(t, srv, 0, func(net.Conn) {
-			synctest.Wait()
-			stopped := make(chan error)
-			go func() { stopped <- srv.Shutdown(context.Background()) }()
-			synctest.Wait()
-			if held {
-				p.awaitHeld(t, 1)[0].Release()
-			}
-			if err := <-stopped; err != nil {
-				t.Error(err)
-			}
-		})
-		if end.Took > time.Second {
-			t.Errorf("ended for %v after %v", end.Reason, end.Took)
-		}
 	}
 }
 

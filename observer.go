@@ -121,18 +121,18 @@ func fork(o Observer) (Observer, func()) {
 type Event struct {
 	Kind    EventKind
 	Time    time.Time     // the wall clock as it was then; it may have been set since the event before
-	Session *Session      // of all kinds but AcceptFailed and ListenerLost; has number 0 when Refused
+	Session *Session      // of all kinds but AcceptFailed and ListenerLost; has number 0 when Refused and HandshakeFailed
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there. Refused: the text that is sent
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
-	Took    time.Duration // Replied: since Received. Closed: since Opened. By the monotonic clock
+	Took    time.Duration // Replied: since Received. Closed: since Opened. HandshakeFailed: since it was accepted. By the monotonic clock
 	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Stray   uint64        // Closed: bytes of In that belonged to no message. Stray: how many there are so far
 	Raw     Raw           // Refused: Body as it is sent
-	Reason  CloseReason   // of Closed and Refused
+	Reason  CloseReason   // of Closed, Refused and HandshakeFailed
 	Secret  bool          // Received, Replied, Unasked: Body carries credentials, see Note
-	Err     error         // behind Reason, and of AcceptFailed, ListenerLost and FramingLost; may be nil
+	Err     error         // behind Reason, and of HandshakeFailed, AcceptFailed, ListenerLost and FramingLost; may be nil
 }
 
 // An EventKind says what happened. New ones may come: ignore those you do not know.
@@ -153,7 +153,8 @@ const (
 	// not to have been taken, of which Replied may have been told; it may be short by as
 	// many as were taken in the last 4 KiB.
 	Closed
-	// Refused: a connection over a session limit was told so and hung up on.
+	// Refused: a connection over a session limit was told so and hung up on, or one that may
+	// not be, without a word.
 	Refused
 	// Unfinished: the bytes of a request have waited two seconds for the rest of it.
 	// At most once a session.
@@ -173,12 +174,16 @@ const (
 	// FramingLost: what a peer sends can be no message of its framing, as Err says. A proxy
 	// tells what comes from there on as it comes; a Server ends the session as Malformed instead.
 	FramingLost
+	// HandshakeFailed: what had to be agreed on a connection before there could be a session,
+	// such as TLS, was not, and the connection is closed. Reason is NoRequest if its peer never
+	// sent a byte, HandshakeTimeout, Full if as many as may were at it, or else Handshake.
+	HandshakeFailed
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
-	Unasked: "message", ListenerLost: "listener_lost", Stray: "stray", FramingLost: "framing_lost",
+	Unasked: "message", ListenerLost: "listener_lost", Stray: "stray", FramingLost: "framing_lost", HandshakeFailed: "handshake_failed",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".
@@ -209,8 +214,12 @@ const (
 	Unreachable                             // a proxy could not connect to the server behind it
 	UpstreamReset                           // the server behind a proxy reset the connection
 
-	Full  // refused: MaxSessions
-	PerIP // refused: MaxSessionsPerIP
+	HandshakeTimeout // of a handshake: it was not done in time
+	Handshake        // of a handshake: it failed for what Err says
+
+	Full   // refused: MaxSessions
+	PerIP  // refused: MaxSessionsPerIP
+	Denied // refused: its address is not among those that may
 )
 
 var reasonNames = [...]string{
@@ -220,7 +229,8 @@ var reasonNames = [...]string{
 	Memory: "memory", HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
 	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
 	Unreachable: "unreachable", UpstreamReset: "upstream_reset",
-	Full: "full", PerIP: "per_ip",
+	HandshakeTimeout: "handshake_timeout", Handshake: "handshake",
+	Full: "full", PerIP: "per_ip", Denied: "denied",
 }
 
 // String returns the reason as docs/events.md names it, such as "idle_timeout".

@@ -44,6 +44,11 @@ type Server struct {
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
 	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
 
+	// Allow says whose connections are served, by the peer's IP address, or the one that a
+	// proxy names; everybody's if nil. The others are hung up on without a word. It is not
+	// asked of peers without an IP.
+	Allow func(ip netip.Addr) bool
+
 	// MaxHeld is how many bytes all sessions may hold in memory together, for unfinished
 	// requests and unsent replies; DefaultMaxHeld if zero, no limit if negative. Past it the
 	// session that holds most is ended for Memory, and told so unless it does not read its
@@ -57,6 +62,7 @@ type Server struct {
 	FirstByteTimeout time.Duration // from the connection to its first byte; as IdleTimeout
 	RequestTimeout   time.Duration // from a request's first byte to its last; 30 s
 	IdleTimeout      time.Duration // with nothing owed and no request begun, whatever strays come; 5 min
+	HandshakeTimeout time.Duration // for TLS, or what else has to be agreed before there is a session; 5 s
 	WriteTimeout     time.Duration // while the peer takes not one byte; the oldest may wait six times that, also (Linux, TCP) to be acknowledged; 10 s
 
 	prepare  sync.Once
@@ -64,6 +70,8 @@ type Server struct {
 
 	mu        sync.Mutex
 	stop      chan struct{} // closed by Shutdown and Close
+	shaking   accept.Handshakes
+	cutShakes context.CancelFunc
 	drained   chan struct{} // closed when stopped and nobody is left
 	stopping  bool
 	acceptors map[acceptor]struct{}
@@ -214,6 +222,8 @@ func (s *Server) init() {
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
+		s.shaking = accept.Handshakes{Limit: set.maxSessions, Timeout: cmp.Or(s.HandshakeTimeout, 5*time.Second)}
+		s.shaking.Context, s.cutShakes = context.WithCancel(context.Background())
 		s.drained = make(chan struct{})
 		s.acceptors = make(map[acceptor]struct{})
 		s.perIP = make(map[netip.Prefix]int)
@@ -244,6 +254,13 @@ func movesBody(framing Framing) bool {
 
 // tells reports whether somebody wants to know of such events.
 func (set *settings) tells(kind EventKind) bool { return set.wanted&(1<<kind) != 0 }
+
+// tell has the observer told of an event of no session, if it wants to know.
+func (s *Server) tell(e *Event) {
+	if s.settings.tells(e.Kind) {
+		s.Observer.Observe(e)
+	}
+}
 
 // DefaultMaxSessions is what MaxSessions is when left at zero: as many as the
 // process may have open files for, 10,000 at most.
@@ -291,7 +308,7 @@ func (s *Server) acceptFrom(a acceptor) error {
 	err := accept.Loop(a.accept, s.stop, func(err error) {
 		switch {
 		case s.settings.tells(AcceptFailed):
-			s.Observer.Observe(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
+			s.tell(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
 		case !errors.Is(err, net.ErrClosed): // which its owner knows, and is returned
 			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
@@ -299,8 +316,8 @@ func (s *Server) acceptFrom(a acceptor) error {
 	switch {
 	case err == nil:
 		return ErrServerClosed
-	case s.settings.tells(ListenerLost) && !errors.Is(err, net.ErrClosed):
-		s.Observer.Observe(&Event{Kind: ListenerLost, Time: time.Now(), Err: err}) // Serve returns only after its sessions
+	case !errors.Is(err, net.ErrClosed):
+		s.tell(&Event{Kind: ListenerLost, Time: time.Now(), Err: err}) // Serve returns only after its sessions
 	}
 	return err
 }
@@ -317,15 +334,15 @@ func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
 }
 
 // ServeConn has one conversation over conn, which it closes, and returns when it
-// is over: nil, however it ended, which the Observer is told; ErrServerClosed or
-// ErrRefused if it was not begun. Whatever the Engine is, it is driven by the calling
+// is over: nil, however it ended, which the Observer is told; ErrServerClosed, ErrRefused
+// or the handshake's error if it was not begun. Whatever the Engine is, it is driven by the calling
 // goroutine.
 func (s *Server) ServeConn(conn net.Conn) error {
 	if s.Handler == nil {
 		return errors.New("parley: Server.Handler is nil")
 	}
 	s.init()
-	return s.converse(conn, func(serve func()) { serve() })
+	return s.serveConn(conn)
 }
 
 // Shutdown stops the server in good order. It closes the listeners and the idle
@@ -375,6 +392,7 @@ func (s *Server) halt() {
 	}
 	s.stopping = true
 	close(s.stop)
+	s.cutShakes()
 	for a := range s.acceptors {
 		a.close()
 	}
@@ -443,10 +461,14 @@ func (s *Server) removeAcceptor(a acceptor) {
 }
 
 // enter makes a session of p and numbers it, unless there is a reason to refuse it:
-// Full, PerIP, or ServerClosed.
+// Denied, Full, PerIP, or ServerClosed.
 func (s *Server) enter(p connection) (refused CloseReason) {
 	session := p.describe()
-	ip := prefixOf(session.remote.ip.Addr())
+	addr := session.remote.ip.Addr()
+	if s.Allow != nil && addr.IsValid() && !s.Allow(addr) {
+		return Denied
+	}
+	ip := prefixOf(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -518,11 +540,15 @@ func (s *Server) closeIfDrained() {
 	}
 }
 
-// refuse tells the observer, and says what to tell the peer and whether to linger for
-// its end of file. Past 64 at once nobody is waited for: a flood of refused peers must
+// refuse tells the observer, and says what to tell the peer, if anything, and whether to linger
+// for its end of file. Past 64 at once nobody is waited for: a flood of refused peers must
 // not use up the descriptors.
 func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient bool) {
 	session := p.describe()
+	if reason == Denied {
+		s.tell(&Event{Kind: Refused, Time: session.opened, Session: session, Reason: reason})
+		return nil, false
+	}
 	body := fmt.Appendf(nil, fullFmt, s.settings.maxSessions)
 	if reason == PerIP {
 		body = fmt.Appendf(nil, perIPFmt, s.settings.maxSessionsPerIP)
@@ -536,9 +562,7 @@ func (s *Server) refuse(p connection, reason CloseReason) (text []byte, patient 
 		body = text
 	}
 	raw := Raw{Bytes: text, Body: max(0, bytes.Index(text, body))}
-	if s.settings.tells(Refused) {
-		s.Observer.Observe(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Raw: raw, Reason: reason})
-	}
+	s.tell(&Event{Kind: Refused, Time: session.opened, Session: session, Body: body, Raw: raw, Reason: reason})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	patient = s.refused < maxLingeringRefused && !s.stopping

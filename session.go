@@ -21,6 +21,8 @@ type Session struct {
 	local  *endpoint // shared by those who came to the same one
 	place  uint32    // in the server's connSet; Server.mu guards it
 
+	security *security // nil of a plain connection that no proxy forwarded
+
 	hold *hold        // nil where there is no gate
 	held atomic.Int64 // bytes that count for Server.MaxHeld; or evicted
 
@@ -40,6 +42,14 @@ type lifetime struct {
 // local the one that it dialled, nil where there is none. Its Context never ends.
 func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
 	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: endpointOf(local)}
+}
+
+// SessionOf is NewSession for a connection, of which it takes the addresses, and what TLS and a
+// proxy say of the peer. Its handshake must be done.
+func SessionOf(number uint64, conn net.Conn, opened time.Time) *Session {
+	s := NewSession(number, conn.RemoteAddr(), conn.LocalAddr(), opened)
+	s.security = securityOf(conn)
+	return s
 }
 
 // Number counts the sessions of a server from 1, in the order of acceptance. It is

@@ -3,6 +3,7 @@ package parley_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
@@ -50,6 +51,7 @@ var transports = map[string]func(t *testing.T, srv *parley.Server) (dial func() 
 		return serveUnix(t, srv)
 	},
 	"unix": serveUnix,
+	"tls":  serveTLS,
 }
 
 // engines are those of this system.
@@ -70,6 +72,23 @@ func serveUnix(t *testing.T, srv *parley.Server) func() conn {
 	}
 	parleytest.Serve(t, srv, l)
 	return dialer(t, "unix", path)
+}
+
+func serveTLS(t *testing.T, srv *parley.Server) func() conn {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parleytest.Serve(t, srv, parley.NewTLSListener(l, &tls.Config{Certificates: []tls.Certificate{certificate()}}))
+	dial := dialer(t, "tcp", l.Addr().String())
+	return func() conn {
+		c := tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true}) // so that a write is a record, and a read
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
 }
 
 func dialer(t *testing.T, network, addr string) func() conn {

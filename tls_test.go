@@ -64,7 +64,11 @@ func overTLS(t *testing.T, srv *parley.Server, late time.Duration, client func(c
 	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan parley.Event, 1)
-		srv.Observer = endings(ends)
+		srv.Observer = parley.ObserverFunc(func(e *parley.Event) {
+			if e.Kind == parley.Closed || e.Kind == parley.HandshakeFailed {
+				ends <- *e
+			}
+		})
 		near, far := parleytest.ConnPair()
 		var served sync.WaitGroup
 		served.Go(func() { srv.ServeConn(tls.Server(lateConn{far, late, new(atomic.Int64)}, config)) })
@@ -90,43 +94,6 @@ func TestTLSPeerThatDoesNotRead(t *testing.T) {
 			t.Errorf("closed for %v, %v after %v; want write_timeout after %v", end.Reason, end.Err, end.Took, want)
 		}
 	}
-}
-
-// A handshake that a deadline has cut off cannot go on either.
-func TestTLSHandshakeThatIsCutOff(t *testing.T) {
-	for late, want := range map[time.Duration]parley.CloseReason{0: parley.FirstByteTimeout, 10 * time.Second: parley.IOError} {
-		srv := &parley.Server{Handler: echo, FirstByteTimeout: time.Minute}
-		end := overTLS(t, srv, late, func(net.Conn) {})
-		if end.Reason != want || end.Took.Round(time.Second) != time.Minute+late {
-			t.Errorf("closed for %v, %v after %v; want %v after %v", end.Reason, end.Err, end.Took, want, time.Minute+late)
-		}
-	}
-}
-
-// Who is refused over TLS and never shakes hands is hung up on in time: the acceptor does not
-// wait for it, nor does one that is waited for keep its place.
-func TestRefusedTLSPeersThatSayNothing(t *testing.T) {
-	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
-	synctest.Test(t, func(t *testing.T) {
-		srv := &parley.Server{Handler: echo, MaxSessions: 1}
-		session := parleytest.Pipe(t, srv)
-		synctest.Wait()
-		var refused sync.WaitGroup
-		var gone atomic.Int64
-		const peers = 70 // more than are waited for at once
-		for range peers {
-			near, far := parleytest.ConnPair()
-			defer near.Close()
-			refused.Go(func() { srv.ServeConn(tls.Server(far, config)); gone.Add(1) })
-		}
-		time.Sleep(10 * time.Second)
-		if n := gone.Load(); n != peers {
-			t.Errorf("after 10 s %d of %d refused peers are gone", n, peers)
-		}
-		session.Close()
-		srv.Close()
-		refused.Wait()
-	})
 }
 
 // An answeringConn writes when it reads what begins with an m, as TLS answers some of what it

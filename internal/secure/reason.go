@@ -176,7 +176,10 @@ func (v *view) ofCertificate(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	var roots x509.SystemRootsError
 	switch {
+	case errors.As(err, &roots):
+		return "the system has no list of CAs that can be read; --ca FILE names whom to trust"
 	case errors.As(err, &unknown):
 		return fmt.Sprintf(v.unknownCA, ofIssuer(firstCert(leaf, unknown.Cert), unknown))
 	case errors.As(err, &name):
@@ -243,10 +246,10 @@ func (v *view) ofText(err error) string {
 	}
 	begins := func(prefix string) (rest string, ok bool) { return strings.CutPrefix(text, prefix) }
 	if versions, ok := begins("client offered only unsupported versions: "); ok {
-		return "no common version: client speaks " + newest(versions) + " at most, and TLS 1.2 is the least"
+		return "no common version: client speaks " + newest(versions) + ", and TLS 1.2 is the least"
 	}
 	if version, ok := begins("server selected unsupported protocol version "); ok {
-		return "no common version: the server speaks " + newest(version) + " at most, and TLS 1.2 is the least"
+		return "no common version: the server speaks " + newest(version) + ", and TLS 1.2 is the least"
 	}
 	if protocols, ok := begins("client requested unsupported application protocols "); ok {
 		return "no common protocol: client speaks only " + cut(strings.Trim(protocols, "()[]"), 3*longest)
@@ -255,6 +258,8 @@ func (v *view) ofText(err error) string {
 		return "no common cipher"
 	}
 	switch text {
+	case "received unexpected handshake message of type *tls.clientHelloMsg when waiting for *tls.helloRequestMsg":
+		return "client asked for a renegotiation, which is refused"
 	case "no key exchanges supported by both client and server", "no supported elliptic curves offered":
 		return "no common key exchange"
 	case "peer doesn't support any of the certificate's signature algorithms":
@@ -286,9 +291,9 @@ func newest(list string) string {
 		}
 	}
 	if newest == 0 {
-		return "nothing that we know"
+		return "none that we know" // SSL 3.0 is left out of the list
 	}
-	return tls.VersionName(uint16(newest))
+	return tls.VersionName(uint16(newest)) + " at most"
 }
 
 // ofEnd says how a handshake ended of which no more is known.

@@ -146,7 +146,7 @@ func newAuthority(file, keyFile, host string, now time.Time) (*authority, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(writeWhole(keyFile, keyText)); err != nil {
+	if err := writeWhole(keyFile, keyText); err != nil {
 		return nil, err
 	}
 	if err := writeWhole(file, certPEM(cert)); err != nil {

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/expect":  {},
 	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/console"},
 	"internal/load":    {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
+	"internal/secure":  {"internal/tlsconn"},
 	"internal/report":  {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {".", "internal/dial", "internal/dialect", "internal/journal"},

@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"internal/tlsconn": {},
 	"parleytest":       {"."},
 	"internal/console": {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
-	"internal/dial":    {"."},
+	"internal/dial":    {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect": {"."},
 	"internal/expect":  {},
 	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/console"},

@@ -19,6 +19,7 @@ type checkOptions struct {
 	crlf               bool
 	reply              replyFlags
 	greeting           bannerFlags
+	out                outFlags
 	all                bool
 	only4, only6       bool
 	expect, expectText string
@@ -44,6 +45,10 @@ for wrong usage, 3 if the reply was not the expected one.`,
   parley check --crlf redis:6379 PING --expect-text +PONG
   parley check mail.internal:25 --banner --expect '^220 '
   parley check -f http :80 'GET /health' --expect-status 200
+  parley check --tls db.internal:5433               does it speak TLS, with a certificate to trust?
+  parley check --starttls smtp mail.internal:25     the same, of a server that begins in plain
+  parley check --send-proxy v2 :6969 hello          as a load balancer does
+  parley check --via http://proxy:3128 db.internal:5432
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
   parley check --all www.internal:80                each address of the name`,
@@ -56,6 +61,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 			if err != nil {
 				return err
 			}
+			defer opt.out.close()
 			return runCheck(cmd.Context(), check)
 		},
 		Annotations: map[string]string{takesWords: "yes"},
@@ -76,6 +82,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
 	opt.reply.add(flags)
+	opt.out.add(cmd)
 	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("expect", "expect-text")
@@ -91,6 +98,9 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 			return nil, err
 		}
 	}
+	if err := opt.out.conversation(&opt.framing, opt.greeting.asked()); err != nil {
+		return nil, err
+	}
 	if err := opt.greeting.resolve(opt.framing); err != nil {
 		return nil, err
 	}
@@ -100,7 +110,7 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	}
 	framing = addressed(framing, at)
 	p := probe.Probe{
-		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
+		All:     opt.all,
 		Framing: framing.Requests, Replies: framing.Replies, Timeout: opt.timeout,
 		Banner: opt.greeting.awaited(opt.framing), Greeting: opt.greeting.framing.Requests, Single: opt.greeting.single.Requests,
 		BannerLacks: opt.greeting.lacks,
@@ -133,7 +143,13 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	case flags.Changed("count") && opt.count < 1:
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
+	case opt.all && opt.out.via != "":
+		return nil, usageError("--all goes without --via: it is the proxy that looks up the name")
 	}
+	if err := opt.out.open(at); err != nil {
+		return nil, err
+	}
+	p.Dialer = opt.out.dialer(at, family(opt.only4, opt.only6), opt.timeout)
 	return &probe.Check{
 		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Words: framing.Words,
 		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,

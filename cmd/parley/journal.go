@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -40,8 +39,8 @@ func (opt *journalOptions) of(role, framing, upstream string) {
 	opt.about = journal.About{Framing: framing, Role: role, Upstream: upstream, Node: node}
 }
 
-// open opens the journal of who listens at an address; it is nil if there is to be none.
-func (opt *journalOptions) open(notes *console.Notes, at net.Addr) (*journal.Writer, error) {
+// open opens the journal of who listens somewhere; it is nil if there is to be none.
+func (opt *journalOptions) open(notes *console.Notes, at string) (*journal.Writer, error) {
 	switch {
 	case opt.file == "" && (opt.sync || opt.onError != "stop" || opt.keep.text != ""):
 		return nil, usageError("--journal FILE is missing; the other --journal flags go with it")
@@ -50,7 +49,7 @@ func (opt *journalOptions) open(notes *console.Notes, at net.Addr) (*journal.Wri
 	case opt.onError != "stop" && opt.onError != "serve":
 		return nil, usageError("--journal-on-error %s: use stop or serve", opt.onError)
 	}
-	opt.about.Listener = boundAddress(at)
+	opt.about.Listener = at
 	w, err := journal.Create(opt.file, journal.Options{
 		Sync:         opt.sync,
 		ServeOnError: opt.onError == "serve",

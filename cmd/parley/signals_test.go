@@ -257,11 +257,11 @@ func TestLostListenerEndsTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	stderr := newOutput()
-	s := &serving{Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
+	s := &serving{in: new(inFlags), Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
 	srv := &parley.Server{Observer: s.Output.Observer(), Handler: parley.HandlerFunc(
 		func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil })}
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(srv, l) }()
+	go func() { ended <- s.run(srv, listeners{{Net: l}}) }()
 	conn := connect(t, l.Addr().String())
 	fmt.Fprintln(conn, "a")
 	if got, _ := bufio.NewReader(conn).ReadString('\n'); got != "a\n" {

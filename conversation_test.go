@@ -803,7 +803,7 @@ func BenchmarkConversation16Observed(b *testing.B) {
 }
 
 func TestRequestsAllocateNothing(t *testing.T) {
-	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {time}", nil)
+	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -360,5 +360,5 @@ func TestTheClientsAddressCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Process.Signal(syscall.SIGHUP)
-	s.stderr.await(t, deny+`:1: "203.0.113" is no address and no prefix`)
+	s.stderr.await(t, deny+`:1: "203.0.113": this is no address and no prefix`)
 }

@@ -56,7 +56,7 @@ type conversation struct {
 	stalled  bool // a write is pending
 
 	seq      uint64    // requests received
-	replied  uint64    // the last one whose reply is written; known with marks
+	replied  uint64    // the last one whose reply is written, as far as is known at the last flush; to the byte with marks
 	delivery *delivery // of what is written; nil until there is much of it, or it is waited for
 	in, out  uint64    // bytes read and written
 	scanned  int       // bytes at the start of the input that hold no end of a request
@@ -90,6 +90,7 @@ type writeBuffer struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
+	last    uint64     // the request that the last of them answers
 	marks   []mark     // where they are, if somebody wants to know when they are written
 	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
@@ -115,7 +116,7 @@ func (o *writeBuffer) flushed() bool { return o.sent == len(o.buf) && o.told == 
 
 func (o *writeBuffer) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
-	o.sent, o.replies, o.told = 0, 0, 0
+	o.sent, o.replies, o.last, o.told = 0, 0, 0, 0
 }
 
 func (c *conversation) open() {
@@ -320,7 +321,8 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		out.buf = buf
 		out.replies++
-		if c.tells(Replied) || c.gate != nil {
+		out.last = c.seq
+		if c.marksReplies() {
 			c.noteReply(out, before, start, end)
 		}
 	}
@@ -429,6 +431,7 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	}
 	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
+		c.replied = max(c.replied, out.last)
 		c.stalled = false
 		if c.clock += at - c.stopped; len(out.buf) > 0 || out.replies > 0 {
 			c.clock = at

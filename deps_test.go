@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/dial":    {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect": {"."},
 	"internal/expect":  {},
-	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/console"},
+	"internal/probe":   {".", "internal/dial", "internal/dialect", "internal/expect", "internal/secure", "internal/console"},
 	"internal/load":    {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/secure":  {"internal/tlsconn"},
 	"internal/report":  {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},

@@ -73,7 +73,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
-		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {time}")
+		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}")
 	flags.BoolVarP(&opt.echo, "echo", "e", false, "send back what comes: --reply '{message}'")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")

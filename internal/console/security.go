@@ -22,12 +22,8 @@ type security struct {
 }
 
 // securityOf is that of a session; nothing of nearly all of them.
-func securityOf(s *parley.Session) (of security) {
-	of.TLSVersion, of.TLSName, of.ServerName = s.TLSVersion(), s.TLSName(), s.ServerName()
-	if forwarded := s.Forwarded(); forwarded != nil && forwarded.Proxy != nil {
-		of.Proxy = string(parley.NewSession(0, forwarded.Proxy, nil, time.Time{}).AppendRemote(nil))
-	}
-	return of
+func securityOf(s *parley.Session) security {
+	return security{s.TLSVersion(), s.TLSName(), s.ServerName(), s.Proxy()}
 }
 
 // recordedSecurity is that of a session in a journal.

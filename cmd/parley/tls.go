@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,19 +9,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/secure"
 )
 
 // A note writes a line to standard error, with "parley: " before it, and escaped.
 type note func(format string, args ...any)
-
-// notesTo are those of a command that has no console.Notes.
-func notesTo(stderr io.Writer) note {
-	return func(format string, args ...any) {
-		fmt.Fprintf(stderr, "parley: %s\n", console.AppendEscaped(nil, fmt.Appendf(nil, format, args...)))
-	}
-}
 
 // tlsServerFlags say how clients are spoken to over TLS: those of a server, and of a tap
 // towards its clients.
@@ -228,7 +218,7 @@ func (f *namesFlag) String() string {
 	return strings.Join(f.names, ",")
 }
 
-func (f *namesFlag) Type() string { return "NAME,…" }
+func (f *namesFlag) Type() string { return "NAME,..." }
 
 func (f *namesFlag) Set(s string) error {
 	f.names = nil
@@ -250,7 +240,7 @@ func (f *namesFlag) Set(s string) error {
 type alpnFlag []string
 
 func (f *alpnFlag) String() string { return strings.Join(*f, ",") }
-func (f *alpnFlag) Type() string   { return "PROTOCOL,…" }
+func (f *alpnFlag) Type() string   { return "PROTOCOL,..." }
 
 func (f *alpnFlag) Set(s string) error {
 	names := strings.Split(s, ",")

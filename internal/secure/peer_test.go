@@ -137,7 +137,7 @@ func openClient(t testing.TB, options ClientOptions) *tls.Config {
 	return c.Config
 }
 
-// An upperServer sends each line back in capitals.
+// An upperServer sends each line back in capitals, up to an empty one.
 type upperServer struct {
 	addr, port string
 	ends       chan error // receives how each connection ended: nil in order
@@ -182,7 +182,7 @@ func upper(ctx context.Context, conn *tlsconn.Conn) error {
 	in := bufio.NewReader(conn)
 	for {
 		line, err := in.ReadString('\n')
-		if err == io.EOF {
+		if err == io.EOF || err == nil && strings.TrimSpace(line) == "" {
 			return nil
 		}
 		if err != nil {

@@ -176,7 +176,10 @@ func (v *view) ofCertificate(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	var roots x509.SystemRootsError
 	switch {
+	case errors.As(err, &roots):
+		return "the system has no list of CAs that can be read; --ca FILE names whom to trust"
 	case errors.As(err, &unknown):
 		return fmt.Sprintf(v.unknownCA, ofIssuer(firstCert(leaf, unknown.Cert), unknown))
 	case errors.As(err, &name):
@@ -255,6 +258,8 @@ func (v *view) ofText(err error) string {
 		return "no common cipher"
 	}
 	switch text {
+	case "received unexpected handshake message of type *tls.clientHelloMsg when waiting for *tls.helloRequestMsg":
+		return "client asked for a renegotiation, which is refused"
 	case "no key exchanges supported by both client and server", "no supported elliptic curves offered":
 		return "no common key exchange"
 	case "peer doesn't support any of the certificate's signature algorithms":

@@ -109,6 +109,10 @@ func TestWhatGoesWrongIsSaidInWords(t *testing.T) {
 			if got := ServerReason(end); got != test.here || (end == nil) != (test.here == "") {
 				t.Errorf("the server says %q\nwant            %q\nof %v", got, test.here, end)
 			}
+			if test.name != "a thousand names" {
+				inManual(t, test.atClient)
+				inManual(t, test.here)
+			}
 		})
 	}
 }
@@ -144,6 +148,9 @@ func TestWhatIsNoTLSIsSaidByTheServer(t *testing.T) {
 		raw.Close()
 		if got := ServerReason(end); got != want {
 			t.Errorf("of %q the server says %q, want %q, of %v", sent, got, want, end)
+		}
+		if !strings.Contains(want, "breaks the rules") && !strings.Contains(want, "ended the handshake") && !strings.Contains(want, "agrees to no") {
+			inManual(t, want)
 		}
 	}
 }
@@ -182,6 +189,7 @@ func TestWhatIsNoTLSIsSaidByTheClient(t *testing.T) {
 		if got := Reason(err); got != want {
 			t.Errorf("of %q the client says %q, want %q, of %v", sent, got, want, err)
 		}
+		inManual(t, want)
 	}
 }
 
@@ -198,6 +206,7 @@ func TestReasonsOfHandshakesThatEnd(t *testing.T) {
 		{context.DeadlineExceeded, "the server did not finish the TLS handshake in time", "client did not finish the TLS handshake in time"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "the server did not finish the TLS handshake in time", "client did not finish the TLS handshake in time"},
 		{fmt.Errorf("session 1: %w", tlsconn.ErrTruncated), "the connection ended without TLS saying so (close_notify): what came may be cut short", "the connection ended without TLS saying so (close_notify): what came may be cut short"},
+		{&tls.CertificateVerificationError{Err: x509.SystemRootsError{}}, "the system has no list of CAs that can be read; --ca FILE names whom to trust", "the system has no list of CAs that can be read; --ca FILE names whom to trust"},
 		// What is about no TLS is left to others.
 		{context.Canceled, "", ""},
 		{errors.New("the weather"), "", ""},
@@ -209,6 +218,8 @@ func TestReasonsOfHandshakesThatEnd(t *testing.T) {
 		if atClient, atServer := Reason(test.err), ServerReason(test.err); atClient != test.atClient || atServer != test.atServer {
 			t.Errorf("%v is %q and %q, want %q and %q", test.err, atClient, atServer, test.atClient, test.atServer)
 		}
+		inManual(t, test.atClient)
+		inManual(t, test.atServer)
 	}
 }
 

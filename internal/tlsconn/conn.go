@@ -52,7 +52,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
 	}
-	return err
+	return c.raw.alert.explain(err)
 }
 
 // Read reads what the peer has written. The end is io.EOF if the peer has said that it is, and
@@ -70,6 +70,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 type rawConn struct {
 	net.Conn
 	server bool
+	alert  plainAlert  // of a client
 	heard  atomic.Bool // a byte has come
 	ended  atomic.Bool // the end of file has been read
 }
@@ -78,6 +79,9 @@ func (r *rawConn) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
 	if n > 0 && !r.heard.Swap(true) && r.server && !beginsTLS(p[0]) {
 		return n, tls.RecordHeaderError{Msg: "tls: what came first is not TLS", Conn: r.Conn}
+	}
+	if r.server {
+		r.alert.saw(p[:n])
 	}
 	if err == io.EOF {
 		r.ended.Store(true)

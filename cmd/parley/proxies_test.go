@@ -212,6 +212,26 @@ func (p *proxied) checkClient(t *testing.T, at string, config *tls.Config, want 
 	}
 }
 
+// What this program sends it takes: a client is its own proxy then.
+func TestOurOwnHeaders(t *testing.T) {
+	p := startProxied(t)
+	withTLS := []string{"--tls", "--ca", filepath.Join(p.dir, "parley.pem"), "--server-name", "parley.example"}
+	for _, version := range []string{"v1", "v2"} {
+		for at, flags := range map[string][]string{p.plain: nil, p.secure: withTLS} {
+			run(t, program(t, append([]string{"client", "-q", "--send-proxy", version, at, "hello"}, flags...)...), "")
+		}
+	}
+	eventually(t, "four sessions are as they were sent", func() bool {
+		opened := 0
+		for _, e := range events(t, wholeLines(p.stdout.String())) {
+			if e.Event == "opened" && e.Proxy == e.Remote && (e.Local == p.plain || e.Local == p.secure) {
+				opened++
+			}
+		}
+		return opened == 4
+	})
+}
+
 // Health checks of each kind find the server up, and are no noise.
 func TestHealthChecksOfHaproxy(t *testing.T) {
 	p := startProxied(t, "--reply", "{message}")

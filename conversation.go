@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -55,7 +56,7 @@ type conversation struct {
 	stalled  bool // a write is pending
 
 	seq      uint64    // requests received
-	replied  uint64    // the last one whose reply is written; known with marks
+	replied  uint64    // the last one whose reply is written, as far as is known at the last flush; to the byte with marks
 	delivery *delivery // of what is written; nil until there is much of it, or it is waited for
 	in, out  uint64    // bytes read and written
 	scanned  int       // bytes at the start of the input that hold no end of a request
@@ -89,6 +90,7 @@ type writeBuffer struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
+	last    uint64     // the request that the last of them answers
 	marks   []mark     // where they are, if somebody wants to know when they are written
 	told    int        // how many of them are
 	batch   []Exchange // those that a gate is to be asked about
@@ -114,7 +116,7 @@ func (o *writeBuffer) flushed() bool { return o.sent == len(o.buf) && o.told == 
 
 func (o *writeBuffer) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
-	o.sent, o.replies, o.told = 0, 0, 0
+	o.sent, o.replies, o.last, o.told = 0, 0, 0, 0
 }
 
 func (c *conversation) open() {
@@ -190,7 +192,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			return c.keepLoose(out, in, used)
 		}
 		if len(body) == 0 && !c.keepBlank {
-			c.finish(Blank, nil)
+			c.finish(Blank, c.whyBlank(rest))
 			return c.keepLoose(out, in, used)
 		}
 		c.scanned, c.begun, c.clock = 0, false, c.stopped
@@ -204,6 +206,20 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		}
 	}
 	return c.keepLoose(out, in, used)
+}
+
+// proxySignature begins a header of the PROXY protocol, version 2, and ends the conversation of a
+// peer that was not meant to send one.
+const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
+
+var errProxyHeader = errors.New("the empty request begins a PROXY header")
+
+// whyBlank is what is behind an empty request at the start of what is held; mostly nothing.
+func (c *conversation) whyBlank(held []byte) error {
+	if c.seq == 0 && bytes.HasPrefix(held, []byte(proxySignature)) {
+		return errProxyHeader
+	}
+	return nil
 }
 
 // closeBehindReply ends the conversation where that ends the reply: with nothing left to
@@ -305,7 +321,8 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		out.buf = buf
 		out.replies++
-		if c.tells(Replied) || c.gate != nil {
+		out.last = c.seq
+		if c.marksReplies() {
 			c.noteReply(out, before, start, end)
 		}
 	}
@@ -414,6 +431,7 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	}
 	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
+		c.replied = max(c.replied, out.last)
 		c.stalled = false
 		if c.clock += at - c.stopped; len(out.buf) > 0 || out.replies > 0 {
 			c.clock = at

@@ -109,6 +109,18 @@ func TestEveryRequestGetsOneReplyInOrder(t *testing.T) {
 	d.wantEnd(t, "a\nb\ncd\n", EndOfFile)
 }
 
+// A proxy that is told to name its clients begins with what is an empty request here.
+func TestAProxyHeaderIsToldFromABlank(t *testing.T) {
+	header := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc6\x33\x64\x01\x12\x67\x01\xbb"
+	for in, want := range map[string]error{header + "a\n": errProxyHeader, header[:12]: errProxyHeader, header[:11]: nil, "\n": nil, "a\n" + header: nil} {
+		d := newDesk(&settings{})
+		d.feed(0, in)
+		if d.reason != Blank || d.err != want {
+			t.Errorf("%q ended for %v, %v; want blank, %v", in, d.reason, d.err, want)
+		}
+	}
+}
+
 func TestConversationEndings(t *testing.T) {
 	fail := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 		switch string(req.Body) {
@@ -802,8 +814,56 @@ func BenchmarkConversation16Observed(b *testing.B) {
 	benchmarkConversation(b, 16, ObserverFunc(func(*Event) {}))
 }
 
+// How many requests were answered is known to the byte, also if nobody wants to know of replies:
+// of a write that was cut off, those whose replies got out whole.
+func TestRepliesOfAWriteThatIsCutOffAreCounted(t *testing.T) {
+	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		return append(dst, strings.Repeat("x", int(req.Seq%3)+1)...), nil
+	})
+	for name, framing := range map[string]Framing{"line": Lines, "crlf": LinesCRLF, "length": LengthPrefixed, "delim": Delimited(0, 0),
+		"frame": Framed([]byte{2}, []byte{3}), "octets": OctetCounted, "netstring": Netstring, "chunk": Chunks} {
+		for _, observer := range []Observer{endsOnly{}, ObserverFunc(func(*Event) {})} {
+			request, err := framing.End(append(framing.Begin(nil), 'a'), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for cut := 0; ; cut++ {
+				d := newDesk(&settings{handler: handler, framing: framing, observer: observer})
+				d.feed(0, string(request))
+				d.feed(0, string(request))
+				var ends []int // of the replies in the next write
+				for range 3 {
+					d.read(len(request), zero)
+					d.answer(d.handler, &d.out, request, false)
+					ends = append(ends, len(d.out.buf))
+				}
+				if cut > len(d.out.buf) {
+					break
+				}
+				d.take(0, cut)
+				d.countSent(&d.out)
+				want := uint64(2)
+				for _, end := range ends {
+					if end <= cut {
+						want++
+					}
+				}
+				if d.replied != want || d.seq != 5 {
+					t.Errorf("%s, %T: %d of %d bytes are written: %d of %d requests count as answered, want %d", name, observer, cut, len(d.out.buf), d.replied, d.seq, want)
+				}
+			}
+		}
+	}
+}
+
+// endsOnly wants to know of nothing but ends.
+type endsOnly struct{}
+
+func (endsOnly) Observe(*Event)            {}
+func (endsOnly) Wants(kind EventKind) bool { return kind == Closed }
+
 func TestRequestsAllocateNothing(t *testing.T) {
-	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {time}", nil)
+	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -68,15 +69,35 @@ func (c *conversation) awaits(untaken int, now time.Time) bool {
 }
 
 // lose notes that the peer will not take so many bytes of what was written. The replies among
-// them do not count as such.
+// them do not count as such, if it is known where they are.
 func (c *conversation) lose(untaken int) {
 	if untaken == 0 {
 		return
 	}
 	c.taken(untaken)
-	c.replied = 0
-	if c.delivery != nil {
+	switch {
+	case !c.marksReplies():
+	case c.delivery != nil:
 		c.replied = c.delivery.replied
+	default:
+		c.replied = 0
 	}
 	c.out -= min(c.out, uint64(untaken))
+}
+
+// countSent counts the replies of a write buffer of which the rest will never be written. Without
+// marks they are looked for.
+func (c *conversation) countSent(out *writeBuffer) {
+	if c.marksReplies() || out.replies == 0 {
+		return
+	}
+	seq := out.last - uint64(out.replies)
+	for rest := out.buf[:out.sent]; seq < out.last; seq++ {
+		n, _, err := c.replies.Next(rest, 0, math.MaxInt, false)
+		if n == 0 || err != nil {
+			break
+		}
+		rest = rest[n:]
+	}
+	c.replied = max(c.replied, seq)
 }

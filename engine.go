@@ -418,6 +418,9 @@ func (d *goroutineConn) broke(err error) {
 		return
 	}
 	d.gone = d.gone || d.phase < over
+	if d.out != nil {
+		d.countSent(d.out)
+	}
 	unsent, untaken := d.backlog()
 	d.conversation.broke(err, untaken, unsent > 0 || d.out != nil && len(d.out.unsent()) > 0)
 }
@@ -445,6 +448,9 @@ func (d *goroutineConn) hearRest() {
 	}
 	d.recycle()
 	d.phase = ended
+	if d.reason == NoRequest && d.heard {
+		d.reason = Reset
+	}
 }
 
 // recycle gives the write buffer back.

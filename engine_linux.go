@@ -711,6 +711,9 @@ func (l *loop) broke(t *loopConn, err error) {
 	if t.phase < over {
 		l.hear(t)
 	}
+	if t.out != nil {
+		t.countSent(t.out)
+	}
 	unsent, untaken := backlogOf(uintptr(t.fd))
 	t.conversation.broke(err, untaken, unsent > 0 || t.out != nil && len(t.out.unsent()) > 0)
 	l.end(t)

@@ -7,10 +7,12 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/parleytest"
 )
 
 // What a peer had sent before it went is told and handed to the gate to the last whole
@@ -51,6 +53,9 @@ func TestPeerThatHasGoneIsHeardOut(t *testing.T) {
 				if end.Reason != parley.Reset || end.Seq != requests+2 || end.In != uint64(len("first\nhold\n")+len(text)) {
 					t.Errorf("closed for %v, %v after %d requests and %d bytes, want reset after %d and %d",
 						end.Reason, end.Err, end.Seq, end.In, requests+2, len("first\nhold\n")+len(text))
+				}
+				if end.Replied != 1 {
+					t.Errorf("%d requests count as answered, want 1", end.Replied)
 				}
 				if !errors.Is(end.Err, parley.ErrRepliesUnread) || !errors.Is(end.Err, syscall.ECONNRESET) && !errors.Is(end.Err, syscall.EPIPE) {
 					t.Errorf("closed with %v, want that replies are unread, by a reset", end.Err)
@@ -134,5 +139,86 @@ func TestPeerThatHasGoneIsHeardOutInMemory(t *testing.T) {
 	held <- struct{}{}
 	if end := w.closed(t, 1); end.seq != 3 || end.reason != parley.Reset {
 		t.Errorf("closed for %v after %d requests, want reset after 3", end.reason, end.seq)
+	}
+}
+
+// How many requests of a peer that went were answered is known: if anybody wants to know of
+// replies, how many it took.
+func TestRepliesWrittenBeforeThePeerWent(t *testing.T) {
+	const requests, size = 20000, 1000
+	reply := strings.Repeat("x", size)
+	for name, framing := range map[string]parley.Framing{"lines": parley.Lines, "length": parley.LengthPrefixed} {
+		for _, wants := range []string{"ends", "all", "a gate"} {
+			t.Run(name+", wanted "+wants, func(t *testing.T) {
+				overEngines(t, func(t *testing.T, engine parley.Engine) {
+					ends := make(chan parley.Event, 1)
+					var asked atomic.Int64
+					srv := &parley.Server{Engine: engine, Framing: framing, Observer: endings(ends),
+						Handler: parley.HandlerFunc(func(dst []byte, _ *parley.Request) ([]byte, error) {
+							asked.Add(1)
+							return append(dst, reply...), nil
+						})}
+					switch wants {
+					case "all":
+						srv.Observer = parley.Observers(srv.Observer, new(witness))
+					case "a gate":
+						srv.Gate = new(porter)
+					}
+					c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+					one, err := framing.End(append(framing.Begin(nil), 'a'), 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var sending sync.WaitGroup
+					sending.Go(func() { io.WriteString(c, strings.Repeat(string(one), requests)) })
+					eventually(t, "more is answered than one write takes", func() bool { return asked.Load() > 512 })
+					c.SetLinger(0)
+					c.Close()
+					sending.Wait()
+					end := <-ends
+					framed := uint64(len(one)-1) + size
+					exact := end.Replied == end.Out/framed
+					if wants == "ends" { // and so nobody knows where replies lie of which it took none
+						exact = end.Replied >= end.Out/framed && end.Replied <= uint64(asked.Load())
+					}
+					if end.Reason != parley.Reset || !exact || end.Replied >= end.Seq {
+						t.Errorf("closed for %v with %d of %d requests answered, %d by the %d bytes that it took", end.Reason, end.Replied, end.Seq, end.Out/framed, end.Out)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A peer that never sent a byte is a probe, whichever way it went and whoever speaks first; one
+// that had sent something, though nobody had read it yet, is none.
+func TestPeerThatNeverSentAByte(t *testing.T) {
+	for _, c := range []struct {
+		name, sent string
+		leave      func(c *net.TCPConn)
+		reason     parley.CloseReason
+	}{
+		{"end of file", "", func(c *net.TCPConn) { c.Close() }, parley.NoRequest},
+		{"reset", "", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }, parley.NoRequest},
+		{"reset behind a request", "NOOP\r\n", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }, parley.Reset},
+	} {
+		for first, framing := range map[string]parley.Framing{"the client speaks": parley.Lines, "the server greets": smtpFraming(t)} {
+			t.Run(c.name+", "+first, func(t *testing.T) {
+				overEngines(t, func(t *testing.T, engine parley.Engine) {
+					l, err := net.Listen("tcp", "127.0.0.1:0")
+					if err != nil {
+						t.Fatal(err)
+					}
+					conn := dialer(t, "tcp", l.Addr().String())().(*net.TCPConn)
+					io.WriteString(conn, c.sent)
+					c.leave(conn) // before the server has let it in
+					ends := make(chan parley.Event, 1)
+					parleytest.Serve(t, &parley.Server{Engine: engine, Handler: echo, Framing: framing, Observer: endings(ends)}, l)
+					if end := <-ends; end.Reason != c.reason {
+						t.Errorf("closed for %v, %v; want %v", end.Reason, end.Err, c.reason)
+					}
+				})
+			})
+		}
 	}
 }

@@ -50,9 +50,11 @@ const DefaultReply = "Request #{conn} - {message} ..."
 //	seq      the request's number       local   the address the peer dialled
 //	message  the request's bytes        remote  the peer's address
 //	bytes    how many they are          time    when they were read (RFC 3339, UTC)
+//	tls_name what the client is called in its certificate; nothing if it showed none
 //
 // {{ and }} stand for the braces themselves. Bytes are inserted unchanged; of a Protocol's
-// message, its words.
+// message, its words. A name that the framing cannot carry ends its session, as any such reply
+// does.
 type Template struct {
 	parts      []part
 	host       string
@@ -77,12 +79,13 @@ const (
 	fillHost
 	fillLocal
 	fillRemote
+	fillTLSName
 	fillTime
 )
 
 var fillers = map[string]filler{
 	"conn": fillConn, "seq": fillSeq, "message": fillMessage, "bytes": fillBytes,
-	"host": fillHost, "local": fillLocal, "remote": fillRemote, "time": fillTime,
+	"host": fillHost, "local": fillLocal, "remote": fillRemote, "tls_name": fillTLSName, "time": fillTime,
 }
 
 // ParseTemplate reads a pattern. An unknown name, a brace without its partner, or
@@ -158,6 +161,8 @@ func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
 			dst = req.Session.local.appendTo(dst)
 		case fillRemote:
 			dst = req.Session.remote.appendTo(dst)
+		case fillTLSName:
+			dst = append(dst, req.Session.TLSName()...)
 		case fillTime:
 			dst = req.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
 		}

@@ -36,6 +36,7 @@ func TestTemplateFillsIn(t *testing.T) {
 		"{local} {remote}":    "[::1]:6969 127.0.0.1:49662",
 		"{time}":              "2026-01-02T02:04:05.0000006Z",
 		"{host}":              host,
+		"[{tls_name}]":        "[]",
 		"{{conn}} {{{conn}}}": "{conn} {7}",
 		"":                    "",
 		"}}{{":                "}{",
@@ -52,7 +53,7 @@ func TestTemplateRefuses(t *testing.T) {
 		framing Framing
 		want    string
 	}{
-		{"{nope}", nil, `no name "{nope}"; there are {bytes} {conn} {host} {local} {message} {remote} {seq} {time}`},
+		{"{nope}", nil, `no name "{nope}"; there are {bytes} {conn} {host} {local} {message} {remote} {seq} {time} {tls_name}`},
 		{"{", nil, `a lone "{"; write "{{"`},
 		{"a{conn", nil, `a lone "{"`},
 		{"a}", nil, `a lone "}"; write "}}"`},

@@ -432,6 +432,49 @@ func TestSessionKnowsOfTLS(t *testing.T) {
 	}
 }
 
+// A reply pattern may have the client's name in it, whatever that is: one that the framing cannot
+// carry ends the session, and nothing of it reaches anybody.
+func TestNameInReplies(t *testing.T) {
+	for _, c := range []struct {
+		framing    parley.Framing
+		name, want string
+		reason     parley.CloseReason
+	}{
+		{parley.Lines, "alice", "alice says x\n", parley.EndOfFile},
+		{parley.Lines, "\x1b[2J\r", "\x1b[2J\r says x\n", parley.EndOfFile},
+		{parley.Lines, "a\nforged", "", parley.HandlerError},
+		{parley.Delimited(0), "a\x00forged", "", parley.HandlerError},
+		{parley.Netstring, "a\n,", "10:a\n, says x,", parley.EndOfFile},
+	} {
+		handler, err := parley.ParseTemplate("{tls_name} says {message}", c.framing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := new(witness)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		parleytest.Serve(t, &parley.Server{Handler: handler, Framing: c.framing, Observer: w},
+			parley.NewTLSListener(l, &tls.Config{Certificates: serverTLS.Certificates, ClientAuth: tls.RequireAnyClientCert}))
+		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true,
+			Certificates: []tls.Certificate{certificateOf(t, x509.Certificate{Subject: pkix.Name{CommonName: c.name}})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := c.framing.End(append(c.framing.Begin(nil), "x"...), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := say(t, conn, string(request)); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.name, got, c.want)
+		}
+		if end := w.closed(t, 1); end.reason != c.reason {
+			t.Errorf("%q: closed for %v, want %v", c.name, end.reason, c.reason)
+		}
+	}
+}
+
 // certificateOf is one that is signed by itself.
 func certificateOf(t *testing.T, template x509.Certificate) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -126,7 +126,7 @@ type Event struct {
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there. Refused: the text that is sent
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
 	Took    time.Duration // Replied: since Received. Closed: since Opened. HandshakeFailed: since it was accepted. By the monotonic clock
-	Replied uint64        // Closed: the last request whose reply got out whole, see there; kept if Replied is wanted or there is a Gate
+	Replied uint64        // Closed: the last request whose reply got out whole, see there
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Stray   uint64        // Closed: bytes of In that belonged to no message. Stray: how many there are so far
 	Raw     Raw           // Refused: Body as it is sent
@@ -151,7 +151,8 @@ const (
 	// before the peer can see the end of file. If the server gave up on a peer that did not
 	// take all that was written (Linux, TCP), Event.Replied counts no reply that is known
 	// not to have been taken, of which Replied may have been told; it may be short by as
-	// many as were taken in the last 4 KiB.
+	// many as were taken in the last 4 KiB. If neither Replied is wanted nor there is a Gate,
+	// it counts what was written.
 	Closed
 	// Refused: a connection over a session limit was told so and hung up on, or one that may
 	// not be, without a word.

@@ -147,6 +147,7 @@ type settings struct {
 	silent            bool // there are no replies
 	closesBehindReply bool // which ends there
 	movesBody         bool // the framing of replies does, see Framing.End
+	opaque            bool // what was written does not tell where one reply ends
 	maxRequest        int
 	maxUnsent         int
 	maxSessions       int
@@ -235,13 +236,15 @@ func (set *settings) setFramings(framing, replies Framing) {
 	if framing == nil {
 		framing = Lines
 	}
-	if _, both := framing.(Protocol); both || replies == nil {
+	_, both := framing.(Protocol)
+	if both || replies == nil {
 		replies = framing
 	}
 	set.framing, set.replies = framing, replies
 	set.silent = replies == NoReplies
 	set.closesBehindReply = replies == UntilClose
 	set.movesBody = movesBody(replies)
+	set.opaque = both || replies == Chunks
 }
 
 // movesBody reports whether a framing's End puts something before the body.

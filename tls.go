@@ -112,6 +112,16 @@ func (s *Session) ServerName() string {
 	return ""
 }
 
+// Proxy is the address of the proxy that handed the connection on, as AppendRemote has it; "" if
+// none did.
+func (s *Session) Proxy() string {
+	forwarded := s.Forwarded()
+	if forwarded == nil || forwarded.Proxy == nil {
+		return ""
+	}
+	return string(endpointOf(forwarded.Proxy).appendTo(nil))
+}
+
 func nameOfCertificate(c *x509.Certificate) string {
 	switch {
 	case c.Subject.CommonName != "":

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
@@ -264,7 +265,7 @@ func (opt *benchOptions) refuseReplies(changed func(flag string) bool) error {
 
 // limitToOne has a connection for each request where the end of the connection ends a message.
 func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
-	if opt.framing.Requests != parley.UntilClose && opt.framing.OfReplies() != parley.UntilClose {
+	if !endsWithConnection(opt.framing.Framing) {
 		return nil
 	}
 	switch {
@@ -275,6 +276,11 @@ func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
 	}
 	opt.connectEach = true
 	return nil
+}
+
+// endsWithConnection says whether it is the end of the connection that ends a message.
+func endsWithConnection(f dialect.Framing) bool {
+	return f.Requests == parley.UntilClose || f.OfReplies() == parley.UntilClose
 }
 
 // setLengths fills in how long to measure where that was not said.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -36,7 +38,7 @@ type inFlags struct {
 
 func (f *inFlags) add(cmd *cobra.Command) {
 	f.flags = cmd.Flags()
-	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,…"}
+	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,..."}
 	f.flags.Var(&f.listen, "listen", "listen at these addresses too, each with its prefix: tcp: (plain), tls:, proxy: or proxy+tls:; without one as the other flags have it")
 	f.flags.Var(&f.mode, "unix-mode", "mode of Unix sockets, such as 0660 (default as the umask has it)")
 	f.tls.add(cmd)
@@ -124,14 +126,17 @@ func (f *inFlags) check(ways []listen.Way) error {
 	switch {
 	case f.mode != 0 && !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
 		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
-	case f.tls.on() && !hasTLS:
+	case !hasTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
 		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
 	}
 	return nil
 }
 
-// reloads says whether there is something that can be read again.
-func (f *inFlags) reloads() bool { return f.tls.on() || f.allowed.HasFiles() }
+// reloads says whether there is something that can be read again. A certificate of our own making
+// is nobody's to change.
+func (f *inFlags) reloads() bool {
+	return f.tls.cert != "" || f.tls.clientCA != "" || f.allowed.HasFiles()
+}
 
 // reload reads again what was read from files, and notes what became of it.
 func (f *inFlags) reload(note note) {
@@ -148,6 +153,25 @@ func (f *inFlags) reload(note note) {
 	note("reloaded who may connect, by --allow and --deny")
 }
 
+// allow is the Allow of a server; nil if everybody is let in.
+func (f *inFlags) allow() func(netip.Addr) bool {
+	if f.allowed == nil {
+		return nil
+	}
+	return f.allowed.Allows
+}
+
+// handshakeTimeout is how long one of TLS may take.
+const handshakeTimeout = 5 * time.Second
+
+// handshake is that limit where there is TLS, else 0.
+func (f *inFlags) handshake() time.Duration {
+	if f.tls.on() {
+		return handshakeTimeout
+	}
+	return 0
+}
+
 // open opens the ways. Close it at the end.
 func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open listeners, err error) {
 	if f.identity, err = f.tls.open(f.flags, note); err != nil {
@@ -159,7 +183,7 @@ func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open 
 		Activated: sockets.Named,
 		Reason:    secure.ServerReason,
 		Trust:     f.trust,
-		Allow:     f.allowed.Allows,
+		Allow:     f.allow(),
 	}
 	if f.identity != nil {
 		opt.TLS = f.identity.Config()

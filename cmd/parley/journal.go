@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"math"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -102,14 +99,8 @@ func (f *keepFlag) Set(s string) error {
 		f.Keep = journal.Keep{Bytes: int64(size)}
 		return nil
 	}
-	age, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		const day = 24 * time.Hour
-		age = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
-	}
-	if err != nil || age <= 0 {
+	age, ok := parseDays(s)
+	if !ok {
 		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB, 1MiB or more")
 	}
 	f.Keep = journal.Keep{Age: age}

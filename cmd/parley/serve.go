@@ -59,17 +59,17 @@ func newServing(cmd *cobra.Command, in *inFlags, opt console.OutputOptions, drai
 	return s
 }
 
-// record has the service that listens somewhere kept in a journal, whose gate it returns, and shown
-// on a live page, as far as that is wanted.
-func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, at string) (gate parley.Gate, err error) {
+// record has the service that listens there kept in a journal, whose gate it returns, and shown
+// on a live page under the first of its addresses, as far as that is wanted.
+func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, open listeners) (gate parley.Gate, err error) {
 	s.journal = kept
-	if s.kept, err = kept.open(s.Notes, at); err != nil {
+	if s.kept, err = kept.open(s.Notes, open.String()); err != nil {
 		return nil, err
 	}
 	if s.kept != nil {
 		gate, s.observer = s.kept, parley.Observers(s.kept, s.observer)
 	}
-	if s.page, err = openPage(ctx, page, at, kept.history(s.kept), s.Notes); err != nil {
+	if s.page, err = openPage(ctx, page, open.addresses()[0], kept.history(s.kept), s.Notes); err != nil {
 		return nil, err
 	}
 	if s.page != nil {
@@ -160,15 +160,14 @@ func (s *serving) reload() {
 // cannotGoOn says why one of so many listeners cannot be served, and is the exit code of that.
 func (s *serving) cannotGoOn(err error, listeners int) (code int) {
 	var op *net.OpError
-	isKnown := errors.As(err, &op)
-	if isKnown {
+	text := "nobody can connect any more, the listener is lost"
+	if errors.As(err, &op) {
 		err = op.Err
+		if listeners > 1 && op.Addr != nil {
+			text = "the listener at " + boundAddress(op.Addr) + " is lost, and the others end with it"
+		}
 	}
-	if isKnown && listeners > 1 {
-		s.Notes.Printf("the listener at %s is lost, and the others end with it: %v", boundAddress(op.Addr), err)
-	} else {
-		s.Notes.Printf("nobody can connect any more, the listener is lost: %v", err)
-	}
+	s.Notes.Printf("%s: %v", text, err)
 	return exitUsage
 }
 

@@ -42,7 +42,8 @@ func serverCommand() *cobra.Command {
 		Short: "Answer everybody, and show every exchange",
 		Long: `Answer each request with one reply, and show on standard output who connects, what
 they say and how it ends. Without an address it listens on all addresses, IPv6 and
-IPv4, port 6969; port 0 picks a free one. An interrupt drains: what was read is
+IPv4, port 6969; port 0 picks a free one. An address may also be unix:PATH, fd://3 or
+systemd:NAME, and --listen takes more of them. An interrupt drains: what was read is
 answered, then the connections close; another one a second later stops at once.`,
 		Example: `  parley server                                  port 6969; try: nc localhost 6969
   parley server 127.0.0.1:0 --addr-file addr     a free port, written to a file
@@ -52,7 +53,9 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --reply '{host} {local}: {message}'   prove which host answered
   parley server --web 8080                       and a live page at http://127.0.0.1:8080/
   parley server --journal parley.journal         keep every exchange in a file
-  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
+  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
+  parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways, err := serverWays(args, &opt.in)
 			if err != nil {
@@ -70,7 +73,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
-		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {time}")
+		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}")
 	flags.BoolVarP(&opt.echo, "echo", "e", false, "send back what comes: --reply '{message}'")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
@@ -129,13 +132,13 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
-	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
 		return err
 	}
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	srv.Observer = s.observer
+	srv.Observer, srv.Allow = s.observer, opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -185,6 +188,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		RequestTimeout:   offIfZero(opt.request),
 		IdleTimeout:      offIfZero(opt.idle),
 		WriteTimeout:     offIfZero(opt.write),
+		HandshakeTimeout: handshakeTimeout,
 	}, nil
 }
 
@@ -207,6 +211,7 @@ func (opt *serverOptions) limits() console.Limits {
 		Idle:             opt.idle,
 		Write:            opt.write,
 		Drain:            opt.drain,
+		Handshake:        opt.in.handshake(),
 	}
 }
 

@@ -126,7 +126,7 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	defer open.close()
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
-	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open.String()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
 		return err
 	}
 	if err := s.supervise(open); err != nil {
@@ -137,8 +137,8 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 		return err
 	}
 	if opt.verbose {
-		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v",
-			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain)
+		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v%s",
+			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain, console.HandshakeLimit(opt.in.handshake()))
 	}
 	s.announce(open)
 	return s.run(t, open)

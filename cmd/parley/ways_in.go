@@ -40,7 +40,7 @@ type proxyFlags struct {
 }
 
 func (f *proxyFlags) add(cmd *cobra.Command) {
-	f.trust = listFlag{check: listen.CheckTrust, kind: "CIDR,…"}
+	f.trust = listFlag{check: listen.CheckTrust, kind: "CIDRS"}
 	cmd.Flags().BoolVar(&f.on, "proxy-protocol", false, "connections begin with a PROXY header, version 1 or 2, which names the client; goes with --proxy-trust")
 	cmd.Flags().Var(&f.trust, "proxy-trust", "whose PROXY header is believed: addresses, prefixes, or unix for the peers of Unix sockets; from others nobody is served")
 }
@@ -65,7 +65,7 @@ type filterFlags struct {
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
-	f.allow = listFlag{check: listen.CheckAddresses, kind: "CIDR,…"}
+	f.allow = listFlag{check: listen.CheckAddresses, kind: "CIDRS"}
 	f.deny = f.allow
 	cmd.Flags().Var(&f.allow, "allow", "let in these addresses and prefixes only, or those in @FILE, one a line")
 	cmd.Flags().Var(&f.deny, "deny", "do not let in these addresses and prefixes, or those in @FILE, whatever --allow says")

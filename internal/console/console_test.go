@@ -187,6 +187,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.HangUp: " (hung up by the server)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
 			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)",
+			parley.Handshake: ` (a\nb)`, parley.HandshakeTimeout: ` (a\nb)`,
 		}[reason]
 		if got := out.String(); got != "Server: Connection closed!"+want+"\n" {
 			t.Errorf("%v is told as %q, want %q", reason, got, want)
@@ -250,6 +251,8 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		{parley.Event{Kind: parley.Refused, Session: s, Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","reason":"full"}`},
 		{parley.Event{Kind: parley.Refused, Session: s, Body: []byte("Error: full"), Reason: parley.Full}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","bytes":11,"payload":"Error: full","reason":"full"}`},
 		{parley.Event{Kind: parley.Unasked, Session: s, Body: []byte("Error: too long")}, `{"event":"message",` + head + `,"remote":"unknown","local":"unknown","bytes":15,"payload":"Error: too long"}`},
+		{parley.Event{Kind: parley.Refused, Session: s, Reason: parley.Denied}, `{"event":"refused",` + head + `,"remote":"unknown","local":"unknown","reason":"denied"}`},
+		{parley.Event{Kind: parley.HandshakeFailed, Session: s, Reason: parley.Handshake, Took: 7, Err: errors.New("no\x1b")}, `{"event":"handshake_failed",` + head + `,"remote":"unknown","local":"unknown","took_ns":7,"reason":"handshake","error":"no\u001b"}`},
 		{parley.Event{Kind: parley.AcceptFailed, Err: errors.New("too many")}, `{"event":"accept_failed",` + head + `,"error":"too many"}`},
 		{parley.Event{Kind: parley.ListenerLost, Err: errors.New("gone")}, `{"event":"listener_lost",` + head + `,"error":"gone"}`},
 	} {
@@ -344,15 +347,19 @@ func TestNotesAreALineASecondOfAKind(t *testing.T) {
 		n.Observe(&parley.Event{Kind: parley.Refused, Time: at.Add(time.Duration(i) * time.Millisecond), Session: new(parley.Session), Reason: parley.Full})
 	}
 	n.Observe(&parley.Event{Kind: parley.AcceptFailed, Time: at, Err: errors.New("too many\x1b")})
-	n.Observe(&parley.Event{Kind: parley.Refused, Time: at.Add(time.Second), Session: new(parley.Session), Reason: parley.PerIP})
-	n.Observe(&parley.Event{Kind: parley.Refused, Time: at.Add(time.Second), Session: new(parley.Session), Reason: parley.PerIP})
+	n.Observe(&parley.Event{Kind: parley.Refused, Time: at, Session: new(parley.Session), Reason: parley.PerIP})
+	n.Observe(&parley.Event{Kind: parley.Refused, Time: at, Session: new(parley.Session), Reason: parley.PerIP})
+	n.Observe(&parley.Event{Kind: parley.Refused, Time: at, Session: new(parley.Session), Reason: parley.Denied})
+	n.Observe(&parley.Event{Kind: parley.Refused, Time: at.Add(time.Second), Session: new(parley.Session), Reason: parley.Full})
 	n.Observe(&parley.Event{Kind: parley.Unfinished, Time: at, Session: new(parley.Session), Body: []byte("x")})
 	n.Observe(&parley.Event{Kind: parley.Closed, Time: at, Session: new(parley.Session), Err: &parley.PanicError{Value: "a\n", Stack: []byte("s\n")}})
 	n.Suppressed()
 	w.Close(time.Minute)
 	want := `parley: refused unknown: server is full (10 sessions); --max-sessions allows more
 parley: cannot accept, and will try again: too many\x1b
-parley: refused unknown: too many sessions from its address (2); --max-sessions-per-ip allows more (and 999 more before)
+parley: refused unknown: too many sessions from its address (2); --max-sessions-per-ip allows more
+parley: refused unknown: its address is not allowed (--allow, --deny)
+parley: refused unknown: server is full (10 sessions); --max-sessions allows more (and 999 more before)
 parley: unknown sent 1 byte and no newline yet; for peers that send none there is --framing chunk
 parley: session 0: handler panicked: a\n: s\n
 parley: 1 line more like these
@@ -369,11 +376,16 @@ func TestCounts(t *testing.T) {
 	}
 	for _, e := range []parley.Event{
 		{Kind: parley.Opened}, {Kind: parley.Opened},
-		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2, Stray: 1}, {Kind: parley.Closed, Reason: parley.DrainCut}, {Kind: parley.Refused},
+		{Kind: parley.Closed, Reason: parley.NoRequest, Seq: 1, In: 1, Out: 2, Stray: 1}, {Kind: parley.Closed, Reason: parley.DrainCut},
+		{Kind: parley.Refused, Reason: parley.Denied}, {Kind: parley.HandshakeFailed, Reason: parley.NoRequest},
+		{Kind: parley.HandshakeFailed, Reason: parley.Handshake}, {Kind: parley.HandshakeFailed, Reason: parley.Full},
 	} {
+		if !c.Wants(e.Kind) {
+			t.Errorf("%v is not wanted", e.Kind)
+		}
 		c.Observe(&e)
 	}
-	if got := c.String(); got != "2 sessions, 1 probe, 1 request, 1 byte in, 2 bytes out (1 byte of no message), 1 refused, 1 cut" {
+	if got := c.String(); got != "2 sessions, 2 probes, 1 request, 1 byte in, 2 bytes out (1 byte of no message), 1 refused, 2 handshakes failed, 1 cut" {
 		t.Errorf("at the end: %s", got)
 	}
 }
@@ -452,10 +464,14 @@ func TestEventsAllocateNothing(t *testing.T) {
 	}
 	w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)
 	defer w.Close(time.Minute)
-	e := &parley.Event{Kind: parley.Received, Time: time.Now(), Session: new(parley.Session), Seq: 1, Body: []byte("session 1 msg 1")}
-	for name, o := range map[string]parley.Observer{"narrative": NewNarrative(w, Limits{}, true), "json": NewJSON(w)} {
-		if n := testing.AllocsPerRun(1000, func() { o.Observe(e) }); n != 0 {
-			t.Errorf("%s: %v allocations an event, want none", name, n)
+	for _, e := range []*parley.Event{
+		{Kind: parley.Opened, Time: time.Now(), Session: new(parley.Session)},
+		{Kind: parley.Received, Time: time.Now(), Session: new(parley.Session), Seq: 1, Body: []byte("session 1 msg 1")},
+	} {
+		for name, o := range map[string]parley.Observer{"narrative": NewNarrative(w, Limits{}, true), "json": NewJSON(w)} {
+			if n := testing.AllocsPerRun(1000, func() { o.Observe(e) }); n != 0 {
+				t.Errorf("%s, %v: %v allocations an event, want none", name, e.Kind, n)
+			}
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // Counts is an observer that counts what a server did, for one line at its end. Its
 // zero value is ready.
 type Counts struct {
-	sessions, probes, requests, in, out, stray, refused, cut atomic.Int64
+	sessions, probes, requests, in, out, stray, refused, failed, cut atomic.Int64
 }
 
 // Observe counts.
@@ -20,6 +20,12 @@ func (c *Counts) Observe(e *parley.Event) {
 		c.sessions.Add(1)
 	case parley.Refused:
 		c.refused.Add(1)
+	case parley.HandshakeFailed:
+		if e.Reason == parley.NoRequest {
+			c.probes.Add(1)
+		} else {
+			c.failed.Add(1)
+		}
 	case parley.Closed:
 		c.requests.Add(int64(e.Seq))
 		c.in.Add(int64(e.In))
@@ -36,13 +42,17 @@ func (c *Counts) Observe(e *parley.Event) {
 
 // Wants only beginnings and ends, so that counting costs nothing in between.
 func (c *Counts) Wants(kind parley.EventKind) bool {
-	return kind == parley.Opened || kind == parley.Refused || kind == parley.Closed
+	switch kind {
+	case parley.Opened, parley.Refused, parley.HandshakeFailed, parley.Closed:
+		return true
+	}
+	return false
 }
 
 // String is such as "2 sessions, 0 probes, 4 requests, 60 bytes in, 132 bytes out".
 // Requests and bytes are those of sessions that are over; bytes are as they were read and
-// written, endings and all. What belonged to no message, was refused or cut is named if there
-// was any.
+// written, endings and all. What belonged to no message, was refused, failed or cut is named if
+// there was any. Who never sent a byte is a probe, also where a handshake is to come first.
 func (c *Counts) String() string {
 	text := plural(c.sessions.Load(), "session") + ", " + plural(c.probes.Load(), "probe") + ", " +
 		plural(c.requests.Load(), "request") + ", " + plural(c.in.Load(), "byte") + " in, " +
@@ -52,6 +62,9 @@ func (c *Counts) String() string {
 	}
 	if n := c.refused.Load(); n > 0 {
 		text += ", " + strconv.FormatInt(n, 10) + " refused"
+	}
+	if n := c.failed.Load(); n > 0 {
+		text += ", " + plural(n, "handshake") + " failed"
 	}
 	if n := c.cut.Load(); n > 0 {
 		text += ", " + strconv.FormatInt(n, 10) + " cut"

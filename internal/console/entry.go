@@ -2,7 +2,6 @@ package console
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -28,6 +27,8 @@ type Entry struct {
 
 	Tap               bool   // told by a tap, not by a server
 	Framing, Upstream string // how the session was recorded, where that is to be told
+	security                 // of the peer, where that is to be told
+	overTLS           bool
 
 	messages
 }
@@ -62,6 +63,9 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 	switch e.Kind {
 	case parley.Opened:
 		dst = AppendEscaped(append(dst, opened...), []byte(e.Remote))
+		if verbose {
+			dst = e.security.appendTo(dst)
+		}
 	case parley.Received:
 		dst = e.appendMessage(append(dst, received...), e.message())
 	case parley.Replied:
@@ -97,12 +101,23 @@ func (e *Entry) why() string {
 			continue
 		}
 		switch reason {
-		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Truncated, parley.Reset, parley.Memory, parley.HangUp,
+		case parley.Truncated:
+			return e.truncated()
+		case parley.EndOfFile, parley.Blank, parley.NoRequest, parley.Reset, parley.Memory, parley.HangUp,
 			parley.Draining, parley.DrainCut, parley.ServerClosed, parley.UpstreamReset:
 			return (&Limits{}).explain(reason, nil)
 		}
 	}
-	return string(AppendEscaped(nil, []byte(strings.ReplaceAll(e.Reason, "_", " "))))
+	return string(AppendEscaped(nil, []byte(inWords(e.Reason))))
+}
+
+// truncated is that reason in words. Which of the two it was over TLS is not kept.
+func (e *Entry) truncated() string {
+	inside := (&Limits{}).explain(parley.Truncated, nil)
+	if e.overTLS {
+		return inside + ", or without TLS's close_notify"
+	}
+	return inside
 }
 
 // AppendEntryJSON appends the line of JSON, as the server writes it. A reply that did not
@@ -124,6 +139,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	dst = appendJSONString(append(dst, `,"remote":`...), e.Remote)
 	dst = appendJSONString(append(dst, `,"local":`...), e.Local)
 	dst = appendName(appendName(dst, "framing", e.Framing), "upstream", e.Upstream)
+	dst = e.security.appendFields(dst)
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked:
 		dst = e.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e.message())

@@ -116,12 +116,17 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Stray:
 		dst = appendMessageFields(dst, e.Body, e.Cut)
 	case parley.Refused:
-		if len(e.Body) > 0 { // a tap sends none
+		if len(e.Body) > 0 { // a tap sends none, and who is denied gets none
 			dst = appendMessageFields(dst, e.Body, e.Cut)
 		}
 	}
 	switch e.Kind {
-	case parley.Replied, parley.Closed:
+	case parley.Opened, parley.Refused, parley.HandshakeFailed:
+		of := securityOf(e.Session)
+		dst = of.appendFields(dst)
+	}
+	switch e.Kind {
+	case parley.Replied, parley.Closed, parley.HandshakeFailed:
 		dst = appendTook(dst, e.Took)
 	}
 	if e.Kind == parley.Closed {

@@ -94,7 +94,7 @@ func entryOf(e journal.Event) *Entry {
 	}
 	switch e.Kind {
 	case parley.Opened:
-		entry.Framing, entry.Upstream = s.Framing, s.Upstream
+		entry.Framing, entry.Upstream, entry.security = s.Framing, s.Upstream, recordedSecurity(s)
 	case parley.Received:
 		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
 	case parley.Replied:
@@ -108,7 +108,7 @@ func entryOf(e journal.Event) *Entry {
 		}
 	case parley.Closed:
 		entry.Seq, entry.Took, entry.Reason = s.Requests, s.Closed.Sub(s.Opened), s.Reason
-		entry.In, entry.Out, entry.Stray = s.BytesIn, s.BytesOut, s.Stray
+		entry.In, entry.Out, entry.Stray, entry.overTLS = s.BytesIn, s.BytesOut, s.Stray, s.TLSVersion != ""
 	case parley.Refused:
 		entry.Body, entry.Reason = e.Text, s.Reason
 	}
@@ -458,7 +458,7 @@ func (l sessionJSON) Show(s *journal.Session) error {
 		e.Kind, e.Time = parley.Closed, s.Closed
 	}
 	entry := entryOf(e)
-	entry.Framing, entry.Upstream = s.Framing, s.Upstream
+	entry.Framing, entry.Upstream, entry.security = s.Framing, s.Upstream, recordedSecurity(s)
 	_, err := l.out.Write(AppendEntryJSON(nil, entry))
 	return err
 }
@@ -497,6 +497,7 @@ var sessionColumns = []column[*journal.Session]{
 	{title: "bytes out", width: 9, right: true, dispensable: 4, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
 	{title: "framing", width: 9, dispensable: 6, text: func(s *journal.Session, width int) string { return within(width, s.Framing) }},
 	{title: "upstream", width: 21, dispensable: 7, text: func(s *journal.Session, width int) string { return within(width, s.Upstream) }},
+	{title: "tls, proxy", width: 16, dispensable: 8, text: func(s *journal.Session, width int) string { return secured(width, s) }},
 	{title: "reason", width: len("first_byte_timeout"), text: func(s *journal.Session, _ int) string {
 		switch {
 		case s.Lost:
@@ -506,6 +507,12 @@ var sessionColumns = []column[*journal.Session]{
 		}
 		return escaped(s.Reason)
 	}},
+}
+
+// secured is what is known of a session's TLS and of the proxy before it, as within is.
+func secured(width int, s *journal.Session) string {
+	of := recordedSecurity(s)
+	return within(width, string(of.appendList(nil)))
 }
 
 // within is a text escaped and cut to a width, if that is not 0.

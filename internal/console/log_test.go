@@ -242,9 +242,9 @@ func TestListsShowHowSessionsWereRecorded(t *testing.T) {
 	s := &journal.Session{ID: 1, Number: 1, Remote: "10.0.0.1:1", Local: "10.0.0.2:2", Opened: time.Unix(0, 0).UTC(), Stray: 3, TLSVersion: "TLS 1.3", TLSName: "a", Proxied: "10.9.9.9:9"}
 	s.About = journal.About{Framing: "redis", Role: "tap", Listener: "127.0.0.1:6380", Upstream: "redis:6379", Node: "web-1"}
 	for format, want := range map[string]string{
-		"table": "  redis      redis:6379             open\n",
+		"table": "  redis      redis:6379             TLS 1.3, by proxy 10.9.9.9:9, a  open\n",
 		"csv":   ",,,,,,,tap,redis,127.0.0.1:6380,redis:6379,web-1,TLS 1.3,a,10.9.9.9:9\r\n",
-		"json":  `"side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","framing":"redis","upstream":"redis:6379"}` + "\n",
+		"json":  `"side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","framing":"redis","upstream":"redis:6379","tls_version":"TLS 1.3","tls_name":"a","proxy":"10.9.9.9:9"}` + "\n",
 	} {
 		var out bytes.Buffer
 		list, err := NewSessionList(format, &out, 0)
@@ -264,7 +264,7 @@ func TestListsShowHowSessionsWereRecorded(t *testing.T) {
 func TestListsShowLostSessions(t *testing.T) {
 	lost := &journal.Session{ID: 9, Lost: true, Opened: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}
 	for format, want := range map[string]string{
-		"table": "      ?  2026-11-24T08:00:00.000000Z              ?                                ?        ?          ?          ?                                    (session 9 was not recorded)\n",
+		"table": "      ?  2026-11-24T08:00:00.000000Z              ?                                ?        ?          ?          ?                                                      (session 9 was not recorded)\n",
 		"csv":   ",,,2026-11-24T08:00:00Z" + strings.Repeat(",", 15) + "\r\n",
 		"json":  `{"event":"opened","time":"2026-11-24T08:00:00Z","side":"server","lost_session":9,"remote":"","local":""}` + "\n",
 	} {

@@ -21,7 +21,13 @@ type Notes struct {
 	detector *detector // of other framings; nil if none are looked for
 
 	mu    sync.Mutex
-	kinds map[parley.EventKind]*throttle
+	kinds map[noteKind]*throttle
+}
+
+// A noteKind is what lines have in common that are counted together.
+type noteKind struct {
+	kind   parley.EventKind
+	reason parley.CloseReason
 }
 
 // A throttle lets one line a second through and counts the others.
@@ -33,7 +39,7 @@ type throttle struct {
 
 // NewNotes writes to out. With hint, bytes that wait for their newline earn advice.
 func NewNotes(out *Writer, limits Limits, hint bool) *Notes {
-	return &Notes{out: out, limits: limits, hint: hint, kinds: make(map[parley.EventKind]*throttle)}
+	return &Notes{out: out, limits: limits, hint: hint, kinds: make(map[noteKind]*throttle)}
 }
 
 // SkippedNotes is the notice of the Writer of Notes.
@@ -51,7 +57,7 @@ func (n *Notes) Printf(format string, args ...any) {
 // Wants what is not part of a conversation.
 func (n *Notes) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Closed, parley.Refused, parley.Unfinished, parley.AcceptFailed, parley.Stray, parley.FramingLost:
+	case parley.Closed, parley.Refused, parley.HandshakeFailed, parley.Unfinished, parley.AcceptFailed, parley.Stray, parley.FramingLost:
 		return true
 	case parley.Opened, parley.Received:
 		return n.detector != nil
@@ -66,7 +72,7 @@ func (n *Notes) Observe(e *parley.Event) {
 	if n.detector != nil {
 		name, news := n.detector.see(e)
 		if news {
-			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name))
+			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name, n.detector.both))
 		}
 		if name != "" || e.Kind == parley.Received { // of which there are many
 			return
@@ -81,8 +87,12 @@ func (n *Notes) tell(e *parley.Event) {
 	switch {
 	case e.Kind == parley.Refused && e.Reason == parley.Full:
 		text = fmt.Sprintf("refused %s: server is full (%d sessions); --max-sessions allows more", remote(e), n.limits.MaxSessions)
+	case e.Kind == parley.Refused && e.Reason == parley.Denied:
+		text = fmt.Sprintf("refused %s: its address is not allowed (--allow, --deny)", remote(e))
 	case e.Kind == parley.Refused:
 		text = fmt.Sprintf("refused %s: too many sessions from its address (%d); --max-sessions-per-ip allows more", remote(e), n.limits.MaxSessionsPerIP)
+	case e.Kind == parley.HandshakeFailed && e.Reason != parley.NoRequest: // else it is a probe, of which there may be many
+		text = fmt.Sprintf("handshake with %s failed: %s", remote(e), n.limits.explainHandshake(e.Reason, e.Err))
 	case e.Kind == parley.AcceptFailed:
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:
@@ -93,6 +103,10 @@ func (n *Notes) tell(e *parley.Event) {
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && e.Reason == parley.Unreachable:
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
+	case e.Kind == parley.Closed && e.Reason == parley.Blank && e.Err != nil:
+		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint("proxy", false))
+	case e.Kind == parley.Closed && errors.Is(e.Err, parley.ErrRepliesUnread):
+		text = fmt.Sprintf("session %d with %s: %v%s", e.Session.Number(), remote(e), parley.ErrRepliesUnread, unanswered(e))
 	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):
 		text = fmt.Sprintf("session %d: %s: %s", e.Session.Number(), escapedError(e.Err), AppendEscaped(nil, panicked.Stack))
 	default:
@@ -113,10 +127,11 @@ func (n *Notes) tell(e *parley.Event) {
 func (n *Notes) pass(e *parley.Event) (skipped int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t := n.kinds[e.Kind]
+	kind := noteKind{e.Kind, e.Reason}
+	t := n.kinds[kind]
 	if t == nil {
 		t = new(throttle)
-		n.kinds[e.Kind] = t
+		n.kinds[kind] = t
 	}
 	otherSide := e.Kind == parley.FramingLost && t.session == e.Session
 	if e.Time.Before(t.next) && !otherSide {
@@ -138,6 +153,18 @@ func (n *Notes) Suppressed() {
 	n.mu.Unlock()
 	if total > 0 {
 		n.Printf("%s more like these", plural(total, "line"))
+	}
+}
+
+// unanswered says how many requests of a session that is over were not, in brackets, if there are any.
+func unanswered(e *parley.Event) string {
+	switch n := e.Seq - min(e.Seq, e.Replied); n {
+	case 0:
+		return ""
+	case 1:
+		return " (1 request was not answered)"
+	default:
+		return fmt.Sprintf(" (%d requests were not answered)", n)
 	}
 }
 

@@ -1,9 +1,11 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,12 +17,21 @@ type Limits struct {
 	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
 	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
+	Handshake                                            time.Duration // 5 s if zero, as it also is where there are none
 }
 
 // String is all of them in a line.
 func (l Limits) String() string {
-	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, held in all %d bytes, drain %v",
-		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.MaxHeld, l.Drain)
+	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, held in all %d bytes, drain %v%s",
+		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.MaxHeld, l.Drain, HandshakeLimit(l.Handshake))
+}
+
+// HandshakeLimit is the end of a line of limits; 0 is where there are no handshakes.
+func HandshakeLimit(limit time.Duration) string {
+	if limit == 0 {
+		return ""
+	}
+	return ", handshake " + limit.String()
 }
 
 // OrNone is a limit in words, of which 0 is none.
@@ -109,7 +120,7 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	}
 	switch e.Kind {
 	case parley.Opened:
-		dst = appendRemote(append(dst, opened...), e.Session)
+		dst = n.appendSecurity(appendRemote(append(dst, opened...), e.Session), e.Session)
 	case parley.Received:
 		dst = n.appendMessage(append(dst, received...), e)
 	case parley.Replied:
@@ -119,12 +130,32 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Unasked:
 		dst = n.appendMessage(append(dst, unasked...), e)
 	case parley.Refused:
-		dst = appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
+		dst = appendRefused(dst, e)
 	case parley.Closed:
 		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
 	return append(dst, '\n')
 }
+
+// appendSecurity appends what -v puts behind the address of who connects.
+func (n *Narrative) appendSecurity(dst []byte, s *parley.Session) []byte {
+	if !n.verbose {
+		return dst
+	}
+	of := securityOf(s)
+	return of.appendTo(dst)
+}
+
+// appendRefused appends what a refused peer was told, or why it was not told anything.
+func appendRefused(dst []byte, e *parley.Event) []byte {
+	if len(e.Body) == 0 {
+		return append(append(append(dst, "Server: refused ("...), inWords(e.Reason.String())...), ')')
+	}
+	return appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
+}
+
+// inWords is the name of a reason as a person writes it.
+func inWords(reason string) string { return strings.ReplaceAll(reason, "_", " ") }
 
 // appendStamp appends what -v puts before a line: when, which session, who.
 func appendStamp(dst []byte, e *parley.Event) []byte {
@@ -164,7 +195,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 	case parley.NoRequest:
 		return "no request"
 	case parley.Truncated:
-		return "end of file inside a request"
+		return truncated(err, "end of file inside a request")
 	case parley.Reset:
 		return "connection reset by peer"
 	case parley.IdleTimeout:
@@ -193,9 +224,21 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 		return escapedError(err)
 	case parley.UpstreamReset:
 		return "connection reset by server"
+	case parley.HandshakeTimeout, parley.Handshake:
+		return l.explainHandshake(reason, err)
 	}
 	return reason.String()
 }
+
+// truncated says in words what kind of end was none in good order.
+func truncated(err error, inside string) string {
+	if errors.Is(err, parley.ErrTruncated) {
+		return noCloseNotify
+	}
+	return inside
+}
+
+const noCloseNotify = "end of file without TLS's close_notify"
 
 func escapedError(err error) string {
 	if err == nil {

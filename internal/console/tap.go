@@ -64,6 +64,10 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Opened:
 		dst = appendRemote(append(dst, "Tap: connection from "...), e.Session)
 		dst = AppendEscaped(append(dst, " to "...), []byte(n.target))
+		if n.verbose {
+			of := securityOf(e.Session)
+			dst = of.appendTo(dst)
+		}
 	case parley.Received:
 		dst = n.appendMessage(append(dst, "Tap: client ["...), e)
 	case parley.Replied, parley.Unasked:
@@ -91,7 +95,7 @@ func explainTap(e *parley.Event) string {
 	case parley.NoRequest:
 		return "nothing was said"
 	case parley.Truncated:
-		return "end of file inside a message"
+		return truncated(e.Err, "end of file inside a message")
 	case parley.Reset:
 		return "connection reset by client" + hint(e.Err)
 	case parley.UpstreamReset:

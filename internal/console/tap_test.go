@@ -55,6 +55,7 @@ func TestTapNarrativeTellsWhatPasses(t *testing.T) {
 		{parley.Event{Kind: parley.Closed, Reason: parley.EndOfFile}, "Tap: Connection closed!"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.NoRequest}, "Tap: Connection closed! (nothing was said)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.Truncated}, "Tap: Connection closed! (end of file inside a message)"},
+		{parley.Event{Kind: parley.Closed, Reason: parley.Truncated, Err: parley.ErrTruncated}, "Tap: Connection closed! (end of file without TLS's close_notify)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.Reset}, "Tap: Connection closed! (connection reset by client)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.UpstreamReset}, "Tap: Connection closed! (connection reset by server)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.Reset, Err: fmt.Errorf("read: %w", hinting{})}, `Tap: Connection closed! (connection reset by client; nothing\x1bwas read)`},

@@ -24,6 +24,8 @@ const (
 
 	spareBatches = 4
 
+	transactionBytes = 16 * 4096 // of pages, about, that one takes up on disk whatever it writes
+
 	retryEvery = time.Second // after an error
 	lookEvery  = time.Second // whether the file is there, what has to be synced and what to be deleted
 )
@@ -78,6 +80,7 @@ type batch struct {
 	refused        []Refusal
 	exchanges      []record
 	bytes          []byte            // their requests and replies
+	names          int               // bytes of what the peers of sessions call themselves
 	waiting        []*parley.Session // to be released once it is written
 	gap            gap
 }
@@ -87,15 +90,12 @@ func (b *batch) rows() int {
 }
 
 // size is about how many bytes the batch takes up on disk, rather more than less.
-func (b *batch) size() int64 {
-	const pages = 16 * 4096
-	return pages + b.content()
-}
+func (b *batch) size() int64 { return transactionBytes + b.content() }
 
 // content is about how many bytes its records take up.
 func (b *batch) content() int64 {
 	const row, session = 80, 256
-	bytes := int64(len(b.bytes))
+	bytes := int64(len(b.bytes) + b.names)
 	return bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
 }
 
@@ -192,11 +192,14 @@ func (w *Writer) Observe(e *parley.Event) {
 		return
 	}
 	s := Session{
-		ID:     w.SessionID(e.Session.Number()),
-		Number: e.Session.Number(),
-		Remote: string(e.Session.AppendRemote(nil)),
-		Local:  string(e.Session.AppendLocal(nil)),
-		Opened: e.Session.Opened(),
+		ID:         w.SessionID(e.Session.Number()),
+		Number:     e.Session.Number(),
+		Remote:     string(e.Session.AppendRemote(nil)),
+		Local:      string(e.Session.AppendLocal(nil)),
+		Opened:     e.Session.Opened(),
+		TLSVersion: e.Session.TLSVersion(),
+		TLSName:    e.Session.TLSName(),
+		Proxied:    e.Session.Proxy(),
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -207,16 +210,27 @@ func (w *Writer) Observe(e *parley.Event) {
 		b := w.last()
 		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: textOf(e)})
 	case e.Kind == parley.Opened:
-		b := w.last()
-		b.opened = append(b.opened, s)
+		w.last().addOpened(s)
 	default:
 		s.Closed, s.Reason = e.Time, e.Reason.String()
 		s.Requests, s.RepliedUpTo, s.BytesIn, s.BytesOut = e.Seq, e.Replied, e.In, e.Out
 		s.Stray = e.Stray
-		b := w.last()
-		b.closed = append(b.closed, s)
+		w.last().addClosed(s)
 	}
 }
+
+func (b *batch) addOpened(s Session) {
+	b.opened = append(b.opened, s)
+	b.names += s.names()
+}
+
+func (b *batch) addClosed(s Session) {
+	b.closed = append(b.closed, s)
+	b.names += s.names()
+}
+
+// names is how many bytes the peer's own words take up: a certificate has room for many.
+func (s *Session) names() int { return len(s.TLSVersion) + len(s.TLSName) }
 
 // textOf is what a refused peer was told, as it was sent, if the event says that.
 func textOf(e *parley.Event) parley.Raw {
@@ -391,7 +405,9 @@ func (w *Writer) record(b *batch) bool {
 	}
 	clear(b.waiting)
 	clear(b.refused)
-	*b = batch{b.opened[:0], b.closed[:0], b.refused[:0], b.exchanges[:0], b.bytes[:0], b.waiting[:0], gap{}}
+	clear(b.opened)
+	clear(b.closed)
+	*b = batch{opened: b.opened[:0], closed: b.closed[:0], refused: b.refused[:0], exchanges: b.exchanges[:0], bytes: b.bytes[:0], waiting: b.waiting[:0]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = 0
@@ -502,13 +518,18 @@ func (w *Writer) look() bool {
 	w.warnOfReader()
 	more, err := true, error(nil)
 	for queued, closed := false, false; more && !queued && !closed && err == nil; queued, _, closed = w.state() {
-		more, err = w.file.prune()
+		if more, err = w.file.prune(); w.file.checkpointDue() {
+			w.file.checkpoint() // an error shows in the next one
+		}
 	}
 	if err == nil && !more {
 		err = w.file.pruneSessions()
 	}
 	if err != nil {
 		w.warn(fmt.Sprintf("cannot be pruned: %v", err))
+	}
+	if err := w.file.settle(); err != nil {
+		w.warn(fmt.Sprintf("cannot be synced: %v", err))
 	}
 	return true
 }

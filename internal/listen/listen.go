@@ -32,7 +32,7 @@ type Options struct {
 	Reason func(error) string // says a failure of TLS in words, "" if it is none
 
 	Trust *Trust                // of the ways that begin with a PROXY header: whose is believed
-	Allow func(netip.Addr) bool // asked there with the client's IP
+	Allow func(netip.Addr) bool // asked before TLS with the client's IP; everybody is let in if nil
 }
 
 // A Listener is a way in that is open.
@@ -196,7 +196,7 @@ func (l *Listener) Waiting() bool {
 }
 
 // Close removes the socket in the file system, if the way has one and it is still its own:
-// another server may have replaced it. It does not close Net, which whoever serves it does.
+// another server may have replaced it. Net must be closed.
 func (l *Listener) Close() error {
 	if l.socket == nil {
 		return nil

@@ -4,6 +4,8 @@ package listen
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -25,7 +27,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, explainLock(path, err)
 		}
 		held, err := tryLock(f, path)
 		if held {
@@ -41,6 +43,14 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// explainLock names the lock file, if that is what is in the way, and no directory.
+func explainLock(path string, err error) error {
+	if _, there := os.Lstat(path); there != nil {
+		return err
+	}
+	return fmt.Errorf("%s is to be its lock file, and cannot: %v", path, errors.Unwrap(err))
 }
 
 // tryLock locks a file, and says whether it still has its name: the one who held it before may

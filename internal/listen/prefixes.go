@@ -33,7 +33,7 @@ func (p *prefixes) bitsOf(ip netip.Addr) *[]int {
 
 // has takes as many looks as there are lengths, however many prefixes there are.
 func (p *prefixes) has(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
+	ip = ip.Unmap()
 	for _, bits := range *p.bitsOf(ip) {
 		prefix, _ := ip.Prefix(bits)
 		if _, found := p.all[prefix]; found {

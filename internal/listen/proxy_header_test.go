@@ -123,6 +123,9 @@ func TestHeadersSayWhoTheClientIs(t *testing.T) {
 			if !got.isLocal {
 				ends = []string{got.from.String(), got.to.String()}
 			}
+			if tcp, ok := got.from.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Is4In6() {
+				t.Errorf("%v is one of IPv4, mapped into IPv6", tcp)
+			}
 			if !slices.Equal(ends, row.ends) || got.forwarded != row.forwarded {
 				t.Errorf("from and to are %q, with %+v; want %q with %+v", ends, got.forwarded, row.ends, row.forwarded)
 			}

@@ -219,6 +219,7 @@ func TestAnEndInTheHeader(t *testing.T) {
 func TestHeadersFromElsewhereAreNotRead(t *testing.T) {
 	conn, peer := accepted(t, &Proxies{Trust: mustTrust(t, "10.0.0.6", "unix")})
 	send(t, peer, line4)
+	peer.CloseWrite()
 	const why = "PROXY header expected from a trusted proxy only; 10.0.0.5 is none (--proxy-trust)"
 	if err := conn.HandshakeContext(t.Context()); err == nil || err.Error() != why {
 		t.Errorf("the error is %v, want %s", err, why)
@@ -401,5 +402,15 @@ func TestHalfCloseBehindTheHeader(t *testing.T) {
 	defer b.Close()
 	if err := (&proxyConn{Conn: a}).CloseWrite(); err != errors.ErrUnsupported {
 		t.Errorf("what cannot be half-closed: %v", err)
+	}
+}
+
+// Whoever ends behind the header, as a health check does, has said nothing.
+func TestNothingBehindTheHeaderIsAProbe(t *testing.T) {
+	conn, peer := accepted(t, &Proxies{Trust: mustTrust(t, "10.0.0.5"), TLS: &tls.Config{}, Reason: func(error) string { return "in words" }})
+	send(t, peer, "PROXY UNKNOWN\r\n")
+	peer.CloseWrite()
+	if err := conn.HandshakeContext(t.Context()); err != io.EOF {
+		t.Errorf("the error is %v, want %v", err, io.EOF)
 	}
 }

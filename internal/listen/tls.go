@@ -2,8 +2,10 @@ package listen
 
 import (
 	"context"
+	"io"
 	"net"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
@@ -18,22 +20,26 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &secured{tlsconn.Server(conn, l.opt.TLS), l.opt.Reason}, nil
+	return &secured{tlsconn.Server(conn, l.opt.TLS), l.opt}, nil
 }
 
 // A secured connection is one of TLS whose handshake fails in words.
 type secured struct {
 	*tlsconn.Conn
-	reason func(error) string
+	opt *Options
 }
 
+// HandshakeContext shakes hands with those who may connect: TLS costs more than to refuse.
 func (c *secured) HandshakeContext(ctx context.Context) error {
-	return inWords(c.Conn.HandshakeContext(ctx), c.reason)
+	if ip, ok := ipOf(c.RemoteAddr()); ok && c.opt.Allow != nil && !c.opt.Allow(ip) {
+		return parley.ErrDenied
+	}
+	return inWords(c.Conn.HandshakeContext(ctx), c.opt.Reason)
 }
 
 // inWords is an error as reason says it, if that is not nil and knows it.
 func inWords(err error, reason func(error) string) error {
-	if err == nil || reason == nil {
+	if err == nil || err == io.EOF || reason == nil { // io.EOF is itself
 		return err
 	}
 	if text := reason(err); text != "" {

@@ -70,7 +70,9 @@ func clear(ctx context.Context, path string) error {
 	return err
 }
 
-// removeUnix removes a socket from the file system, unless something else has its name by now.
+// removeUnix removes a socket from the file system whose listener is closed, unless something else
+// has its name by now. That may even have the same inode, which is free once nobody listens any
+// more: a socket that answers is another's.
 func removeUnix(path string, socket fs.FileInfo) error {
 	unlock, err := lock(context.Background(), path)
 	if err != nil {
@@ -80,5 +82,8 @@ func removeUnix(path string, socket fs.FileInfo) error {
 	if now, err := os.Lstat(path); err != nil || !os.SameFile(now, socket) {
 		return nil
 	}
-	return os.Remove(path)
+	if err := clear(context.Background(), path); err != ErrAlive {
+		return err
+	}
+	return nil
 }

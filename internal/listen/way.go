@@ -51,12 +51,14 @@ const thePrefixes = "tcp:, tls:, proxy: and proxy+tls:"
 func Prefix(word string, plain Way) (w Way, rest string, err error) {
 	name, rest, _ := strings.Cut(word, ":")
 	w, known := layers[name]
-	switch again, _, _ := strings.Cut(rest, ":"); {
+	again, _, hasMore := strings.Cut(rest, ":")
+	_, isTwice := layers[again]
+	switch {
 	case !known && isUnknownPrefix(name, rest):
 		return Way{}, "", fmt.Errorf("address %q: %q is no prefix; there are %s", word, name+":", thePrefixes)
 	case !known:
 		return Way{Proxy: plain.Proxy, TLS: plain.TLS}, word, nil
-	case layers[again] != Way{} || again == "tcp":
+	case hasMore && isTwice:
 		return Way{}, "", fmt.Errorf("address %q has two prefixes; there are %s", word, thePrefixes)
 	}
 	return w, rest, nil

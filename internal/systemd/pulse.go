@@ -21,7 +21,7 @@ type Pulse struct {
 // Wants beginnings and ends, and what else may come of accepting.
 func (p *Pulse) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Closed, parley.Refused, parley.AcceptFailed:
+	case parley.Opened, parley.Closed, parley.Refused, parley.HandshakeFailed, parley.AcceptFailed:
 		return true
 	}
 	return false

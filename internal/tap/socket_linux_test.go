@@ -125,7 +125,7 @@ func sayAndReset(t *testing.T, peer, other end, said []byte) {
 // What had arrived of a peer that then resets is told and recorded, though the other takes
 // nothing; the other is reset after a second.
 func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
-	overEach(t, func(t *testing.T, tr transport) {
+	overBoth(t, func(t *testing.T, tr transport) {
 		for from, reason := range map[string]parley.CloseReason{"client": parley.Reset, "server": parley.UpstreamReset} {
 			t.Run(from, func(t *testing.T) {
 				const lines = 10_000
@@ -133,11 +133,7 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 				told := 0
 				kind := parley.Received
 				gate := new(porter)
-				timeout := -time.Second // none
-				if from == "client" && tr.client || from == "server" && tr.upstream {
-					timeout = 50 * time.Millisecond // it may have announced its end
-				}
-				tap := &Tap{WriteTimeout: timeout, Gate: gate, Observer: parley.ObserverFunc(func(e *parley.Event) {
+				tap := &Tap{WriteTimeout: time.Hour, Gate: gate, Observer: parley.ObserverFunc(func(e *parley.Event) {
 					switch e.Kind {
 					case kind:
 						told++
@@ -150,6 +146,10 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 				}
 				peer, other := tr.startSmall(t, tap, from)
 				sayAndReset(t, peer, other, numberedLines(lines))
+				if tr == overTLS { // it may have announced its end
+					awaitGone(t, tap, from)
+					runOut(tap)
+				}
 				end := awaitClosing(t, closed)
 				if end.Reason != reason {
 					t.Errorf("ended for %v (%v), want %v", end.Reason, end.Err, reason)
@@ -179,6 +179,40 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 			})
 		}
 	})
+}
+
+// runOut has the tap's sessions time out that wait for a peer to take bytes.
+func runOut(tap *Tap) {
+	tap.mu.Lock()
+	defer tap.mu.Unlock()
+	for s := range tap.sessions {
+		s.checkTimeouts(1000 * time.Hour) // which sees progress
+		s.checkTimeouts(2000 * time.Hour)
+	}
+}
+
+// awaitGone waits until a peer of the tap's one session has gone.
+func awaitGone(t *testing.T, tap *Tap, by string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		tap.mu.Lock()
+		gone := false
+		for s := range tap.sessions {
+			p := &s.client
+			if by == "server" {
+				s.replies.activity.get() // which is set behind its connection
+				p = &s.server
+			}
+			gone = isGone(p.socket)
+		}
+		tap.mu.Unlock()
+		if gone {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no reset arrives")
+		}
+	}
 }
 
 // What a peer said before its reset reaches the other to the byte, if it reads within a
@@ -245,7 +279,7 @@ func TestResetIsNoEndOfFileThoughAWriteMetItFirst(t *testing.T) {
 // A peer that takes bytes, though slowly, is not one that takes nothing, even while a single
 // write to it lasts.
 func TestASlowPeerIsNotCut(t *testing.T) {
-	overEach(t, func(t *testing.T, tr transport) {
+	overBoth(t, func(t *testing.T, tr transport) {
 		observer, closed := closings()
 		tap := &Tap{Observer: observer, WriteTimeout: time.Hour}
 		client, server := tr.startSmall(t, tap, "client")
@@ -318,7 +352,7 @@ func cutOff(t *testing.T, peer end) (heal func()) {
 
 // A peer that vanishes is noticed, though the kernel would go on for a quarter of an hour.
 func TestAVanishedPeerIsNoticed(t *testing.T) {
-	overEach(t, func(t *testing.T, tr transport) {
+	overBoth(t, func(t *testing.T, tr transport) {
 		for by, want := range map[string]string{"client": "the client has vanished", "server": "the server has vanished"} {
 			t.Run(by, func(t *testing.T) {
 				observer, closed := closings()
@@ -340,7 +374,7 @@ func TestAVanishedPeerIsNoticed(t *testing.T) {
 
 // A network that breaks and heals in time delays bytes and loses none.
 func TestABrokenNetworkThatHealsLosesNothing(t *testing.T) {
-	overEach(t, func(t *testing.T, tr transport) {
+	overBoth(t, func(t *testing.T, tr transport) {
 		observer, closed := closings()
 		tap := &Tap{Observer: observer}
 		client, server := tr.startSmall(t, tap, "client")

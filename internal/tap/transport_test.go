@@ -36,8 +36,15 @@ var (
 )
 
 // overEach runs a test over every transport.
-func overEach(t *testing.T, test func(t *testing.T, tr transport)) {
-	for _, tr := range transports {
+func overEach(t *testing.T, test func(t *testing.T, tr transport)) { overSome(t, transports, test) }
+
+// overBoth is for tests that take their time, in which the two sides do the same.
+func overBoth(t *testing.T, test func(t *testing.T, tr transport)) {
+	overSome(t, []transport{plain, overTLS}, test)
+}
+
+func overSome(t *testing.T, some []transport, test func(t *testing.T, tr transport)) {
+	for _, tr := range some {
 		t.Run(tr.name, func(t *testing.T) { test(t, tr) })
 	}
 }

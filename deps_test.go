@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/journal": {".", "modernc.org/sqlite"},
 	"internal/replay":  {".", "internal/dial", "internal/dialect", "internal/journal"},
 	"internal/talk":    {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
-	"internal/tap":     {".", "internal/accept"},
+	"internal/tap":     {".", "internal/accept", "golang.org/x/sys/unix"},
 	"internal/web":     {".", "internal/dialect", "internal/journal"},
 	"cmd/parley":       {"*"},
 

@@ -38,7 +38,7 @@ type inFlags struct {
 
 func (f *inFlags) add(cmd *cobra.Command) {
 	f.flags = cmd.Flags()
-	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,…"}
+	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,..."}
 	f.flags.Var(&f.listen, "listen", "listen at these addresses too, each with its prefix: tcp: (plain), tls:, proxy: or proxy+tls:; without one as the other flags have it")
 	f.flags.Var(&f.mode, "unix-mode", "mode of Unix sockets, such as 0660 (default as the umask has it)")
 	f.tls.add(cmd)

@@ -10,8 +10,10 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/listen"
 	"github.com/parley-tcp/parley/internal/tap"
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 type tapOptions struct {
@@ -20,6 +22,7 @@ type tapOptions struct {
 	showSecrets          bool
 	addrFile             string
 	in                   inFlags
+	out                  outFlags
 	maxMessage           sizeFlag
 	maxSessions          int
 	connect, drain       time.Duration
@@ -63,6 +66,7 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
 	opt.in.add(cmd)
+	opt.out.addUpstream(cmd, &opt.in.tls)
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
@@ -112,6 +116,10 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	if err != nil {
 		return err
 	}
+	if err := opt.out.open(upstream); err != nil {
+		return err
+	}
+	defer opt.out.close()
 	target := upstream.target()
 	opt.web.upstream = target
 	s := newServing(cmd, &opt.in, opt.output(target), opt.drain, func() string {
@@ -154,15 +162,45 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}
 	framing := opt.framing.Onlooker()
 	return &tap.Tap{
-		Dial:             func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
+		Dial: func(ctx context.Context, client *parley.Session) (net.Conn, error) {
+			return opt.dialFor(ctx, client, upstream)
+		},
 		Framing:          framing.Requests,
 		Replies:          framing.Replies,
 		MaxMessage:       int(opt.maxMessage),
 		MaxSessions:      opt.maxSessions,
+		Allow:            opt.in.allow(),
+		HandshakeTimeout: handshakeTimeout,
 		IdleTimeout:      opt.idle,
 		WriteTimeout:     offIfZero(opt.write),
 		HalfCloseTimeout: offIfZero(opt.half),
 	}, nil
+}
+
+// dialFor connects to the server for a client, whose addresses a PROXY header is to name.
+func (opt *tapOptions) dialFor(ctx context.Context, client *parley.Session, upstream address) (net.Conn, error) {
+	dialer := opt.out.dialer(upstream, "", opt.connect)
+	dialer.Source, dialer.Destination = client.RemoteAddr(), client.LocalAddr()
+	conn, _, err := dialer.Dial(ctx)
+	if err != nil {
+		return nil, explainDial(upstream.target(), opt.connect, err)
+	}
+	if secured, ok := conn.(*tlsconn.Conn); ok {
+		return wordedConn{secured}, nil
+	}
+	return conn, nil
+}
+
+// A wordedConn is a TLS connection to a server. What it refuses us for, such as our certificate,
+// may come behind the handshake: that is said in words too.
+type wordedConn struct{ *tlsconn.Conn }
+
+func (c wordedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && dial.KindOf(err) == dial.TLSFailed {
+		err = fmt.Errorf("the server ended the TLS connection: %s", dial.Reason(err))
+	}
+	return n, err
 }
 
 // output is what the tap has to say.

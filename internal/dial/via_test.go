@@ -93,6 +93,7 @@ func TestThroughHTTPProxy(t *testing.T) {
 			}
 			continue
 		}
+		conn.SetDeadline(time.Now().Add(patience))
 		first := make([]byte, len(greeting))
 		if _, err := io.ReadFull(conn, first); err != nil || string(first) != greeting {
 			t.Errorf("behind %q came %q, %v", c.answer, first, err)
@@ -162,6 +163,7 @@ func TestThroughSOCKSProxy(t *testing.T) {
 		if err != nil {
 			continue
 		}
+		conn.SetDeadline(time.Now().Add(patience))
 		first := make([]byte, len(greeting))
 		if _, err := io.ReadFull(conn, first); err != nil || string(first) != greeting {
 			t.Errorf("the target said %q, %v", first, err)

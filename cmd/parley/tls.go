@@ -218,7 +218,7 @@ func (f *namesFlag) String() string {
 	return strings.Join(f.names, ",")
 }
 
-func (f *namesFlag) Type() string { return "NAME,…" }
+func (f *namesFlag) Type() string { return "NAME,..." }
 
 func (f *namesFlag) Set(s string) error {
 	f.names = nil
@@ -240,7 +240,7 @@ func (f *namesFlag) Set(s string) error {
 type alpnFlag []string
 
 func (f *alpnFlag) String() string { return strings.Join(*f, ",") }
-func (f *alpnFlag) Type() string   { return "PROTOCOL,…" }
+func (f *alpnFlag) Type() string   { return "PROTOCOL,..." }
 
 func (f *alpnFlag) Set(s string) error {
 	names := strings.Split(s, ",")

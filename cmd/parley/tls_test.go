@@ -82,7 +82,7 @@ func TestWhatFlagsOfTLSAreRefused(t *testing.T) {
 		{"tap --keylog x", "", "--keylog" + lonely + " or --upstream-tls"},
 		{"tap --upstream-tls --tls-client-ca x", "", "--tls-client-ca" + lonely},
 		{"server --tls-self-signed --keylog=", "", "--keylog: its value is empty; leave the flag out if you do not want it"},
-		{"server --tls-self-signed --keylog=" + wide, "", "key log " + wide + ": others may use it too (mode 0644), and keys open what was said; chmod 600 " + wide},
+		{"server --tls-self-signed --keylog=" + wide, "", "key log " + wide + ": it is not for its owner only (mode 0644); chmod 600 " + wide},
 		{"server --tls-self-signed=a,", "", `--tls-self-signed "a,": "" is neither a host name such as db.example.com or *.example.com, nor an IP address`},
 		{"server --tls-self-signed=", "", `--tls-self-signed "": "" is neither a host name such as db.example.com or *.example.com, nor an IP address`},
 		{"server --tls-self-signed --alpn=h2,", "", `--alpn "h2,": use names of protocols with commas between them, such as h2,http/1.1; each has 1 to 255 bytes`},

@@ -13,13 +13,19 @@ func openKeyLog(file string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key log %s: %w", file, inWords(err))
 	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().Perm()&^0o600 != 0 && runtime.GOOS != "windows" {
-		err = fmt.Errorf("others may use it too (mode %04o), and keys open what was said; chmod 600 %s", info.Mode().Perm(), file)
-	}
-	if err != nil {
+	if err := refuseOthers(f, 0o600); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("key log %s: %w", file, inWords(err))
+		return nil, fmt.Errorf("key log %s: %w", file, err)
 	}
 	return f, nil
+}
+
+// refuseOthers says what to do if a file or a directory is for others than its owner, or more
+// than the mode allows. (Windows has no such modes.)
+func refuseOthers(f *os.File, most os.FileMode) error {
+	info, err := f.Stat()
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&^most == 0 {
+		return err
+	}
+	return fmt.Errorf("it is not for its owner only (mode %04o); chmod %o %s", info.Mode().Perm(), most, f.Name())
 }

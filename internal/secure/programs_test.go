@@ -74,6 +74,19 @@ var tlsClients = []tlsClient{
 		args := []string{"-sS", "--http0.9", "--connect-to", "::127.0.0.1:" + port, "https://" + name + ":" + port + "/hello"}
 		return program(t, "curl", withFlags(args, "--cacert", ca, "--cert", cert, "--key", key)...)
 	}, true, false},
+	{"ncat", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
+		args := []string{"--ssl", "--ssl-verify", "--ssl-servername", name, "127.0.0.1", port}
+		return program(t, "ncat", withFlags(args, "--ssl-trustfile", ca, "--ssl-cert", cert, "--ssl-key", key)...)
+	}, true, false},
+	{"socat", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
+		to := "OPENSSL:127.0.0.1:" + port + ",commonname=" + name + ",snihost=" + name
+		for option, file := range map[string]string{"cafile": ca, "certificate": cert, "key": key} {
+			if file != "" {
+				to += "," + option + "=" + file
+			}
+		}
+		return program(t, "socat", "-,ignoreeof", to)
+	}, true, false},
 	{"node", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
 		return program(t, "node", "-e", nodeClient, "-", port, name, ca, cert, key)
 	}, false, false},
@@ -96,7 +109,7 @@ func withFlags(args []string, flags ...string) []string {
 // else; they are let in with a certificate of the clients' CA, and with no other.
 func TestRealClients(t *testing.T) {
 	clients, others := newSigner(t, "clients' CA"), newSigner(t, "others' CA")
-	options := ServerOptions{SelfSigned: true, Names: []string{"db.internal"}, StateDir: t.TempDir()}
+	options := ServerOptions{SelfSigned: true, Names: []string{"db.internal"}, StateDir: stateOf(t)}
 	plain := open(t, options)
 	options.ClientCA = clients.file
 	mutual := open(t, options)
@@ -278,7 +291,7 @@ func TestRenegotiationIsRefused(t *testing.T) {
 
 // What openssl prints of the CA is what Parley prints, and what it finds in order it is.
 func TestOpenSSLReadsWhatWasMade(t *testing.T) {
-	id := open(t, ServerOptions{SelfSigned: true, StateDir: t.TempDir()})
+	id := open(t, ServerOptions{SelfSigned: true, StateDir: stateOf(t)})
 	path, fingerprint := id.CA()
 	out, err := program(t, "openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256").Output()
 	if want := "sha256 Fingerprint=" + fingerprint + "\n"; err != nil || string(out) != want {

@@ -183,7 +183,7 @@ func TestAReloadLeavesOpenConnectionsAlone(t *testing.T) {
 // A reload of a self-signed certificate has that of its own names, whatever another server has
 // made since.
 func TestTwoServersWithNamesOfTheirOwn(t *testing.T) {
-	dir := t.TempDir()
+	dir := stateOf(t)
 	one := open(t, ServerOptions{SelfSigned: true, StateDir: dir, Names: []string{"one"}})
 	open(t, ServerOptions{SelfSigned: true, StateDir: dir, Names: []string{"two"}})
 	if err := one.Reload(); err != nil || !strings.HasPrefix(one.About(), "certificate for one, ") {

@@ -96,6 +96,9 @@ func lockDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory %s: %w; set XDG_STATE_HOME to one that can be written", dir, inWords(err))
 	}
+	if err := refuseOthersAt(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory %s: %w", dir, err)
+	}
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("directory %s: %w; set XDG_STATE_HOME to one that can be written", dir, inWords(err))
@@ -107,6 +110,15 @@ func lockDir(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
+func refuseOthersAt(file string, most os.FileMode) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return inWords(err)
+	}
+	defer f.Close()
+	return refuseOthers(f, most)
+}
+
 // keptAuthority is the CA that is there, or a new one. Its key is written first: a certificate
 // without a key would be one that clients are told to trust and that signs nothing.
 func keptAuthority(dir string, now time.Time) (*authority, error) {
@@ -115,6 +127,9 @@ func keptAuthority(dir string, now time.Time) (*authority, error) {
 		kept, err := loadPair(file, keyFile)
 		if err != nil {
 			return nil, fmt.Errorf("%w; remove %s to have a new CA made", err, file)
+		}
+		if err := refuseOthersAt(keyFile, 0o600); err != nil {
+			return nil, fmt.Errorf("key %s: %w", keyFile, err)
 		}
 		if now.Add(renewBefore).Before(kept.Leaf.NotAfter) {
 			return &authority{file, kept.Leaf, kept.PrivateKey}, nil
@@ -166,10 +181,13 @@ func (a *authority) sign(file string, names []string, now time.Time) (tls.Certif
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: commonName(names[0])},
 		NotBefore:             now.Add(-skew),
-		NotAfter:              earlier(now.Add(leafMost-skew), a.cert.NotAfter),
+		NotAfter:              now.Add(leafMost - skew),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -197,13 +215,6 @@ func (a *authority) sign(file string, names []string, now time.Time) (tls.Certif
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 func create(template, parent *x509.Certificate, public crypto.PublicKey, by crypto.PrivateKey) (*x509.Certificate, error) {

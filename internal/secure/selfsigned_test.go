@@ -23,8 +23,11 @@ func made(t *testing.T, dir string, names []string, now time.Time) (leaf, ca *x5
 	return pair.Leaf, authority.cert
 }
 
+// stateOf is a directory that is not there yet.
+func stateOf(t *testing.T) string { return filepath.Join(t.TempDir(), "tls") }
+
 func TestTheSelfSignedCertificateIsKept(t *testing.T) {
-	dir := t.TempDir()
+	dir := stateOf(t)
 	now := time.Now()
 	leaf, ca := made(t, dir, []string{"db.internal"}, now)
 	for _, test := range []struct {
@@ -143,12 +146,16 @@ func TestWhatIsWrongInTheStateDirectory(t *testing.T) {
 		do   func(dir string) error
 		want string // the error; made good if empty
 	}{
-		"no certificate":      {func(dir string) error { return os.Remove(dir + "/server.pem") }, ""},
-		"half a certificate":  {func(dir string) error { return os.Truncate(dir+"/server.pem", 100) }, ""},
-		"a key without a CA":  {func(dir string) error { return os.Remove(dir + "/ca.pem") }, ""},
-		"a CA without a key":  {func(dir string) error { return os.Remove(dir + "/ca-key.pem") }, "self-signed certificate: key DIR/ca-key.pem: no such file or directory; remove DIR/ca.pem to have a new CA made"},
-		"half a CA":           {func(dir string) error { return os.Truncate(dir+"/ca.pem", 100) }, "self-signed certificate: certificate DIR/ca.pem: it is not PEM: there is no whole part from -----BEGIN to -----END; remove DIR/ca.pem to have a new CA made"},
-		"a directory as lock": {func(dir string) error { return os.Rename(dir+"/lock", dir+"/x") }, ""},
+		"no certificate":     {func(dir string) error { return os.Remove(dir + "/server.pem") }, ""},
+		"half a certificate": {func(dir string) error { return os.Truncate(dir+"/server.pem", 100) }, ""},
+		"a key without a CA": {func(dir string) error { return os.Remove(dir + "/ca.pem") }, ""},
+		"a CA without a key": {func(dir string) error { return os.Remove(dir + "/ca-key.pem") }, "self-signed certificate: key DIR/ca-key.pem: no such file or directory; remove DIR/ca.pem to have a new CA made"},
+		"half a CA":          {func(dir string) error { return os.Truncate(dir+"/ca.pem", 100) }, "self-signed certificate: certificate DIR/ca.pem: it is not PEM: there is no whole part from -----BEGIN to -----END; remove DIR/ca.pem to have a new CA made"},
+		"a key that others can read": {func(dir string) error { return os.Chmod(dir+"/ca-key.pem", 0o640) },
+			"self-signed certificate: key DIR/ca-key.pem: it is not for its owner only (mode 0640); chmod 600 DIR/ca-key.pem"},
+		"a directory that others can read": {func(dir string) error { return os.Chmod(dir, 0o755) },
+			"self-signed certificate: directory DIR: it is not for its owner only (mode 0755); chmod 700 DIR"},
+		"no lock": {func(dir string) error { return os.Rename(dir+"/lock", dir+"/x") }, ""},
 		"no directory": {func(dir string) error { return os.WriteFile(dir+".new", nil, 0o600) },
 			"self-signed certificate: directory DIR.new/tls: not a directory; set XDG_STATE_HOME to one that can be written"},
 	} {
@@ -192,7 +199,7 @@ func TestNamesOfCertificates(t *testing.T) {
 // A host with the longest name has a certificate as well.
 func TestLongNamesOfCertificates(t *testing.T) {
 	long := strings.Repeat("a", 63) + "." + strings.Repeat("b", 63)
-	leaf, _ := made(t, t.TempDir(), []string{long}, time.Now())
+	leaf, _ := made(t, stateOf(t), []string{long}, time.Now())
 	if leaf.VerifyHostname(long) != nil || len(leaf.Subject.CommonName) != 64 {
 		t.Errorf("the certificate is for %q, its subject %s", leaf.DNSNames, leaf.Subject)
 	}

@@ -73,13 +73,16 @@ func checkCapture(t *testing.T, file string, want []*exchanged) {
 	}
 }
 
-// follow is what `tshark -z follow,tcp,raw` finds in each of n streams: what is indented is of
-// the side that did not open it.
-func follow(t *testing.T, capture string, n int) []*exchanged {
+// follow is what tshark finds in each of n streams of TCP.
+func follow(t *testing.T, capture string, n int) []*exchanged { return followAs(t, "tcp", capture, n) }
+
+// followAs is what `tshark -z follow,PROTOCOL,raw` finds, with more options: what is indented is of
+// the side that did not open the stream.
+func followAs(t *testing.T, protocol, capture string, n int, options ...string) []*exchanged {
 	t.Helper()
-	args := []string{"-r", capture, "-n", "-q"}
+	args := append([]string{"-r", capture, "-n", "-q"}, options...)
 	for i := range n {
-		args = append(args, "-z", fmt.Sprintf("follow,tcp,raw,%d", i))
+		args = append(args, "-z", fmt.Sprintf("follow,%s,raw,%d", protocol, i))
 	}
 	cmd := peer(t, "tshark", args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())

@@ -148,7 +148,7 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 				sayAndReset(t, peer, other, numberedLines(lines))
 				if tr == overTLS { // it may have announced its end
 					awaitGone(t, tap, from)
-					runOut(tap)
+					runOut(t, tap)
 				}
 				end := awaitClosing(t, closed)
 				if end.Reason != reason {
@@ -181,13 +181,21 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 	})
 }
 
-// runOut has the tap's sessions time out that wait for a peer to take bytes.
-func runOut(tap *Tap) {
-	tap.mu.Lock()
-	defer tap.mu.Unlock()
-	for s := range tap.sessions {
-		s.checkTimeouts(1000 * time.Hour) // which sees progress
-		s.checkTimeouts(2000 * time.Hour)
+// runOut has the tap's session time out once it waits for a peer to take bytes.
+func runOut(t *testing.T, tap *Tap) {
+	t.Helper()
+	for now := 1000 * time.Hour; ; now += 1000 * time.Hour {
+		tap.mu.Lock()
+		over := true
+		for s := range tap.sessions {
+			s.checkTimeouts(now)
+			over = s.end.Load() != nil
+		}
+		tap.mu.Unlock()
+		if over {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -159,13 +159,12 @@ func TestAwaitRoom(t *testing.T) {
 	if err := awaitRoom(conn); err != nil {
 		t.Errorf("with room: %v", err)
 	}
-	conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	if _, err := conn.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("there is room for 64 MiB: %v", err)
-	}
-	conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	if err := awaitRoom(conn); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("without room: %v, want that the deadline has passed", err)
+	for err := error(nil); !errors.Is(err, os.ErrDeadlineExceeded); err = awaitRoom(conn) { // the peer's system makes more room for a while
+		conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := conn.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("there is room for 64 MiB: %v", err)
+		}
+		conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 	}
 	conn.SetWriteDeadline(time.Time{})
 	go io.Copy(io.Discard, peer)

@@ -21,7 +21,8 @@ type Dialer struct {
 	MaxReply int     // longest message from the server, in bytes; 16 MiB if zero
 
 	// TLS is spoken over the connection; plain if nil. Without a ServerName it is the host of
-	// the address.
+	// the address. With Chunks set DynamicRecordSizingDisabled: then a request of up to 16 KiB
+	// is one record, which the server reads at once.
 	TLS *tls.Config
 
 	// NetDial makes the connection, below TLS; that of a net.Dialer if nil.

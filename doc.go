@@ -35,6 +35,12 @@
 // [Dial] connects, [Client.Do] sends a request and waits for its reply,
 // [Client.Send] and [Client.Receive] do one each, for pipelining.
 //
+// # TLS
+//
+// Serve takes any listener: [NewTLSListener] makes one of TLS, and [Dialer.TLS] is its other
+// side. A connection is no session before its handshake is done ([Server.HandshakeTimeout]);
+// [Session.TLS] and [Session.TLSName] say who the peer is.
+//
 // # How it works
 //
 // conversation.go holds one session's whole protocol and does no I/O; engine.go drives

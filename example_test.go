@@ -2,6 +2,7 @@ package parley_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -48,6 +49,37 @@ func ExampleParseTemplate() {
 	// Output:
 	// Request #1 - session 1 msg 1 ...
 	// Request #1 - session 1 msg 2 ...
+}
+
+// A server that speaks TLS, and greets its clients by the name in their certificates.
+func ExampleNewTLSListener() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	srv := &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		return fmt.Appendf(dst, "Hello %q over %s", req.Session.TLSName(), req.Session.TLSVersion()), nil
+	})}
+	served := make(chan error)
+	go func() {
+		served <- srv.Serve(parley.NewTLSListener(l, &tls.Config{Certificates: []tls.Certificate{certificate()}}))
+	}()
+
+	ctx := context.Background()
+	dialer := parley.Dialer{TLS: &tls.Config{InsecureSkipVerify: true}} // in earnest: RootCAs
+	client, err := dialer.Dial(ctx, l.Addr().String())
+	if err != nil {
+		panic(err)
+	}
+	reply, err := client.Do(ctx, []byte("hello"))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%s\n", reply)
+	client.Close()
+	srv.Shutdown(ctx)
+	<-served
+	// Output: Hello "" over TLS 1.3
 }
 
 // Several requests are sent before the first reply is read.

@@ -53,7 +53,7 @@ func TestHandshakesThatNeverBegin(t *testing.T) {
 			if all := w.all(); len(all) > 0 {
 				t.Fatalf("told too early: %+v", all[0])
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			served.Wait()
 			if n := w.count(parley.HandshakeFailed); n != 1000 {
 				t.Errorf("%d handshakes were told of, want 1000", n)

@@ -267,6 +267,15 @@ func TestParseProxy(t *testing.T) {
 	}
 }
 
+// That this machine has no room for a connection is not the proxy's fault.
+func TestNoRoomForTheWayToAProxy(t *testing.T) {
+	n := &network{behave: map[string]behaviour{"10.0.0.1:3128": {err: syscall.EMFILE}}}
+	d := Dialer{Network: "tcp", Host: "db.test", Port: "7000", Via: over(t, "http://10.0.0.1:3128"), Connect: n.connect}
+	if _, _, err := d.Dial(t.Context()); KindOf(err) != NoRoom {
+		t.Errorf("%v is of kind %s", err, KindOf(err))
+	}
+}
+
 // A host with which a header could be smuggled in is not asked for.
 func TestHostsThatCannotBeAskedFor(t *testing.T) {
 	for _, host := range []string{"a\r\nX: y", "a b", "\x7f"} {

@@ -327,15 +327,7 @@ var realServices = []realService{
 			if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 				t.Skip("only root can start vsftpd")
 			}
-			port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
-			text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
-				"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
-			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			start(t, peer(t, "/usr/sbin/vsftpd", config))
-			awaitListening(t, "tcp", "127.0.0.1:"+port)
-			return "127.0.0.1:" + port
+			return startVsftpd(t, "")
 		},
 		use: func(t *testing.T, host, port string) {
 			run(t, program(t, "client", "--banner", "--crlf", "--until", `^\d\d\d `, host+":"+port), "USER anonymous\nPASS nobody\nFEAT\nPWD\nQUIT\n")
@@ -357,15 +349,32 @@ func packets(size string) realService {
 	}
 }
 
+// startVsftpd starts a server of files, with more lines of its configuration.
+func startVsftpd(t *testing.T, more string) string {
+	port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
+	text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
+		"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n" + more
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, peer(t, "/usr/sbin/vsftpd", config))
+	awaitListening(t, "tcp", "127.0.0.1:"+port)
+	return "127.0.0.1:" + port
+}
+
 // startExim starts a mail server, a process for each connection.
-func startExim(t *testing.T) string {
+func startExim(t *testing.T) string { return startEximWith(t) }
+
+// startEximWith is startExim with changes of its configuration: pairs of a text and what is in its place.
+func startEximWith(t *testing.T, changes ...string) string {
 	dir, port := t.TempDir(), freePort(t)
 	for d := range 2 { // root's changes to a user of its own
 		if err := os.Chmod(filepath.Join(dir, strings.Repeat("../", d)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	text := strings.ReplaceAll(string(must(os.ReadFile("testdata/services/exim.conf"))), "DIR", dir)
+	changes = append(changes, "DIR", dir)
+	text := strings.NewReplacer(changes...).Replace(string(must(os.ReadFile("testdata/services/exim.conf"))))
 	if os.Getuid() != 0 {
 		text = fmt.Sprintf("exim_user = %d\nexim_group = %d\n%s", os.Getuid(), os.Getgid(), text)
 	}

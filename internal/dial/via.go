@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,10 +36,17 @@ func ParseProxy(s string) (*url.URL, error) {
 		return nil, errors.New("a proxy's URL begins with socks5://, http:// or https://")
 	case u.Hostname() == "":
 		return nil, errors.New("the URL has no host")
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, errors.New("its port is out of range; ports go from 0 to 65535")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("a proxy's URL ends with its host and port")
 	}
 	return u, nil
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
 }
 
 // through connects to target by the proxy.
@@ -96,8 +104,11 @@ const (
 // numericPort is an address with its port as a number, as proxies want it.
 func numericPort(ctx context.Context, address string) (string, error) {
 	host, service, err := net.SplitHostPort(address)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }): // it would end a request early
+		return "", &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
 	return net.JoinHostPort(host, fmt.Sprint(port)), err
@@ -191,9 +202,14 @@ func askHTTP(ctx context.Context, conn net.Conn, user *url.Userinfo, target stri
 // connectAnswer reads what a proxy says to CONNECT, and not one byte of what follows: that is the
 // target's.
 func connectAnswer(conn io.Reader, withUser bool) error {
-	in := bufio.NewReader(&bounded{Reader: conn, step: 1})
-	response, err := http.ReadResponse(in, &http.Request{Method: http.MethodConnect})
-	if err != nil {
+	in := &bounded{Reader: conn, step: 1}
+	response, err := http.ReadResponse(bufio.NewReader(in), &http.Request{Method: http.MethodConnect})
+	switch {
+	case err != nil && in.read == maxDialogue:
+		return errTooMuch
+	case err != nil && strings.HasPrefix(err.Error(), "malformed"):
+		return errors.New("it does not speak HTTP")
+	case err != nil:
 		return err
 	}
 	switch code := response.StatusCode; {

@@ -198,10 +198,15 @@ type wordedConn struct{ *tlsconn.Conn }
 func (c wordedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && dial.KindOf(err) == dial.TLSFailed {
-		err = fmt.Errorf("the server ended the TLS connection: %s", dial.Reason(err))
+		err = wordedError{err}
 	}
 	return n, err
 }
+
+type wordedError struct{ error }
+
+func (e wordedError) Error() string { return "TLS with the server ended: " + dial.Reason(e.error) }
+func (e wordedError) Unwrap() error { return e.error }
 
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {

@@ -15,6 +15,7 @@ type peer struct {
 	secure     bool        // conn speaks TLS
 	sent       atomic.Bool // bytes of the other were sent to it
 	halfClosed atomic.Bool // the other's end of file was
+	cutOff     atomic.Bool // which TLS had not announced
 }
 
 func (p *peer) open(conn net.Conn) {
@@ -24,6 +25,13 @@ func (p *peer) open(conn net.Conn) {
 
 // isReset reports whether the peer's connection was reset, where that can be seen.
 func (p *peer) isReset() bool { return isGone(p.socket) && !p.halfClosed.Load() }
+
+// complains reports whether an error is what TLS of the peer has to say of an end that it was not
+// told of, as that of OpenSSL 3 does before it ends in its turn.
+func (p *peer) complains(err error) bool {
+	var alert *net.OpError
+	return p.cutOff.Load() && errors.As(err, &alert) && alert.Op == "remote error"
+}
 
 // socketOf is the connection of the system that lies below one, or that it is.
 func socketOf(conn net.Conn) net.Conn {

@@ -175,7 +175,7 @@ func (s *session) pass(d *direction) {
 // stopReading ends a direction of which nothing more is to be had. What TLS has announced is an
 // end whatever becomes of the connection: many close it with bytes unread that TLS has sent.
 func (s *session) stopReading(d *direction, err error) {
-	d.cutShort = errors.Is(err, parley.ErrTruncated)
+	d.cutShort = errors.Is(err, parley.ErrTruncated) || d.from.complains(err)
 	isEnd := err == io.EOF || d.cutShort
 	isAnnounced := d.from.secure && !d.cutShort
 	switch {
@@ -262,6 +262,7 @@ func (e truncatedError) Unwrap() error { return parley.ErrTruncated }
 func (s *session) passEnd(d *direction) error {
 	d.to.halfClosed.Store(true)
 	if d.cutShort {
+		d.to.cutOff.Store(true)
 		return closeWrite(d.to.socket)
 	}
 	if d.to.secure {

@@ -46,14 +46,21 @@ func small(_, _ string, raw syscall.RawConn) error {
 	})
 }
 
+// large has a socket hold all that a peer says in these tests, whether or not it is read.
+func large(_, _ string, raw syscall.RawConn) error {
+	return raw.Control(func(fd uintptr) {
+		setBuffer(fd, 512<<10)
+	})
+}
+
 // startSmall starts a tap all of whose sockets hold little but the one that it receives
 // from `from` by, and returns the two ends of a session: from's and the other's.
 func (tr transport) startSmall(t *testing.T, tap *Tap, from string) (peer, other end) {
 	t.Helper()
-	roomy, little := net.ListenConfig{}, net.ListenConfig{Control: small}
+	roomy, little := net.ListenConfig{Control: large}, net.ListenConfig{Control: small}
 	tapListens, serverListens, dialer := roomy, little, net.Dialer{Control: small}
 	if from == "server" {
-		tapListens, serverListens, dialer = little, roomy, net.Dialer{}
+		tapListens, serverListens, dialer = little, roomy, net.Dialer{Control: large}
 	}
 	server, err := serverListens.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,14 +112,20 @@ func numberedLines(n int) []byte {
 	return all
 }
 
-// sayAndReset has a peer say more than the other has room for. All of it arrives at the tap;
-// then the peer closes with a reply unread, which resets the connection.
+// sayAndReset has a peer say more than the other has room for, and leave.
 func sayAndReset(t *testing.T, peer, other end, said []byte) {
 	t.Helper()
-	io.WriteString(other, "never read\n")
 	if _, err := peer.Write(said); err != nil {
 		t.Fatal(err)
 	}
+	leave(t, peer, other)
+}
+
+// leave has a peer close once all that it has said is at the tap, with a reply unread, which
+// resets the connection.
+func leave(t *testing.T, peer, other end) {
+	t.Helper()
+	io.WriteString(other, "never read\n")
 	for deadline := time.Now().Add(patience); unsent(below(peer)) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("what was said does not arrive")

@@ -57,6 +57,34 @@ func TestAnAnnouncedEndIsNoReset(t *testing.T) {
 	}
 }
 
+// Nor has it if the server takes its time: what it said is waited for with, as is its end.
+func TestAnAnnouncedEndHasTime(t *testing.T) {
+	observer, closed := closings()
+	tap := &Tap{Observer: observer}
+	client, server := overTLS.startSmall(t, tap, "client")
+	said := numberedLines(10_000)
+	if _, err := client.Write(said); err != nil {
+		t.Fatal(err)
+	}
+	client.CloseWrite()
+	leave(t, client, server)
+	awaitGone(t, tap, "client")
+	awaitWriting(t, tap)
+	tap.mu.Lock()
+	for s := range tap.sessions {
+		s.checkTimeouts(time.Minute)
+	}
+	tap.mu.Unlock()
+	got, err := io.ReadAll(server)
+	if string(got) != string(said) || err != nil {
+		t.Errorf("the server got %d bytes, %v, want %d and the end", len(got), err, len(said))
+	}
+	server.CloseWrite()
+	if e := awaitClosing(t, closed); e.Reason != parley.EndOfFile {
+		t.Errorf("ended for %v (%v), want eof", e.Reason, e.Err)
+	}
+}
+
 // A client that never ends holds up nothing for longer than the clocks say: neither while the
 // server takes nothing, nor when the server has ended. Both are reset.
 func TestAClientThatNeverEnds(t *testing.T) {

@@ -17,6 +17,7 @@ type Limits struct {
 	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
 	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
+	Handshake                                            time.Duration // 5 s if zero, as it also is where there are none
 }
 
 // String is all of them in a line.
@@ -216,7 +217,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 	case parley.UpstreamReset:
 		return "connection reset by server"
 	case parley.HandshakeTimeout, parley.Handshake:
-		return explainHandshake(reason, err)
+		return l.explainHandshake(reason, err)
 	}
 	return reason.String()
 }

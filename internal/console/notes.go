@@ -92,7 +92,7 @@ func (n *Notes) tell(e *parley.Event) {
 	case e.Kind == parley.Refused:
 		text = fmt.Sprintf("refused %s: too many sessions from its address (%d); --max-sessions-per-ip allows more", remote(e), n.limits.MaxSessionsPerIP)
 	case e.Kind == parley.HandshakeFailed && e.Reason != parley.NoRequest: // else it is a probe, of which there may be many
-		text = fmt.Sprintf("handshake with %s failed: %s", remote(e), explainHandshake(e.Reason, e.Err))
+		text = fmt.Sprintf("handshake with %s failed: %s", remote(e), n.limits.explainHandshake(e.Reason, e.Err))
 	case e.Kind == parley.AcceptFailed:
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -58,18 +59,18 @@ func (s *security) appendFields(dst []byte) []byte {
 	return appendName(appendName(dst, "server_name", s.ServerName), "proxy", s.Proxy)
 }
 
-// handshakeTimeout is that of servers and taps, which no flag changes.
-const handshakeTimeout = 5 * time.Second
+// defaultHandshake is how long a handshake may take if nothing else is said.
+const defaultHandshake = 5 * time.Second
 
 // explainHandshake says in words why a handshake came to nothing.
-func explainHandshake(reason parley.CloseReason, err error) string {
+func (l *Limits) explainHandshake(reason parley.CloseReason, err error) string {
 	switch {
 	case reason == parley.NoRequest:
 		return "nothing was sent"
 	case reason == parley.Full:
 		return "too many handshakes at once"
 	case reason == parley.HandshakeTimeout && err == context.DeadlineExceeded: // others say what was waited for
-		return "no handshake within " + handshakeTimeout.String()
+		return "no handshake within " + cmp.Or(l.Handshake, defaultHandshake).String()
 	}
 	return escapedError(err)
 }

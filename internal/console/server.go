@@ -225,7 +225,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 	case parley.UpstreamReset:
 		return "connection reset by server"
 	case parley.HandshakeTimeout, parley.Handshake:
-		return explainHandshake(reason, err)
+		return l.explainHandshake(reason, err)
 	}
 	return reason.String()
 }

@@ -33,6 +33,7 @@ type benchOptions struct {
 	crlf                  bool
 	greeting              bannerFlags
 	out                   outFlags
+	tlsResume             resumeFlag
 	expect                string
 	timeout               time.Duration
 	only4, only6          bool
@@ -117,6 +118,8 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
 	opt.out.add(cmd)
+	flags.Var(&opt.tlsResume, "tls-resume", "on or off: over TLS a connection resumes the session of one before, as clients do that come again; if not, each handshake is a full one")
+	cmd.RegisterFlagCompletionFunc("tls-resume", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
 	for _, file := range []string{"hdr", "plot", "html"} {
@@ -155,10 +158,14 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 		}
 		b.targets = append(b.targets, at)
 	}
+	opt.out.tls.resume = bool(opt.tlsResume)
 	if err := opt.out.open(b.targets...); err != nil {
 		return err
 	}
 	defer opt.out.close()
+	if resume := cmd.Flags().Lookup("tls-resume"); isGiven(resume) && opt.out.secure == nil {
+		return usageError("--tls-resume goes with --tls")
+	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	switch {
@@ -330,6 +337,26 @@ func readMessages(stdin io.Reader, file string, framing parley.Framing) (*load.M
 	}
 	defer f.Close()
 	return load.ReadMessages(f, framing)
+}
+
+// A resumeFlag is --tls-resume.
+type resumeFlag bool
+
+func (f *resumeFlag) Type() string { return "on|off" }
+
+func (f *resumeFlag) String() string {
+	if *f {
+		return "on"
+	}
+	return "off"
+}
+
+func (f *resumeFlag) Set(s string) error {
+	if s != "on" && s != "off" {
+		return errors.New("use on or off")
+	}
+	*f = s == "on"
+	return nil
 }
 
 // A bench is one run of the command.

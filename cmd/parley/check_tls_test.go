@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -189,5 +190,57 @@ func TestCheckOfAProxyBeforeNobody(t *testing.T) {
 	silent := listenTo(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	if got, code := checked(t, program(t, "check", "--stays", "10ms", silent)); got != silent+" is reachable: connect TIME, open TIME\n" || code != 0 {
 		t.Errorf("one that stays: %q and %d", got, code)
+	}
+}
+
+// Handshakes are counted, and with --tls-resume on the sessions that openssl let us resume.
+func TestBenchOfOpenSSL(t *testing.T) {
+	ca := (*signer)(nil).sign(t, "Test CA", time.Now().AddDate(1, 0, 0))
+	addr := sServer(t, ca.sign(t, "own", time.Now().AddDate(1, 0, 0), "127.0.0.1"))
+	for resume, want := range map[string]string{
+		"off": "each with a full TLS handshake",
+		"on":  "19 of them resumed a TLS session", // all but the first
+	} {
+		p := start(t, program(t, "bench", "-q", "--tls", "--ca", ca.crtFile, "--tls-resume", resume, "--connect-each", "-n", "20", "-c", "1", "-m", "{n}", "-e", "any", addr))
+		code := p.exit(t)
+		if text := strings.Join(strings.Fields(p.stdout.String()), " "); code != 0 || !strings.Contains(text, "connections 20 "+want+" bytes") || !strings.Contains(text, " handshake ") {
+			t.Errorf("%s: %d, want %q\n%s%s", resume, code, want, p.stdout, p.stderr)
+		}
+	}
+}
+
+// Behind STARTTLS nobody greets again: checks and loads go on with their own words.
+func TestConversationsBehindSTARTTLS(t *testing.T) {
+	ca := (*signer)(nil).sign(t, "Test CA", time.Now().AddDate(1, 0, 0))
+	of := ca.sign(t, "mail", time.Now().AddDate(1, 0, 0), "127.0.0.1")
+	pair, err := tls.LoadX509KeyPair(of.crtFile, of.keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listenTo(t, func(c *net.TCPConn) {
+		io.WriteString(c, "220 mail.example\r\n")
+		in := bufio.NewReader(c)
+		for _, answer := range []string{"250-mail.example\r\n250 STARTTLS\r\n", "220 go ahead\r\n"} {
+			if _, err := in.ReadString('\n'); err != nil {
+				return
+			}
+			io.WriteString(c, answer)
+		}
+		over := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+		defer over.Close()
+		for lines := bufio.NewScanner(over); lines.Scan(); {
+			io.WriteString(over, "250 "+lines.Text()+"\r\n")
+		}
+	})
+	way := []string{addr, "--starttls", "smtp", "--ca", ca.crtFile, "-f", "smtp"}
+	got, code := checked(t, program(t, append(append([]string{"check"}, way...), "--expect-status", "250", "NOOP")...))
+	if want := addr + " answered: connect TIME, STARTTLS TIME, TLS TIME, reply TIME: 250 NOOP\n"; !strings.HasPrefix(got, want) || code != 0 {
+		t.Errorf("got %d and %swant %s", code, got, want)
+	}
+	for _, each := range [][]string{nil, {"--connect-each"}} {
+		p := start(t, program(t, append(append([]string{"bench", "-q", "--json", "-n", "20", "-c", "1", "-m", "NOOP {n}", "-e", "contains"}, each...), way...)...))
+		if code := p.exit(t); code != 0 || !strings.Contains(p.stdout.String(), `"replies":20,`) || strings.Contains(p.stdout.String(), `"greeting":`) {
+			t.Errorf("%v: %d\n%s%s", each, code, p.stdout, p.stderr)
+		}
 	}
 }

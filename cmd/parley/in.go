@@ -124,7 +124,7 @@ func (f *inFlags) check(ways []listen.Way) error {
 		}
 	}
 	switch {
-	case f.mode != 0 && !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
+	case !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
 		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
 	case !hasTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
 		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
@@ -191,6 +191,9 @@ func (f *inFlags) open(ctx context.Context, ways []listen.Way, note note) (open 
 	opened, err := listen.Open(ctx, ways, opt)
 	if err != nil {
 		return nil, explainWay(err, ways)
+	}
+	if rest := sockets.Rest(); len(rest) > 0 {
+		note("nobody is served at what else was passed to this process: %s", strings.Join(rest, ", "))
 	}
 	return opened, nil
 }

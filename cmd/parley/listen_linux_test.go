@@ -112,14 +112,21 @@ func TestListenersThatWereNotPassed(t *testing.T) {
 	}
 }
 
+// A socket that was passed and is not asked for is not forgotten without a word.
+func TestAListenerThatNobodyAskedFor(t *testing.T) {
+	l := listenAt(t, "tcp", "127.0.0.1:0")
+	s := start(t, passing(t, program(t, "server", "systemd:web"), "web:admin", l, l))
+	s.stderr.await(t, "parley: nobody is served at what else was passed to this process: systemd:admin\n")
+	if code := s.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d; %s", code, s.stderr)
+	}
+}
+
 // systemd itself passes the sockets, once somebody connects.
 func TestSocketActivation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	if _, err := exec.LookPath("systemd-socket-activate"); err != nil {
-		skipOutsideCI(t, "systemd-socket-activate is not installed; scripts/install-test-tools installs it")
-	}
 	parley := program(t, "server", "systemd:web", "--echo", "-q")
-	s := start(t, command(t, "systemd-socket-activate", append([]string{"-l", path, "--fdname=web", parley.Path}, parley.Args[1:]...)...))
+	s := start(t, peer(t, "systemd-socket-activate", append([]string{"-l", path, "--fdname=web", parley.Path}, parley.Args[1:]...)...))
 	s.stderr.await(t, "Listening on ")
 	if got := asked(t, "unix", path, "hello"); got != "hello\n" {
 		t.Errorf("it answers %q\n%s", got, s.stderr)

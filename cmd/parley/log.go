@@ -88,7 +88,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.StringVar(&opt.text, "text", "", "request or reply has this `TEXT`, exactly")
 	flags.StringVar(&opt.regexp, "regexp", "", "request or reply matches the regular expression `REGEX`")
 	flags.DurationVar(&opt.filter.Slower, "slower-than", 0, "the reply took this long or longer")
-	flags.StringVar(&opt.filter.Reason, "reason", "", "the `REASON` why the session ended: eof, reset, idle_timeout …; open if nobody saw it end")
+	flags.StringVar(&opt.filter.Reason, "reason", "", "the `REASON` why the session ended, or was refused: eof, reset, denied …; open if nobody saw it end")
 	flags.IntVar(&opt.filter.Limit, "limit", 0, "only the newest `N` exchanges, with --sessions the newest sessions")
 	flags.BoolVarP(&opt.follow, "follow", "f", false, "go on with what is recorded, until interrupted")
 	flags.BoolVar(&opt.sessions, "sessions", false, "list sessions")
@@ -297,6 +297,9 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 func checkReason(name string) error {
 	known := []string{journal.ReasonOpen}
 	for reason := parley.EndOfFile; reason <= parley.UpstreamReset; reason++ {
+		known = append(known, reason.String())
+	}
+	for reason := parley.Full; reason <= parley.Denied; reason++ {
 		known = append(known, reason.String())
 	}
 	for _, k := range known {

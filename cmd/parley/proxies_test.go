@@ -232,6 +232,27 @@ func TestOurOwnHeaders(t *testing.T) {
 	})
 }
 
+// Between a proxy and its server a tap takes the header, and one of its own says the same.
+func TestATapHandsTheClientOn(t *testing.T) {
+	p := startProxied(t)
+	file := filepath.Join(p.dir, "tap")
+	tap := start(t, program(t, "tap", "proxy:127.0.0.1:0", p.plain, "--proxy-trust", "127.0.0.1", "--send-proxy", "v2", "--json", "--addr-file", file))
+	conn := connect(t, awaitAddr(t, file))
+	fmt.Fprint(conn, "PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\nhello\n")
+	if reply, err := bufio.NewReader(conn).ReadString('\n'); reply != "Request #1 - hello ...\n" {
+		t.Errorf("the reply is %q, %v", reply, err)
+	}
+	p.opened(t, "203.0.113.7:4711")
+	tap.stdout.await(t, `"proxy":"`+conn.LocalAddr().String()+`"`)
+
+	stranger := connect(t, awaitAddr(t, file))
+	fmt.Fprint(stranger, "hello\n")
+	if got, _ := io.ReadAll(stranger); len(got) > 0 {
+		t.Errorf("what begins with no header is answered %q", got)
+	}
+	tap.stderr.await(t, `no PROXY header came, but "hello\n"`)
+}
+
 // Health checks of each kind find the server up, and are no noise.
 func TestHealthChecksOfHaproxy(t *testing.T) {
 	p := startProxied(t, "--reply", "{message}")
@@ -360,5 +381,5 @@ func TestTheClientsAddressCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Process.Signal(syscall.SIGHUP)
-	s.stderr.await(t, deny+`:1: "203.0.113" is no address and no prefix`)
+	s.stderr.await(t, deny+`:1: "203.0.113": this is no address and no prefix`)
 }

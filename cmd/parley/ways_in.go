@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley/internal/listen"
 )
@@ -25,7 +27,10 @@ func (f *listFlag) Set(s string) error {
 		if item == "" {
 			return errors.New("an item of the list is empty")
 		}
-		if err := f.check(item); err != nil {
+		switch err := f.check(item); {
+		case err != nil && item != s: // else it is named
+			return fmt.Errorf("%q: %w", item, err)
+		case err != nil:
 			return err
 		}
 		f.items = append(f.items, item)
@@ -37,21 +42,23 @@ func (f *listFlag) Set(s string) error {
 type proxyFlags struct {
 	on    bool // the flags' own listeners are behind proxies
 	trust listFlag
+	flags *pflag.FlagSet
 }
 
 func (f *proxyFlags) add(cmd *cobra.Command) {
+	f.flags = cmd.Flags()
 	f.trust = listFlag{check: listen.CheckTrust, kind: "CIDRS"}
-	cmd.Flags().BoolVar(&f.on, "proxy-protocol", false, "connections begin with a PROXY header, version 1 or 2, which names the client; goes with --proxy-trust")
-	cmd.Flags().Var(&f.trust, "proxy-trust", "whose PROXY header is believed: addresses, prefixes, or unix for the peers of Unix sockets; from others nobody is served")
+	f.flags.BoolVar(&f.on, "proxy-protocol", false, "connections begin with a PROXY header, version 1 or 2, which names the client; goes with --proxy-trust")
+	f.flags.Var(&f.trust, "proxy-trust", "whose PROXY header is believed: addresses, prefixes, or unix for the peers of Unix sockets; from others nobody is served")
 }
 
 // resolve is whom to trust. It is wanted if some listener is behind proxies, whether by the flag or
 // by the prefix of its address.
 func (f *proxyFlags) resolve(wanted bool) (*listen.Trust, error) {
-	switch given := len(f.trust.items) > 0; {
-	case wanted && !given:
+	switch {
+	case wanted && len(f.trust.items) == 0:
 		return nil, usageError("the PROXY protocol needs --proxy-trust, such as --proxy-trust 10.0.0.0/8: only a header that your own proxies send can be believed")
-	case given && !wanted:
+	case !wanted && isGiven(f.flags.Lookup("proxy-trust")):
 		return nil, usageError("--proxy-trust goes with --proxy-protocol, or with an address such as proxy:0.0.0.0:6969")
 	case !wanted:
 		return nil, nil

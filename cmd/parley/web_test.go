@@ -256,6 +256,7 @@ func TestLivePage(t *testing.T) {
 		"sessions of earlier runs":                   testEarlierRuns,
 		"error texts":                                testErrorTexts,
 		"words of a protocol":                        testWords,
+		"who connects":                               testWhoConnects,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}

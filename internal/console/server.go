@@ -17,7 +17,7 @@ type Limits struct {
 	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
 	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
-	Handshake                                            time.Duration // 5 s if zero, as it also is where there are none
+	Handshake                                            time.Duration // 0 where there are none
 }
 
 // String is all of them in a line.

@@ -228,7 +228,7 @@ func TestSTARTTLSRefused(t *testing.T) {
 func TestNothingIsInjectedBehindTheGoAhead(t *testing.T) {
 	for _, c := range startTLSDialogues {
 		for _, injected := range []string{"x", "250 OK\r\n", "\x16\x03\x01"} {
-			d := Dialer{Network: "tcp", Host: "10.0.0.1", Port: "25", StartTLS: c.protocol, TLS: &tls.Config{InsecureSkipVerify: true},
+			d := Dialer{Network: "tcp", Host: "10.0.0.1", Port: "25", Timeout: patience, StartTLS: c.protocol, TLS: &tls.Config{InsecureSkipVerify: true},
 				Connect: played(t, func(server *parleytest.Conn) {
 					said, last := c.dialogue[:strings.LastIndex(c.dialogue, "<")], c.dialogue[strings.LastIndex(c.dialogue, "<")+2:]
 					part(t, server, said)

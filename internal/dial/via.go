@@ -64,7 +64,10 @@ func (d *Dialer) tunnel(ctx context.Context, target string) (net.Conn, error) {
 	host, port := d.Via.Hostname(), cmp.Or(d.Via.Port(), proxyPorts[d.Via.Scheme])
 	name := "the proxy " + net.JoinHostPort(host, port)
 	conn, err := d.toProxy(ctx, host, port)
-	if err != nil {
+	switch {
+	case KindOf(err) == NoRoom: // which is this machine's own affair
+		return nil, err
+	case err != nil:
 		return nil, &stepError{ProxyFailed, name + " cannot be reached", err}
 	}
 	ask := askSOCKS

@@ -93,6 +93,7 @@ func TestThroughHTTPProxy(t *testing.T) {
 			}
 			continue
 		}
+		conn.SetDeadline(time.Now().Add(patience))
 		first := make([]byte, len(greeting))
 		if _, err := io.ReadFull(conn, first); err != nil || string(first) != greeting {
 			t.Errorf("behind %q came %q, %v", c.answer, first, err)
@@ -162,6 +163,7 @@ func TestThroughSOCKSProxy(t *testing.T) {
 		if err != nil {
 			continue
 		}
+		conn.SetDeadline(time.Now().Add(patience))
 		first := make([]byte, len(greeting))
 		if _, err := io.ReadFull(conn, first); err != nil || string(first) != greeting {
 			t.Errorf("the target said %q, %v", first, err)
@@ -262,6 +264,15 @@ func TestParseProxy(t *testing.T) {
 		if _, err := ParseProxy(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
+	}
+}
+
+// That this machine has no room for a connection is not the proxy's fault.
+func TestNoRoomForTheWayToAProxy(t *testing.T) {
+	n := &network{behave: map[string]behaviour{"10.0.0.1:3128": {err: syscall.EMFILE}}}
+	d := Dialer{Network: "tcp", Host: "db.test", Port: "7000", Via: over(t, "http://10.0.0.1:3128"), Connect: n.connect}
+	if _, _, err := d.Dial(t.Context()); KindOf(err) != NoRoom {
+		t.Errorf("%v is of kind %s", err, KindOf(err))
 	}
 }
 

@@ -78,10 +78,7 @@ func TestSecurityIsKept(t *testing.T) {
 				t.Errorf("read %.200q, want %.200q", []string{s.TLSVersion, s.TLSName, s.Proxied, s.Remote, s.Listener}, []string{c.version, c.name, c.through})
 			}
 		}
-		var denied []Event
-		for _, e := range collect(t, r.Events(t.Context(), Filter{Reason: "denied"})) {
-			denied = append(denied, e)
-		}
+		denied := collect(t, r.Events(t.Context(), Filter{Reason: "denied"}))
 		if len(denied) != 1 || denied[0].Kind != parley.Refused || denied[0].Text != nil || denied[0].Session.Remote != "192.0.2.7:99" {
 			t.Errorf("who was denied is told as %+v", denied)
 		}

@@ -97,7 +97,7 @@ func readList(items []string) (*prefixes, error) {
 		}
 		prefix, err := parsePrefix(item)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%q: %w", item, err)
 		}
 		list.add(prefix)
 	}
@@ -114,7 +114,7 @@ func (p *prefixes) addLines(text string) (number int, err error) {
 		}
 		prefix, err := parsePrefix(line)
 		if err != nil {
-			return number, err
+			return number, fmt.Errorf("%q: %w", line, err)
 		}
 		p.add(prefix)
 	}

@@ -52,18 +52,18 @@ func TestNoFilterLetsEverybodyIn(t *testing.T) {
 }
 
 func TestAddressesThatAreNone(t *testing.T) {
-	const what = " is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32"
+	const what = "this is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32"
 	for item, why := range map[string]string{
-		"10.0.0/8":       `"10.0.0/8"` + what,
-		"10.0.0.1:80":    `"10.0.0.1:80"` + what,
-		"example.com":    `"example.com"` + what,
-		"fe80::1%eth0":   `"fe80::1%eth0"` + what,
-		"\x1b[2J":        `"\x1b[2J"` + what,
-		"10.0.0.0/33":    `"10.0.0.0/33": behind the / stands how many bits of the address count, 0 to 32`,
-		"10.0.0.0/":      `"10.0.0.0/": behind the / stands how many bits of the address count, 0 to 32`,
-		"10.0.0.0/255.0": `"10.0.0.0/255.0": behind the / stands how many bits of the address count, 0 to 32`,
-		"::/129":         `"::/129": behind the / stands how many bits of the address count, 0 to 128`,
-		"10.0.0.5/8":     `"10.0.0.5/8" has bits behind the first 8; is it 10.0.0.0/8, or 10.0.0.5 alone`,
+		"10.0.0/8":       what,
+		"10.0.0.1:80":    what,
+		"example.com":    what,
+		"fe80::1%eth0":   what,
+		"\x1b[2J":        what,
+		"10.0.0.0/33":    "behind the / stands how many bits of the address count, 0 to 32",
+		"10.0.0.0/":      "behind the / stands how many bits of the address count, 0 to 32",
+		"10.0.0.0/255.0": "behind the / stands how many bits of the address count, 0 to 32",
+		"::/129":         "behind the / stands how many bits of the address count, 0 to 128",
+		"10.0.0.5/8":     `the address has bits behind its first 8; is it 10.0.0.0/8, or 10.0.0.5 alone`,
 		"@":              "behind the @ stands the name of a file with addresses, one a line",
 	} {
 		if err := CheckAddresses(item); err == nil || err.Error() != why {
@@ -117,7 +117,7 @@ func TestFilesAreReadAnewOrNotAtAll(t *testing.T) {
 
 	write(deny, "")
 	write(allow, "12.0.0.0/8\n\n12.0.0.1:80\n")
-	want := "--allow " + allow + `:3: "12.0.0.1:80" is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32`
+	want := "--allow " + allow + `:3: "12.0.0.1:80": this is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32`
 	if err := f.Reload(); err == nil || err.Error() != want {
 		t.Errorf("the error is %v\nwant %s", err, want)
 	}

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -48,7 +49,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	address, _, isPrefix := strings.Cut(s, "/")
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("%q is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32", s)
+		return netip.Prefix{}, errors.New("this is no address and no prefix, such as 10.0.0.5, 10.0.0.0/8 or 2001:db8::/32")
 	}
 	if !isPrefix {
 		ip = ip.Unmap()
@@ -56,10 +57,10 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q: behind the / stands how many bits of the address count, 0 to %d", s, ip.BitLen())
+		return netip.Prefix{}, fmt.Errorf("behind the / stands how many bits of the address count, 0 to %d", ip.BitLen())
 	}
 	if prefix != prefix.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%q has bits behind the first %d; is it %v, or %v alone", s, prefix.Bits(), prefix.Masked(), ip)
+		return netip.Prefix{}, fmt.Errorf("the address has bits behind its first %d; is it %v, or %v alone", prefix.Bits(), prefix.Masked(), ip)
 	}
 	if ip.Is4In6() && prefix.Bits() >= 96 {
 		prefix = netip.PrefixFrom(ip.Unmap(), prefix.Bits()-96)

@@ -54,12 +54,14 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	return &proxyTLSConn{tlsconn.Server(plain, l.proxies.TLS), plain}, nil
 }
 
-// A proxyConn is a connection that begins with a PROXY header. Of the socket no byte behind the
-// header is read before the handshake is done: from then on it is read and written as it is.
+// A proxyConn is a connection that begins with a PROXY header. The handshake reads that and not a
+// byte behind it. From then on the socket is read and written as it is; before, nothing is: who
+// forgets the handshake is not to take the header for data, or a stranger for a client.
 type proxyConn struct {
 	net.Conn
 	proxies  *Proxies
 	accepted time.Time
+	shaken   atomic.Bool            // the handshake is done
 	client   atomic.Pointer[client] // nil before the handshake, and if the connection is the proxy's own
 }
 
@@ -67,6 +69,22 @@ type proxyConn struct {
 type client struct {
 	remote, local net.Addr
 	forwarded     parley.Forwarded
+}
+
+var errNoHandshake = errors.New("the PROXY header has not been read")
+
+func (c *proxyConn) Read(p []byte) (int, error) {
+	if !c.shaken.Load() {
+		return 0, errNoHandshake
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *proxyConn) Write(p []byte) (int, error) {
+	if !c.shaken.Load() {
+		return 0, errNoHandshake
+	}
+	return c.Conn.Write(p)
 }
 
 // NetConn is the socket.
@@ -128,6 +146,7 @@ func (c *proxyConn) HandshakeContext(ctx context.Context) error {
 	if ip, ok := ipOf(c.RemoteAddr()); ok && c.proxies.Allow != nil && !c.proxies.Allow(ip) {
 		return parley.ErrDenied
 	}
+	c.shaken.Store(true)
 	return nil
 }
 

@@ -35,6 +35,8 @@ func (o ClientOptions) Open() (*Client, error) {
 		ServerName:         o.ServerName,
 		InsecureSkipVerify: o.Insecure,
 		NextProtos:         o.ALPN,
+
+		DynamicRecordSizingDisabled: true, // a message of up to 16 KiB is a record, and one chunk to who reads so
 	}}
 	if o.Resume {
 		c.Config.ClientSessionCache = tls.NewLRUClientSessionCache(0)

@@ -74,6 +74,19 @@ var tlsClients = []tlsClient{
 		args := []string{"-sS", "--http0.9", "--connect-to", "::127.0.0.1:" + port, "https://" + name + ":" + port + "/hello"}
 		return program(t, "curl", withFlags(args, "--cacert", ca, "--cert", cert, "--key", key)...)
 	}, true, false},
+	{"ncat", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
+		args := []string{"--ssl", "--ssl-verify", "--ssl-servername", name, "127.0.0.1", port}
+		return program(t, "ncat", withFlags(args, "--ssl-trustfile", ca, "--ssl-cert", cert, "--ssl-key", key)...)
+	}, true, false},
+	{"socat", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
+		to := "OPENSSL:127.0.0.1:" + port + ",commonname=" + name + ",snihost=" + name
+		for option, file := range map[string]string{"cafile": ca, "certificate": cert, "key": key} {
+			if file != "" {
+				to += "," + option + "=" + file
+			}
+		}
+		return program(t, "socat", "-,ignoreeof", to)
+	}, true, false},
 	{"node", func(t *testing.T, port, name, ca, cert, key string) *exec.Cmd {
 		return program(t, "node", "-e", nodeClient, "-", port, name, ca, cert, key)
 	}, false, false},

@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -114,18 +115,9 @@ func (v *view) reason(err error) string {
 	case errors.As(err, &header):
 		text = v.ofHeader(header)
 	default:
-		text = firstOf(v.ofCertificate(err), v.ofText(err), v.ofEnd(err))
+		text = cmp.Or(v.ofCertificate(err), v.ofText(err), v.ofEnd(err))
 	}
 	return cut(text, longestReason)
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }
 
 // alertOf is the alert of an error of crypto/tls, whose type is not exported.
@@ -181,7 +173,7 @@ func (v *view) ofCertificate(err error) string {
 	case errors.As(err, &roots):
 		return "the system has no list of CAs that can be read; --ca FILE names whom to trust"
 	case errors.As(err, &unknown):
-		return fmt.Sprintf(v.unknownCA, ofIssuer(firstCert(leaf, unknown.Cert), unknown))
+		return fmt.Sprintf(v.unknownCA, ofIssuer(cmp.Or(leaf, unknown.Cert), unknown))
 	case errors.As(err, &name):
 		return ofName(name)
 	case errors.As(err, &invalid):
@@ -192,24 +184,19 @@ func (v *view) ofCertificate(err error) string {
 	return ""
 }
 
-func firstCert(a, b *x509.Certificate) *x509.Certificate {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
 // ofIssuer says who has signed a certificate instead of somebody who is trusted.
 func ofIssuer(c *x509.Certificate, err x509.UnknownAuthorityError) string {
-	switch {
-	case c == nil:
+	if c == nil {
 		return ""
-	case strings.Contains(err.Error(), "candidate authority certificate"):
-		return fmt.Sprintf(", but by another %s with the same name", cut(c.Issuer.String(), longest))
+	}
+	issuer := cut(c.Issuer.String(), longest)
+	switch {
+	case strings.Contains(err.Error(), "candidate authority certificate"): // one has that name and another key
+		return fmt.Sprintf(", but by another %s with the same name", issuer)
 	case string(c.RawIssuer) == string(c.RawSubject):
 		return ": it is self-signed"
 	}
-	return fmt.Sprintf(", but by %s", cut(c.Issuer.String(), longest))
+	return fmt.Sprintf(", but by %s", issuer)
 }
 
 func ofName(err x509.HostnameError) string {

@@ -22,7 +22,7 @@ import (
 // What goes wrong is said on both sides.
 func TestWhatGoesWrongIsSaidInWords(t *testing.T) {
 	ca, other := newSigner(t, "our CA"), newSigner(t, "another CA")
-	namesake := newSigner(t, "our CA")
+	namesake, oldCA := newSigner(t, "our CA"), newSigner(t, "old CA", expired)
 	good := func(o *ServerOptions) { o.Cert, o.Key = ca.pair(t) }
 	with := func(change ...func(*x509.Certificate)) func(o *ServerOptions) {
 		return func(o *ServerOptions) { o.Cert, o.Key = ca.pair(t, change...) }
@@ -52,6 +52,8 @@ func TestWhatGoesWrongIsSaidInWords(t *testing.T) {
 			"its certificate is signed by nobody we trust, but by CN=our CA; --ca FILE names who", distrust},
 		{"another of the same name", good, func(o *ClientOptions) { o.CA = namesake.file }, nil,
 			"its certificate is signed by nobody we trust, but by another CN=our CA with the same name; --ca FILE names who", distrust},
+		{"expired authority", func(o *ServerOptions) { o.Cert, o.Key = oldCA.pair(t) }, func(o *ClientOptions) { o.CA = oldCA.file }, nil,
+			"the certificate of CN=old CA, which signed it, expired on 2020-01-02 03:04 UTC", distrust},
 		{"self-signed", func(o *ServerOptions) {
 			alone := newSigner(t, "alone", named("localhost"))
 			text, err := keyPEM(alone.key)

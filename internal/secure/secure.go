@@ -102,6 +102,8 @@ func (id *Identity) read(now time.Time) (*credentials, error) {
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{certificate},
 		NextProtos:   id.options.ALPN,
+
+		DynamicRecordSizingDisabled: true, // as of a Client
 	}
 	if id.keyLog != nil {
 		read.config.KeyLogWriter = id.keyLog

@@ -181,10 +181,13 @@ func (a *authority) sign(file string, names []string, now time.Time) (tls.Certif
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: commonName(names[0])},
 		NotBefore:             now.Add(-skew),
-		NotAfter:              earlier(now.Add(leafMost-skew), a.cert.NotAfter),
+		NotAfter:              now.Add(leafMost - skew),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -212,13 +215,6 @@ func (a *authority) sign(file string, names []string, now time.Time) (tls.Certif
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 func create(template, parent *x509.Certificate, public crypto.PublicKey, by crypto.PrivateKey) (*x509.Certificate, error) {

@@ -314,6 +314,11 @@ type unreadError struct {
 func (e unreadError) Error() string { return e.Hint() + ": " + e.err.Error() }
 func (e unreadError) Unwrap() error { return e.err }
 
+// Is has that of a client known for what a parley.Server says of one.
+func (e unreadError) Is(target error) bool {
+	return target == parley.ErrRepliesUnread && e.peer == "client"
+}
+
 // Hint says what has happened in words for a person.
 func (e unreadError) Hint() string {
 	if e.peer == "server" {

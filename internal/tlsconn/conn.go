@@ -65,6 +65,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite says that nothing more will come: by a close_notify, and by the end of file of the
+// connection below where that can half-close, since some peers wait for that one.
+func (c *Conn) CloseWrite() error {
+	if err := c.Conn.CloseWrite(); err != nil {
+		return err
+	}
+	if half, ok := c.raw.Conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return nil
+}
+
 // A rawConn is the connection below TLS. TLS reads no further than the close_notify: whoever
 // sees the end of file has not had one.
 type rawConn struct {

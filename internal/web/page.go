@@ -63,7 +63,7 @@ func New(opt Options) *Page {
 // Wants what conversations are made of.
 func (p *Page) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Refused:
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Refused, parley.HandshakeFailed:
 		return true
 	}
 	return false

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -83,7 +84,7 @@ func TestAConversationIsRemembered(t *testing.T) {
 				t.Errorf("exchange %d is %+v: %q, %q", i+1, x, x.Request.Start, x.Reply.Start)
 			}
 		}
-		if got := look(p, totalsOf); got != (totals{Sessions: 2, Requests: 2, Replies: 2}) {
+		if got := look(p, totalsOf); got != (totals{Sessions: 2, Requests: 2, Replies: 2, Probes: 1}) {
 			t.Errorf("totals %+v", got)
 		}
 		if _, err := p.transcript(t.Context(), 3); !errors.Is(err, fs.ErrNotExist) {
@@ -280,11 +281,52 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreCounted(t *testing.T) {
+func TestWhatBecomesNoSessionIsCounted(t *testing.T) {
 	p := New(Options{})
-	p.Observe(&parley.Event{Kind: parley.Refused, Session: new(parley.Session), Reason: parley.Full})
-	if got := look(p, totalsOf); got != (totals{Refused: 1}) {
-		t.Errorf("totals %+v, want one refused", got)
+	for _, e := range []parley.Event{
+		{Kind: parley.Refused, Reason: parley.Full}, {Kind: parley.Refused, Reason: parley.Denied},
+		{Kind: parley.HandshakeFailed, Reason: parley.Handshake}, {Kind: parley.HandshakeFailed, Reason: parley.HandshakeTimeout},
+		{Kind: parley.HandshakeFailed, Reason: parley.Full}, {Kind: parley.HandshakeFailed, Reason: parley.NoRequest},
+	} {
+		e.Session = new(parley.Session)
+		if !p.Wants(e.Kind) {
+			t.Errorf("%v is not wanted", e.Kind)
+		}
+		p.Observe(&e)
+	}
+	if got := look(p, totalsOf); got != (totals{Refused: 2, Failed: 3, Probes: 1}) {
+		t.Errorf("totals %+v, want two refused, three failed and one probe", got)
+	}
+}
+
+// A forwardedConn came by a proxy that says something of it.
+type forwardedConn struct {
+	net.Conn
+	forwarded *parley.Forwarded
+}
+
+func (c *forwardedConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 99}
+}
+func (c *forwardedConn) LocalAddr() net.Addr          { return nil }
+func (c *forwardedConn) Forwarded() *parley.Forwarded { return c.forwarded }
+
+// What is known of TLS and of a proxy is told with the session; of a name that is longer than any
+// honest one the beginning.
+func TestSecurityIsTold(t *testing.T) {
+	proxy := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}
+	for name, want := range map[string]string{"": "", "alice": "alice", strings.Repeat("x", maxName): strings.Repeat("x", maxName),
+		strings.Repeat("x", maxName+1): strings.Repeat("x", maxName) + "…", strings.Repeat("é", 32<<10): strings.Repeat("é", maxName/2) + "…"} {
+		p := New(Options{})
+		s := parley.SessionOf(1, &forwardedConn{nil, &parley.Forwarded{Proxy: proxy, TLSVersion: "TLSv1.3", TLSName: name}}, time.Now())
+		p.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: time.Now()})
+		got := p.snapshot(cursor{}).Sessions[0]
+		if got.TLSVersion != "TLSv1.3" || got.TLSName != want || got.Proxy != "10.0.0.1:80" || got.Remote != "192.0.2.7:99" {
+			t.Errorf("%.20q: the session is %+v", name, got)
+		}
+		if of := sessionOf(journal.Session{TLSVersion: "TLSv1.3", TLSName: name, Proxied: "10.0.0.1:80"}); of.TLSVersion != "TLSv1.3" || of.TLSName != want || of.Proxy != "10.0.0.1:80" {
+			t.Errorf("%.20q: of the journal it is %+v", name, of)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type recorder struct {
 	page *Page
 
-	opened, ended []parley.Event // ended: closed or refused
+	opened, ended []parley.Event // ended: closed, refused, or without a handshake
 	counts        []sessionCounts
 	latencies     []uint16    // buckets of the histogram
 	complete      []*exchange // of those that are kept
@@ -52,6 +52,8 @@ func (r *recorder) Observe(e *parley.Event) {
 		r.keepMessage(&exchange{Session: e.Session.Number()}, e)
 	case parley.Opened:
 		r.opened = append(r.opened, *e)
+	case parley.HandshakeFailed:
+		r.ended = append(r.ended, *e)
 	case parley.Closed:
 		r.ended = append(r.ended, *e)
 		r.keepUnanswered(e.Session)

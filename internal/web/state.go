@@ -21,6 +21,7 @@ const (
 	maxPoints          = 300 // seconds in the charts
 	maxMessage         = 1 << 10
 	maxRecordedMessage = 16 << 10 // of a message that a History remembers
+	maxName            = 256      // of what a client calls itself
 )
 
 // How much of it a browser is told at once: more is too much to read.
@@ -119,6 +120,10 @@ type session struct {
 	Stray    uint64 `json:"stray,omitempty"`   // bytes that belong to no message; once it is closed
 	Framing  string `json:"framing,omitempty"` // of a transcript's session, if it is known
 
+	TLSVersion string `json:"tls_version,omitempty"`
+	TLSName    string `json:"tls_name,omitempty"` // what the client is called in its certificate
+	Proxy      string `json:"proxy,omitempty"`    // that handed the connection on
+
 	place *list.Element // among the open ones
 }
 
@@ -129,6 +134,8 @@ type totals struct {
 	Requests uint64 `json:"requests"`
 	Replies  uint64 `json:"replies"`
 	Refused  uint64 `json:"refused"`
+	Failed   uint64 `json:"failed"`   // handshakes
+	Probes   uint64 `json:"probes"`   // who never sent a byte, among the sessions or instead of a handshake
 	LeftOut  uint64 `json:"left_out"` // requests that were counted and not kept
 }
 
@@ -174,12 +181,19 @@ func (s *state) opened(e *parley.Event) {
 		Opened: e.Time.UnixMicro(),
 		Last:   e.Time.UnixMicro(),
 	}
+	added.secure(e.Session.TLSVersion(), e.Session.TLSName(), e.Session.Proxy())
 	added.place = s.open.PushBack(added)
 	s.sessions[added.Number] = added
 	s.highest = max(s.highest, added.Number)
 	s.totals.Open++
 	s.totals.Sessions++
 	s.changes++
+}
+
+// secure notes what is known of TLS and of a proxy. Names may be as long as a certificate.
+func (of *session) secure(version, name, proxy string) {
+	of.TLSVersion, of.TLSName = beginning([]byte(version), maxName), beginning([]byte(name), maxName)
+	of.Proxy = proxy
 }
 
 // add counts what came and went.
@@ -204,10 +218,19 @@ func (s *state) keep(x *exchange) {
 	s.oldest = (s.oldest + 1) % maxExchanges
 }
 
-// ended closes a session, or counts a connection that was refused.
+// ended closes a session, or counts a connection that became none.
 func (s *state) ended(e *parley.Event) {
-	if e.Kind == parley.Refused {
+	if e.Reason == parley.NoRequest || e.Reason == parley.FirstByteTimeout {
+		s.totals.Probes++
+	}
+	switch {
+	case e.Kind == parley.Refused:
 		s.totals.Refused++
+		return
+	case e.Kind == parley.HandshakeFailed:
+		if e.Reason != parley.NoRequest {
+			s.totals.Failed++
+		}
 		return
 	}
 	over := s.sessions[e.Session.Number()]
@@ -315,6 +338,7 @@ func sessionOf(s journal.Session) session {
 		Number: s.Number, ID: s.ID, Remote: s.Remote, Local: s.Local, Opened: s.Opened.UnixMicro(),
 		Reason: s.Reason, Requests: s.Requests, In: s.BytesIn, Out: s.BytesOut, Stray: s.Stray,
 	}
+	of.secure(s.TLSVersion, s.TLSName, s.Proxied)
 	if !s.Closed.IsZero() {
 		of.Closed = s.Closed.UnixMicro()
 	}

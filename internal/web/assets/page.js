@@ -59,6 +59,13 @@ function day(us) {
   return [t.getFullYear(), t.getMonth() + 1, t.getDate()].map(n => String(n).padStart(2, '0')).join('-')
 }
 
+// whoOf is who the client is, in a line: its address, TLS, the proxy before it, its name.
+function whoOf(s) {
+  const most = 64 // pieces of each
+  const more = [s.tls_version, s.proxy && 'by proxy ' + s.proxy, s.tls_name].filter(Boolean).map(text => cut(printable(new TextEncoder().encode(text)), most))
+  return printableString(s.remote) + (more.length ? ` (${more.join(', ')})` : '')
+}
+
 const requestCount = s => count(s.requests) + (s.requests === 1 ? ' request' : ' requests')
 
 function bytesOf(message) {
@@ -231,7 +238,7 @@ async function askForEarlier() {
     const earlier = await answer.json()
     $('earlier-note').textContent = earlier.length ? 'in the journal, by their numbers then' : 'The journal has none.'
     $('earlier').replaceChildren(...earlier.map(s => make('li', {},
-      sessionButton(s.number, 'journal/' + s.id), make('span', { className: 'mono' }, printableString(s.remote)),
+      sessionButton(s.number, 'journal/' + s.id), make('span', { className: 'mono' }, whoOf(s)),
       make('span', { className: 'count' }, requestCount(s)),
       make('span', { className: 'state' }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.reason || 'nobody saw its end'}`))))
   } catch (error) {
@@ -255,8 +262,15 @@ function renderNow() {
   }
   $('now-requests').textContent = count(totals.requests)
   $('now-sessions').textContent = count(totals.sessions)
-  $('now-refused').textContent = totals.refused ? count(totals.refused) + ' refused' : ''
+  $('now-refused').textContent = othersThanSessions()
   $('left-out').textContent = totals.left_out ? `${count(totals.left_out)} of ${count(totals.requests)} left out` : ''
+}
+
+// othersThanSessions counts connections that came to nothing.
+function othersThanSessions() {
+  const { refused, failed, probes } = totals
+  return [[refused, 'refused'], [failed, failed === 1 ? 'handshake failed' : 'handshakes failed'], [probes, probes === 1 ? 'probe' : 'probes']]
+    .filter(([n]) => n).map(([n, what]) => count(n) + ' ' + what).join(', ')
 }
 
 // noAnswers is what the chart of times says when there is nothing to draw.
@@ -453,7 +467,7 @@ function renderSessions() {
     let row = sessionRows.get(s.number)
     if (!row) {
       const state = make('span', { className: 'state' }), requests = make('span', { className: 'count' })
-      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, printableString(s.remote)), state, requests), state, requests }
+      row = { li: make('li', {}, sessionButton(s.number), make('span', { className: 'mono' }, whoOf(s)), state, requests), state, requests }
       sessionRows.set(s.number, row)
     }
     row.requests.textContent = requestCount(s)
@@ -568,11 +582,14 @@ function renderSession() {
   const steps = stepsOf(session, drawn)
   if (viewed.id) $('session-title').textContent = `Session ${session.number} in the journal`
   const unseen = viewed.id ? 'nobody saw its end' : 'open'
-  $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endings[session.reason] ?? session.reason}` : unseen
+  $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endingOf(session)}` : unseen
   const facts = [
     ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (viewed.id ? day(session.opened) + ' ' : '') + clock(session.opened)],
     ['Requests', count(session.requests)], ['Bytes in', count(session.in)], ['Bytes out', count(session.out)],
   ]
+  if (session.tls_version) facts.push(['TLS', printableString(session.tls_version)])
+  if (session.tls_name) facts.push(['Client’s name', printableString(session.tls_name)])
+  if (session.proxy) facts.push(['By proxy', printableString(session.proxy)])
   if (session.framing) facts.push(['Framing', printableString(session.framing)])
   if (session.stray) facts.push(['Outside of messages', withUnit(count(session.stray), session.stray === 1 ? 'byte' : 'bytes')])
   if (session.closed) facts.push(['Lasted', duration((session.closed - session.opened) * 1e3)])
@@ -612,12 +629,18 @@ function stepsOf(session, exchanges) {
   return all
 }
 
-function endOf({ closed, reason }) {
+function endOf(session) {
+  const { closed, reason } = session
   if (!closed) return []
-  if (cutShort.includes(reason)) return [{ at: closed, toServer: reason === 'reset', from: reason === 'reset' ? 'reset' : 'cut', to: '', broken: true, note: endings[reason] }]
-  const back = { at: closed, from: 'close', to: 'end of file', note: endings[reason] ?? reason }
+  if (cutShort.includes(reason)) return [{ at: closed, toServer: reason === 'reset', from: reason === 'reset' ? 'reset' : 'cut', to: '', broken: true, note: endingOf(session) }]
+  const back = { at: closed, from: 'close', to: 'end of file', note: endingOf(session) }
   if (!closedByClient.includes(reason)) return [back]
-  return [{ at: closed, toServer: true, from: 'close', to: 'end of file', note: endings[reason] }, { ...back, note: '' }]
+  return [{ at: closed, toServer: true, from: 'close', to: 'end of file', note: endingOf(session) }, { ...back, note: '' }]
+}
+
+// endingOf is why a session ended, in words. Over TLS an end that was not announced is truncated too.
+function endingOf({ reason, tls_version: tls }) {
+  return (endings[reason] ?? reason) + (reason === 'truncated' && tls ? ', or without TLS’s close_notify' : '')
 }
 
 // since is how long after the step before, or when the first one was.

@@ -131,7 +131,7 @@ func TestTapOpensHTTPS(t *testing.T) {
 			if err := os.WriteFile(body, bytes.Repeat([]byte("x"), 5<<20), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := run(t, peer(t, "curl", "-sS", "--cacert", cert, "-T", body, url), ""); got != fmt.Sprintf("PUT %d\n", 5<<20) {
+			if got := run(t, peer(t, "curl", "-sS", "--cacert", cert, "-H", "Expect:", "-T", body, url), ""); got != fmt.Sprintf("PUT %d\n", 5<<20) {
 				t.Errorf("curl put and got %q", got)
 			}
 			if code := tap.stop(t, os.Interrupt); code != 0 {

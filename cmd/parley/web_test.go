@@ -739,9 +739,7 @@ func testTapIsNamed(t *testing.T, browser context.Context) {
 	if got, want := b.text(".server"), "tap "+tap.addr+" → "+s.addr; got != want {
 		t.Errorf("the page is of %q, want %q", got, want)
 	}
-	if got := b.text("#rows-empty"); !strings.HasSuffix(got, "parley client "+tap.addr) {
-		t.Errorf("it says %q", got)
-	}
+	b.until(fmt.Sprintf("document.querySelector('#rows-empty').textContent.endsWith(%q)", "parley client "+tap.addr))
 }
 
 // A server that is started anew on its journal shows what was before, also to who looks at a

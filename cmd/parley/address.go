@@ -3,13 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -105,76 +100,6 @@ func checkPort(word string, a address) (address, error) {
 
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
-}
-
-// listen opens the address for a server: all addresses, IPv6 and IPv4, if no host
-// was typed.
-func (a address) listen(ctx context.Context) (net.Listener, error) {
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false) // costs each connection CPU, and hardly a peer asks for it
-	at := a.path
-	if a.network == "tcp" {
-		at = net.JoinHostPort(a.host, a.port)
-	}
-	return config.Listen(ctx, a.network, at)
-}
-
-// explainListen says in words why an address could not be listened on.
-func explainListen(at address, err error) error {
-	where, about := "port "+at.port, aPort
-	switch {
-	case at.network == "unix":
-		where, about = at.target(), aSocket
-	case at.host != "":
-		where = at.target()
-	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound {
-		return usageError("cannot listen on %s: unknown host %q", where, dns.Name)
-	}
-	if about == aSocket && errors.Is(err, syscall.EADDRINUSE) {
-		return usageError("cannot listen on %s: %s", where, whatIsAt(at.path))
-	}
-	return usageError("cannot listen on %s: %w", where, inWords(err, about))
-}
-
-// whatIsAt says what is in the way of a Unix socket.
-func whatIsAt(path string) string {
-	info, err := os.Lstat(path)
-	if err == nil && info.Mode().Type() == fs.ModeSocket {
-		return "the socket exists; remove it if no server uses it"
-	}
-	return "something that is no socket has that name; choose another"
-}
-
-// boundAddress is where something listens, as it can be typed.
-func boundAddress(bound net.Addr) string {
-	if bound.Network() == "unix" {
-		return "unix:" + bound.String()
-	}
-	return bound.String()
-}
-
-// writeAddress puts the bound address in a file, whole or not at all: a script may
-// be waiting for it to appear. No file is asked for by no name.
-func writeAddress(file string, bound net.Addr) error {
-	if file == "" {
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
-	}
-	_, err = fmt.Fprintln(f, boundAddress(bound))
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
-	}
-	return nil
 }
 
 // target is the address to dial, as it is shown: the host as it was typed.

@@ -54,6 +54,9 @@ func (b *bannerFlags) resolve(f framingFlag) error {
 	return nil
 }
 
+// asked says whether one of the flags was given.
+func (b *bannerFlags) asked() bool { return b.banner || b.until != "" }
+
 // awaited says whether a greeting is awaited.
 func (b *bannerFlags) awaited(f framingFlag) bool { return b.framing.Requests != nil || f.SpeaksFirst }
 

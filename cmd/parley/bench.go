@@ -15,6 +15,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
@@ -31,6 +32,8 @@ type benchOptions struct {
 	framing               framingFlag
 	crlf                  bool
 	greeting              bannerFlags
+	out                   outFlags
+	tlsResume             resumeFlag
 	expect                string
 	timeout               time.Duration
 	only4, only6          bool
@@ -78,6 +81,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
   parley bench -f redis -m 'SET k{n} v' :6379    commands, as redis counts them
   parley bench -f line/none --size 200 :514      what a log server takes, which never replies
+  parley bench --tls --ca ca.pem :6970           over TLS; --connect-each with a handshake each
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
@@ -113,6 +117,9 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
 	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
+	opt.out.add(cmd)
+	flags.Var(&opt.tlsResume, "tls-resume", "on or off: over TLS a connection resumes the session of one before, as clients do that come again; if not, each handshake is a full one")
+	cmd.RegisterFlagCompletionFunc("tls-resume", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
 	for _, file := range []string{"hdr", "plot", "html"} {
@@ -150,6 +157,14 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 			return err
 		}
 		b.targets = append(b.targets, at)
+	}
+	opt.out.tls.resume = bool(opt.tlsResume)
+	if err := opt.out.open(b.targets...); err != nil {
+		return err
+	}
+	defer opt.out.close()
+	if resume := cmd.Flags().Lookup("tls-resume"); isGiven(resume) && opt.out.secure == nil {
+		return usageError("--tls-resume goes with --tls")
 	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
@@ -199,6 +214,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		if err := opt.framing.withCRLF(); err != nil {
 			return none, err
 		}
+	}
+	if err := opt.out.conversation(&opt.framing, opt.greeting.asked()); err != nil {
+		return none, err
 	}
 	if err := opt.greeting.resolve(opt.framing); err != nil {
 		return none, err
@@ -254,7 +272,7 @@ func (opt *benchOptions) refuseReplies(changed func(flag string) bool) error {
 
 // limitToOne has a connection for each request where the end of the connection ends a message.
 func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
-	if opt.framing.Requests != parley.UntilClose && opt.framing.OfReplies() != parley.UntilClose {
+	if !endsWithConnection(opt.framing.Framing) {
 		return nil
 	}
 	switch {
@@ -265,6 +283,11 @@ func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
 	}
 	opt.connectEach = true
 	return nil
+}
+
+// endsWithConnection says whether it is the end of the connection that ends a message.
+func endsWithConnection(f dialect.Framing) bool {
+	return f.Requests == parley.UntilClose || f.OfReplies() == parley.UntilClose
 }
 
 // setLengths fills in how long to measure where that was not said.
@@ -316,6 +339,26 @@ func readMessages(stdin io.Reader, file string, framing parley.Framing) (*load.M
 	return load.ReadMessages(f, framing)
 }
 
+// A resumeFlag is --tls-resume.
+type resumeFlag bool
+
+func (f *resumeFlag) Type() string { return "on|off" }
+
+func (f *resumeFlag) String() string {
+	if *f {
+		return "on"
+	}
+	return "off"
+}
+
+func (f *resumeFlag) Set(s string) error {
+	if s != "on" && s != "off" {
+		return errors.New("use on or off")
+	}
+	*f = s == "on"
+	return nil
+}
+
 // A bench is one run of the command.
 type bench struct {
 	opt      *benchOptions
@@ -328,7 +371,7 @@ type bench struct {
 // planFor is the load on one of the targets.
 func (b *bench) planFor(target int) load.Plan {
 	plan := b.plan
-	dialer := b.targets[target].dialer(family(b.opt.only4, b.opt.only6), b.opt.timeout)
+	dialer := b.opt.out.dialer(b.targets[target], family(b.opt.only4, b.opt.only6), b.opt.timeout)
 	plan.Dial = dialer.Dial
 	if f := addressed(b.opt.framing.Framing, b.targets[target]); f.For != nil {
 		plan.Framing, plan.Replies = f.Requests, f.Replies
@@ -540,7 +583,7 @@ func (f *benchFiles) write(measured *report.Report) error {
 	if f.log != nil && f.log.Err() != nil {
 		return usageError("--hdr %s: %w", f.opt.hdr, inWords(f.log.Err(), aFileToWrite))
 	}
-	about := measured.About(append([]string{"parley"}, os.Args[1:]...))
+	about := measured.About(append([]string{"parley"}, concealProxy(os.Args[1:])...))
 	if f.plot != nil {
 		if err := report.WritePlot(f.plot, about, measured.Result); err != nil {
 			return usageError("--plot %s: %w", f.opt.plot, inWords(err, aFileToWrite))

@@ -19,6 +19,7 @@ type checkOptions struct {
 	crlf               bool
 	reply              replyFlags
 	greeting           bannerFlags
+	out                outFlags
 	all                bool
 	only4, only6       bool
 	expect, expectText string
@@ -26,6 +27,8 @@ type checkOptions struct {
 	timeout, wait      time.Duration
 	count              int
 	interval           time.Duration
+	stays              time.Duration
+	expires            daysFlag
 }
 
 func checkCommand() *cobra.Command {
@@ -35,15 +38,22 @@ func checkCommand() *cobra.Command {
 		Short: "Say whether a service is reachable and answers as expected",
 		Long: `Connect and, with a message, send it and wait for one reply. One line says which
 address answered, how long the lookup of its name, the connection and the reply took, and
-what the reply was. Without an address: localhost:6969.
+what the reply was; over TLS lines below it say which version and cipher were agreed on, whose
+certificate it was and whether it can be trusted. Without an address: localhost:6969.
 
 The exit code is 0 if all held, 1 if the service could not be reached or did not answer, 2
-for wrong usage, 3 if the reply was not the expected one.`,
+for wrong usage, 3 if the reply was not the expected one or a certificate expires too early.`,
 		Example: `  parley check db.internal:5432                     does it accept?
   parley check :6969 hello --expect '^Request #'    does it answer, and so?
   parley check --crlf redis:6379 PING --expect-text +PONG
   parley check mail.internal:25 --banner --expect '^220 '
   parley check -f http :80 'GET /health' --expect-status 200
+  parley check --tls db.internal:5433               does it speak TLS, with a certificate to trust?
+  parley check --tls --expires 14d db.internal:5433 and one that is good for two weeks more?
+  parley check --starttls smtp mail.internal:25     the same, of a server that begins in plain
+  parley check --stays 500ms :6969                  is there a server behind the proxy that accepts?
+  parley check --send-proxy v2 :6969 hello          as a load balancer does
+  parley check --via http://proxy:3128 db.internal:5432
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
   parley check --all www.internal:80                each address of the name`,
@@ -56,6 +66,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 			if err != nil {
 				return err
 			}
+			defer opt.out.close()
 			return runCheck(cmd.Context(), check)
 		},
 		Annotations: map[string]string{takesWords: "yes"},
@@ -66,6 +77,8 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	flags.StringVar(&opt.expectText, "expect-text", "", "the reply must be exactly this `TEXT`")
 	flags.StringVar(&opt.status, "expect-status", "", "the reply must have this `STATUS`, such as 200 or 2xx, with --framing http or smtp")
 	opt.greeting.add(flags)
+	flags.DurationVar(&opt.stays, "stays", 0, "the connection must be open for this long: since it was made, with a message since its reply")
+	flags.Var(&opt.expires, "expires", "over TLS: the server's certificates must be valid for this long from now, such as 14d or 336h")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 5*time.Second, "how long to wait to connect, and for each reply")
 	flags.DurationVar(&opt.wait, "wait", 0, "try again for this long until it holds")
 	flags.IntVarP(&opt.count, "count", "c", 0, "check this often, and sum up")
@@ -76,6 +89,7 @@ for wrong usage, 3 if the reply was not the expected one.`,
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
 	opt.reply.add(flags)
+	opt.out.add(cmd)
 	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("expect", "expect-text")
@@ -91,6 +105,9 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 			return nil, err
 		}
 	}
+	if err := opt.out.conversation(&opt.framing, opt.greeting.asked()); err != nil {
+		return nil, err
+	}
 	if err := opt.greeting.resolve(opt.framing); err != nil {
 		return nil, err
 	}
@@ -100,8 +117,8 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	}
 	framing = addressed(framing, at)
 	p := probe.Probe{
-		Dialer: at.dialer(family(opt.only4, opt.only6), opt.timeout), All: opt.all,
-		Framing: framing.Requests, Replies: framing.Replies, Timeout: opt.timeout,
+		All:     opt.all,
+		Framing: framing.Requests, Replies: framing.Replies, Timeout: opt.timeout, Stays: opt.stays,
 		Banner: opt.greeting.awaited(opt.framing), Greeting: opt.greeting.framing.Requests, Single: opt.greeting.single.Requests,
 		BannerLacks: opt.greeting.lacks,
 		ReplyLacks:  func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
@@ -133,6 +150,20 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	case flags.Changed("count") && opt.count < 1:
 		return nil, usageError("--count %d: it must be at least 1", opt.count)
+	case opt.stays > 0 && (p.Silent || p.Request != nil && endsWithConnection(framing)):
+		return nil, usageError("--stays is for connections that are kept: with --framing %s this message ends its own", opt.framing.Name)
+	case opt.all && opt.out.via != "":
+		return nil, usageError("--all goes without --via: it is the proxy that looks up the name")
+	}
+	if err := opt.out.open(at); err != nil {
+		return nil, err
+	}
+	p.Dialer = opt.out.dialer(at, family(opt.only4, opt.only6), opt.timeout)
+	switch {
+	case p.Dialer.TLS != nil:
+		p.Expires = opt.expires.Duration
+	case isGiven(flags.Lookup("expires")):
+		return nil, usageError("--expires goes with --tls")
 	}
 	return &probe.Check{
 		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Words: framing.Words,

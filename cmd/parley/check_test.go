@@ -85,7 +85,7 @@ func checked(t *testing.T, cmd *exec.Cmd) (string, int) {
 	return withoutTimes(p.stdout.String()), code
 }
 
-var aTime = regexp.MustCompile(`(lookup|connect|banner|reply) [0-9.]+ ms`)
+var aTime = regexp.MustCompile(`(lookup|connect|STARTTLS|TLS|banner|reply|open|after) [0-9.]+ ms`)
 
 func withoutTimes(text string) string { return aTime.ReplaceAllString(text, "$1 TIME") }
 

@@ -27,6 +27,7 @@ type clientOptions struct {
 	timeout          time.Duration
 	reply            replyFlags
 	greeting         bannerFlags
+	out              outFlags
 	showSecrets      bool
 }
 
@@ -52,7 +53,10 @@ several lines, may then have been taken for the reply to another request.`,
   journalctl -o cat | parley client -f line/none logs.internal:514
   parley client -f redis -q :6379 SET key "a value"
   parley client -f redis :6379 -- LRANGE key 0 -1
-  parley client -f http :80 'GET /health'`,
+  parley client -f http :80 'GET /health'
+  parley client --tls -f http www.internal:443 'GET /health'
+  parley client --starttls smtp -f smtp mail.internal:25 'EHLO me'
+  parley client --via socks5://bastion:1080 -q db.internal:7000 PING`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {
@@ -74,6 +78,7 @@ several lines, may then have been taken for the reply to another request.`,
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
 	opt.reply.add(flags)
 	opt.greeting.add(flags)
+	opt.out.add(cmd)
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
@@ -85,12 +90,16 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 	if err != nil {
 		return err
 	}
+	if err := opt.out.open(at); err != nil {
+		return err
+	}
+	defer opt.out.close()
 	signal.Ignore(syscall.SIGPIPE) // a reader that left is an error of a write
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 
 	target := at.target()
-	dialer := at.dialer(family(opt.only4, opt.only6), opt.timeout)
+	dialer := opt.out.dialer(at, family(opt.only4, opt.only6), opt.timeout)
 	conn, _, err := dialer.Dial(ctx)
 	if err != nil {
 		if cause := signalled(ctx); cause != nil {
@@ -229,6 +238,9 @@ func (opt *clientOptions) messageFraming(at address) (framing dialect.Framing, e
 	}
 	if opt.timeout == 0 {
 		return framing, usageError("--timeout 0s: it must be more than 0")
+	}
+	if err := opt.out.conversation(&opt.framing, opt.greeting.asked()); err != nil {
+		return framing, err
 	}
 	if err := opt.greeting.resolve(opt.framing); err != nil {
 		return framing, err

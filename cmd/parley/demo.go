@@ -92,7 +92,7 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	defer l.Close()
 	out := console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), console.OutputOptions{Quiet: true})
 	defer out.Close()
-	page, err := openPage(cmd.Context(), opt, l.Addr(), nil, out.Notes)
+	page, err := openPage(cmd.Context(), opt, boundAddress(l.Addr()), nil, out.Notes)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -290,4 +291,34 @@ func (f *sizeFlag) Set(s string) error {
 	}
 	*f = sizeFlag(min(n<<shift, math.MaxInt/2)) // nobody has that much, and sums with it do not wrap
 	return nil
+}
+
+// A daysFlag is a time of days, such as 14d, or as of a duration.
+type daysFlag struct {
+	text string
+	time.Duration
+}
+
+func (f *daysFlag) String() string { return f.text }
+func (f *daysFlag) Type() string   { return "DAYS" }
+
+func (f *daysFlag) Set(s string) error {
+	d, ok := parseDays(s)
+	if !ok {
+		return errors.New("use days such as 14d, or a time such as 336h")
+	}
+	f.text, f.Duration = s, d
+	return nil
+}
+
+// parseDays reads 14d or 336h; ok is false for any other text, and for nothing or less.
+func parseDays(s string) (d time.Duration, ok bool) {
+	d, err := time.ParseDuration(s)
+	if days, is := strings.CutSuffix(s, "d"); is {
+		var n int
+		n, err = strconv.Atoi(days)
+		const day = 24 * time.Hour
+		d = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
+	}
+	return d, err == nil && d > 0
 }

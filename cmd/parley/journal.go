@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"math"
-	"net"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +36,8 @@ func (opt *journalOptions) of(role, framing, upstream string) {
 	opt.about = journal.About{Framing: framing, Role: role, Upstream: upstream, Node: node}
 }
 
-// open opens the journal of who listens at an address; it is nil if there is to be none.
-func (opt *journalOptions) open(notes *console.Notes, at net.Addr) (*journal.Writer, error) {
+// open opens the journal of who listens somewhere; it is nil if there is to be none.
+func (opt *journalOptions) open(notes *console.Notes, at string) (*journal.Writer, error) {
 	switch {
 	case opt.file == "" && (opt.sync || opt.onError != "stop" || opt.keep.text != ""):
 		return nil, usageError("--journal FILE is missing; the other --journal flags go with it")
@@ -50,7 +46,7 @@ func (opt *journalOptions) open(notes *console.Notes, at net.Addr) (*journal.Wri
 	case opt.onError != "stop" && opt.onError != "serve":
 		return nil, usageError("--journal-on-error %s: use stop or serve", opt.onError)
 	}
-	opt.about.Listener = boundAddress(at)
+	opt.about.Listener = at
 	w, err := journal.Create(opt.file, journal.Options{
 		Sync:         opt.sync,
 		ServeOnError: opt.onError == "serve",
@@ -103,14 +99,8 @@ func (f *keepFlag) Set(s string) error {
 		f.Keep = journal.Keep{Bytes: int64(size)}
 		return nil
 	}
-	age, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		const day = 24 * time.Hour
-		age = time.Duration(min(n, int(math.MaxInt64/day))) * day // 292 years, from which on it would wrap
-	}
-	if err != nil || age <= 0 {
+	age, ok := parseDays(s)
+	if !ok {
 		return errors.New("use an age such as 7d or 12h, or a size such as 10GiB, 1MiB or more")
 	}
 	f.Keep = journal.Keep{Age: age}

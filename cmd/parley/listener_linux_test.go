@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,6 +37,26 @@ func TestServerWithoutItsListenerEnds(t *testing.T) {
 	}
 }
 
+// Of several listeners one that is lost ends all, and is named.
+func TestServerWithoutOneOfItsListenersEnds(t *testing.T) {
+	s := startServer(t, "--echo", "-q", "--listen", "127.0.0.1:0")
+	one, other, _ := strings.Cut(s.addr, "\n")
+	conn := connect(t, other)
+	fmt.Fprintln(conn, "a")
+	io.ReadFull(conn, make([]byte, 2))
+	lost := shutListener(t, s.Process.Pid)
+	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
+		t.Errorf("a connection that was open: %q, %v; want its end", rest, err)
+	}
+	if code := s.exit(t); code != 2 {
+		t.Errorf("exit code %d, want 2", code)
+	}
+	want := "parley: the listener at " + lost + " is lost, and the others end with it: accept4: invalid argument\n"
+	if got := s.stderr.String(); !strings.Contains(got, want) || lost != one && lost != other {
+		t.Errorf("stderr %q, want %q in it", got, want)
+	}
+}
+
 // A tap that has lost its listener for good says so, lets its connections end, and ends
 // with 2.
 func TestTapWithoutItsListenerEnds(t *testing.T) {
@@ -61,8 +82,8 @@ func TestTapWithoutItsListenerEnds(t *testing.T) {
 }
 
 // shutListener shuts the socket that a process of ours listens on down, by a copy of its
-// descriptor: accept fails from then on.
-func shutListener(t *testing.T, pid int) {
+// descriptor: accept fails from then on. It returns where that was.
+func shutListener(t *testing.T, pid int) (addr string) {
 	t.Helper()
 	const pidfdOpen, pidfdGetfd = 434, 438
 	process, _, errno := syscall.Syscall(pidfdOpen, uintptr(pid), 0, 0)
@@ -85,6 +106,10 @@ func shutListener(t *testing.T, pid int) {
 		}
 		listens, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
 		if err == nil && listens == 1 {
+			at, _ := syscall.Getsockname(int(fd))
+			if inet, ok := at.(*syscall.SockaddrInet4); ok {
+				addr = netip.AddrPortFrom(netip.AddrFrom4(inet.Addr), uint16(inet.Port)).String()
+			}
 			err = syscall.Shutdown(int(fd), syscall.SHUT_RDWR)
 		}
 		syscall.Close(int(fd))
@@ -92,10 +117,11 @@ func shutListener(t *testing.T, pid int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return
+			return addr
 		}
 	}
 	t.Fatal("the process listens on nothing")
+	return ""
 }
 
 // A tap that was stopped for longer than its clocks last goes on as if nothing had been: what

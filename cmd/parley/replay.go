@@ -29,6 +29,7 @@ type replayOptions struct {
 	speed       speedFlag
 	ignore      ignoreFlag
 	timeout     time.Duration
+	out         outFlags
 }
 
 func replayCommand() *cobra.Command {
@@ -47,7 +48,8 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
   parley replay before.jsonl :7000 --speed max   flat out
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
-  parley replay --framing redis redis.jsonl redis:6379    JSON lines do not say their framing`,
+  parley replay --framing redis redis.jsonl redis:6379    JSON lines do not say their framing
+  parley replay before --tls app.internal:7443    what was recorded in plain, over TLS`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -72,6 +74,7 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
 	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
+	opt.out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	return cmd
 }
@@ -81,6 +84,10 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return err
 	}
+	if err := opt.out.open(target); err != nil {
+		return err
+	}
+	defer opt.out.close()
 	recording, err := readRecording(cmd, file)
 	if err != nil {
 		return err
@@ -129,8 +136,12 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	if opt.timeout == 0 {
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
+	if err := opt.out.conversation(&opt.framing, opt.banner); err != nil {
+		return nil, err
+	}
 	return &replay.Replay{
-		Dial:    func(ctx context.Context) (net.Conn, error) { return target.dial(ctx, opt.timeout) },
+		Dial:    func(ctx context.Context) (net.Conn, error) { return opt.out.dial(ctx, target, opt.timeout) },
+		Greeted: opt.out.startTLS != "",
 		Framing: opt.framing.Framing,
 		Banner:  opt.banner,
 		Speed:   float64(opt.speed),

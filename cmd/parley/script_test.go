@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestScripts(t *testing.T) {
 }
 
 // await waits for the file that --addr-file names and puts the address in $addr, its
-// port in $port.
+// port in $port; further ones in $addr2, $port2 and so on.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await FILE")
@@ -44,9 +45,14 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		text, err := os.ReadFile(file)
 		if err == nil {
-			addr := strings.TrimSpace(string(text))
-			ts.Setenv("addr", addr)
-			ts.Setenv("port", addr[strings.LastIndex(addr, ":")+1:])
+			for i, addr := range strings.Fields(string(text)) {
+				number := ""
+				if i > 0 {
+					number = strconv.Itoa(i + 1)
+				}
+				ts.Setenv("addr"+number, addr)
+				ts.Setenv("port"+number, addr[strings.LastIndex(addr, ":")+1:])
+			}
 			return
 		}
 		if time.Now().After(deadline) {

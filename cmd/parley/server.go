@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/listen"
 )
 
 type serverOptions struct {
@@ -21,6 +22,7 @@ type serverOptions struct {
 	keepBlank            bool
 	addrFile             string
 	engine               engineFlag
+	in                   inFlags
 	journal              journalOptions
 	web                  webOptions
 
@@ -40,7 +42,8 @@ func serverCommand() *cobra.Command {
 		Short: "Answer everybody, and show every exchange",
 		Long: `Answer each request with one reply, and show on standard output who connects, what
 they say and how it ends. Without an address it listens on all addresses, IPv6 and
-IPv4, port 6969; port 0 picks a free one. An interrupt drains: what was read is
+IPv4, port 6969; port 0 picks a free one. An address may also be unix:PATH, fd://3 or
+systemd:NAME, and --listen takes more of them. An interrupt drains: what was read is
 answered, then the connections close; another one a second later stops at once.`,
 		Example: `  parley server                                  port 6969; try: nc localhost 6969
   parley server 127.0.0.1:0 --addr-file addr     a free port, written to a file
@@ -50,16 +53,15 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --reply '{host} {local}: {message}'   prove which host answered
   parley server --web 8080                       and a live page at http://127.0.0.1:8080/
   parley server --journal parley.journal         keep every exchange in a file
-  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line`,
+  parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
+  parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := addressOf(args)
+			ways, err := serverWays(args, &opt.in)
 			if err != nil {
 				return err
 			}
-			if len(args) > 1 {
-				return usageError("one address is enough; %q is too much", args[1])
-			}
-			return runServer(cmd, at, opt)
+			return runServer(cmd, ways, opt)
 		},
 	}
 	flags := cmd.Flags()
@@ -74,7 +76,8 @@ answered, then the connections close; another one a second later stops at once.`
 		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}")
 	flags.BoolVarP(&opt.echo, "echo", "e", false, "send back what comes: --reply '{message}'")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
-	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
+	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
+	opt.in.add(cmd)
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
 	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB with line, crlf, chunk and delim, 1MiB with others)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
@@ -94,39 +97,57 @@ answered, then the connections close; another one a second later stops at once.`
 	return cmd
 }
 
-func runServer(cmd *cobra.Command, at address, opt serverOptions) error {
+// serverWays are the ways in that a server's words and flags name; port 6969 if none is.
+func serverWays(args []string, in *inFlags) ([]listen.Way, error) {
+	switch {
+	case len(args) == 0 && len(in.listen.items) == 0:
+		return in.ways([]string{defaultPort}, "")
+	case len(args) < 2:
+		return in.ways(args, "")
+	}
+	if _, err := in.ways(args[:1], args[1]); err != nil {
+		return nil, err
+	}
+	return nil, usageError("one address is enough, and --listen for others; %q is too much", args[1])
+}
+
+func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	srv, err := newServer(&opt)
 	if err != nil {
 		return err
 	}
-	s := newServing(cmd, opt.output(), opt.drain, func() string {
+	s := newServing(cmd, &opt.in, opt.output(), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
-	l, err := at.listen(cmd.Context())
+	open, err := opt.in.open(cmd.Context(), ways, s.Notes.Printf)
 	if err != nil {
-		return explainListen(at, err)
+		return err
 	}
-	defer l.Close()
-	engine, err := opt.engine.engine.For(l)
+	defer opt.in.close()
+	defer open.close()
+	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
-		return usageError("--engine loops: they are for Linux only; use goroutines or auto")
+		return err
 	}
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("server", opt.framing.Name, "")
-	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
 		return err
 	}
-	srv.Observer = s.observer
-	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+	if err := s.supervise(open); err != nil {
+		return err
+	}
+	srv.Observer, srv.Allow = s.observer, opt.in.allow()
+	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
 	if opt.verbose {
-		s.Notes.Printf("engine: %v", engine)
+		s.Notes.Printf("engine: %s", open.withEach(engines))
 		s.Notes.Printf("%v", opt.limits())
 	}
-	s.Started(l.Addr())
-	return s.run(srv, l)
+	s.announce(open)
+	return s.run(srv, open)
 }
 
 // newServer makes the server that the flags describe.
@@ -167,6 +188,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		RequestTimeout:   offIfZero(opt.request),
 		IdleTimeout:      offIfZero(opt.idle),
 		WriteTimeout:     offIfZero(opt.write),
+		HandshakeTimeout: handshakeTimeout,
 	}, nil
 }
 
@@ -189,6 +211,7 @@ func (opt *serverOptions) limits() console.Limits {
 		Idle:             opt.idle,
 		Write:            opt.write,
 		Drain:            opt.drain,
+		Handshake:        opt.in.handshake(),
 	}
 }
 

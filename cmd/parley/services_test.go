@@ -73,13 +73,16 @@ func checkCapture(t *testing.T, file string, want []*exchanged) {
 	}
 }
 
-// follow is what `tshark -z follow,tcp,raw` finds in each of n streams: what is indented is of
-// the side that did not open it.
-func follow(t *testing.T, capture string, n int) []*exchanged {
+// follow is what tshark finds in each of n streams of TCP.
+func follow(t *testing.T, capture string, n int) []*exchanged { return followAs(t, "tcp", capture, n) }
+
+// followAs is what `tshark -z follow,PROTOCOL,raw` finds, with more options: what is indented is of
+// the side that did not open the stream.
+func followAs(t *testing.T, protocol, capture string, n int, options ...string) []*exchanged {
 	t.Helper()
-	args := []string{"-r", capture, "-n", "-q"}
+	args := append([]string{"-r", capture, "-n", "-q"}, options...)
 	for i := range n {
-		args = append(args, "-z", fmt.Sprintf("follow,tcp,raw,%d", i))
+		args = append(args, "-z", fmt.Sprintf("follow,%s,raw,%d", protocol, i))
 	}
 	cmd := peer(t, "tshark", args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
@@ -327,15 +330,7 @@ var realServices = []realService{
 			if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 				t.Skip("only root can start vsftpd")
 			}
-			port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
-			text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
-				"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
-			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			start(t, peer(t, "/usr/sbin/vsftpd", config))
-			awaitListening(t, "tcp", "127.0.0.1:"+port)
-			return "127.0.0.1:" + port
+			return startVsftpd(t, "")
 		},
 		use: func(t *testing.T, host, port string) {
 			run(t, program(t, "client", "--banner", "--crlf", "--until", `^\d\d\d `, host+":"+port), "USER anonymous\nPASS nobody\nFEAT\nPWD\nQUIT\n")
@@ -357,15 +352,32 @@ func packets(size string) realService {
 	}
 }
 
+// startVsftpd starts a server of files, with more lines of its configuration.
+func startVsftpd(t *testing.T, more string) string {
+	port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
+	text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
+		"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n" + more
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, peer(t, "/usr/sbin/vsftpd", config))
+	awaitListening(t, "tcp", "127.0.0.1:"+port)
+	return "127.0.0.1:" + port
+}
+
 // startExim starts a mail server, a process for each connection.
-func startExim(t *testing.T) string {
+func startExim(t *testing.T) string { return startEximWith(t) }
+
+// startEximWith is startExim with changes of its configuration: pairs of a text and what is in its place.
+func startEximWith(t *testing.T, changes ...string) string {
 	dir, port := t.TempDir(), freePort(t)
 	for d := range 2 { // root's changes to a user of its own
 		if err := os.Chmod(filepath.Join(dir, strings.Repeat("../", d)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	text := strings.ReplaceAll(string(must(os.ReadFile("testdata/services/exim.conf"))), "DIR", dir)
+	changes = append(changes, "DIR", dir)
+	text := strings.NewReplacer(changes...).Replace(string(must(os.ReadFile("testdata/services/exim.conf"))))
 	if os.Getuid() != 0 {
 		text = fmt.Sprintf("exim_user = %d\nexim_group = %d\n%s", os.Getuid(), os.Getgid(), text)
 	}

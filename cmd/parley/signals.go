@@ -28,12 +28,15 @@ type stopRequest struct {
 	first chan struct{} // closed by the first signal: end in good order
 	again chan struct{} // closed by one that comes later than sameStop: stop at once
 	code  int           // the exit code of what the first signal cuts short; set before first is closed
+
+	reload chan struct{} // told of each SIGHUP before the first, which is no stop then; nil if there is nothing to reload
 }
 
 // watchSignals watches for signals that ask for an end until the process ends, whatever hangs by
 // then: after the second request the process is ended within grace. remind is called once another
-// signal would stop it at once; it may block.
-func watchSignals(remind func(), grace time.Duration) *stopRequest {
+// signal would stop it at once; it may block. Where there is something to reload, a SIGHUP asks for
+// that.
+func watchSignals(reloads bool, remind func(), grace time.Duration) *stopRequest {
 	stopping := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
 		stopping = append(stopping, syscall.SIGHUP)
@@ -41,6 +44,9 @@ func watchSignals(remind func(), grace time.Duration) *stopRequest {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, stopping...)
 	r := newStopRequest()
+	if reloads {
+		r.reload = make(chan struct{}, 1)
+	}
 	go r.watch(signals, remind, grace, os.Exit)
 	return r
 }
@@ -50,7 +56,15 @@ func newStopRequest() *stopRequest {
 }
 
 func (r *stopRequest) watch(signals <-chan os.Signal, remind func(), grace time.Duration, exit func(code int)) {
-	r.code = codeOf(<-signals)
+	first := <-signals
+	for r.reload != nil && first == syscall.SIGHUP {
+		select {
+		case r.reload <- struct{}{}:
+		default: // one that is to begin will do for both
+		}
+		first = <-signals
+	}
+	r.code = codeOf(first)
 	begin := time.Now()
 	close(r.first)
 	reminder := time.After(sameStop)
@@ -81,7 +95,7 @@ func codeOf(s os.Signal) int {
 // untilSignal is ctx until a signal asks for an end. A second one ends the process.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := watchSignals(func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "stopping") }, 0)
+	stop := watchSignals(false, func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "stopping") }, 0)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)

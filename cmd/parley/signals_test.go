@@ -75,6 +75,40 @@ func TestOnlyALaterSignalIsASecondOne(t *testing.T) {
 	}
 }
 
+// Where there is something to reload a hangup asks for that, however many there are, until the
+// first that asks for an end: from then on it is as any other.
+func TestAHangupReloadsUntilTheEndHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 1)
+		r := newStopRequest()
+		r.reload = make(chan struct{}, 1)
+		ended := make(chan struct{})
+		go r.watch(signals, func() {}, 0, func(int) { close(ended) })
+		for range 3 { // of which nobody takes notice
+			signals <- syscall.SIGHUP
+			synctest.Wait()
+		}
+		<-r.reload
+		select {
+		case <-r.reload:
+			t.Error("one that had not begun was asked for again")
+		case <-r.first:
+			t.Error("a hangup asked for an end")
+		default:
+		}
+		signals <- syscall.SIGHUP
+		<-r.reload
+		signals <- syscall.SIGTERM
+		if <-r.first; r.code != 143 {
+			t.Errorf("cut short with %d, want 143", r.code)
+		}
+		time.Sleep(sameStop + 1)
+		signals <- syscall.SIGHUP
+		<-r.again
+		<-ended
+	})
+}
+
 // owed is a connection whose peer is owed megabytes of replies to all that it has sent, which the
 // server has read.
 func owed(t *testing.T, addr string) *net.TCPConn {
@@ -257,11 +291,11 @@ func TestLostListenerEndsTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	stderr := newOutput()
-	s := &serving{Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
+	s := &serving{in: new(inFlags), Output: console.NewOutput(io.Discard, stderr, console.OutputOptions{}), drain: patience, stop: newStopRequest()}
 	srv := &parley.Server{Observer: s.Output.Observer(), Handler: parley.HandlerFunc(
 		func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil })}
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(srv, l) }()
+	go func() { ended <- s.run(srv, listeners{{Net: l}}) }()
 	conn := connect(t, l.Addr().String())
 	fmt.Fprintln(conn, "a")
 	if got, _ := bufio.NewReader(conn).ReadString('\n'); got != "a\n" {

@@ -10,7 +10,10 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/listen"
 	"github.com/parley-tcp/parley/internal/tap"
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 type tapOptions struct {
@@ -18,6 +21,8 @@ type tapOptions struct {
 	framing              framingFlag
 	showSecrets          bool
 	addrFile             string
+	in                   inFlags
+	out                  outFlags
 	maxMessage           sizeFlag
 	maxSessions          int
 	connect, drain       time.Duration
@@ -27,7 +32,7 @@ type tapOptions struct {
 }
 
 func tapCommand() *cobra.Command {
-	opt := tapOptions{framing: newFramingFlag()}
+	opt := tapOptions{framing: newFramingFlag(), in: inFlags{bareHost: "127.0.0.1"}} // what passes is for nobody else to see, unless that is asked for
 	cmd := &cobra.Command{
 		Use:   "tap LISTEN UPSTREAM",
 		Short: "Stand between clients and a server, and show what both say",
@@ -45,24 +50,11 @@ more and waits for the connections to end; another one a second later stops at o
   parley tap 7001 7000 --journal before          a recording for parley replay and log
   parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")
-			}
-			at, err := parseAddress(args[0], args[1])
+			ways, upstream, err := tapWays(args, &opt.in)
 			if err != nil {
 				return err
 			}
-			upstream, err := parseAddress(args[1], "")
-			if err != nil {
-				return err
-			}
-			if isNumber(args[0]) {
-				at.host = "127.0.0.1" // what passes is for nobody else to see, unless that is asked for
-			}
-			if isItself(at, upstream) {
-				return usageError("%s is the tap itself; the server has to be at another address", args[1])
-			}
-			return runTap(cmd, at, upstream, opt)
+			return runTap(cmd, ways, upstream, opt)
 		},
 	}
 	flags := cmd.Flags()
@@ -72,7 +64,9 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	opt.framing.add(cmd, "")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
-	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound address to `FILE` once it is listening")
+	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
+	opt.in.add(cmd)
+	opt.out.addUpstream(cmd, &opt.in.tls)
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
@@ -86,47 +80,76 @@ more and waits for the connections to end; another one a second later stops at o
 	return cmd
 }
 
-// isItself reports whether what listens at one address is what answers at the other.
-func isItself(at, upstream address) bool {
+// tapWays are the ways in that a tap's words and flags name, and the server behind it, which is
+// its last word.
+func tapWays(args []string, in *inFlags) (ways []listen.Way, upstream address, err error) {
+	last := len(args) - 1
+	if last != 1 && (last != 0 || len(in.listen.items) == 0) {
+		return nil, address{}, usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")
+	}
+	if ways, err = in.ways(args[:last], args[last]); err != nil {
+		return nil, address{}, err
+	}
+	if upstream, err = parseAddress(args[last], ""); err != nil {
+		return nil, address{}, err
+	}
+	for _, w := range ways {
+		if isItself(w, upstream) {
+			return nil, address{}, usageError("%s is the tap itself; the server has to be at another address", args[last])
+		}
+	}
+	return ways, upstream, nil
+}
+
+// isItself reports whether what listens at a way in is what answers at an address.
+func isItself(at listen.Way, upstream address) bool {
 	local := func(host string) bool {
 		ip := net.ParseIP(host)
 		return host == "" || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 	}
-	sameHost := at.host == upstream.host || local(at.host) && local(upstream.host)
-	return at.network == upstream.network && at.path == upstream.path && at.port == upstream.port && sameHost
+	sameHost := at.Host == upstream.host || local(at.Host) && local(upstream.host)
+	return at.Network == upstream.network && at.Path == upstream.path && at.Port == upstream.port && sameHost
 }
 
-func runTap(cmd *cobra.Command, at, upstream address, opt tapOptions) error {
+func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOptions) error {
 	t, err := newTap(upstream, &opt)
 	if err != nil {
 		return err
 	}
+	if err := opt.out.open(upstream); err != nil {
+		return err
+	}
+	defer opt.out.close()
 	target := upstream.target()
 	opt.web.upstream = target
-	s := newServing(cmd, opt.output(target), opt.drain, func() string {
+	s := newServing(cmd, &opt.in, opt.output(target), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
-	l, err := at.listen(cmd.Context())
+	open, err := opt.in.open(cmd.Context(), ways, s.Notes.Printf)
 	if err != nil {
-		return explainListen(at, err)
+		return err
 	}
-	defer l.Close()
+	defer opt.in.close()
+	defer open.close()
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
-	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, l.Addr()); err != nil {
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
+		return err
+	}
+	if err := s.supervise(open); err != nil {
 		return err
 	}
 	t.Observer = s.observer
-	if err := writeAddress(opt.addrFile, l.Addr()); err != nil {
+	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
 	if opt.verbose {
-		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v",
-			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain)
+		s.Notes.Printf("limits: %d sessions, idle %s, write %s, half-closed %s, drain %v%s",
+			opt.maxSessions, console.OrNone(opt.idle), console.OrNone(opt.write), console.OrNone(opt.half), opt.drain, console.HandshakeLimit(opt.in.handshake()))
 	}
-	s.Started(l.Addr())
-	return s.run(t, l)
+	s.announce(open)
+	return s.run(t, open)
 }
 
 // newTap makes the tap that the flags describe.
@@ -139,16 +162,51 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}
 	framing := opt.framing.Onlooker()
 	return &tap.Tap{
-		Dial:             func(ctx context.Context) (net.Conn, error) { return upstream.dial(ctx, opt.connect) },
+		Dial: func(ctx context.Context, client *parley.Session) (net.Conn, error) {
+			return opt.dialFor(ctx, client, upstream)
+		},
 		Framing:          framing.Requests,
 		Replies:          framing.Replies,
 		MaxMessage:       int(opt.maxMessage),
 		MaxSessions:      opt.maxSessions,
+		Allow:            opt.in.allow(),
+		HandshakeTimeout: handshakeTimeout,
 		IdleTimeout:      opt.idle,
 		WriteTimeout:     offIfZero(opt.write),
 		HalfCloseTimeout: offIfZero(opt.half),
 	}, nil
 }
+
+// dialFor connects to the server for a client, whose addresses a PROXY header is to name.
+func (opt *tapOptions) dialFor(ctx context.Context, client *parley.Session, upstream address) (net.Conn, error) {
+	dialer := opt.out.dialer(upstream, "", opt.connect)
+	dialer.Source, dialer.Destination = client.RemoteAddr(), client.LocalAddr()
+	conn, _, err := dialer.Dial(ctx)
+	if err != nil {
+		return nil, explainDial(upstream.target(), opt.connect, err)
+	}
+	if secured, ok := conn.(*tlsconn.Conn); ok {
+		return wordedConn{secured}, nil
+	}
+	return conn, nil
+}
+
+// A wordedConn is a TLS connection to a server. What it refuses us for, such as our certificate,
+// may come behind the handshake: that is said in words too.
+type wordedConn struct{ *tlsconn.Conn }
+
+func (c wordedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && dial.KindOf(err) == dial.TLSFailed {
+		err = wordedError{err}
+	}
+	return n, err
+}
+
+type wordedError struct{ error }
+
+func (e wordedError) Error() string { return "TLS with the server ended: " + dial.Reason(e.error) }
+func (e wordedError) Unwrap() error { return e.error }
 
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {

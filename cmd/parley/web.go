@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/listen"
 	"github.com/parley-tcp/parley/internal/web"
 )
 
@@ -39,9 +40,9 @@ type livePage struct {
 }
 
 // openPage serves a live page at the address that opt names; it is nil if that is none.
-// watched is the server that it shows, history what remembers more than the page; nil if
+// watched is where the server that it shows listens, history what remembers more than the page; nil if
 // nothing does. What the page's own HTTP server has to say goes to notes.
-func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web.History, notes *console.Notes) (*livePage, error) {
+func openPage(ctx context.Context, opt webOptions, watched string, history web.History, notes *console.Notes) (*livePage, error) {
 	if opt.at == "" {
 		return nil, nil
 	}
@@ -56,10 +57,12 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web
 	case at.host == "":
 		at.host = "127.0.0.1"
 	}
-	l, err := at.listen(ctx)
+	ways := []listen.Way{{Network: "tcp", Host: at.host, Port: at.port}}
+	opened, err := listen.Open(ctx, ways, listen.Options{})
 	if err != nil {
-		return nil, usageError("--web: %w", explainListen(at, err))
+		return nil, usageError("--web: %w", explainWay(err, nil))
 	}
+	l := opened[0].Net
 	bound := l.Addr().(*net.TCPAddr)
 	if !bound.IP.IsLoopback() && opt.token == "" {
 		l.Close()
@@ -67,7 +70,7 @@ func openPage(ctx context.Context, opt webOptions, watched net.Addr, history web
 	}
 	page := &livePage{
 		Page: web.New(web.Options{
-			Server: watched.String(), Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: namesOf(at.host), Token: opt.token, History: history,
+			Server: watched, Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: namesOf(at.host), Token: opt.token, History: history,
 			Warn: func(line string) { notes.Printf("live page: %s", line) },
 		}),
 		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),

@@ -54,14 +54,28 @@ func (h *Handshakes) Shake(conn Handshaker) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
+	plain := tls.RecordHeaderError{}
+	switch isPlain := errors.As(err, &plain) && plain.Conn != nil; {
+	case ctx.Err() != nil:
 		err = ctx.Err()
-	}
-	if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil {
-		hangUp(plain.Conn)
+	case isPlain:
+		hangUp(plain.Conn, PlainText)
+	case err != io.EOF:
+		hangUp(below(conn), "")
 	}
 	conn.Close()
 	return err
+}
+
+// below is the connection of the system that others lie over.
+func below(conn net.Conn) net.Conn {
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = over.NetConn()
+	}
 }
 
 // Pending is how many there are.
@@ -92,11 +106,11 @@ const (
 	hangUpBytes = 1 << 20
 )
 
-// hangUp tells a peer that does not speak TLS so, and waits for it to have read that: what it
-// sent and nobody reads would turn the end into a reset, which eats the text.
-func hangUp(conn net.Conn) {
+// hangUp tells a peer something, and waits for it to have read that, and the alert that TLS has
+// sent: what it sent and nobody reads would turn the end into a reset, which eats both.
+func hangUp(conn net.Conn, text string) {
 	conn.SetDeadline(time.Now().Add(hangUpTime))
-	if _, err := io.WriteString(conn, PlainText); err != nil {
+	if _, err := io.WriteString(conn, text); err != nil {
 		return
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {

@@ -25,6 +25,7 @@ type beginning [2]struct {
 
 const (
 	detectLines = 2        // messages of a side that are looked at
+	detectEmpty = 3        // that are looked at beside these, where they say nothing yet
 	detectBytes = 16 << 10 // of each; a line of HTTP can be long
 	detectKept  = 512      // of the first, for the second: what is longer is no beginning of something short
 )
@@ -43,7 +44,7 @@ func (d *detector) see(e *parley.Event) (name string, news bool) {
 	default:
 		return "", false
 	}
-	if e.Seq > detectLines && e.Kind != parley.Closed {
+	if e.Seq > detectLines+detectEmpty && e.Kind != parley.Closed {
 		return "", false
 	}
 	d.mu.Lock()
@@ -61,11 +62,15 @@ func (d *detector) see(e *parley.Event) (name string, news bool) {
 		return "", false
 	}
 	s := &begun[side]
-	s.lines++
 	text := append(s.text, e.Body[:min(len(e.Body), detectBytes)]...)
 	if e.Kind != parley.Unfinished {
 		text = append(text, "\r\n"...) // as it was, mostly
 	}
+	if dialect.Undecided(text) {
+		s.text = text
+		return "", false
+	}
+	s.lines++
 	s.text = nil
 	if s.lines < detectLines && len(text) <= detectKept {
 		s.text = text

@@ -72,7 +72,7 @@ func (n *Notes) Observe(e *parley.Event) {
 	if n.detector != nil {
 		name, news := n.detector.see(e)
 		if news {
-			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name))
+			n.Printf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint(name, n.detector.both))
 		}
 		if name != "" || e.Kind == parley.Received { // of which there are many
 			return
@@ -103,6 +103,8 @@ func (n *Notes) tell(e *parley.Event) {
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && e.Reason == parley.Unreachable:
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
+	case e.Kind == parley.Closed && e.Reason == parley.Blank && e.Err != nil:
+		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint("proxy", false))
 	case e.Kind == parley.Closed && errors.Is(e.Err, parley.ErrRepliesUnread):
 		text = fmt.Sprintf("session %d with %s: %v%s", e.Session.Number(), remote(e), parley.ErrRepliesUnread, unanswered(e))
 	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):

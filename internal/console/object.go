@@ -21,6 +21,19 @@ func (o *Object) Text(name, value string) {
 	}
 }
 
+// Texts adds strings, as a list, also an empty one.
+func (o *Object) Texts(name string, values []string) {
+	o.name(name)
+	o.buf = append(o.buf, '[')
+	for i, value := range values {
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		o.buf = appendJSONString(o.buf, value)
+	}
+	o.buf = append(o.buf, ']')
+}
+
 // Number adds a number.
 func (o *Object) Number(name string, n int64) {
 	o.name(name)

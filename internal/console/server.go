@@ -17,13 +17,21 @@ type Limits struct {
 	MaxRequest, MaxUnsent, MaxSessions, MaxSessionsPerIP int
 	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
-	Handshake                                            time.Duration // 5 s if zero, as it also is where there are none
+	Handshake                                            time.Duration // 0 where there are none
 }
 
 // String is all of them in a line.
 func (l Limits) String() string {
-	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, held in all %d bytes, drain %v",
-		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.MaxHeld, l.Drain)
+	return fmt.Sprintf("limits: request %d bytes within %s, %d sessions (%s per address), first byte %s, idle %s, write %s, unsent replies %d bytes, held in all %d bytes, drain %v%s",
+		l.MaxRequest, OrNone(l.Request), l.MaxSessions, OrNone(l.MaxSessionsPerIP), OrNone(l.FirstByte), OrNone(l.Idle), OrNone(l.Write), l.MaxUnsent, l.MaxHeld, l.Drain, HandshakeLimit(l.Handshake))
+}
+
+// HandshakeLimit is the end of a line of limits; 0 is where there are no handshakes.
+func HandshakeLimit(limit time.Duration) string {
+	if limit == 0 {
+		return ""
+	}
+	return ", handshake " + limit.String()
 }
 
 // OrNone is a limit in words, of which 0 is none.

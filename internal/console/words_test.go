@@ -160,7 +160,7 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 	}
 	names := func(stderr string) (found []string) {
 		for line := range strings.Lines(stderr) {
-			for _, name := range []string{"redis", "http", "smtp", "tls"} {
+			for _, name := range []string{"redis", "http", "smtp", "speaks tls", "proxy header"} {
 				if strings.Contains(strings.ToLower(line), name) {
 					found = append(found, name)
 				}
@@ -172,6 +172,11 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 	get := session(2, say(nil, parley.Received, 1, "GET / HTTP/1.1"), say(nil, parley.Replied, 1, "HTTP/1.1 200 OK"))
 	late := session(3, say(nil, parley.Received, 1, "a"), say(nil, parley.Received, 2, "b"), say(nil, parley.Received, 3, "GET / HTTP/1.1"))
 	hello := session(4, say(nil, parley.Unfinished, 1, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
+	line := session(6, say(nil, parley.Received, 1, "PROXY TCP4 203.0.113.7 198.51.100.1 4711 443"))
+	binary := session(7, say(nil, parley.Received, 1, ""), say(nil, parley.Received, 2, ""), say(nil, parley.Received, 3, "\x00"), say(nil, parley.Received, 4, "QUIT"))
+	empty := session(8, say(nil, parley.Received, 1, ""), say(nil, parley.Received, 2, "GET / HTTP/1.1"))
+	blank := session(9)
+	blank[1].Reason, blank[1].Err = parley.Blank, errors.New("the empty request begins a PROXY header")
 	greets := session(5, say(nil, parley.Unasked, 0, "220 mx.example.org ESMTP ready"))
 	for _, c := range []struct {
 		name   string
@@ -183,7 +188,11 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 		{"once", OutputOptions{Upstream: "x:1", Lines: true}, append(get, get...), "http"},
 		{"each", OutputOptions{Upstream: "x:1", Lines: true, Quiet: true}, append(append(redis, get...), redis...), "redis http"},
 		{"not at the beginning", OutputOptions{Upstream: "x:1", Lines: true}, late, ""},
-		{"no line at all", OutputOptions{Upstream: "x:1", Lines: true}, append(hello, hello...), "tls"},
+		{"no line at all", OutputOptions{Upstream: "x:1", Lines: true}, append(hello, hello...), "speaks tls"},
+		{"who is handed on", OutputOptions{Upstream: "x:1", Lines: true}, append(line, line...), "proxy header"},
+		{"who is handed on, in binary", OutputOptions{Upstream: "x:1", Lines: true}, binary, "proxy header"},
+		{"empty lines", OutputOptions{Upstream: "x:1", Lines: true}, empty, ""},
+		{"to a server that takes it for the end", OutputOptions{Quiet: true}, blank, "proxy header"},
 		{"of a server", OutputOptions{Lines: true}, get, "http"},
 		{"of a server that is to be fast", OutputOptions{Lines: true, Quiet: true}, get, ""},
 		{"who greets", OutputOptions{Upstream: "x:1", Lines: true}, greets, "smtp"},

@@ -4,22 +4,44 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
 )
 
 // A Dialer connects as a person expects, and says what each step took: the name is looked
-// up, its addresses are tried in turn, those of localhost over IPv4 first.
+// up, its addresses are tried in turn, those of localhost over IPv4 first. On the first
+// connection that is made goes what is to come before the conversation: the way through a proxy,
+// the header of the PROXY protocol, STARTTLS and TLS, in this order.
 type Dialer struct {
 	Network string        // tcp or unix
-	Host    string        // a name or an IP address
+	Host    string        // a name or an IP address; of a Unix socket the name that its certificate has
 	Port    string        // a number or the name of a service
 	Path    string        // of a Unix socket
-	Family  string        // "4" or "6" for one only, "" for any
-	Timeout time.Duration // for the lookup and the connection together; none if zero
+	Family  string        // "4" or "6" for one only, "" for any; with Via that of the way to the proxy
+	Timeout time.Duration // for all of it together; none if zero
+
+	// Via is a proxy that connects to Host and looks up its name: a URL with the scheme socks5,
+	// socks5h (which is the same), http or https, and a user and a password if it wants them. Nil
+	// for none.
+	Via *url.URL
+
+	// SendProxy is the version of the PROXY protocol, 1 or 2, whose header is sent first; 0 for
+	// none. It says that the connection comes from Source and is for Destination, which are its
+	// own addresses if nil.
+	SendProxy           int
+	Source, Destination net.Addr
+
+	// StartTLS is the protocol, one of StartTLSProtocols, in whose words the server is asked to go on
+	// with TLS, if it does not begin with it; "" if it does. It needs TLS.
+	StartTLS string
+
+	// TLS has the connection made a *tlsconn.Conn; nil for plain. If it has no ServerName it is Host.
+	TLS *tls.Config
 
 	// LookupAddrs finds a name's addresses, in the order to try them; the system's
 	// resolver if nil. Its network is ip, ip4 or ip6.
@@ -31,9 +53,11 @@ type Dialer struct {
 
 // Steps are what it took to connect.
 type Steps struct {
-	Address string        // the one that answered, else the first that was tried; host:port or unix:PATH
-	Lookup  time.Duration // finding the name's addresses; 0 for an address
-	Connect time.Duration // connecting to Address alone
+	Address  string        // the one that answered, else the first that was tried; host:port or unix:PATH
+	Lookup   time.Duration // finding the name's addresses; 0 for an address, and with Via
+	Connect  time.Duration // connecting to Address alone; with Via all that it took
+	StartTLS time.Duration // asking for TLS; 0 if it was not asked for
+	TLS      time.Duration // the handshake; 0 if there was none
 }
 
 // headStart is what each address has before the next is tried beside it: an address
@@ -49,30 +73,37 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, Steps, error) {
 	if err != nil {
 		return nil, Steps{Lookup: lookup}, err
 	}
-	won := d.race(ctx, addresses)
+	won := d.reach(ctx, addresses)
 	won.steps.Lookup = lookup
-	return won.conn, won.steps, won.err
+	return d.open(ctx, won)
 }
 
 // Addresses are those that Dial would try, and how long it took to look them up.
 func (d *Dialer) Addresses(ctx context.Context) ([]string, time.Duration, error) {
-	if d.Network == "unix" {
+	switch {
+	case d.Network == "unix":
 		return []string{d.Path}, 0, nil
+	case d.Via != nil:
+		return []string{net.JoinHostPort(d.Host, d.Port)}, 0, nil
 	}
-	if ip, err := netip.ParseAddr(d.Host); err == nil && (d.Family == "" || (d.Family == "4") == ip.Unmap().Is4()) {
-		return []string{net.JoinHostPort(ip.Unmap().String(), d.Port)}, 0, nil
+	return d.addresses(ctx, d.Host, d.Port)
+}
+
+func (d *Dialer) addresses(ctx context.Context, host, port string) ([]string, time.Duration, error) {
+	if ip, err := netip.ParseAddr(host); err == nil && (d.Family == "" || (d.Family == "4") == ip.Unmap().Is4()) {
+		return []string{net.JoinHostPort(ip.Unmap().String(), port)}, 0, nil
 	}
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	begin := time.Now()
-	ips, err := d.lookup(ctx)
+	ips, err := d.lookup(ctx, host)
 	took := time.Since(begin)
 	if err != nil {
 		return nil, took, err
 	}
 	addresses := make([]string, len(ips))
 	for i, ip := range ips {
-		addresses[i] = net.JoinHostPort(ip.Unmap().String(), d.Port)
+		addresses[i] = net.JoinHostPort(ip.Unmap().String(), port)
 	}
 	return addresses, took, nil
 }
@@ -81,8 +112,7 @@ func (d *Dialer) Addresses(ctx context.Context) ([]string, time.Duration, error)
 func (d *Dialer) DialAddress(ctx context.Context, address string) (net.Conn, Steps, error) {
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	a := d.attempt(ctx, address)
-	return a.conn, a.steps, a.err
+	return d.open(ctx, d.reach(ctx, []string{address}))
 }
 
 func (d *Dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -92,20 +122,20 @@ func (d *Dialer) limit(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, d.Timeout)
 }
 
-func (d *Dialer) lookup(ctx context.Context) ([]netip.Addr, error) {
+func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	find := d.LookupAddrs
 	if find == nil {
 		find = net.DefaultResolver.LookupNetIP
 	}
-	ips, err := find(ctx, "ip"+d.Family, d.Host)
-	if d.Host == "localhost" {
+	ips, err := find(ctx, "ip"+d.Family, host)
+	if host == "localhost" {
 		if err != nil {
 			ips, err = d.loopback(), nil
 		}
 		slices.SortStableFunc(ips, func(a, b netip.Addr) int { return a.Unmap().BitLen() - b.Unmap().BitLen() })
 	}
 	if err == nil && len(ips) == 0 {
-		err = &net.DNSError{Err: "no such host", Name: d.Host, IsNotFound: true}
+		err = &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	return ips, err
 }
@@ -143,6 +173,51 @@ func (d *Dialer) attempt(ctx context.Context, address string) attempt {
 		address = "unix:" + address
 	}
 	return attempt{conn: conn, steps: Steps{Address: address, Connect: took}, err: err}
+}
+
+// reach connects to one of the addresses, or through the proxy to the only one.
+func (d *Dialer) reach(ctx context.Context, addresses []string) attempt {
+	if d.Via != nil && d.Network != "unix" {
+		return d.through(ctx, addresses[0])
+	}
+	return d.race(ctx, addresses)
+}
+
+// open does on a connection that was made what is to come before the conversation.
+func (d *Dialer) open(ctx context.Context, made attempt) (net.Conn, Steps, error) {
+	if made.err != nil {
+		return nil, made.steps, made.err
+	}
+	conn, err := d.prepare(ctx, made.conn, &made.steps)
+	if err != nil {
+		made.conn.Close()
+		return nil, made.steps, err
+	}
+	return conn, made.steps, nil
+}
+
+func (d *Dialer) prepare(ctx context.Context, conn net.Conn, steps *Steps) (net.Conn, error) {
+	if d.SendProxy > 0 {
+		if err := d.sendProxy(ctx, conn); err != nil {
+			return nil, err
+		}
+	}
+	if d.TLS == nil {
+		return conn, nil
+	}
+	if d.StartTLS != "" {
+		begin := time.Now()
+		err := startTLS(ctx, conn, d.StartTLS)
+		if steps.StartTLS = time.Since(begin); err != nil {
+			return nil, err
+		}
+	}
+	begin := time.Now()
+	secured, err := d.handshake(ctx, conn)
+	if steps.TLS = time.Since(begin); err != nil {
+		return nil, err
+	}
+	return secured, nil
 }
 
 // race tries the addresses in turn: the next is tried beside the others once the last

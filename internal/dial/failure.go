@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/tlsconn"
 )
 
 // A Kind says what went wrong, for programs.
@@ -22,6 +23,8 @@ const (
 	Refused        Kind = "refused"         // nobody listens there
 	Unreachable    Kind = "unreachable"     // no way leads there: no route, no such socket, no permission
 	ConnectTimeout Kind = "connect_timeout" // no answer to the attempt to connect
+	ProxyFailed    Kind = "proxy"           // the proxy on the way could not be reached, or did not let us through
+	TLSFailed      Kind = "tls"             // connected, but TLS was not agreed on
 	ReplyTimeout   Kind = "reply_timeout"   // connected, but no reply came
 	Closed         Kind = "closed"          // the server closed before its reply, or inside it
 	Reset          Kind = "reset"           // the connection was reset
@@ -36,10 +39,14 @@ func KindOf(err error) Kind {
 	var dns *net.DNSError
 	var family *net.AddrError
 	var op *net.OpError
-	var timeout net.Error
+	var step *stepError
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &step):
+		return step.kind
+	case isOfTLS(err):
+		return TLSFailed
 	case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &family):
 		return UnknownHost
 	case errors.As(err, &dns):
@@ -50,7 +57,7 @@ func KindOf(err error) Kind {
 		return Unreachable
 	case isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL):
 		return NoRoom
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case isTimeout(err):
 		if errors.As(err, &op) && op.Op == "dial" {
 			return ConnectTimeout
 		}
@@ -71,29 +78,56 @@ func isAny(err error, targets ...error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
+// A stepError is why a connection that was made is of no use: what is to come before the
+// conversation failed.
+type stepError struct {
+	kind Kind
+	step string // such as "TLS handshake"
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
 // WhyNotConnected says in words why no connection to target could be made within timeout.
 func WhyNotConnected(target string, timeout time.Duration, err error) string {
-	why := ""
+	return fmt.Sprintf("cannot connect to %s: %s", target, whyNot(timeout, err))
+}
+
+func whyNot(timeout time.Duration, err error) string {
+	var step *stepError
 	var dns *net.DNSError
 	var family *net.AddrError
 	switch {
+	case errors.As(err, &step) && step.step == tlsHandshake:
+		return whyNoTLS(timeout, step.err)
+	case errors.As(err, &step):
+		return step.step + ": " + whyNot(timeout, step.err)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		why = fmt.Sprintf("unknown host %q", dns.Name)
+		return fmt.Sprintf("unknown host %q", dns.Name)
 	case errors.As(err, &dns):
-		why = "the name could not be looked up: " + dns.Err
+		return "the name could not be looked up: " + dns.Err
 	case errors.As(err, &family):
-		why = family.Addr + " has no address of that family"
-	case KindOf(err) == ConnectTimeout:
-		why = fmt.Sprintf("no answer within %v", timeout)
-	default:
-		why = Reason(err)
+		return family.Addr + " has no address of that family"
+	case isTimeout(err):
+		return fmt.Sprintf("no answer within %v", timeout)
+	case isAny(err, io.EOF, io.ErrUnexpectedEOF):
+		return "the connection was closed"
 	}
-	return fmt.Sprintf("cannot connect to %s: %s", target, why)
+	return Reason(err)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // Reason says in words what an error of a connection is, without the addresses and the names of
 // system calls that it may come with.
 func Reason(err error) string {
+	if isOfTLS(err) || errors.Is(err, tlsconn.ErrTruncated) {
+		return reasonOfTLS(err)
+	}
 	for _, known := range []struct {
 		errno syscall.Errno
 		text  string

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Detect is the name of the framing that the first bytes of a connection's side are of beyond
-// doubt: the client's, or the server's. It is "" where there is doubt, as in any text, and "tls"
-// for a client that speaks TLS.
+// doubt: the client's, or the server's. It is "" where there is doubt, as in any text, "tls" for a
+// client that speaks TLS, and "proxy" for a proxy that says first who its client is.
 func Detect(first []byte, fromClient bool) (name string) {
 	for _, s := range signatures {
 		if s.fromClient == fromClient && s.of.Match(first) && (s.confirms == nil || s.confirms(first)) {
@@ -18,10 +19,18 @@ func Detect(first []byte, fromClient bool) (name string) {
 	return ""
 }
 
-// Hint is a sentence on what Detect has found; "" if there is nothing to say.
-func Hint(name string) string {
-	if name == "tls" {
-		return "the client speaks TLS; the bytes are shown as they are"
+// Hint is a sentence on what Detect has found, for a server or for who passes on what is said; ""
+// if there is nothing to say.
+func Hint(name string, passesOn bool) string {
+	switch {
+	case name == "tls" && passesOn:
+		return "the client speaks TLS; --tls-cert or --tls-self-signed, with --upstream-tls, shows what it says"
+	case name == "tls":
+		return "the client speaks TLS, and this port does not; --tls-cert or --tls-self-signed has it do so"
+	case name == "proxy" && passesOn:
+		return "this is a PROXY header, which names the client; --proxy-protocol takes it, and --send-proxy sends one on"
+	case name == "proxy":
+		return "this is a PROXY header, which names the client; --proxy-protocol takes it, and here it is data"
 	}
 	for _, s := range signatures {
 		if s.name == name {
@@ -30,6 +39,10 @@ func Hint(name string) string {
 	}
 	return ""
 }
+
+// Undecided reports whether nothing can be said yet of a side that begins so: the empty lines of a
+// PROXY header of version 2 are as good as nothing.
+func Undecided(first []byte) bool { return strings.HasPrefix("\r\n\r\n\x00\r\n", string(first)) }
 
 // A signature is what a protocol begins with and nothing else does.
 type signature struct {
@@ -43,6 +56,10 @@ type signature struct {
 var signatures = []signature{
 	// A ClientHello in a record of TLS 1.x (RFC 8446, sections 4 and 5.1).
 	{"tls", "", true, regexp.MustCompile(`(?s)^\x16\x03[\x00-\x04]..\x01`), nil},
+
+	// A header of the PROXY protocol (haproxy.org, doc/proxy-protocol.txt, sections 2.1 and 2.2).
+	{"proxy", "", true, regexp.MustCompile(`^PROXY (TCP[46] [0-9A-Fa-f.:]{2,39} [0-9A-Fa-f.:]{2,39} [0-9]{1,5} [0-9]{1,5}|UNKNOWN[^\r\n]*)\r\n`), nil},
+	{"proxy", "", true, regexp.MustCompile(`^\r\n\r\n\x00\r\nQUIT\r?\n`), nil},
 
 	// A command of RESP: an array, of bulk strings.
 	{"redis", "redis", true, regexp.MustCompile(`^\*[1-9][0-9]{0,6}\r\n\$[0-9]{1,9}\r\n`), nil},

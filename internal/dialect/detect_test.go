@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,6 +18,17 @@ func TestDetect(t *testing.T) {
 		{"\x16\x03\x03\x00\x01", true, ""},
 		{"\x16\x03\x03\x00\x0a\x02", true, ""}, // a ServerHello
 		{"\x16\x03\x05\x00\x01\x01", true, ""},
+
+		{"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n", true, "proxy"},
+		{"PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 4711 443\r\nhello\r\n", true, "proxy"},
+		{"PROXY UNKNOWN\r\n", true, "proxy"},
+		{"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", true, "proxy"},
+		{"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", true, "proxy"},
+		{"\r\n\r\n\x00\r\nQUIT\r\n", true, "proxy"}, // a line as it is put together again
+		{"\r\n\r\nQUIT\r\n", true, ""},
+		{"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443", true, ""},
+		{"PROXY TCP4 is what it sends\r\n", true, ""},
+		{"PROXY UNKNOWN\r\n", false, ""},
 
 		{"*3\r\n$3\r\nSET\r\n$3\r\nfoo\r\n$3\r\nbar\r\n", true, "redis"},
 		{"*3\r\n$3\r\n", true, "redis"},
@@ -85,17 +97,23 @@ func TestDetect(t *testing.T) {
 }
 
 func TestHint(t *testing.T) {
-	for name, want := range map[string]string{
-		"tls":         "the client speaks TLS; the bytes are shown as they are",
-		"redis":       "this is redis; --framing redis shows its messages",
-		"http":        "this is HTTP; --framing http shows its messages",
-		"smtp":        "this is SMTP, or like it; --framing smtp shows its messages",
-		"octets/none": "this is syslog; --framing octets/none shows its messages",
-		"line":        "",
-		"":            "",
+	for name, want := range map[string][2]string{
+		"tls": {"the client speaks TLS, and this port does not; --tls-cert or --tls-self-signed has it do so",
+			"the client speaks TLS; --tls-cert or --tls-self-signed, with --upstream-tls, shows what it says"},
+		"proxy": {"this is a PROXY header, which names the client; --proxy-protocol takes it, and here it is data",
+			"this is a PROXY header, which names the client; --proxy-protocol takes it, and --send-proxy sends one on"},
+		"redis":       {"this is redis; --framing redis shows its messages"},
+		"http":        {"this is HTTP; --framing http shows its messages"},
+		"smtp":        {"this is SMTP, or like it; --framing smtp shows its messages"},
+		"octets/none": {"this is syslog; --framing octets/none shows its messages"},
+		"line":        {},
+		"":            {},
 	} {
-		if got := Hint(name); got != want {
-			t.Errorf("Hint(%q) = %q, want %q", name, got, want)
+		if got := Hint(name, false); got != want[0] {
+			t.Errorf("Hint(%q) = %q, want %q", name, got, want[0])
+		}
+		if got := Hint(name, true); got != cmp.Or(want[1], want[0]) {
+			t.Errorf("Hint(%q) where it is passed on = %q, want %q", name, got, want[1])
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Framing struct {
 	// Of a protocol:
 	Words       Words                                            // shows its messages; nil if a message is its words
 	SpeaksFirst bool                                             // the server sends a greeting before anything is sent to it
+	greeted     parley.Framing                                   // of Requests where it has been heard already; nil if there is none
 	Compose     func(words []string) []byte                      // makes a request of words; nil if they are joined by spaces
 	Print       func(dst, reply []byte, terminal bool) []byte    // as the protocol's own client does; nil if a reply is shown exactly
 	Status      func(reply []byte) (code string, ok bool)        // such as 200; nil if there is none

@@ -44,6 +44,15 @@ func (b *behindGreeting) Next(buf []byte, scanned, max int, eof bool) (int, []by
 
 func (b *behindGreeting) Note() parley.Note { return b.note }
 
+// BehindGreeting is the framing of what follows a greeting that has been heard already, as behind
+// STARTTLS, where the server does not greet again.
+func (f Framing) BehindGreeting() Framing {
+	if f.SpeaksFirst {
+		f.SpeaksFirst, f.Requests = false, f.greeted
+	}
+	return f
+}
+
 // OfGreeting is the framing of what a server says first, by itself: that of replies, or of requests
 // where the end of the connection ends a reply, or there is none; else a line.
 func (f Framing) OfGreeting() Framing {

@@ -33,3 +33,30 @@ func TestFramingOfGreeting(t *testing.T) {
 		}
 	}
 }
+
+// Behind STARTTLS the first message of a mail server is a reply: no greeting is awaited.
+func TestBehindGreeting(t *testing.T) {
+	smtp, err := Parse("smtp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Framing{smtp, smtp.BehindGreeting()} {
+		requests, replies := parley.OpenFraming(f.Requests, f.Replies)
+		if _, err := requests.End([]byte("EHLO me"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := replies.Next([]byte("250 mx.test\r\n"), 0, 100, false); err != nil {
+			t.Fatal(err)
+		}
+		if alone := replies.(parley.Noter).Note().Alone; alone != f.SpeaksFirst {
+			t.Errorf("SpeaksFirst is %v; is the first message no reply? %v", f.SpeaksFirst, alone)
+		}
+	}
+	line := Framing{Name: "line", Requests: parley.Lines}
+	if got := line.BehindGreeting(); got.Requests != parley.Lines {
+		t.Errorf("%+v, want lines as they are", got)
+	}
+	if again, _ := Parse("smtp"); !again.SpeaksFirst || again.Name != smtp.BehindGreeting().Name {
+		t.Error("the protocol itself has changed, or its name")
+	}
+}

@@ -16,6 +16,7 @@ var smtpFraming = Framing{
 	Requests:    protocol{func() grammar { return new(smtp) }},
 	Words:       smtpWords{},
 	SpeaksFirst: true,
+	greeted:     protocol{func() grammar { return &smtp{greeted: true} }},
 	Status:      smtpStatus,
 	Steady:      smtpSteady,
 }

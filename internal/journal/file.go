@@ -157,8 +157,11 @@ func holder(name string) string {
 	return fmt.Sprintf("process %d since %s", pid, time.Unix(0, since).UTC().Format(time.RFC3339))
 }
 
+// writerPatience is how long the writer waits for a lock of another process.
+const writerPatience = time.Second
+
 func connect(name, how string) (conn, error) {
-	c, err := new(sqlite.Driver).Open(dataSource(name, how, time.Second))
+	c, err := new(sqlite.Driver).Open(dataSource(name, how, writerPatience))
 	if err != nil {
 		return nil, plain(err)
 	}

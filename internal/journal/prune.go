@@ -60,9 +60,9 @@ func (f *file) prune() (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id <= ?; "+pruneCuts, min(last, newest-1)))
+		return true, f.delete("DELETE FROM exchanges WHERE id <= ?; "+pruneCuts, min(last, newest-1))
 	case received < before:
-		return true, f.judged(f.exec("DELETE FROM exchanges WHERE id < ? AND received_ns < ?; "+pruneCuts, min(oldest+pruneRows, newest), before))
+		return true, f.delete("DELETE FROM exchanges WHERE id < ? AND received_ns < ?; "+pruneCuts, min(oldest+pruneRows, newest), before)
 	}
 	return false, nil
 }
@@ -89,6 +89,13 @@ func (f *file) firstOf(bytes int64) (last int64, err error) {
 	return last, nil
 }
 
+// delete writes to the -wal file too, though it makes room in the journal.
+func (f *file) delete(text string, values ...driver.Value) error {
+	f.written = true
+	f.space.sinceCheckpoint += transactionBytes
+	return f.judged(f.exec(text, values...))
+}
+
 const pruneCuts = "DELETE FROM cuts WHERE exchange < (SELECT min(id) FROM exchanges)"
 
 func (k Keep) before() int64 {
@@ -111,20 +118,20 @@ func (f *file) pruneSessions() error {
 	if keep.Bytes > 0 {
 		bytes = keep.share(contentShare)
 	}
-	if err := f.judged(f.exec("DELETE FROM refused WHERE id <= ? OR at_ns < ?", f.refusal-keep.refusals(), keep.before())); err != nil {
+	if err := f.delete("DELETE FROM refused WHERE id <= ? OR at_ns < ?", f.refusal-keep.refusals(), keep.before()); err != nil {
 		return err
 	}
 	// The next origin has an id behind this one's.
-	if err := f.judged(f.exec("DELETE FROM origins WHERE id < min(?, coalesce((SELECT coalesce(origin, 0) FROM sessions ORDER BY id LIMIT 1), ?), "+
-		"coalesce((SELECT coalesce(origin, 0) FROM refused ORDER BY id LIMIT 1), ?))", f.originID, f.originID, f.originID)); err != nil {
+	if err := f.delete("DELETE FROM origins WHERE id < min(?, coalesce((SELECT coalesce(origin, 0) FROM sessions ORDER BY id LIMIT 1), ?), "+
+		"coalesce((SELECT coalesce(origin, 0) FROM refused ORDER BY id LIMIT 1), ?))", f.originID, f.originID, f.originID); err != nil {
 		return err
 	}
-	return f.judged(f.exec("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+
+	return f.delete("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+
 		"SELECT id, coalesce(closed_ns, CASE WHEN id <= ? THEN (SELECT since_ns FROM writer) END) AS ended FROM sessions ORDER BY id LIMIT ?) "+
 		"WHERE ended < max(?, coalesce((SELECT received_ns FROM exchanges ORDER BY id LIMIT 1), 0), "+
 		"CASE WHEN ? < "+usedBytes+" AND (SELECT count(*) FROM (SELECT 1 FROM exchanges LIMIT 2)) < 2 THEN 9223372036854775807 ELSE 0 END) "+
 		"AND id < (SELECT max(id) FROM sessions) LIMIT ?)",
-		f.base, int64(sessionsLooked), keep.before(), bytes, int64(pruneRows)))
+		f.base, int64(sessionsLooked), keep.before(), bytes, int64(pruneRows))
 }
 
 // refusals is how many of them are kept.

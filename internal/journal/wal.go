@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -103,6 +104,23 @@ func (f *file) checkpoint() error {
 		return f.truncateLog()
 	}
 	return nil
+}
+
+// settle has what was deleted copied too, and gives back what the -wal file takes up beyond its
+// share, which is less than a batch and what is deleted behind it may need together.
+func (f *file) settle() error {
+	if err := f.checkpoint(); err != nil || f.check() != nil || f.space.held {
+		return err
+	}
+	if f.keep.Bytes == 0 || f.wal.Size() <= f.keep.share(logShare) {
+		return nil
+	}
+	// The next look may find no reader: none is waited for.
+	if err := f.exec("PRAGMA busy_timeout = 0"); err != nil {
+		return err
+	}
+	err := f.truncateLog()
+	return cmp.Or(err, f.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", writerPatience.Milliseconds())))
 }
 
 // copyLog copies the -wal file, and reports whether that was all of it.

@@ -220,7 +220,7 @@ func TestReaderThatHoldsTheWALIsNamed(t *testing.T) {
 		within   int64
 	}{
 		"without a bound": {journal.Keep{}, 800, 50 << 10, 16 << 20},
-		"with a bound":    {journal.Keep{Bytes: journal.MinKeep}, 2000, 1000, 3 << 16}, // the shares of the -wal file and of the batch in between
+		"with a bound":    {journal.Keep{Bytes: journal.MinKeep}, 2000, 1000, 128 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keep(t, filepath.Join(t.TempDir(), "j"), journal.Options{Keep: c.keep}, &parley.Server{Engine: parley.LoopsIfPossible})

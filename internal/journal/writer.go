@@ -24,6 +24,8 @@ const (
 
 	spareBatches = 4
 
+	transactionBytes = 16 * 4096 // of pages, about, that one takes up on disk whatever it writes
+
 	retryEvery = time.Second // after an error
 	lookEvery  = time.Second // whether the file is there, what has to be synced and what to be deleted
 )
@@ -88,10 +90,7 @@ func (b *batch) rows() int {
 }
 
 // size is about how many bytes the batch takes up on disk, rather more than less.
-func (b *batch) size() int64 {
-	const pages = 16 * 4096
-	return pages + b.content()
-}
+func (b *batch) size() int64 { return transactionBytes + b.content() }
 
 // content is about how many bytes its records take up.
 func (b *batch) content() int64 {
@@ -519,13 +518,18 @@ func (w *Writer) look() bool {
 	w.warnOfReader()
 	more, err := true, error(nil)
 	for queued, closed := false, false; more && !queued && !closed && err == nil; queued, _, closed = w.state() {
-		more, err = w.file.prune()
+		if more, err = w.file.prune(); w.file.checkpointDue() {
+			w.file.checkpoint() // an error shows in the next one
+		}
 	}
 	if err == nil && !more {
 		err = w.file.pruneSessions()
 	}
 	if err != nil {
 		w.warn(fmt.Sprintf("cannot be pruned: %v", err))
+	}
+	if err := w.file.settle(); err != nil {
+		w.warn(fmt.Sprintf("cannot be synced: %v", err))
 	}
 	return true
 }

@@ -19,6 +19,7 @@ type Result struct {
 	Rate       float64 // replies a second, of those that came while it was counted; or requests taken
 	Unsent     uint64  // requests of an open loop that were due and could not be sent in time
 	Connects   uint64  // connections made, those before the warm-up included
+	Resumed    uint64  // of these, that resumed the TLS session of one before
 	Errors     map[dial.Kind]uint64
 
 	Examples map[Outcome]*Example // the first of each kind that was not as it should be
@@ -31,9 +32,9 @@ type Result struct {
 	BytesReceived uint64
 
 	// Times. Response and Lag are those of an open loop, Lookup and FirstReply those
-	// of a connection for each request, Greeting is of servers that speak first, and Write is
-	// in place of Service and Response where there are no replies.
-	Service, Response, Lag, Connect, Greeting, Lookup, FirstReply, Write Times
+	// of a connection for each request, Handshake is of TLS, Greeting of servers that speak first, and
+	// Write is in place of Service and Response where there are no replies.
+	Service, Response, Lag, Connect, Handshake, Greeting, Lookup, FirstReply, Write Times
 
 	Seconds []Second // the parts of the counted time
 	CPU     float64  // the share of its cores that this process used, 0 if unknown
@@ -57,11 +58,11 @@ func (r *run) result() *Result {
 	res := &Result{
 		Requests: t.requests, Replies: t.replies,
 		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
-		Unsent: r.unsent, Connects: t.connects, Errors: maps.Clone(t.errors), Examples: maps.Clone(map[Outcome]*Example(t.examples)),
+		Unsent: r.unsent, Connects: t.connects, Resumed: t.resumed, Errors: maps.Clone(t.errors), Examples: maps.Clone(map[Outcome]*Example(t.examples)),
 		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},
-		Connect: Times{t.connect}, Greeting: Times{t.greeting}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
+		Connect: Times{t.connect}, Handshake: Times{t.handshake}, Greeting: Times{t.greeting}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
 		Seconds: r.totals.seconds,
 		CPU:     usageNow().share(r.usedBefore),
 	}

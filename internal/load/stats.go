@@ -28,6 +28,7 @@ type stats struct {
 	late       uint64
 	extra      uint64
 	connects   uint64
+	resumed    uint64 // of the connections' TLS sessions
 	errors     map[dial.Kind]uint64
 	last       time.Duration // when the fate of the last request was known
 	examples   examples
@@ -39,6 +40,8 @@ type stats struct {
 	lookup   *hdrhistogram.Histogram
 	first    *hdrhistogram.Histogram // from a connection's making, or its greeting, to its first reply
 	greeting *hdrhistogram.Histogram // from a connection's making to its greeting
+
+	handshake *hdrhistogram.Histogram // of TLS
 }
 
 func newStats() *stats {
@@ -46,12 +49,12 @@ func newStats() *stats {
 		errors:   make(map[dial.Kind]uint64),
 		examples: make(examples),
 		service:  newHistogram(), response: newHistogram(), lag: newHistogram(),
-		connect: newHistogram(), lookup: newHistogram(), first: newHistogram(), greeting: newHistogram(),
+		connect: newHistogram(), lookup: newHistogram(), first: newHistogram(), greeting: newHistogram(), handshake: newHistogram(),
 	}
 }
 
-func (s *stats) histograms() [7]*hdrhistogram.Histogram {
-	return [...]*hdrhistogram.Histogram{s.service, s.response, s.lag, s.connect, s.lookup, s.first, s.greeting}
+func (s *stats) histograms() [8]*hdrhistogram.Histogram {
+	return [...]*hdrhistogram.Histogram{s.service, s.response, s.lag, s.connect, s.lookup, s.first, s.greeting, s.handshake}
 }
 
 func (s *stats) bad() uint64 {
@@ -72,6 +75,7 @@ func (s *stats) add(other *stats) {
 	s.late += other.late
 	s.extra += other.extra
 	s.connects += other.connects
+	s.resumed += other.resumed
 	s.last = max(s.last, other.last)
 	for kind, n := range other.errors {
 		s.errors[kind] += n
@@ -96,7 +100,7 @@ func (s *stats) reset() {
 			h.Reset()
 		}
 	}
-	*s = stats{errors: s.errors, examples: s.examples, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5], greeting: hs[6]}
+	*s = stats{errors: s.errors, examples: s.examples, service: hs[0], response: hs[1], lag: hs[2], connect: hs[3], lookup: hs[4], first: hs[5], greeting: hs[6], handshake: hs[7]}
 }
 
 // record records a time, the longest one if it is longer.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -57,9 +58,7 @@ func (w *worker) work() {
 	case w.ConnectEach:
 		w.connectEach()
 		return
-	case w.Silent():
-		converse = w.pour
-	case w.Rate > 0 || w.large:
+	case w.Rate > 0 || w.large || w.Silent():
 		converse = w.duplex
 	}
 	pause := minPause
@@ -89,6 +88,12 @@ func (w *worker) connect(ctx context.Context) error {
 		s.connects++
 		record(s.connect, steps.Connect)
 		record(s.lookup, steps.Lookup)
+		if over, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			record(s.handshake, steps.TLS)
+			if over.ConnectionState().DidResume {
+				s.resumed++
+			}
+		}
 	})
 	w.mu.Lock()
 	w.conn, w.halfClosed = conn, false
@@ -183,10 +188,19 @@ func (w *worker) hangUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conn != nil {
-		w.conn.Close()
+		closeAtOnce(w.conn)
 		w.unfinished = w.client.Unfinished()
 	}
 	w.conn, w.client = nil, nil
+}
+
+// closeAtOnce closes a connection that is lost, or whose end has been said already. TLS would say
+// it once more, and wait for a peer that takes nothing.
+func closeAtOnce(conn net.Conn) {
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn()
+	}
+	conn.Close()
 }
 
 // interrupt wakes whoever waits for the connection.
@@ -291,7 +305,8 @@ func (w *worker) send(now time.Duration) error {
 
 // duplex sends each request when it is due, whatever has been answered, as far as there
 // is room in flight. Replies are received beside it. A closed loop with much in flight needs
-// that too: a service that waits for its replies to be read reads no more requests.
+// that too: a service that waits for its replies to be read reads no more requests. Where nobody
+// replies, what comes anyway is not to be in the way.
 func (w *worker) duplex() error {
 	w.room = make(chan struct{}, w.InFlight)
 	for range w.InFlight {
@@ -306,7 +321,7 @@ func (w *worker) duplex() error {
 	err := w.sendAll(broken)
 	if err != nil {
 		w.mu.Lock()
-		w.conn.Close()
+		closeAtOnce(w.conn)
 		w.mu.Unlock()
 	} else {
 		w.halfClose(closeTimeout)
@@ -316,12 +331,15 @@ func (w *worker) duplex() error {
 }
 
 // sendAll sends until there are no more jobs and all replies have come, or until the
-// connection is broken.
+// connection is broken. Where nobody replies a request is done with when all of it has been taken.
 func (w *worker) sendAll(broken <-chan struct{}) error {
 	for {
 		select {
 		case <-w.room:
 		case <-broken:
+			return nil
+		}
+		if isClosed(broken) { // there may be room too
 			return nil
 		}
 		free := w.now()
@@ -333,47 +351,18 @@ func (w *worker) sendAll(broken <-chan struct{}) error {
 		if err := w.client.Send(context.Background(), w.prepare(j, w.now(), free)); err != nil {
 			return err
 		}
+		if w.Silent() {
+			w.taken(w.now())
+		}
 	}
 }
 
-// pour sends request upon request, where nobody replies. A request is done with when all of it has
-// been taken.
-func (w *worker) pour() error {
-	var lost error
-	broken := make(chan struct{})
-	go func() {
-		defer close(broken)
-		lost = w.receiveAll() // what comes anyway is not to be in the way
-	}()
-	err := w.pourAll(broken)
-	if err != nil {
-		w.mu.Lock()
-		w.conn.Close()
-		w.mu.Unlock()
-	} else {
-		w.halfClose(closeTimeout)
-	}
-	<-broken
-	return cmp.Or(err, lost)
-}
-
-// pourAll sends until there are no more jobs, or until the connection is broken.
-func (w *worker) pourAll(broken <-chan struct{}) error {
-	for {
-		select {
-		case <-broken:
-			return nil
-		default:
-		}
-		free := w.now()
-		j, ok := w.next(free, broken)
-		if !ok {
-			return nil
-		}
-		if err := w.client.Send(context.Background(), w.prepare(j, w.now(), free)); err != nil {
-			return err
-		}
-		w.taken(w.now())
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -29,7 +29,8 @@ type Check struct {
 	JSON, Quiet bool      // verdicts as JSON objects; no verdict and no note at all
 
 	summary Summary
-	err     error // the first of Out
+	secured map[string]bool // what was printed of certificates, each address before its own
+	err     error           // the first of Out
 }
 
 // Run checks and returns what its probes came to: in a series that ctx ended what there was of
@@ -75,7 +76,7 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 	return found
 }
 
-// tell prints what was found, a line each, and counts it.
+// tell prints what was found, a line each, and below it once what is known of TLS; and counts it.
 func (c *Check) tell(found []Finding) {
 	for i := range found {
 		c.summary.add(&found[i])
@@ -83,7 +84,24 @@ func (c *Check) tell(found []Finding) {
 			c.write(c.object(&found[i]))
 		} else {
 			c.write(append(c.sentence(&found[i]), '\n'))
+			c.tellSecured(&found[i])
 		}
+	}
+}
+
+// tellSecured prints what a handshake showed, unless the one before it at that address showed the
+// same.
+func (c *Check) tellSecured(f *Finding) {
+	if f.Secured == nil {
+		return
+	}
+	text := f.Secured.sentences()
+	if key := f.Address + text; !c.secured[key] {
+		if c.secured == nil {
+			c.secured = make(map[string]bool)
+		}
+		c.secured[key] = true
+		c.write([]byte(text))
 	}
 }
 
@@ -96,24 +114,30 @@ func (c *Check) write(line []byte) {
 
 // sentence is the verdict in words.
 func (c *Check) sentence(f *Finding) []byte {
-	text := f.Address
+	text, shown := f.Address, f.Message != nil
 	switch {
-	case f.Kind == "" && f.Told:
-		text += " took the message, to which there is no reply: " + times(f)
-	case f.Kind == "" && f.Message == nil:
-		text += " is reachable: " + times(f)
-	case f.Kind == "":
-		text += " answered: " + times(f) + ": "
 	case f.Kind == dial.Mismatch:
-		text += fmt.Sprintf(" %s: %s: ", c.mismatch(f), times(f))
-	case f.Connected:
-		text = c.why(f) + " (" + times(f) + ")"
+		text, shown = text+" "+c.mismatch(f)+": "+times(f), true
+	case f.Kind == Expiring:
+		text += " " + f.Secured.expiry(c.Probe.Expires) + ": " + times(f)
+	case f.Kind != "":
+		text, shown = c.why(f), false
+		if f.Connected || f.TLS > 0 || f.StartTLS > 0 {
+			text += " (" + times(f) + ")"
+		}
+	case f.Told:
+		text, shown = text+" took the message, to which there is no reply: "+times(f), false
+	case shown:
+		text += " answered: " + times(f)
 	default:
-		text = c.why(f)
+		text += " is reachable: " + times(f)
+	}
+	if shown {
+		text += ": "
 	}
 	line := console.AppendEscaped(nil, []byte(text))
 	switch {
-	case f.Kind != "" && f.Kind != dial.Mismatch, f.Told:
+	case !shown:
 	case c.Words != nil && f.Message != nil:
 		line = c.Words.AppendReply(line, dialect.Message{Body: f.Message})
 	default:
@@ -142,6 +166,10 @@ func (c *Check) why(f *Finding) string {
 	switch {
 	case f.Kind == dial.Mismatch:
 		return place + " " + c.mismatch(f)
+	case f.Kind == Expiring:
+		return place + " " + f.Secured.expiry(c.Probe.Expires)
+	case f.ended:
+		return c.Probe.whyEnded(place, f)
 	case f.Connected:
 		what, before := "reply", "before it replied"
 		if c.Probe.Banner && f.Banner == 0 {
@@ -159,7 +187,8 @@ type step struct {
 }
 
 func stepsOf(f *Finding) []step {
-	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"banner", f.Banner}, {"send", f.Send}, {"reply", f.Reply}}
+	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"STARTTLS", f.StartTLS}, {"TLS", f.TLS},
+		{"banner", f.Banner}, {"send", f.Send}, {"reply", f.Reply}, {"open", f.Open}}
 	return slices.DeleteFunc(all, func(s step) bool { return s.took == 0 })
 }
 
@@ -182,7 +211,10 @@ func (c *Check) object(f *Finding) []byte {
 	o.Text("target", c.Target)
 	o.Text("address", f.Address)
 	for _, step := range stepsOf(f) {
-		o.Number(step.name+"_ns", int64(step.took))
+		o.Number(strings.ToLower(step.name)+"_ns", int64(step.took))
+	}
+	if f.Secured != nil {
+		f.Secured.describe(o)
 	}
 	switch {
 	case len(f.unfinished.bytes) > 0:
@@ -235,11 +267,11 @@ func (c *Check) summaryObject() []byte {
 		o.Number(string(kind), int64(s.Failed[kind]))
 	}
 	for _, row := range c.summary.spreads() {
-		if row.n > 0 {
-			o.Number(row.name+"_min_ns", int64(row.min))
-			o.Number(row.name+"_median_ns", int64(row.median))
-			o.Number(row.name+"_p99_ns", int64(row.p99))
-			o.Number(row.name+"_max_ns", int64(row.max))
+		if name := strings.ToLower(row.name); row.n > 0 {
+			o.Number(name+"_min_ns", int64(row.min))
+			o.Number(name+"_median_ns", int64(row.median))
+			o.Number(name+"_p99_ns", int64(row.p99))
+			o.Number(name+"_max_ns", int64(row.max))
 		}
 	}
 	return o.Line()

@@ -28,6 +28,14 @@ type Probe struct {
 	Expect  expect.Rule    // of the last message
 	Status  Status         // of the same
 
+	// Stays is how long the connection is to be open, since it was made or, with a request, since
+	// its reply; 0 does not ask.
+	Stays time.Duration
+
+	// Expires is for how long from now the certificates of the server have to be valid; 0 does not
+	// ask. It needs Dialer.TLS.
+	Expires time.Duration
+
 	// Greeting is the framing of what the server says first, and Single of one message that came
 	// with it. Nil if that of a protocol has it among its own.
 	Greeting, Single parley.Framing
@@ -71,9 +79,12 @@ type Finding struct {
 	Banner, Reply time.Duration // until each was there, 0 if it is not
 	Told          bool          // a request was sent to which there is no reply
 	Send          time.Duration // how long that took
+	Open          time.Duration // how long Stays found the connection open
+	Secured       *Secured      // what the TLS handshake showed, nil if it did not come so far
 	Message       []byte        // the last that came, nil if none did
 	Status        string        // of Message, "" if it has none or nobody asked
 	wrongStatus   bool          // it is the Mismatch
+	ended         bool          // the connection, though it was to stay
 	unfinished    partial       // what came of the one that did not come whole
 	Kind          dial.Kind     // of failure, "" if all holds
 	Err           error         // behind Kind; nil if that is dial.Mismatch
@@ -83,16 +94,18 @@ type Finding struct {
 // one. A name that is not found is one finding. What the end of ctx cut short is left out.
 func (p *Probe) Run(ctx context.Context) []Finding {
 	if !p.All {
-		return p.add(ctx, nil, p.Dialer.Dial)
+		return p.add(ctx, nil, (*dial.Dialer).Dial)
 	}
 	addresses, lookup, err := p.Dialer.Addresses(ctx)
 	if err != nil {
-		return p.add(ctx, nil, func(context.Context) (net.Conn, dial.Steps, error) { return nil, dial.Steps{Lookup: lookup}, err })
+		return p.add(ctx, nil, func(*dial.Dialer, context.Context) (net.Conn, dial.Steps, error) {
+			return nil, dial.Steps{Lookup: lookup}, err
+		})
 	}
 	var found []Finding
 	for _, address := range addresses {
-		found = p.add(ctx, found, func(ctx context.Context) (net.Conn, dial.Steps, error) {
-			conn, steps, err := p.Dialer.DialAddress(ctx, address)
+		found = p.add(ctx, found, func(d *dial.Dialer, ctx context.Context) (net.Conn, dial.Steps, error) {
+			conn, steps, err := d.DialAddress(ctx, address)
 			steps.Lookup = lookup
 			return conn, steps, err
 		})
@@ -101,13 +114,17 @@ func (p *Probe) Run(ctx context.Context) []Finding {
 }
 
 // add probes over the connection that connect makes.
-func (p *Probe) add(ctx context.Context, found []Finding, connect func(context.Context) (net.Conn, dial.Steps, error)) []Finding {
+func (p *Probe) add(ctx context.Context, found []Finding, connect func(*dial.Dialer, context.Context) (net.Conn, dial.Steps, error)) []Finding {
 	f := Finding{Time: time.Now()}
-	conn, steps, err := connect(ctx)
+	dialer := p.Dialer
+	if dialer.TLS != nil {
+		dialer.TLS = f.verifying(dialer.TLS, dialer.Host)
+	}
+	conn, steps, err := connect(&dialer, ctx)
 	f.Steps = steps
 	if err == nil {
 		f.Connected = true
-		err = p.converse(ctx, conn, &f)
+		err = p.ask(ctx, conn, &f)
 		conn.Close()
 	}
 	switch {
@@ -115,10 +132,31 @@ func (p *Probe) add(ctx context.Context, found []Finding, connect func(context.C
 		return found
 	case err != nil:
 		f.Kind, f.Err = dial.KindOf(err), err
-	case f.Message != nil:
-		p.judge(&f)
+		if f.ended && f.Kind != dial.TLSFailed {
+			f.Kind = dial.Closed // one way or the other
+		}
+	case f.Kind == "" && p.Expires > 0 && f.Secured.expiry(p.Expires) != "":
+		f.Kind = Expiring
 	}
 	return append(found, f)
+}
+
+// ask has the conversation, judges it, and watches whether the connection stays.
+func (p *Probe) ask(ctx context.Context, conn net.Conn, f *Finding) error {
+	since := time.Now()
+	if err := p.converse(ctx, conn, f); err != nil {
+		return err
+	}
+	if f.Message != nil {
+		p.judge(f)
+	}
+	if f.Kind != "" || p.Stays == 0 {
+		return nil
+	}
+	if p.Request != nil {
+		since = time.Now()
+	}
+	return p.stays(ctx, conn, since, f)
 }
 
 // judge judges the last message.

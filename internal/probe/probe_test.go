@@ -258,7 +258,7 @@ func (p pairs) Next(buf []byte, _, max int, eof bool) (n int, body []byte, err e
 func same(a, b Finding) bool {
 	return a.Time.Equal(b.Time) && a.Connected == b.Connected && a.Steps == b.Steps && a.Banner == b.Banner && a.Reply == b.Reply &&
 		a.unfinished.String() == b.unfinished.String() && string(a.Message) == string(b.Message) && (a.Message == nil) == (b.Message == nil) && a.Kind == b.Kind &&
-		a.Told == b.Told && a.Status == b.Status && a.wrongStatus == b.wrongStatus
+		a.Told == b.Told && a.Open == b.Open && a.ended == b.ended && a.Status == b.Status && a.wrongStatus == b.wrongStatus
 }
 
 // With All each address has its own finding, whatever the others are like.
@@ -391,18 +391,18 @@ func TestASummaryCounts(t *testing.T) {
 		t.Errorf("the zero value has %d lost and %v", s.Lost(), s.spreads())
 	}
 	for _, f := range []Finding{
-		{Connected: true, Steps: dial.Steps{Connect: ms}, Reply: 3 * ms},
+		{Connected: true, Steps: dial.Steps{Connect: ms, TLS: 4 * ms}, Reply: 3 * ms},
 		{Connected: true, Steps: dial.Steps{Connect: 2 * ms}, Reply: 5 * ms, Kind: dial.Mismatch},
 		{Connected: true, Steps: dial.Steps{Connect: 3 * ms}, Kind: dial.ReplyTimeout},
 		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
-		{Steps: dial.Steps{Connect: time.Second}, Kind: dial.Refused},
+		{Steps: dial.Steps{Connect: time.Second, TLS: time.Second}, Kind: dial.TLSFailed},
 	} {
 		s.add(&f)
 	}
-	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[dial.Refused] != 2 {
+	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[dial.Refused] != 1 || s.Failed[dial.TLSFailed] != 1 {
 		t.Errorf("%d probes, %d held, %d lost, %v", s.Probes, s.Held, s.Lost(), s.Failed)
 	}
-	want := []spread{{"connect", 3, ms, 2 * ms, 3 * ms, 3 * ms}, {"reply", 2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}}
+	want := []spread{{"connect", 3, ms, 2 * ms, 3 * ms, 3 * ms}, {"TLS", 1, 4 * ms, 4 * ms, 4 * ms, 4 * ms}, {"reply", 2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}}
 	if got := s.spreads(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

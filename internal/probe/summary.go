@@ -9,9 +9,9 @@ import (
 
 // A Summary is what several probes came to. Its zero value is ready.
 type Summary struct {
-	Probes, Held   int
-	Failed         map[dial.Kind]int
-	connect, reply []time.Duration
+	Probes, Held        int
+	Failed              map[dial.Kind]int
+	connect, tls, reply []time.Duration
 }
 
 // add counts one more.
@@ -28,17 +28,24 @@ func (s *Summary) add(f *Finding) {
 	if f.Connected {
 		s.connect = append(s.connect, f.Connect)
 	}
+	if f.Connected && f.TLS > 0 {
+		s.tls = append(s.tls, f.TLS)
+	}
 	if f.Reply > 0 {
 		s.reply = append(s.reply, f.Reply)
 	}
 }
 
-// Lost is how many went unanswered. A reply other than expected is an answer.
-func (s *Summary) Lost() int { return s.Probes - s.Held - s.Failed[dial.Mismatch] }
+// Lost is how many went unanswered. A reply other than expected is an answer, and so is one over a
+// certificate that expires too early.
+func (s *Summary) Lost() int {
+	return s.Probes - s.Held - s.Failed[dial.Mismatch] - s.Failed[Expiring]
+}
 
-// spreads are those of connecting, when it could be done, and of the replies that came.
+// spreads are those of connecting and of TLS handshakes, when it could be done, and of the replies
+// that came.
 func (s *Summary) spreads() []spread {
-	return []spread{newSpread("connect", s.connect), newSpread("reply", s.reply)}
+	return []spread{newSpread("connect", s.connect), newSpread("TLS", s.tls), newSpread("reply", s.reply)}
 }
 
 // A spread says how the times of a step lie.

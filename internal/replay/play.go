@@ -85,10 +85,14 @@ func (p *play) connect(steps []step) (err error) {
 
 // framing is that of the session.
 func (p *play) framing() dialect.Framing {
-	if p.session.Framing.Name == "" {
-		return p.Framing
+	f := p.session.Framing
+	if f.Name == "" {
+		f = p.Framing
 	}
-	return p.session.Framing
+	if p.Greeted {
+		f = f.BehindGreeting()
+	}
+	return f
 }
 
 func (p *play) unreachable(err error) {

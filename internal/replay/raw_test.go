@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,6 +269,37 @@ func TestBanner(t *testing.T) {
 				}
 				_, differences := playAll(t, &Replay{Speed: math.Inf(1), Banner: c.banner}, tg, Session{Number: 1, Opened: at(0), Exchanges: c.record})
 				checkSame(t, differences, c.want...)
+			})
+		})
+	}
+}
+
+// Where the server has greeted before Dial returns, a recorded greeting is not awaited, however many
+// messages it is.
+func TestGreeted(t *testing.T) {
+	said := func(s float64, text string) Exchange { return Exchange{Received: at(s), Reply: []byte(text)} }
+	for _, c := range []struct {
+		framing, request, reply string
+		record                  []Exchange
+	}{
+		{"smtp", "NOOP\r\n", "250 OK\r\n", []Exchange{said(0.1, "220 mx\r\n")}},
+		{"line", "a", "A", []Exchange{said(0.1, "220-mx"), said(0.2, "220 mx")}},
+		{"line", "a", "A", nil},
+	} {
+		t.Run(c.framing, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tg := &target{serve: func(conn *parleytest.Conn) {
+					conn.Read(make([]byte, 100))
+					fmt.Fprintf(conn, "%s\r\n", strings.TrimSpace(c.reply))
+					io.Copy(io.Discard, conn)
+				}}
+				f, err := dialect.Parse(c.framing)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, differences := playAll(t, &Replay{Speed: math.Inf(1), Framing: f, Greeted: true}, tg,
+					Session{Number: 1, Opened: at(0), Exchanges: append(c.record, exchange(1, 1, c.request, c.reply))})
+				checkSame(t, differences)
 			})
 		})
 	}

@@ -52,6 +52,10 @@ type Replay struct {
 	// begin with one. It is compared with nothing.
 	Banner bool
 
+	// Greeted says that the server has greeted before Dial returns, as it does before STARTTLS: the
+	// greeting of a recording is not awaited.
+	Greeted bool
+
 	// Differs is told of each difference, one at a time; required.
 	Differs func(Difference)
 }

@@ -37,6 +37,17 @@ func (p *play) script() (steps []step) {
 			steps, said = append(steps, said[0]), said[1:]
 		}
 	}
+	if p.Greeted {
+		steps = behindGreeting(steps)
+	}
+	return steps
+}
+
+// behindGreeting leaves out what the server said first.
+func behindGreeting(steps []step) []step {
+	for len(steps) > 0 && !steps[0].sent && steps[0].seq == 0 {
+		steps = steps[1:]
+	}
 	return steps
 }
 

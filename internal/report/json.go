@@ -18,6 +18,10 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	if errors == nil {
 		errors = map[dial.Kind]uint64{}
 	}
+	var resumed *uint64
+	if r.Handshake.Count() > 0 {
+		resumed = &r.Resumed
+	}
 	return json.NewEncoder(w).Encode(struct {
 		Target      string                       `json:"target"`
 		Time        time.Time                    `json:"time"` // when counting began
@@ -37,6 +41,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Errors      map[dial.Kind]uint64         `json:"errors"`
 		Examples    map[load.Outcome]exampleJSON `json:"examples"` // the first of each kind
 		Connects    uint64                       `json:"connects"`
+		Resumed     *uint64                      `json:"resumed,omitempty"` // over TLS
 		Seconds     float64                      `json:"elapsed_s"`
 		Rate        float64                      `json:"rate_per_s"`
 		Sent        uint64                       `json:"bytes_sent"`
@@ -47,15 +52,16 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Lag         *timesJSON                   `json:"lag"`
 		Lookup      *timesJSON                   `json:"lookup"`
 		Connect     *timesJSON                   `json:"connect"`
-		Greeting    *timesJSON                   `json:"greeting,omitempty"` // of servers that speak first
+		Handshake   *timesJSON                   `json:"handshake,omitempty"` // over TLS
+		Greeting    *timesJSON                   `json:"greeting,omitempty"`  // of servers that speak first
 		FirstReply  *timesJSON                   `json:"first_reply"`
 		Write       *timesJSON                   `json:"write,omitempty"` // where there are no replies
 	}{
 		r.Target, r.Began.UTC(), max(1, r.Plan.Connections), max(1, r.Plan.InFlight), r.Plan.Rate, r.Plan.Expect.Judges(), r.Interrupted,
-		r.Requests, r.Replies, r.Taken, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects,
+		r.Requests, r.Replies, r.Taken, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects, resumed,
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
-		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),
+		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Handshake), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),
 	})
 }
 

@@ -135,6 +135,7 @@ func (p *page) timesTable(about *About, res *load.Result) {
 		{"service", res.Service, true, "Service: from the sending of the request to its reply."},
 		{"lag", res.Lag, about.Rate > 0, "Lag: how much later a request was sent than it could have been, which is the load program's own."},
 		{"connect", res.Connect, true, "Connect: making a connection."},
+		{"handshake", res.Handshake, true, "Handshake: agreeing on TLS over a connection that is made."},
 		{"greeting", res.Greeting, true, "Greeting: from making a connection to what the server said first."},
 		{"lookup", res.Lookup, true, "Lookup: finding the addresses of the host."},
 		{"first reply", res.FirstReply, true, "First reply: from making a connection, or its greeting, to the first reply on it."},
@@ -189,6 +190,9 @@ func counts(about *About, res *load.Result) []count {
 		count{Name: "bytes sent", Value: grouped(float64(res.BytesSent)), Meaning: grouped(perSecond(res.BytesSent, res.Elapsed)) + " a second, endings included"},
 		count{Name: "bytes received", Value: grouped(float64(res.BytesReceived)), Meaning: grouped(perSecond(res.BytesReceived, res.Elapsed)) + " a second, endings included"},
 	)
+	if res.Handshake.Count() > 0 {
+		list = append(list, count{Name: "resumed", Value: grouped(float64(res.Resumed)), Meaning: "connections that resumed the TLS session of one before"})
+	}
 	if res.CPU > 0 {
 		list = append(list, count{Name: "own CPU", Value: fmt.Sprintf("%.0f %%", 100*res.CPU), Meaning: "of its cores that the load program used"})
 	}

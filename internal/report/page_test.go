@@ -58,6 +58,7 @@ func TestPageHasEveryFigure(t *testing.T) {
 	res.BytesSent, res.BytesReceived, res.CPU, res.Interrupted = 12_000_001, 12_000_002, 0.43, true
 	res.Errors = map[dial.Kind]uint64{dial.ConnectTimeout: 11_007, dial.Refused: 11_008}
 	res.Connect = load.Times{Histogram: histogramOf(t, 300*time.Microsecond)}
+	res.Handshake, res.Resumed = load.Times{Histogram: histogramOf(t, 2*time.Millisecond, 2*time.Millisecond)}, 11_009
 	about := *run.about
 	about.Command, about.Notes = "parley bench -r 1000 :6969", []string{"The load program was busy."}
 	about.Examples = []string{`first late: to "a" came "b" after 2 s`}
@@ -70,8 +71,8 @@ func TestPageHasEveryFigure(t *testing.T) {
 		"|mismatched|11,001|", "|missing|11,002|", "|late|11,003|", "|extra|11,004|", "|unsent|11,005|", "|connections|11,006|",
 		"|error: connect timeout|11,007|", "|error: refused|11,008|",
 		"|bytes sent|12,000,001|6,000,001 a second", "|bytes received|12,000,002|6,000,001 a second", "|own CPU|43 %|",
-		"|percentile|response|service|connect|",
-		"|50 %|500 ms|500 µs|–|", "|99.99 %|–|–|–|", "|first late: to &#34;a&#34; came &#34;b&#34; after 2 s|", "|99.9 %|999 ms|999 µs|–|", "|longest|1.00 s|1.00 ms|300 µs|", "|how many|1,000|1,000|1|",
+		"|percentile|response|service|connect|handshake|",
+		"|50 %|500 ms|500 µs|–|2.00 ms|", "|99.99 %|–|–|–|–|", "|first late: to &#34;a&#34; came &#34;b&#34; after 2 s|", "|99.9 %|999 ms|999 µs|–|–|", "|longest|1.00 s|1.00 ms|300 µs|2.00 ms|", "|how many|1,000|1,000|1|2|", "|resumed|11,009|",
 		"|connections|16|", "|CPU|a slow one|",
 		"|1.0 s|500|0|1.00 ms|20.0 ms|", "|2.0 s|0|40|–|–|",
 	} {

@@ -110,7 +110,7 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
 		row("errors", r.Errors[kind], words(kind))
 	}
-	row("connections", r.Connects, "")
+	row("connections", r.Connects, r.resumed())
 	row("bytes sent", r.BytesSent, "")
 	row("bytes received", r.BytesReceived, "")
 	t.Flush()
@@ -118,6 +118,17 @@ func (r *Report) writeCounts(b *strings.Builder) {
 		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
 	b.WriteString("\n")
+}
+
+// resumed says how many connections resumed a TLS session.
+func (r *Report) resumed() string {
+	switch {
+	case r.Handshake.Count() == 0:
+		return ""
+	case r.Resumed == 0:
+		return "each with a full TLS handshake"
+	}
+	return grouped(float64(r.Resumed)) + " of them resumed a TLS session"
 }
 
 // A failure is one way in which replies were not as they should be.
@@ -220,7 +231,7 @@ type measure struct {
 func (r *Report) measures() []measure {
 	all := []measure{
 		{"service", r.Service}, {"response", r.Response}, {"lag", r.Lag},
-		{"write", r.Write}, {"lookup", r.Lookup}, {"connect", r.Connect}, {"greeting", r.Greeting}, {"first reply", r.FirstReply},
+		{"write", r.Write}, {"lookup", r.Lookup}, {"connect", r.Connect}, {"handshake", r.Handshake}, {"greeting", r.Greeting}, {"first reply", r.FirstReply},
 	}
 	return slices.DeleteFunc(all, func(m measure) bool {
 		switch m.name {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -504,5 +506,37 @@ func TestComparisonIsOfRounds(t *testing.T) {
 			c.WriteText(&text)
 			golden(t, map[bool]string{false: "compare-closed.txt", true: "compare-open.txt"}[rate > 0], text.String())
 		})
+	}
+}
+
+// Over TLS there is a row for handshakes, and the connections that resumed a session are told; else
+// there is no word of it.
+func TestReportOfTLS(t *testing.T) {
+	some := load.Times{Histogram: histogramOf(t, time.Millisecond)}
+	none := load.Times{Histogram: histogramOf(t)}
+	for _, c := range []struct {
+		handshake load.Times
+		resumed   uint64
+		text      string
+		json      string
+	}{
+		{some, 1234, "connections 5,000 1,234 of them resumed a TLS session\n", `"connects":5000,"resumed":1234,`},
+		{some, 0, "connections 5,000 each with a full TLS handshake\n", `"connects":5000,"resumed":0,`},
+		{none, 0, "connections 5,000\n", `"connects":5000,"elapsed_s"`},
+	} {
+		report := &Report{Target: "x", Result: &load.Result{Connects: 5000, Resumed: c.resumed, Handshake: c.handshake,
+			Service: some, Response: some, Lag: none, Connect: some, Greeting: none, Lookup: none, FirstReply: none, Write: none}}
+		var text, line bytes.Buffer
+		if err := errors.Join(report.WriteText(&text, 0), report.WriteJSON(&line)); err != nil {
+			t.Fatal(err)
+		}
+		over := c.handshake.Count() > 0
+		words := regexp.MustCompile(` +`).ReplaceAllString(text.String(), " ")
+		if !strings.Contains(words, c.text) || strings.Contains(words, "\n handshake 1.00 ms") != over {
+			t.Errorf("want in it %q, handshakes: %v\n%s", c.text, over, &text)
+		}
+		if !strings.Contains(line.String(), c.json) || strings.Contains(line.String(), `"handshake":{"mean_us":1000`) != over {
+			t.Errorf("want in it %q, handshakes: %v\n%s", c.json, over, &line)
+		}
 	}
 }

@@ -93,22 +93,23 @@ func (s *session) checkTimeouts(now time.Duration) {
 }
 
 // checkWrite looks after a direction that waits for a peer to take bytes. It does not read
-// meanwhile, and cannot see for itself that the peer which it reads from has gone.
+// meanwhile, and cannot see for itself that the peer which it reads from has gone. One of TLS may
+// have announced its end before, behind what is still to be read: it has until the timeout.
 func (s *session) checkWrite(d *direction, now time.Duration) {
 	doing, since := d.activity.get()
 	if doing != writing {
 		return
 	}
-	if d.from.isReset() {
-		s.breakBy(d.from, syscall.ECONNRESET)
-		return
-	}
 	// A write returns when there is much room again. The peer may take bytes long before.
-	if n := unsent(d.to.conn); n != d.unsent {
+	if n := unsent(d.to.socket); n != d.unsent {
 		d.unsent, d.progress = n, now
 	}
 	timeout := s.tap.writeTimeout()
-	if timeout > 0 && now-max(since, d.progress) >= timeout {
+	isOver := timeout > 0 && now-max(since, d.progress) >= timeout
+	switch {
+	case (isOver || !d.from.secure) && d.from.isReset():
+		s.breakBy(d.from, syscall.ECONNRESET)
+	case isOver:
 		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", d.to.name, timeout)})
 	}
 }

@@ -42,68 +42,71 @@ func awaitClosing(t *testing.T, closed <-chan parley.Event) parley.Event {
 // A reset at any point is a reset for the other, of whichever side it comes, and what is told
 // is exactly what had been said.
 func TestResetAtEachPoint(t *testing.T) {
-	for _, c := range []struct {
-		point string
-		talk  func(client, server *net.TCPConn)
-		told  []string // behind opened
-	}{
-		{"after connecting", func(_, _ *net.TCPConn) {}, nil},
-		{"inside a request", func(client, server *net.TCPConn) { say(client, server, "hal") }, []string{`1 received 1 "hal"`}},
-		{"between request and reply", func(client, server *net.TCPConn) { say(client, server, "a\n") }, []string{`1 received 1 "a"`}},
-		{"inside a reply", func(client, server *net.TCPConn) {
-			say(client, server, "a\n")
-			say(server, client, "A an")
-		}, []string{`1 received 1 "a"`, `1 replied 1 "A an"`}},
-		{"between exchanges", func(client, server *net.TCPConn) {
-			say(client, server, "a\n")
-			say(server, client, "A\n")
-		}, []string{`1 received 1 "a"`, `1 replied 1 "A"`}},
-		{"behind the client's end", func(client, server *net.TCPConn) {
-			say(client, server, "a")
-			client.CloseWrite()
-			server.Read(make([]byte, 1))
-		}, []string{`1 received 1 "a"`}},
-	} {
-		for by, reason := range map[string]string{"client": "reset", "server": "upstream_reset"} {
-			t.Run(c.point+" by the "+by, func(t *testing.T) {
-				servers := make(chan *net.TCPConn)
-				done := make(chan struct{})
-				upstream := startServer(t, func(conn *net.TCPConn) { servers <- conn; <-done })
-				defer close(done)
-				told := newRecord()
-				client := dial(t, start(t, &Tap{Observer: told}, upstream))
-				server := <-servers
-				<-told.dialled // a reset before that is no connection
-				c.talk(client, server)
-				breaks, other := client, server
-				if by == "server" {
-					breaks, other = server, client
-				}
-				if by == "client" && strings.HasPrefix(c.point, "behind") {
-					// Its end of file was seen: that it is gone shows when it is written to.
-					client.SetLinger(0)
-					client.Close()
-					for err := error(nil); err == nil; time.Sleep(time.Millisecond) {
-						_, err = io.WriteString(server, "x")
+	overEach(t, func(t *testing.T, tr transport) {
+		for _, c := range []struct {
+			point string
+			talk  func(client, server end)
+			told  []string // behind opened
+		}{
+			{"after connecting", func(_, _ end) {}, nil},
+			{"inside a request", func(client, server end) { say(client, server, "hal") }, []string{`1 received 1 "hal"`}},
+			{"between request and reply", func(client, server end) { say(client, server, "a\n") }, []string{`1 received 1 "a"`}},
+			{"inside a reply", func(client, server end) {
+				say(client, server, "a\n")
+				say(server, client, "A an")
+			}, []string{`1 received 1 "a"`, `1 replied 1 "A an"`}},
+			{"between exchanges", func(client, server end) {
+				say(client, server, "a\n")
+				say(server, client, "A\n")
+			}, []string{`1 received 1 "a"`, `1 replied 1 "A"`}},
+			{"behind the client's end", func(client, server end) {
+				say(client, server, "a")
+				client.CloseWrite()
+				server.Read(make([]byte, 1))
+			}, []string{`1 received 1 "a"`}},
+		} {
+			for by, reason := range map[string]string{"client": "reset", "server": "upstream_reset"} {
+				t.Run(c.point+" by the "+by, func(t *testing.T) {
+					servers := make(chan end)
+					done := make(chan struct{})
+					upstream := tr.startServer(t, func(conn end) { servers <- conn; <-done })
+					defer close(done)
+					told := newRecord()
+					client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+					server := <-servers
+					<-told.dialled // a reset before that is no connection
+					c.talk(client, server)
+					breaks, other := client, server
+					if by == "server" {
+						breaks, other = server, client
 					}
-				} else {
-					breaks.SetLinger(0)
-					breaks.Close()
-					if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-						t.Errorf("the other read %v, want a reset", err)
+					if by == "client" && strings.HasPrefix(c.point, "behind") {
+						// Its end of file was seen: that it is gone shows when it is written to.
+						breakOff(client)
+						for err := error(nil); err == nil; time.Sleep(time.Millisecond) {
+							_, err = io.WriteString(server, "x")
+						}
+					} else {
+						breakOff(breaks)
+						if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+							t.Errorf("the other read %v, want a reset", err)
+						}
 					}
-				}
-				told.awaitClosed(t, 1)
-				lines := strings.Split(told.String(), "\n")
-				requests := min(len(c.told), 1)
-				want := append(append([]string{"1 opened"}, c.told...), fmt.Sprintf("1 closed %d %s", requests, reason))
-				lines = slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, `"x`) })
-				if !slices.Equal(lines, want) {
-					t.Errorf("told\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
-				}
-			})
+					told.awaitClosed(t, 1)
+					lines := strings.Split(told.String(), "\n")
+					requests, reason := min(len(c.told), 1), reason
+					if requests == 0 && by == "client" {
+						reason = "no_request" // nobody has said anything: it is a probe
+					}
+					want := append(append([]string{"1 opened"}, c.told...), fmt.Sprintf("1 closed %d %s", requests, reason))
+					lines = slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, `"x`) })
+					if !slices.Equal(lines, want) {
+						t.Errorf("told\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+					}
+				})
+			}
 		}
-	}
+	})
 }
 
 // say has text arrive at the other end.
@@ -135,7 +138,7 @@ func TestCloseIsBounded(t *testing.T) {
 				client, accepted := connPair()
 				upstream, server := connPair()
 				conn := &slowConn{Conn: upstream}
-				tap := &Tap{Dial: func(context.Context) (net.Conn, error) { return conn, nil }}
+				tap := &Tap{Dial: func(context.Context, *parley.Session) (net.Conn, error) { return conn, nil }}
 				l := &slowListener{pipe: pipe{conns: make(chan net.Conn, 1), closed: make(chan struct{})}}
 				c.slow(tap, l, conn, release)
 				served := make(chan error, 1)
@@ -222,7 +225,7 @@ func TestErrorsOfAcceptThatPassAreWaitedOut(t *testing.T) {
 			}
 		})}
 		upstream, server := connPair()
-		tap.Dial = func(context.Context) (net.Conn, error) { return upstream, nil }
+		tap.Dial = func(context.Context, *parley.Session) (net.Conn, error) { return upstream, nil }
 		passing := []error{syscall.ENOMEM, syscall.ENOBUFS, syscall.EPROTO, syscall.EPERM, syscall.EMFILE, syscall.ECONNABORTED}
 		l := &failingListener{pipe{conns: make(chan net.Conn, 1), closed: make(chan struct{})}, make(chan error, len(passing))}
 		for _, err := range passing {
@@ -249,7 +252,7 @@ func TestALostListenerLeavesItsSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tap := new(Tap)
 		upstream, server := connPair()
-		tap.Dial = func(context.Context) (net.Conn, error) { return upstream, nil }
+		tap.Dial = func(context.Context, *parley.Session) (net.Conn, error) { return upstream, nil }
 		client, accepted := connPair()
 		l := &onceListener{conn: accepted}
 		if err := tap.Serve(l); !errors.Is(err, syscall.EINVAL) {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -323,13 +322,13 @@ func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
 func TestRecordedChunksAreAllBytes(t *testing.T) {
 	const size = 20000
 	gate, told := new(porter), newRecord()
-	upstream := startServer(t, func(conn *net.TCPConn) {
+	upstream := plain.startServer(t, func(conn end) {
 		var sending sync.WaitGroup
 		sending.Go(func() { send(conn, bytewise{random(2, size)}) })
 		io.Copy(io.Discard, conn)
 		sending.Wait()
 	})
-	client := dial(t, start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
+	client := dial(t, plain.start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
 	go send(client, bytewise{random(1, size)})
 	if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
 		t.Error("other bytes have arrived than were sent")

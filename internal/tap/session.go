@@ -35,8 +35,9 @@ type session struct {
 	inspecting chan struct{} // taken by the direction whose bytes are told and recorded
 	mu         sync.Mutex    // one event at a time; guards what follows
 
-	closed       bool // Closed was told: nothing is from now on
-	open         int  // directions that no end of file has come of
+	closed       bool  // Closed was told: nothing is from now on
+	open         int   // directions that no end of file has come of
+	cutShort     error // why the first end of one is no orderly one; nil if it is
 	event        parley.Event
 	now          time.Time // of the read that is inspected
 	seq, replied uint64    // the last request, and the last that has a reply
@@ -56,17 +57,6 @@ type session struct {
 	unfinishedTold  bool
 }
 
-// A peer is one of the two programs that the tap stands between.
-type peer struct {
-	name       string // client or server
-	conn       net.Conn
-	sent       atomic.Bool // bytes of the other were sent to it
-	halfClosed atomic.Bool // the other's end of file was
-}
-
-// isReset reports whether the peer's connection was reset, where that can be seen.
-func (p *peer) isReset() bool { return isGone(p.conn) && !p.halfClosed.Load() }
-
 // A direction passes on what one peer says to the other.
 type direction struct {
 	from, to *peer
@@ -74,6 +64,7 @@ type direction struct {
 	activity activity
 	done     chan struct{} // closed when nothing more of from is to be had
 	stopped  bool          // to takes nothing any more
+	cutShort bool          // from has ended, and TLS has not said that it would
 
 	// The tick's alone.
 	unsent   int           // to to, when the tick last looked
@@ -82,15 +73,16 @@ type direction struct {
 
 // An ending is why a session ends.
 type ending struct {
-	reason  parley.CloseReason
-	err     error
-	orderly bool  // both peers have ended
-	peer    *peer // whose connection broke, or who takes nothing; nil if it is neither's doing
+	reason parley.CloseReason
+	err    error
+	last   *direction // the second of the two that have ended; nil if one has not
+	peer   *peer      // whose connection broke, or who takes nothing; nil if it is neither's doing
 }
 
 func newSession(t *Tap, client net.Conn) *session {
 	s := &session{tap: t, ending: make(chan struct{}), inspecting: make(chan struct{}, 1), open: 2}
-	s.client.name, s.client.conn, s.server.name = "client", client, "server"
+	s.client.name, s.server.name = "client", "server"
+	s.client.open(client)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
 	s.requests = direction{
@@ -127,14 +119,14 @@ func (s *session) connect() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	setUserTimeout(s.client.conn, s.tap.writeTimeout())
-	server, err := s.tap.Dial(s.ctx)
+	setUserTimeout(s.client.socket, s.tap.writeTimeout())
+	server, err := s.tap.Dial(s.ctx, s.public)
 	if err != nil {
 		s.endWith(&ending{reason: parley.Unreachable, err: err})
 		return false
 	}
-	setUserTimeout(server, s.tap.writeTimeout())
-	s.server.conn = server
+	s.server.open(server)
+	setUserTimeout(s.server.socket, s.tap.writeTimeout())
 	return true
 }
 
@@ -148,7 +140,7 @@ func (s *session) passBoth() {
 	if end.peer != nil {
 		s.passRest(end)
 	}
-	if !end.orderly {
+	if end.last == nil {
 		s.client.conn.SetDeadline(longAgo)
 		s.server.conn.SetDeadline(longAgo)
 	}
@@ -173,17 +165,26 @@ func (s *session) pass(d *direction) {
 			s.inspect(d, buf[:n], false)
 			s.write(d, buf[:n])
 		}
-		switch {
-		case err == io.EOF && d.from.isReset():
-			s.breakBy(d.from, syscall.ECONNRESET)
-			return
-		case err == io.EOF:
-			s.endDirection(d)
-			return
-		case err != nil:
-			s.breakBy(d.from, err)
+		if err != nil {
+			s.stopReading(d, err)
 			return
 		}
+	}
+}
+
+// stopReading ends a direction of which nothing more is to be had. What TLS has announced is an
+// end whatever becomes of the connection: many close it with bytes unread that TLS has sent.
+func (s *session) stopReading(d *direction, err error) {
+	d.cutShort = errors.Is(err, parley.ErrTruncated) || d.from.complains(err)
+	isEnd := err == io.EOF || d.cutShort
+	isAnnounced := d.from.secure && !d.cutShort
+	switch {
+	case isEnd && !isAnnounced && d.from.isReset():
+		s.breakBy(d.from, syscall.ECONNRESET)
+	case isEnd:
+		s.endDirection(d)
+	default:
+		s.breakBy(d.from, err)
 	}
 }
 
@@ -209,31 +210,68 @@ func (s *session) write(d *direction, p []byte) {
 func (s *session) endDirection(d *direction) {
 	s.inspect(d, nil, true)
 	s.notePassed(d)
-	switch last, reason := s.countEnd(); {
-	case last:
-		s.endWith(&ending{reason: reason, orderly: true})
+	switch end := s.countEnd(d); {
+	case end != nil:
+		s.endWith(end)
 	case s.end.Load() == nil:
-		d.to.halfClosed.Store(true)
-		if half, ok := d.to.conn.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite()
+		if err := s.passEnd(d); err != nil && d.to.secure {
+			s.breakBy(d.to, err)
 		}
 	}
 }
 
-// countEnd counts an end of file, and says why the session ends if it is the last.
-func (s *session) countEnd() (last bool, reason parley.CloseReason) {
+// countEnd counts an end of file, and says how the session ends if it is the last.
+func (s *session) countEnd(d *direction) *ending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open--
+	s.cutShort = cmp.Or(s.cutShort, d.truncation())
+	if s.open--; s.open > 0 {
+		return nil
+	}
+	end := &ending{reason: parley.EndOfFile, last: d}
 	switch {
 	case s.in == 0 && s.out == 0:
-		reason = parley.NoRequest
+		end.reason = parley.NoRequest
+	case s.cutShort != nil:
+		end.reason, end.err = parley.Truncated, s.cutShort
 	case s.requests.scanner.begun():
-		reason = parley.Truncated
-	default:
-		reason = parley.EndOfFile
+		end.reason = parley.Truncated
 	}
-	return s.open == 0, reason
+	return end
+}
+
+// truncation is that of a direction that has ended, nil if TLS has announced its end.
+func (d *direction) truncation() error {
+	if !d.cutShort {
+		return nil
+	}
+	return truncatedError{d.from.name}
+}
+
+// A truncatedError is a parley.ErrTruncated that says whose.
+type truncatedError struct{ peer string }
+
+func (e truncatedError) Error() string {
+	return "the " + e.peer + " ended without TLS saying so (close_notify): what it said may be cut short"
+}
+
+func (e truncatedError) Unwrap() error { return parley.ErrTruncated }
+
+// passEnd passes the end of a direction on as it came. What TLS has not announced it is not to
+// announce to the other either.
+func (s *session) passEnd(d *direction) error {
+	d.to.halfClosed.Store(true)
+	if d.cutShort {
+		d.to.cutOff.Store(true)
+		return closeWrite(d.to.socket)
+	}
+	if d.to.secure {
+		s.note(d, writing)
+		if err := awaitRoom(d.to.socket); err != nil {
+			return err
+		}
+	}
+	return closeWrite(d.to.conn)
 }
 
 // breakBy ends the session because of an error of one of its connections.
@@ -243,15 +281,22 @@ func (s *session) breakBy(p *peer, err error) {
 	case errors.Is(err, syscall.ETIMEDOUT):
 		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
 	case isResetError(err):
-		e.reason = parley.Reset
-		if p == &s.server {
-			e.reason = parley.UpstreamReset
-		}
-		if p.sent.Load() {
+		e.reason = s.reasonOfReset(p)
+		if p.sent.Load() && !(p.secure && p.halfClosed.Load()) { // a close_notify is not read by all
 			e.err = unreadError{p.name, err}
 		}
 	}
 	s.endWith(e)
+}
+
+func (s *session) reasonOfReset(by *peer) parley.CloseReason {
+	switch {
+	case by == &s.server:
+		return parley.UpstreamReset
+	case !by.sent.Load() && !s.server.sent.Load():
+		return parley.NoRequest // it looked whether somebody is there
+	}
+	return parley.Reset
 }
 
 func isResetError(err error) bool {
@@ -309,7 +354,7 @@ func (s *session) passRest(end *ending) {
 	end.peer.conn.SetWriteDeadline(longAgo) // it is sent nothing any more
 	done := d.done
 	pause := time.Millisecond
-	for waited := time.Duration(0); waited < restTime && (done != nil || unsent(to.conn) > 0); {
+	for waited := time.Duration(0); waited < restTime && (done != nil || unsent(to.socket) > 0); {
 		pause = min(pause, restTime-waited)
 		select {
 		case <-done:
@@ -339,21 +384,45 @@ func (s *session) passRest(end *ending) {
 func (s *session) close() {
 	end := s.end.Load()
 	s.tellClosed(end)
+	if end.last != nil {
+		s.closeBehind(s.opposite(end.last))
+		s.closeBehind(end.last)
+		return
+	}
 	for _, p := range []*peer{&s.client, &s.server} {
-		switch {
-		case p.conn == nil:
-		case end.orderly:
-			p.conn.Close()
-		default:
+		if p.conn != nil {
 			reset(p.conn)
 		}
 	}
 }
 
-// reset closes a connection so that its peer sees a reset, where its kind can.
-func reset(conn net.Conn) {
-	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-		tcp.SetLinger(0)
+func (s *session) opposite(d *direction) *direction {
+	if d == &s.requests {
+		return &s.replies
+	}
+	return &s.requests
+}
+
+// closeBehind closes the connection that a direction goes to, when both have ended.
+func (s *session) closeBehind(d *direction) {
+	conn := d.to.conn
+	switch {
+	case d.cutShort:
+		conn = d.to.socket // else TLS would announce the end
+	case d.to.secure && !d.to.halfClosed.Load():
+		if !s.hasRoom(d.to) {
+			conn = d.to.socket
+		}
 	}
 	conn.Close()
+}
+
+// hasRoom waits until a peer has room for TLS to say that this is the end. It is false if there
+// will be none in time, or the session is cut.
+func (s *session) hasRoom(p *peer) bool {
+	if timeout := s.tap.writeTimeout(); timeout > 0 {
+		p.socket.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	defer context.AfterFunc(s.ctx, func() { p.socket.SetWriteDeadline(longAgo) })()
+	return awaitRoom(p.socket) == nil
 }

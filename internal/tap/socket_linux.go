@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // unsent is how many of the bytes that were written to a connection its peer's kernel has not
@@ -50,6 +52,23 @@ func setUserTimeout(conn net.Conn, timeout time.Duration) {
 	}
 	ms := min(max(timeout.Milliseconds(), 1), math.MaxInt32)
 	control(conn, func(fd int) { syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(ms)) })
+}
+
+// awaitRoom waits until a socket takes more of what is written, or is broken. Its error is that of
+// the write deadline.
+func awaitRoom(conn net.Conn) error {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Write(func(fd uintptr) bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+		return n != 0
+	})
 }
 
 func control(conn net.Conn, f func(fd int)) {

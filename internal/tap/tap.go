@@ -14,6 +14,10 @@
 // parley.Skipper, FramingLost is told, once a direction at most: from there on each read of
 // that direction is a message, none of which is paired.
 //
+// Over TLS, on either side or both, what passes is what was said inside. An end of file is then
+// a close_notify; one that TLS has not announced is passed on as what it is, without one, and the
+// session ends as Truncated.
+//
 // A peer whose connection breaks is heard to its end: all that had arrived of it is told, and
 // passed on as far as the other takes it within a second. Then the other is reset. An
 // observer that blocks holds back its session, and no other.
@@ -29,6 +33,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,9 +46,9 @@ import (
 // A Tap passes connections on. Set the fields before the first call of Serve and leave
 // them alone from then on.
 type Tap struct {
-	// Dial connects to the server behind the tap, once a session; required. ctx ends
-	// with the session.
-	Dial func(ctx context.Context) (net.Conn, error)
+	// Dial connects to the server behind the tap for a client, once a session; required. ctx
+	// ends with the session. A TLS connection's handshake is to be done.
+	Dial func(ctx context.Context, client *parley.Session) (net.Conn, error)
 
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
 	Replies     parley.Framing  // the same of what the server says
@@ -52,6 +57,11 @@ type Tap struct {
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
 
+	// Allow says whose connections are passed on, by the client's IP address, or the one that a
+	// proxy names; everybody's if nil. The others are reset. It is not asked of clients without
+	// an IP.
+	Allow func(ip netip.Addr) bool
+
 	// Clocks; the default if zero, off if negative. They may be late by an eighth of the
 	// shortest, by 10 ms if that is more, and by 2 s at most; never early. Time in which the
 	// process did not run counts for none of them.
@@ -59,10 +69,16 @@ type Tap struct {
 	WriteTimeout     time.Duration // while a peer takes not one byte, or acknowledges none; DefaultWriteTimeout if zero
 	HalfCloseTimeout time.Duration // while one peer has ended and the other says nothing; DefaultHalfCloseTimeout if zero
 
+	// HandshakeTimeout is for a client's TLS, or what else has to be agreed before there is a
+	// session; 5 s if zero, off if negative.
+	HandshakeTimeout time.Duration
+
 	prepare   sync.Once
 	stop      chan struct{} // closed by Shutdown and Close
 	drained   chan struct{} // closed when stopped and no session is left
 	mu        sync.Mutex
+	shaking   accept.Handshakes
+	cutShakes context.CancelFunc
 	stopping  bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
@@ -84,6 +100,8 @@ const (
 	// MaxSessions.
 	DefaultHalfCloseTimeout = time.Hour
 
+	defaultHandshakeTimeout = 5 * time.Second
+
 	closeTime = time.Second // how long Close waits for sessions that it has cut
 )
 
@@ -104,6 +122,8 @@ func (t *Tap) halfCloseTimeout() time.Duration {
 func (t *Tap) init() {
 	t.prepare.Do(func() {
 		t.stop = make(chan struct{})
+		t.shaking = accept.Handshakes{Limit: t.maxSessions(), Timeout: cmp.Or(t.HandshakeTimeout, defaultHandshakeTimeout)}
+		t.shaking.Context, t.cutShakes = context.WithCancel(context.Background())
 		t.drained = make(chan struct{})
 		t.listeners = make(map[net.Listener]struct{})
 		t.sessions = make(map[*session]struct{})
@@ -130,10 +150,19 @@ func (t *Tap) Serve(l net.Listener) error {
 	var sessions sync.WaitGroup
 	err := accept.Loop(func() error {
 		client, err := l.Accept()
-		if err == nil {
+		switch shaker, shakes := client.(accept.Handshaker); {
+		case err != nil:
+			return err
+		case shakes: // which may take its time
+			sessions.Go(func() {
+				if t.shakeHands(shaker) {
+					t.admit(client, &sessions)
+				}
+			})
+		default:
 			t.admit(client, &sessions)
 		}
-		return err
+		return nil
 	}, t.stop, func(err error) {
 		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
 	})
@@ -147,8 +176,29 @@ func (t *Tap) Serve(l net.Listener) error {
 	return err
 }
 
-// admit makes a session of a connection, or resets it: over the limit there is nothing
-// that a tap could say in the words of the service.
+// shakeHands has a client agree on what it has to before there can be a session, and reports
+// whether it did. The observer is told of one that did not, unless the tap stops meanwhile.
+func (t *Tap) shakeHands(client accept.Handshaker) bool {
+	begun := time.Now()
+	err := t.shaking.Shake(client)
+	switch reason := parley.HandshakeReason(err); reason {
+	case 0:
+		return true
+	case parley.ServerClosed:
+	case parley.Denied:
+		t.tell(&parley.Event{Kind: parley.Refused, Time: begun, Session: parley.SessionOf(0, client, begun), Reason: reason, Err: err})
+	default:
+		now := time.Now()
+		t.tell(&parley.Event{
+			Kind: parley.HandshakeFailed, Time: now, Session: parley.SessionOf(0, client, begun),
+			Reason: reason, Err: err, Took: now.Sub(begun),
+		})
+	}
+	return false
+}
+
+// admit makes a session of a connection, or resets it: to those who are not let in there is
+// nothing that a tap could say in the words of the service.
 func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	s := newSession(t, client)
 	switch reason := t.addSession(s); reason {
@@ -157,7 +207,7 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 			s.run()
 			t.removeSession(s)
 		})
-	case parley.Full:
+	case parley.Full, parley.Denied:
 		t.tell(&parley.Event{Kind: parley.Refused, Time: s.public.Opened(), Session: s.public, Reason: reason})
 		reset(client)
 	default:
@@ -165,14 +215,19 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	}
 }
 
-// addSession numbers a session, unless there is a reason to refuse it: Full or ServerClosed.
+// addSession numbers a session, unless there is a reason to refuse it: Denied, Full or
+// ServerClosed.
 func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
+	client := s.client.conn
+	denied := t.Allow != nil && !t.allows(client.RemoteAddr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	number := uint64(0)
 	switch {
 	case t.stopping:
 		refused = parley.ServerClosed
+	case denied:
+		refused = parley.Denied
 	case len(t.sessions) >= t.maxSessions():
 		refused = parley.Full
 	default:
@@ -181,9 +236,13 @@ func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 		t.sessions[s] = struct{}{}
 		t.startClock()
 	}
-	client := s.client.conn
-	s.public = parley.NewSession(number, client.RemoteAddr(), client.LocalAddr(), time.Now())
+	s.public = parley.SessionOf(number, client, time.Now())
 	return refused
+}
+
+func (t *Tap) allows(client net.Addr) bool {
+	tcp, ok := client.(*net.TCPAddr)
+	return !ok || t.Allow(tcp.AddrPort().Addr().Unmap())
 }
 
 func (t *Tap) removeSession(s *session) {
@@ -242,6 +301,7 @@ func (t *Tap) startStopping() (listeners []net.Listener) {
 	}
 	t.stopping = true
 	close(t.stop)
+	t.cutShakes()
 	t.noteDrained()
 	return slices.Collect(maps.Keys(t.listeners))
 }

@@ -93,74 +93,6 @@ func (r *record) check(t *testing.T, want ...string) {
 	}
 }
 
-// startServer has serve called for each connection of a server, until the test ends.
-func startServer(t *testing.T, serve func(conn *net.TCPConn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(patience))
-				serve(conn.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait()
-	})
-	return l.Addr().String()
-}
-
-// start starts a tap before the server at upstream until the test ends.
-func start(t *testing.T, tap *Tap, upstream string) (addr string) {
-	t.Helper()
-	told, _ := tap.Observer.(*record)
-	tap.Dial = func(ctx context.Context) (net.Conn, error) {
-		if told != nil {
-			defer func() { told.dialled <- struct{}{} }()
-		}
-		return new(net.Dialer).DialContext(ctx, "tcp", upstream)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve(t, tap, l)
-	return l.Addr().String()
-}
-
-func serve(t *testing.T, tap *Tap, l net.Listener) {
-	served := make(chan error, 1)
-	go func() { served <- tap.Serve(l) }()
-	t.Cleanup(func() {
-		tap.Close()
-		if err := <-served; err != parley.ErrServerClosed {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
-		}
-	})
-}
-
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	return conn.(*net.TCPConn)
-}
-
 // random is n bytes, the same for the same seed.
 func random(seed byte, n int64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8([32]byte{seed}), n)
@@ -172,7 +104,7 @@ type bytewise struct{ io.Reader }
 func (b bytewise) Read(p []byte) (int, error) { return b.Reader.Read(p[:1]) }
 
 // send writes what r has, as r hands it out, and half-closes.
-func send(conn *net.TCPConn, r io.Reader) error {
+func send(conn end, r io.Reader) error {
 	// Hidden behind an interface, so that Copy writes what one read returned.
 	_, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{r})
 	return errors.Join(err, conn.CloseWrite())
@@ -188,201 +120,215 @@ func hashOf(t *testing.T, r io.Reader) [32]byte {
 
 // Both directions at once arrive to the byte, whatever they are taken for.
 func TestBytesPassUntouched(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		up, down int64
-		split    bool
-	}{
-		{"1-byte splits", 20000, 20000, true},
-		{"nothing up", 0, 1 << 20, false},
-		{"nothing down", 1 << 20, 0, false},
-		{"1 MiB", 1 << 20, 1<<20 - 1, false},
-		{"16 MiB", 16 << 20, 16 << 20, false}, // curl's 100 MiB are in cmd/parley
-	} {
-		for _, name := range names {
-			framing, err := dialect.Parse(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.up > 10<<20 && name != "line" {
-				continue
-			}
-			t.Run(c.name+" as "+name, func(t *testing.T) {
-				body := func(seed byte, n int64) io.Reader {
-					if c.split {
-						return bytewise{random(seed, n)}
-					}
-					return random(seed, n)
+	overEach(t, func(t *testing.T, tr transport) {
+		for _, c := range []struct {
+			name     string
+			up, down int64
+			split    bool
+		}{
+			{"1-byte splits", 20000, 20000, true},
+			{"nothing up", 0, 1 << 20, false},
+			{"nothing down", 1 << 20, 0, false},
+			{"1 MiB", 1 << 20, 1<<20 - 1, false},
+			{"16 MiB", 16 << 20, 16 << 20, false}, // curl's 100 MiB are in cmd/parley
+		} {
+			for _, name := range names {
+				framing, err := dialect.Parse(name)
+				if err != nil {
+					t.Fatal(err)
 				}
-				received := make(chan [32]byte, 1)
-				upstream := startServer(t, func(conn *net.TCPConn) {
-					var sending sync.WaitGroup
-					sending.Go(func() {
-						if err := send(conn, body(2, c.down)); err != nil {
-							t.Errorf("the server sends: %v", err)
+				switch {
+				case name != "line" && (c.up > 10<<20 || tr != plain):
+					continue
+				case c.up > 10<<20 && tr != plain && tr != overTLS:
+					continue
+				case c.split && tr != plain:
+					c.up, c.down = 1000, 1000 // records
+				}
+				t.Run(c.name+" as "+name, func(t *testing.T) {
+					body := func(seed byte, n int64) io.Reader {
+						if c.split {
+							return bytewise{random(seed, n)}
+						}
+						return random(seed, n)
+					}
+					received := make(chan [32]byte, 1)
+					upstream := tr.startServer(t, func(conn end) {
+						var sending sync.WaitGroup
+						sending.Go(func() {
+							if err := send(conn, body(2, c.down)); err != nil {
+								t.Errorf("the server sends: %v", err)
+							}
+						})
+						received <- hashOf(t, conn)
+						sending.Wait()
+					})
+					told := newRecord()
+					closed := parley.ObserverFunc(func(e *parley.Event) {
+						if e.Kind == parley.Closed { // a record of noise helps nobody
+							told.Observe(&parley.Event{Kind: e.Kind, Session: e.Session, Reason: e.Reason})
+							if e.In != uint64(c.up) || e.Out != uint64(c.down) {
+								t.Errorf("told of %d bytes in and %d out, want %d and %d", e.In, e.Out, c.up, c.down)
+							}
 						}
 					})
-					received <- hashOf(t, conn)
-					sending.Wait()
-				})
-				told := newRecord()
-				closed := parley.ObserverFunc(func(e *parley.Event) {
-					if e.Kind == parley.Closed { // a record of noise helps nobody
-						told.Observe(&parley.Event{Kind: e.Kind, Session: e.Session, Reason: e.Reason})
-						if e.In != uint64(c.up) || e.Out != uint64(c.down) {
-							t.Errorf("told of %d bytes in and %d out, want %d and %d", e.In, e.Out, c.up, c.down)
+					client := tr.dial(t, tr.start(t, &Tap{Framing: framing.Requests, Replies: framing.Replies, Observer: closed}, upstream))
+					var sending sync.WaitGroup
+					sending.Go(func() {
+						if err := send(client, body(1, c.up)); err != nil {
+							t.Errorf("the client sends: %v", err)
 						}
+					})
+					if got, want := hashOf(t, client), hashOf(t, random(2, c.down)); got != want {
+						t.Errorf("the client received other bytes than the server sent")
 					}
-				})
-				client := dial(t, start(t, &Tap{Framing: framing.Requests, Replies: framing.Replies, Observer: closed}, upstream))
-				var sending sync.WaitGroup
-				sending.Go(func() {
-					if err := send(client, body(1, c.up)); err != nil {
-						t.Errorf("the client sends: %v", err)
+					sending.Wait()
+					if got, want := <-received, hashOf(t, random(1, c.up)); got != want {
+						t.Errorf("the server received other bytes than the client sent")
 					}
+					told.awaitClosed(t, 1)
 				})
-				if got, want := hashOf(t, client), hashOf(t, random(2, c.down)); got != want {
-					t.Errorf("the client received other bytes than the server sent")
-				}
-				sending.Wait()
-				if got, want := <-received, hashOf(t, random(1, c.up)); got != want {
-					t.Errorf("the server received other bytes than the client sent")
-				}
-				told.awaitClosed(t, 1)
-			})
+			}
 		}
-	}
+	})
 }
 
 // Each direction ends by itself: whoever half-closes still gets all the other says.
 func TestHalfCloseIsPassedOnInBothOrders(t *testing.T) {
-	t.Run("client first", func(t *testing.T) {
-		upstream := startServer(t, func(conn *net.TCPConn) {
-			all, _ := io.ReadAll(conn)
-			fmt.Fprintf(conn, "%d bytes\n", len(all))
+	overEach(t, func(t *testing.T, tr transport) {
+		t.Run("client first", func(t *testing.T) {
+			upstream := tr.startServer(t, func(conn end) {
+				all, _ := io.ReadAll(conn)
+				fmt.Fprintf(conn, "%d bytes\n", len(all))
+			})
+			told := newRecord()
+			client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+			io.WriteString(client, "a\nb")
+			client.CloseWrite()
+			if got, err := io.ReadAll(client); string(got) != "3 bytes\n" || err != nil {
+				t.Errorf("got %q, %v, want the count and the end of file", got, err)
+			}
+			told.awaitClosed(t, 1)
+			told.check(t, "1 opened", `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "3 bytes"`, "1 closed 2 eof")
 		})
-		told := newRecord()
-		client := dial(t, start(t, &Tap{Observer: told}, upstream))
-		io.WriteString(client, "a\nb")
-		client.CloseWrite()
-		if got, err := io.ReadAll(client); string(got) != "3 bytes\n" || err != nil {
-			t.Errorf("got %q, %v, want the count and the end of file", got, err)
-		}
-		told.awaitClosed(t, 1)
-		told.check(t, "1 opened", `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "3 bytes"`, "1 closed 2 eof")
-	})
-	t.Run("server first", func(t *testing.T) {
-		rest := make(chan string, 1)
-		upstream := startServer(t, func(conn *net.TCPConn) {
-			io.WriteString(conn, "go on")
-			conn.CloseWrite()
-			all, _ := io.ReadAll(conn)
-			rest <- string(all)
+		t.Run("server first", func(t *testing.T) {
+			rest := make(chan string, 1)
+			upstream := tr.startServer(t, func(conn end) {
+				io.WriteString(conn, "go on")
+				conn.CloseWrite()
+				all, _ := io.ReadAll(conn)
+				rest <- string(all)
+			})
+			told := newRecord()
+			client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+			if got, err := io.ReadAll(client); string(got) != "go on" || err != nil {
+				t.Errorf("got %q, %v, want the greeting and the end of file", got, err)
+			}
+			io.WriteString(client, "thanks")
+			client.CloseWrite()
+			if got := <-rest; got != "thanks" {
+				t.Errorf("the server got %q behind its end of file, want thanks", got)
+			}
+			told.awaitClosed(t, 1)
+			told.check(t, "1 opened", `1 message 0 "go on"`, `1 received 1 "thanks"`, "1 closed 1 eof")
 		})
-		told := newRecord()
-		client := dial(t, start(t, &Tap{Observer: told}, upstream))
-		if got, err := io.ReadAll(client); string(got) != "go on" || err != nil {
-			t.Errorf("got %q, %v, want the greeting and the end of file", got, err)
-		}
-		io.WriteString(client, "thanks")
-		client.CloseWrite()
-		if got := <-rest; got != "thanks" {
-			t.Errorf("the server got %q behind its end of file, want thanks", got)
-		}
-		told.awaitClosed(t, 1)
-		told.check(t, "1 opened", `1 message 0 "go on"`, `1 received 1 "thanks"`, "1 closed 1 eof")
 	})
 }
 
 // A reset of one side is a reset for the other, behind the bytes that came before it.
 func TestResetIsPassedOn(t *testing.T) {
-	t.Run("by the client", func(t *testing.T) {
-		seen := make(chan error, 1)
-		upstream := startServer(t, func(conn *net.TCPConn) {
-			line := make([]byte, 2)
-			io.ReadFull(conn, line)
-			io.WriteString(conn, "A\nrest")
-			_, err := conn.Read(line)
-			seen <- err
+	overEach(t, func(t *testing.T, tr transport) {
+		t.Run("by the client", func(t *testing.T) {
+			seen := make(chan error, 1)
+			upstream := tr.startServer(t, func(conn end) {
+				line := make([]byte, 2)
+				io.ReadFull(conn, line)
+				io.WriteString(conn, "A\nrest")
+				_, err := conn.Read(line)
+				seen <- err
+			})
+			told := newRecord()
+			client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+			io.WriteString(client, "a\n")
+			io.ReadFull(client, make([]byte, len("A\nrest")))
+			breakOff(client)
+			if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the server read %v, want a reset", err)
+			}
+			told.awaitClosed(t, 1)
+			told.check(t, "1 opened", `1 received 1 "a"`, `1 replied 1 "A"`, `1 message 0 "rest"`, "1 closed 1 reset")
 		})
-		told := newRecord()
-		client := dial(t, start(t, &Tap{Observer: told}, upstream))
-		io.WriteString(client, "a\n")
-		io.ReadFull(client, make([]byte, len("A\nrest")))
-		client.SetLinger(0)
-		client.Close()
-		if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the server read %v, want a reset", err)
-		}
-		told.awaitClosed(t, 1)
-		told.check(t, "1 opened", `1 received 1 "a"`, `1 replied 1 "A"`, `1 message 0 "rest"`, "1 closed 1 reset")
-	})
-	t.Run("by the server", func(t *testing.T) {
-		upstream := startServer(t, func(conn *net.TCPConn) {
-			conn.Read(make([]byte, 2))
-			conn.SetLinger(0)
+		t.Run("by the server", func(t *testing.T) {
+			upstream := tr.startServer(t, func(conn end) {
+				conn.Read(make([]byte, 2))
+				breakOff(conn)
+			})
+			told := newRecord()
+			client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+			io.WriteString(client, "a\n")
+			if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the client read %v, want a reset", err)
+			}
+			told.awaitClosed(t, 1)
+			told.check(t, "1 opened", `1 received 1 "a"`, "1 closed 1 upstream_reset")
 		})
-		told := newRecord()
-		client := dial(t, start(t, &Tap{Observer: told}, upstream))
-		io.WriteString(client, "a\n")
-		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the client read %v, want a reset", err)
-		}
-		told.awaitClosed(t, 1)
-		told.check(t, "1 opened", `1 received 1 "a"`, "1 closed 1 upstream_reset")
 	})
 }
 
 // A server that answers too early and closes with a request unread has its answer
 // delivered, then the reset.
 func TestLastWordsBeforeAResetArrive(t *testing.T) {
-	upstream := startServer(t, func(conn *net.TCPConn) {
-		conn.Read(make([]byte, 1000))
-		io.WriteString(conn, "413 too large\n")
-		// Closed with bytes unread, this end sends a reset.
+	overEach(t, func(t *testing.T, tr transport) {
+		upstream := tr.startServer(t, func(conn end) {
+			conn.Read(make([]byte, 1000))
+			io.WriteString(conn, "413 too large\n")
+			// Closed with bytes unread, this end sends a reset.
+		})
+		told := newRecord()
+		client := tr.dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+		broke := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(client, random(1, 1<<30))
+			broke <- err
+		}()
+		got, err := io.ReadAll(client)
+		if string(got) != "413 too large\n" {
+			t.Errorf("got %q, %v, want the answer", got, err)
+		}
+		if err := <-broke; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("the client wrote to its end: %v, want a reset", err)
+		}
+		told.awaitClosed(t, 1)
+		if got := told.String(); !strings.HasSuffix(got, "upstream_reset") || !strings.Contains(got, "413 too large") {
+			t.Errorf("told %.300q", got[max(0, len(got)-300):])
+		}
 	})
-	told := newRecord()
-	client := dial(t, start(t, &Tap{Observer: told}, upstream))
-	broke := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(client, random(1, 1<<30))
-		broke <- err
-	}()
-	got, err := io.ReadAll(client)
-	if string(got) != "413 too large\n" {
-		t.Errorf("got %q, %v, want the answer", got, err)
-	}
-	if err := <-broke; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("the client wrote to its end: %v, want a reset", err)
-	}
-	told.awaitClosed(t, 1)
-	if got := told.String(); !strings.HasSuffix(got, "upstream_reset") || !strings.Contains(got, "413 too large") {
-		t.Errorf("told %.300q", got[max(0, len(got)-300):])
-	}
 }
 
 // A client that goes away in the middle of a transfer takes the server's connection
 // with it.
 func TestClientGoneMidTransfer(t *testing.T) {
-	broke := make(chan error, 1)
-	upstream := startServer(t, func(conn *net.TCPConn) {
-		_, err := io.Copy(conn, rand.NewChaCha8([32]byte{}))
-		broke <- err
-	})
-	told := newRecord()
-	closed := parley.ObserverFunc(func(e *parley.Event) {
-		if e.Kind == parley.Closed {
-			told.Observe(e)
+	overEach(t, func(t *testing.T, tr transport) {
+		broke := make(chan error, 1)
+		upstream := tr.startServer(t, func(conn end) {
+			_, err := io.Copy(conn, rand.NewChaCha8([32]byte{}))
+			broke <- err
+		})
+		told := newRecord()
+		closed := parley.ObserverFunc(func(e *parley.Event) {
+			if e.Kind == parley.Closed {
+				told.Observe(e)
+			}
+		})
+		client := tr.dial(t, tr.start(t, &Tap{Observer: closed}, upstream))
+		io.CopyN(io.Discard, client, 1<<20)
+		client.Close()
+		if err := <-broke; err == nil {
+			t.Error("the server could go on")
 		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 closed 0 reset")
 	})
-	client := dial(t, start(t, &Tap{Observer: closed}, upstream))
-	io.CopyN(io.Discard, client, 1<<20)
-	client.Close()
-	if err := <-broke; err == nil {
-		t.Error("the server could go on")
-	}
-	told.awaitClosed(t, 1)
-	told.check(t, "1 closed 0 reset")
 }
 
 // Where there is no server the client is reset, and the reason is told.
@@ -393,7 +339,7 @@ func TestUnreachableServer(t *testing.T) {
 	}
 	l.Close()
 	told := newRecord()
-	client, err := net.Dial("tcp", start(t, &Tap{Observer: told}, l.Addr().String()))
+	client, err := net.Dial("tcp", plain.start(t, &Tap{Observer: told}, l.Addr().String()))
 	if err == nil {
 		defer client.Close()
 		_, err = client.Read(make([]byte, 1))
@@ -408,14 +354,14 @@ func TestUnreachableServer(t *testing.T) {
 // What is said is paired by order; what answers nothing is told as unasked.
 func TestMessagesArePairedByOrder(t *testing.T) {
 	step := make(chan struct{})
-	upstream := startServer(t, func(conn *net.TCPConn) {
+	upstream := plain.startServer(t, func(conn end) {
 		io.WriteString(conn, "hello\n")
 		io.ReadFull(conn, make([]byte, len("a\nb\n")))
 		io.WriteString(conn, "A\nB\nand more\n")
 		<-step
 	})
 	told := newRecord()
-	client := dial(t, start(t, &Tap{Observer: told}, upstream))
+	client := dial(t, plain.start(t, &Tap{Observer: told}, upstream))
 	io.ReadFull(client, make([]byte, len("hello\n")))
 	io.WriteString(client, "a\nb\n")
 	io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
@@ -434,105 +380,115 @@ func TestMessagesArePairedByOrder(t *testing.T) {
 }
 
 func TestManyConnectionsAtOnce(t *testing.T) {
-	upstream := parleytest.Start(t, &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
-		return append(dst, req.Body...), nil
-	})})
-	told := newRecord()
-	addr := start(t, &Tap{Observer: told}, upstream)
-	const clients, requests = 200, 20
-	var all sync.WaitGroup
-	for i := range clients {
-		client := dial(t, addr)
-		all.Go(func() {
-			defer client.Close()
-			c := parley.NewClient(client, nil)
-			for j := range requests {
-				want := fmt.Sprintf("%d-%d", i, j)
-				if got, err := c.Do(context.Background(), []byte(want)); string(got) != want || err != nil {
-					t.Errorf("got %q, %v, want %q", got, err, want)
-					return
+	overEach(t, func(t *testing.T, tr transport) {
+		upstream := tr.startServer(t, func(conn end) { io.Copy(conn, conn) })
+		told := newRecord()
+		addr := tr.start(t, &Tap{Observer: told}, upstream)
+		clients, requests := 200, 20
+		if tr != plain {
+			clients = 20
+		}
+		var all sync.WaitGroup
+		for i := range clients {
+			client := tr.dial(t, addr)
+			all.Go(func() {
+				defer client.Close()
+				c := parley.NewClient(client, nil)
+				for j := range requests {
+					want := fmt.Sprintf("%d-%d", i, j)
+					if got, err := c.Do(context.Background(), []byte(want)); string(got) != want || err != nil {
+						t.Errorf("got %q, %v, want %q", got, err, want)
+						return
+					}
 				}
-			}
-		})
-	}
-	all.Wait()
-	told.awaitClosed(t, clients)
-	if n := strings.Count(told.String(), " replied "); n != clients*requests {
-		t.Errorf("told of %d replies, want %d", n, clients*requests)
-	}
-	if n := strings.Count(told.String(), " eof"); n != clients {
-		t.Errorf("told of %d orderly ends, want %d", n, clients)
-	}
+			})
+		}
+		all.Wait()
+		told.awaitClosed(t, clients)
+		if n := strings.Count(told.String(), " replied "); n != clients*requests {
+			t.Errorf("told of %d replies, want %d", n, clients*requests)
+		}
+		if n := strings.Count(told.String(), " eof"); n != clients {
+			t.Errorf("told of %d orderly ends, want %d", n, clients)
+		}
+	})
 }
 
 // The limit is exact: one more is reset, and there is room again once somebody leaves.
 func TestMaxSessions(t *testing.T) {
-	upstream := startServer(t, func(conn *net.TCPConn) { io.Copy(conn, conn) })
-	told := newRecord()
-	tap := &Tap{Observer: told, MaxSessions: 2}
-	addr := start(t, tap, upstream)
-	talk := func(c net.Conn) error {
-		if _, err := io.WriteString(c, "x\n"); err != nil {
+	overEach(t, func(t *testing.T, tr transport) {
+		upstream := tr.startServer(t, func(conn end) { io.Copy(conn, conn) })
+		told := newRecord()
+		tap := &Tap{Observer: told, MaxSessions: 2}
+		addr := tr.start(t, tap, upstream)
+		talk := func(c net.Conn) error {
+			if _, err := io.WriteString(c, "x\n"); err != nil {
+				return err
+			}
+			_, err := io.ReadFull(c, make([]byte, 2))
 			return err
 		}
-		_, err := io.ReadFull(c, make([]byte, 2))
-		return err
-	}
-	first, second := dial(t, addr), dial(t, addr)
-	for _, c := range []net.Conn{first, second} {
-		if err := talk(c); err != nil {
-			t.Errorf("within the limit: %v", err)
+		first, second := tr.dial(t, addr), tr.dial(t, addr)
+		for _, c := range []net.Conn{first, second} {
+			if err := talk(c); err != nil {
+				t.Errorf("within the limit: %v", err)
+			}
 		}
-	}
-	third, err := net.Dial("tcp", addr)
-	if err == nil {
-		defer third.Close()
-		err = talk(third)
-	}
-	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("over the limit: %v, want a reset", err)
-	}
-	first.Close()
-	told.awaitClosed(t, 1)
-	for deadline := time.Now().Add(patience); tap.Open() == 2 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-	}
-	if err := talk(dial(t, addr)); err != nil {
-		t.Errorf("with room again: %v", err)
-	}
-	if n := strings.Count(told.String(), "0 refused full"); n != 1 {
-		t.Errorf("told of %d refused, want 1:\n%s", n, told)
-	}
+		raw, err := net.Dial("tcp", addr)
+		if err == nil {
+			defer raw.Close()
+			var third end
+			if third, err = tr.asClient(raw); err == nil {
+				err = talk(third)
+			}
+		}
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("over the limit: %v, want a reset", err)
+		}
+		first.Close()
+		told.awaitClosed(t, 1)
+		for deadline := time.Now().Add(patience); tap.Open() == 2 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		}
+		if err := talk(tr.dial(t, addr)); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		if n := strings.Count(told.String(), "0 refused full"); n != 1 {
+			t.Errorf("told of %d refused, want 1:\n%s", n, told)
+		}
+	})
 }
 
 // Shutdown lets nobody in, and waits for the open sessions to end.
 func TestShutdownWaits(t *testing.T) {
-	upstream := startServer(t, func(conn *net.TCPConn) { io.Copy(conn, conn) })
-	told := newRecord()
-	tap := &Tap{Observer: told}
-	addr := start(t, tap, upstream)
-	client := dial(t, addr)
-	io.WriteString(client, "a\n")
-	io.ReadFull(client, make([]byte, 2))
-	down := make(chan error, 1)
-	go func() { down <- tap.Shutdown(context.Background()) }()
-	for { // until the listener is closed
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			break
+	overEach(t, func(t *testing.T, tr transport) {
+		upstream := tr.startServer(t, func(conn end) { io.Copy(conn, conn) })
+		told := newRecord()
+		tap := &Tap{Observer: told}
+		addr := tr.start(t, tap, upstream)
+		client := tr.dial(t, addr)
+		io.WriteString(client, "a\n")
+		io.ReadFull(client, make([]byte, 2))
+		down := make(chan error, 1)
+		go func() { down <- tap.Shutdown(context.Background()) }()
+		for { // until the listener is closed
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				break
+			}
+			c.Close()
 		}
-		c.Close()
-	}
-	io.WriteString(client, "b\n")
-	if _, err := io.ReadFull(client, make([]byte, 2)); err != nil {
-		t.Errorf("during the drain: %v", err)
-	}
-	client.CloseWrite()
-	if err := <-down; err != nil {
-		t.Errorf("Shutdown = %v", err)
-	}
-	if !strings.Contains(told.String(), "1 closed 2 eof") {
-		t.Errorf("told\n%s", told)
-	}
+		io.WriteString(client, "b\n")
+		if _, err := io.ReadFull(client, make([]byte, 2)); err != nil {
+			t.Errorf("during the drain: %v", err)
+		}
+		client.CloseWrite()
+		if err := <-down; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if !strings.Contains(told.String(), "1 closed 2 eof") {
+			t.Errorf("told\n%s", told)
+		}
+	})
 }
 
 // A Shutdown that runs out of time cuts who is left, also one whose server is only dialled.
@@ -540,7 +496,7 @@ func TestShutdownCuts(t *testing.T) {
 	told := newRecord()
 	dialling := make(chan struct{})
 	tap := &Tap{Observer: told}
-	tap.Dial = func(ctx context.Context) (net.Conn, error) {
+	tap.Dial = func(ctx context.Context, _ *parley.Session) (net.Conn, error) {
 		close(dialling)
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -571,7 +527,7 @@ func TestShutdownCuts(t *testing.T) {
 // server's.
 func startInMemory(t *testing.T, tap *Tap) (client, server *parleytest.Conn) {
 	upstream, server := parleytest.ConnPair()
-	tap.Dial = func(context.Context) (net.Conn, error) { return upstream, nil }
+	tap.Dial = func(context.Context, *parley.Session) (net.Conn, error) { return upstream, nil }
 	l := &pipe{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
 	serve(t, tap, l)
 	client, accepted := parleytest.ConnPair()

@@ -52,7 +52,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
 	}
-	return err
+	return c.raw.alert.explain(err)
 }
 
 // Read reads what the peer has written. The end is io.EOF if the peer has said that it is, and
@@ -65,11 +65,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite says that nothing more will come: by a close_notify, and by the end of file of the
+// connection below where that can half-close, since some peers wait for that one.
+func (c *Conn) CloseWrite() error {
+	if err := c.Conn.CloseWrite(); err != nil {
+		return err
+	}
+	if half, ok := c.raw.Conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return nil
+}
+
 // A rawConn is the connection below TLS. TLS reads no further than the close_notify: whoever
 // sees the end of file has not had one.
 type rawConn struct {
 	net.Conn
 	server bool
+	alert  plainAlert  // of a client
 	heard  atomic.Bool // a byte has come
 	ended  atomic.Bool // the end of file has been read
 }
@@ -78,6 +93,9 @@ func (r *rawConn) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
 	if n > 0 && !r.heard.Swap(true) && r.server && !beginsTLS(p[0]) {
 		return n, tls.RecordHeaderError{Msg: "tls: what came first is not TLS", Conn: r.Conn}
+	}
+	if r.server {
+		r.alert.saw(p[:n])
 	}
 	if err == io.EOF {
 		r.ended.Store(true)

@@ -1,0 +1,138 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The terminals that docs/tls.md shows are run, and print what it says.
+func TestTerminalsOfTheManual(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/tls.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
+	if len(terminals) < 3 {
+		t.Fatalf("docs/tls.md has %d terminals", len(terminals))
+	}
+	for i, text := range terminals {
+		t.Run(strconv.Itoa(i+1), func(t *testing.T) { runTranscript(t, text) })
+	}
+}
+
+// A transcript is where commands are typed, one after the other, as a manual shows it.
+type transcript struct {
+	dir    string
+	ports  *strings.Replacer // of the manual to those that are free
+	shown  *strings.Replacer // and back
+	beside *process          // the last command that goes on, with an & behind it
+}
+
+func runTranscript(t *testing.T, text string) {
+	tr := newTranscript(t, text)
+	command, want := "", []string(nil)
+	for line := range strings.Lines(text) {
+		line, indented := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "    ")
+		typed, isCommand := strings.CutPrefix(line, "$ ")
+		if indented && !isCommand {
+			want = append(want, line)
+			continue
+		}
+		if command != "" {
+			tr.run(t, command, want)
+		}
+		if !indented {
+			return
+		}
+		command, want = typed, nil
+	}
+}
+
+func newTranscript(t *testing.T, text string) *transcript {
+	peer(t, "openssl")
+	tr := &transcript{dir: t.TempDir()}
+	var ports, shown []string
+	for _, port := range regexp.MustCompile(`\b7\d{3}\b`).FindAllString(text, -1) {
+		if !slices.Contains(ports, port) {
+			free := freePort(t)
+			ports, shown = append(ports, port, free), append(shown, free, port)
+		}
+	}
+	tr.ports, tr.shown = strings.NewReplacer(ports...), strings.NewReplacer(append(shown, tr.dir, "/home/me")...)
+	return tr
+}
+
+// tells is in front of what the command prints that was started last and goes on.
+var tells = regexp.MustCompile(`^# the (server|tap) tells$`)
+
+// run types a command and looks at what it prints.
+func (tr *transcript) run(t *testing.T, command string, want []string) {
+	told := []string(nil)
+	if i := slices.IndexFunc(want, tells.MatchString); i >= 0 {
+		want, told = want[:i], want[i+1:]
+	}
+	typed, then, isBeside := strings.Cut(command, " &")
+	if isBeside {
+		tr.beside = start(t, tr.shell(t, "exec "+typed))
+		told = append(want, told...)
+		want, typed = nil, strings.ReplaceAll(then, "$!", strconv.Itoa(tr.beside.Process.Pid))
+	}
+	out, _ := tr.shell(t, typed).CombinedOutput()
+	if got := tr.plain(string(out)); got != tr.plain(joined(want)) {
+		t.Errorf("$ %s\n%swant\n%s", command, got, tr.plain(joined(want)))
+	}
+	for _, line := range told {
+		awaitLine(t, tr, line)
+	}
+}
+
+func awaitLine(t *testing.T, tr *transcript, line string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s has printed\n%s%s", tr.beside, tr.plain(tr.beside.stdout.String()), tr.plain(tr.beside.stderr.String()))
+		}
+	})
+	eventually(t, "it prints "+tr.plain(line), func() bool {
+		return strings.Contains(tr.plain(tr.beside.stdout.String()+tr.beside.stderr.String()), tr.plain(line+"\n"))
+	})
+}
+
+func (tr *transcript) shell(t *testing.T, typed string) *exec.Cmd {
+	cmd := command(t, "sh", "-c", tr.ports.Replace(typed))
+	cmd.Dir = tr.dir
+	cmd.Env = append(os.Environ(), "HOME="+tr.dir, "XDG_STATE_HOME=")
+	return cmd
+}
+
+// plain is an output without what is another one at each run.
+func (tr *transcript) plain(text string) string {
+	text = tr.shown.Replace(text)
+	for _, changing := range []struct{ pattern, as string }{
+		{`localhost, (\S+, )?127\.0\.0\.1`, "localhost, HOST, 127.0.0.1"},
+		{`Parley CA of [^;,\n]+`, "Parley CA of HOST"},
+		{`\d{4}-\d\d-\d\d \d\d:\d\d UTC`, "DATE"},
+		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
+		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
+		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},
+		{`(127\.0\.0\.1|\[::1\]):\d{5}\b`, "LOCALHOST:PORT"},
+		{`(127\.0\.0\.1|\[::1\]):7`, "LOCALHOST:7"},
+	} {
+		text = regexp.MustCompile(changing.pattern).ReplaceAllString(text, changing.as)
+	}
+	return text
+}
+
+func joined(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	return strings.Join(all, "\n") + "\n"
+}

@@ -1,0 +1,63 @@
+package tap
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+)
+
+// A peer is one of the two programs that the tap stands between.
+type peer struct {
+	name       string      // client or server
+	conn       net.Conn    // what it says is read of it; nil before there is one
+	socket     net.Conn    // what the system has of it, below TLS and the like
+	secure     bool        // conn speaks TLS
+	sent       atomic.Bool // bytes of the other were sent to it
+	halfClosed atomic.Bool // the other's end of file was
+	cutOff     atomic.Bool // which TLS had not announced
+}
+
+func (p *peer) open(conn net.Conn) {
+	p.conn, p.socket = conn, socketOf(conn)
+	_, p.secure = conn.(interface{ ConnectionState() tls.ConnectionState })
+}
+
+// isReset reports whether the peer's connection was reset, where that can be seen.
+func (p *peer) isReset() bool { return isGone(p.socket) && !p.halfClosed.Load() }
+
+// complains reports whether an error is what TLS of the peer has to say of an end that it was not
+// told of, as that of OpenSSL 3 does before it ends in its turn.
+func (p *peer) complains(err error) bool {
+	var alert *net.OpError
+	return p.cutOff.Load() && errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+// socketOf is the connection of the system that lies below one, or that it is.
+func socketOf(conn net.Conn) net.Conn {
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = over.NetConn()
+	}
+}
+
+func closeWrite(conn net.Conn) error {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
+// reset closes a connection so that its peer sees a reset, where its kind can. TLS gets no
+// chance to announce an end.
+func reset(conn net.Conn) {
+	socket := socketOf(conn)
+	if tcp, ok := socket.(interface{ SetLinger(sec int) error }); ok {
+		tcp.SetLinger(0)
+	}
+	socket.Close()
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/listen"
 )
 
 const defaultPort = "6969"
@@ -49,9 +50,11 @@ func parseAddress(word, next string) (address, error) {
 		}
 		return address{network: "unix", path: path}, nil
 	}
-	switch {
+	switch way, rest, err := listen.Prefix(word, listen.Way{}); {
 	case word == "":
 		return address{}, usageError("the address is empty; write one such as localhost:%s", defaultPort)
+	case err == nil && rest != word && strings.Contains(rest, ":"): // else a host may be called so
+		return address{}, usageError("address %q: %s is for where to listen; write %s%s", word, strings.TrimSuffix(word, rest), rest, flagsOfPrefix(way))
 	case strings.Contains(word, "://"):
 		return address{}, usageError("address %q is a URL; write its host and port alone, such as localhost:%s", word, defaultPort)
 	case strings.Contains(word, "/"):
@@ -73,6 +76,21 @@ func parseAddress(word, next string) (address, error) {
 	default:
 		return address{}, usageError("address %q has no port; write %s", word, net.JoinHostPort(bare(word), defaultPort))
 	}
+}
+
+// flagsOfPrefix are the flags that do on the way out what a prefix does on the way in.
+func flagsOfPrefix(way listen.Way) string {
+	var flags []string
+	if way.Proxy {
+		flags = append(flags, "--send-proxy")
+	}
+	if way.TLS {
+		flags = append(flags, "--tls (of tap --upstream-tls)")
+	}
+	if len(flags) == 0 {
+		return ""
+	}
+	return ", with " + strings.Join(flags, " and ")
 }
 
 // bare takes off the brackets that an IPv6 address may have been typed in.

@@ -37,7 +37,9 @@ func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 		}
 		if e := flags.Set(f.Name, value); e != nil {
 			err = usageError("environment variable %s=%q: %w", name, value, whyInvalid(e))
+			return
 		}
+		flags.SetAnnotation(f.Name, fromEnvironment, nil)
 	})
 	return err
 }
@@ -46,8 +48,14 @@ func variableOf(f *pflag.Flag) string {
 	return "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
+// fromEnvironment is the annotation of a flag that its variable has set.
+const fromEnvironment = "from_environment"
+
 // isGiven says whether a flag was given, and not only its variable.
-func isGiven(f *pflag.Flag) bool { return f.Changed && f.Value.String() != os.Getenv(variableOf(f)) }
+func isGiven(f *pflag.Flag) bool {
+	_, isVariable := f.Annotations[fromEnvironment]
+	return f.Changed && !isVariable
+}
 
 // refuseRivals says which flags that were given exclude each other.
 func refuseRivals(flags *pflag.FlagSet) error {

@@ -113,7 +113,7 @@ client short.`,
 	}
 	root.Flags().BoolVarP(&printVersion, "version", "v", false, "print the version")
 	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageTemplate(fmt.Sprintf(usageTemplate, 0))
 	root.SetFlagErrorFunc(explainFlag)
 	cobra.EnableCommandSorting = false // the help has them in this order
 	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
@@ -121,6 +121,7 @@ client short.`,
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		// cobra writes the help as it makes it, and does not look whether that went well.
 		stdout, text := cmd.OutOrStdout(), new(bytes.Buffer)
+		cmd.SetUsageTemplate(fmt.Sprintf(usageTemplate, columnsOf(stdout)))
 		cmd.SetOut(text)
 		writeHelp(cmd, args)
 		cmd.SetOut(stdout)
@@ -158,7 +159,8 @@ func unknownCommand(parent *cobra.Command, word string) error {
 	return usageError("unknown command %q; 'parley --help' lists the commands", word)
 }
 
-// The help shows what a command is for and its examples first.
+// The help shows what a command is for and its examples first, and on a terminal no flag in lines longer than
+// it is wide.
 const (
 	helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
@@ -175,7 +177,7 @@ Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{.LocalFlags.FlagUsagesWrapped %d | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
 
 '{{.CommandPath}} COMMAND --help' tells more about a command.{{end}}
 `

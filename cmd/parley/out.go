@@ -63,6 +63,9 @@ func (f *outFlags) open(targets ...address) (err error) {
 		}
 	}
 	for _, at := range targets {
+		if at.network == "unix" && isGiven(f.cmd.Flags().Lookup("via")) {
+			return usageError("--via: no proxy leads to %s, which is a socket of this host; leave the flag out", at.target())
+		}
 		if _, err := f.proxyTo(at); err != nil {
 			return err
 		}

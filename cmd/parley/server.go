@@ -99,6 +99,9 @@ answered, then the connections close; another one a second later stops at once.`
 
 // serverWays are the ways in that a server's words and flags name; port 6969 if none is.
 func serverWays(args []string, in *inFlags) ([]listen.Way, error) {
+	if err := in.tls.strayName(args); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(args) == 0 && len(in.listen.items) == 0:
 		return in.ways([]string{defaultPort}, "")

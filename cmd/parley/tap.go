@@ -85,6 +85,9 @@ more and waits for the connections to end; another one a second later stops at o
 // tapWays are the ways in that a tap's words and flags name, and the server behind it, which is
 // its last word.
 func tapWays(args []string, in *inFlags) (ways []listen.Way, upstream address, err error) {
+	if err := in.tls.strayName(args); err != nil {
+		return nil, address{}, err
+	}
 	last := len(args) - 1
 	if last != 1 && (last != 0 || len(in.listen.items) == 0) {
 		return nil, address{}, usageError("tap needs two addresses: where to listen, and the server; such as parley tap 6380 redis:6379")

@@ -314,6 +314,32 @@ func TestRepliesAreEscapedOnATerminal(t *testing.T) {
 	}
 }
 
+// On a terminal what a flag is for stays in its column; elsewhere it is one line.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	for _, command := range []string{"server", "client", "check", "bench", "tap", "replay", "log"} {
+		for _, width := range []int{80, 100, 200} {
+			cmd := program(t, command, "--help")
+			term := openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) {
+				pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: uint16(width)})
+				cmd.Stdout, cmd.Stderr = tty, tty
+			})
+			term.screen.await(t, "help for "+command)
+			if code := term.exit(t); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+			_, flags, _ := strings.Cut(term.text(), "\nFlags:\n")
+			for line := range strings.Lines(flags) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+					t.Errorf("%s, %d columns: a line of %d: %s", command, width, n, line)
+				}
+			}
+		}
+		if _, flags, _ := strings.Cut(run(t, program(t, command, "--help"), ""), "\nFlags:\n"); strings.Contains(flags, "\n         ") {
+			t.Errorf("%s: the help in a pipe is not a line a flag:\n%s", command, flags)
+		}
+	}
+}
+
 // On a terminal one line is painted again and again, and taken off at the end.
 func TestBenchPaintsOneLineOnATerminal(t *testing.T) {
 	srv := startServer(t, "-q")

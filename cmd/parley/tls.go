@@ -49,6 +49,17 @@ func addShared(flags *pflag.FlagSet, alpn *alpnFlag, keyLog *string) {
 // on says whether there is a certificate to speak TLS with.
 func (f *tlsServerFlags) on() bool { return f.cert != "" || f.selfSigned.on }
 
+// strayName says that a word was meant for --tls-self-signed, which can do without one and so does not
+// take the next.
+func (f *tlsServerFlags) strayName(words []string) error {
+	for _, word := range words {
+		if f.selfSigned.on && !strings.Contains(word, ":") && !isNumber(word) && new(namesFlag).Set(word) == nil {
+			return usageError("address %q has no port; if it is a name for --tls-self-signed, write --tls-self-signed=%s", word, word)
+		}
+	}
+	return nil
+}
+
 // check says which flag is missing or says nothing without TLS. A variable may be there for
 // other runs.
 func (f *tlsServerFlags) check(flags *pflag.FlagSet) error {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
@@ -28,10 +30,14 @@ type Notes struct {
 type noteKind struct {
 	kind   parley.EventKind
 	reason parley.CloseReason
+	why    string // of a handshake that failed: nearly all have the same reason
 }
 
 // shortestProxyHeader is that of version 2 of the PROXY protocol, which begins with an empty line.
 const shortestProxyHeader = 16
+
+// maxNoteKinds is how many kinds are told apart by their why, in which peers may have a say.
+const maxNoteKinds = 64
 
 // A throttle lets one line a second through and counts the others.
 type throttle struct {
@@ -131,7 +137,13 @@ func (n *Notes) tell(e *parley.Event) {
 func (n *Notes) pass(e *parley.Event) (skipped int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	kind := noteKind{e.Kind, e.Reason}
+	kind := noteKind{kind: e.Kind, reason: e.Reason}
+	if e.Kind == parley.HandshakeFailed && e.Err != nil {
+		kind.why = withoutPeer(e.Err.Error())
+	}
+	if n.kinds[kind] == nil && len(n.kinds) >= maxNoteKinds {
+		kind.why = ""
+	}
 	t := n.kinds[kind]
 	if t == nil {
 		t = new(throttle)
@@ -144,6 +156,16 @@ func (n *Notes) pass(e *parley.Event) (skipped int64, ok bool) {
 	}
 	skipped, t.skipped, t.next, t.session = t.skipped, 0, e.Time.Add(time.Second), e.Session
 	return skipped, true
+}
+
+// withoutPeer is why something failed up to what differs from peer to peer: a number, a name, what
+// was sent.
+func withoutPeer(why string) string {
+	end := strings.IndexFunc(why, func(r rune) bool { return !unicode.IsLetter(r) && !strings.ContainsRune(" -'", r) })
+	if end < 0 {
+		return why
+	}
+	return why[:end]
 }
 
 // Suppressed says how many lines were held back and not counted in one since.

@@ -131,8 +131,8 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// A handshake that fails is told once, with why in words, and others like it are counted. Probes
-// are not told.
+// A handshake that fails is told once, with why in words, and others that fail for the same reason are
+// counted, whoever it is that they name. Probes are not told.
 func TestHandshakesThatFailAreNoted(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	from := parley.SessionOf(0, new(securedConn), at)
@@ -149,19 +149,39 @@ func TestHandshakesThatFailAreNoted(t *testing.T) {
 		tell(ms, parley.NoRequest, errors.New("EOF"))
 		tell(ms, parley.Handshake, errors.New("client does not trust our certificate\x1b"))
 	}
-	tell(1000, parley.Handshake, errors.New("no common version"))
+	tell(999, parley.Handshake, errors.New(`no common protocol: client speaks only "a"`))
+	tell(999, parley.Handshake, errors.New(`no common protocol: client speaks only "b"`))
+	tell(1000, parley.Handshake, errors.New("client does not trust our certificate"))
 	tell(1000, parley.HandshakeTimeout, context.DeadlineExceeded)
 	tell(1000, parley.Full, errors.New("x"))
 	tell(2000, parley.HandshakeTimeout, fmt.Errorf("no PROXY header: %w", context.DeadlineExceeded))
 	w.Close(time.Minute)
 	want := `parley: handshake with 192.0.2.7:99 failed: client does not trust our certificate\x1b
-parley: handshake with 192.0.2.7:99 failed: no common version (and 999 more before)
+parley: handshake with 192.0.2.7:99 failed: no common protocol: client speaks only "a"
+parley: handshake with 192.0.2.7:99 failed: client does not trust our certificate (and 999 more before)
 parley: handshake with 192.0.2.7:99 failed: no handshake within 5s
 parley: handshake with 192.0.2.7:99 failed: too many handshakes at once
 parley: handshake with 192.0.2.7:99 failed: no PROXY header: context deadline exceeded
 `
 	if got := out.String(); got != want {
 		t.Errorf("notes\n%swant\n%s", got, want)
+	}
+}
+
+// Peers that have a say in why they fail cannot have more told than a few lines.
+func TestWhyHandshakesFailIsNoFlood(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	from := parley.SessionOf(0, new(securedConn), at)
+	out := new(collector)
+	w := NewWriter(out, QueueLimit, SkippedNotes, nil)
+	n := NewNotes(w, Limits{}, true)
+	for i := range 10000 {
+		name := strings.Repeat("x", 1+i)
+		n.Observe(&parley.Event{Kind: parley.HandshakeFailed, Time: at, Session: from, Reason: parley.Handshake, Err: errors.New("of " + name)})
+	}
+	w.Close(time.Minute)
+	if got := strings.Count(out.String(), "\n"); got > maxNoteKinds+1 {
+		t.Errorf("%d lines, want %d at most", got, maxNoteKinds+1)
 	}
 }
 

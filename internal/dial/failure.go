@@ -101,6 +101,8 @@ func whyNot(timeout time.Duration, err error) string {
 	switch {
 	case errors.As(err, &step) && step.step == tlsHandshake:
 		return whyNoTLS(timeout, step.err)
+	case errors.As(err, &step) && step.kind == ProxyFailed && isOfTLS(step.err):
+		return step.step + ": " + whyNoProxy(step.err)
 	case errors.As(err, &step):
 		return step.step + ": " + whyNot(timeout, step.err)
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/secure"
@@ -58,3 +59,13 @@ func whyNoTLS(timeout time.Duration, err error) string {
 }
 
 func reasonOfTLS(err error) string { return cmp.Or(secure.Reason(err), err.Error()) }
+
+// whyNoProxy says in words why the handshake with a proxy failed. What flags help with a server is no
+// help here.
+func whyNoProxy(err error) string {
+	why, help, _ := strings.Cut(reasonOfTLS(err), "; --")
+	if strings.HasPrefix(help, "ca ") {
+		why += "; the system has to trust a proxy (SSL_CERT_FILE): --ca is about the server"
+	}
+	return why
+}

@@ -71,6 +71,27 @@ func TestHandshakeFailures(t *testing.T) {
 	}
 }
 
+// A proxy is trusted as the system has it; a hint at flags that are about the server would mislead.
+func TestHandshakeFailuresOfProxies(t *testing.T) {
+	certified, _ := certificate(t, "db.test")
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"unknown", &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{certified.Leaf}, Err: x509.UnknownAuthorityError{Cert: certified.Leaf}},
+			"its certificate is signed by nobody we trust: it is self-signed; the system has to trust a proxy (SSL_CERT_FILE): --ca is about the server"},
+		{"another name", &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{certified.Leaf}, Err: x509.HostnameError{Certificate: certified.Leaf, Host: "proxy.test"}},
+			"the certificate is for db.test, not for proxy.test"},
+		{"plain", tls.RecordHeaderError{Conn: nil, Msg: "x"}, "what the server sent breaks the rules of TLS: x"},
+	} {
+		err := &stepError{ProxyFailed, "the proxy proxy.test:443 cannot be reached", c.err}
+		if got, want := WhyNotConnected("x", time.Second, err), "cannot connect to x: the proxy proxy.test:443 cannot be reached: "+c.want; got != want {
+			t.Errorf("%s: %q, want %q", c.name, got, want)
+		}
+	}
+}
+
 // The handshake is within the Dialer's timeout, of which the connection has taken its part. It can be cancelled.
 func TestHandshakeEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

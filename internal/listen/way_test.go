@@ -27,6 +27,8 @@ func TestPrefixesSayWhatStandsBeforeASession(t *testing.T) {
 		{"", flags, ""},
 		{"tcp:6969", Way{}, "6969"},
 		{"tcp:tls", Way{}, "tls"},
+		{"tls", flags, "tls"},             // a host without its port, which others say
+		{"tls.:7443", flags, "tls.:7443"}, // a host that is called so
 		{"tls:7443", Way{TLS: true}, "7443"},
 		{"tls::7443", Way{TLS: true}, ":7443"},
 		{"tls:[::]:7443", Way{TLS: true}, "[::]:7443"},

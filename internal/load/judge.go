@@ -86,7 +86,7 @@ func (w *worker) connectionLost(err error) {
 		if unanswered > 0 {
 			s.last = max(s.last, now)
 		}
-		s.errors[dial.KindOf(err)]++
+		s.fail(err)
 		s.requests += unanswered
 		s.missing += unanswered
 		s.examples.add(Missing, example)

@@ -21,6 +21,7 @@ type Result struct {
 	Connects   uint64  // connections made, those before the warm-up included
 	Resumed    uint64  // of these, that resumed the TLS session of one before
 	Errors     map[dial.Kind]uint64
+	NoTLS      string // why TLS failed the first time, if it did
 
 	Examples map[Outcome]*Example // the first of each kind that was not as it should be
 
@@ -58,7 +59,7 @@ func (r *run) result() *Result {
 	res := &Result{
 		Requests: t.requests, Replies: t.replies,
 		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
-		Unsent: r.unsent, Connects: t.connects, Resumed: t.resumed, Errors: maps.Clone(t.errors), Examples: maps.Clone(map[Outcome]*Example(t.examples)),
+		Unsent: r.unsent, Connects: t.connects, Resumed: t.resumed, Errors: maps.Clone(t.errors), NoTLS: t.noTLS, Examples: maps.Clone(map[Outcome]*Example(t.examples)),
 		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},

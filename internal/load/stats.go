@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type stats struct {
 	connects   uint64
 	resumed    uint64 // of the connections' TLS sessions
 	errors     map[dial.Kind]uint64
+	noTLS      string        // why TLS failed the first time, in words: its kind says next to nothing
 	last       time.Duration // when the fate of the last request was known
 	examples   examples
 
@@ -65,6 +67,15 @@ func (s *stats) bad() uint64 {
 	return n
 }
 
+// fail counts a connection that failed.
+func (s *stats) fail(err error) {
+	kind := dial.KindOf(err)
+	s.errors[kind]++
+	if kind == dial.TLSFailed && s.noTLS == "" {
+		s.noTLS = dial.Reason(err)
+	}
+}
+
 // add takes over what another has counted.
 func (s *stats) add(other *stats) {
 	s.requests += other.requests
@@ -80,6 +91,7 @@ func (s *stats) add(other *stats) {
 	for kind, n := range other.errors {
 		s.errors[kind] += n
 	}
+	s.noTLS = cmp.Or(s.noTLS, other.noTLS)
 	for outcome, example := range other.examples {
 		s.examples.add(outcome, example)
 	}

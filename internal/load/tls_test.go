@@ -210,3 +210,27 @@ func TestStuckTLSPeerIsLeftAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Why TLS failed is told in words, once: with TLS 1.3 a server says only after the handshake that it
+// wants a certificate.
+func TestWhyTLSFailedIsTold(t *testing.T) {
+	certificate, roots := selfSigned(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil })
+	parleytest.Serve(t, &parley.Server{Handler: echo}, parley.NewTLSListener(l, &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAnyClientCert}))
+	host, port, _ := net.SplitHostPort(l.Addr().String())
+	d := dial.Dialer{Network: "tcp", Host: host, Port: port, Timeout: 30 * time.Second, TLS: &tls.Config{RootCAs: roots}}
+	for _, each := range []bool{false, true} {
+		plan := Plan{Dial: d.Dial, Messages: ParseMessages([]byte("{n}")), Duration: 100 * time.Millisecond, ConnectEach: each}
+		r, err := plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "the server wants a client certificate; --cert and --key name one"; r.NoTLS != want || r.Errors[dial.TLSFailed] == 0 {
+			t.Errorf("%q, errors %v; want %q", r.NoTLS, r.Errors, want)
+		}
+	}
+}

@@ -179,7 +179,7 @@ func (w *worker) pause(d time.Duration) {
 // failed counts an error, unless the run caused it by its end.
 func (w *worker) failed(err error) {
 	if w.waiting.Err() == nil && !errors.Is(err, context.Canceled) {
-		w.recorder.count(func(s *stats) { s.errors[dial.KindOf(err)]++ })
+		w.recorder.count(func(s *stats) { s.fail(err) })
 	}
 }
 

@@ -39,7 +39,8 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Extra       uint64                       `json:"extra"`
 		Unsent      uint64                       `json:"unsent"`
 		Errors      map[dial.Kind]uint64         `json:"errors"`
-		Examples    map[load.Outcome]exampleJSON `json:"examples"` // the first of each kind
+		NoTLS       string                       `json:"tls_error,omitempty"` // of the first that failed so
+		Examples    map[load.Outcome]exampleJSON `json:"examples"`            // the first of each kind
 		Connects    uint64                       `json:"connects"`
 		Resumed     *uint64                      `json:"resumed,omitempty"` // over TLS
 		Seconds     float64                      `json:"elapsed_s"`
@@ -58,7 +59,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Write       *timesJSON                   `json:"write,omitempty"` // where there are no replies
 	}{
 		r.Target, r.Began.UTC(), max(1, r.Plan.Connections), max(1, r.Plan.InFlight), r.Plan.Rate, r.Plan.Expect.Judges(), r.Interrupted,
-		r.Requests, r.Replies, r.Taken, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, newExamplesJSON(r.Result), r.Connects, resumed,
+		r.Requests, r.Replies, r.Taken, r.Mismatched, r.Missing, r.Late, r.Extra, r.Unsent, errors, r.NoTLS, newExamplesJSON(r.Result), r.Connects, resumed,
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
 		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Handshake), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),

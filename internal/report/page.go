@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/load"
 )
 
@@ -183,7 +184,11 @@ func counts(about *About, res *load.Result) []count {
 		failed("unsent", res.Unsent, "requests that were due and could not be sent in time")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(res.Errors)) {
-		failed("error: "+words(kind), res.Errors[kind], "connections that failed so")
+		meaning := "connections that failed so"
+		if kind == dial.TLSFailed {
+			meaning += ": " + escaped(res.NoTLS)
+		}
+		failed("error: "+words(kind), res.Errors[kind], meaning)
 	}
 	list = append(list,
 		count{Name: "connections", Value: grouped(float64(res.Connects)), Meaning: "made, those before the warm-up included"},

@@ -108,7 +108,11 @@ func (r *Report) writeCounts(b *strings.Builder) {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
-		row("errors", r.Errors[kind], words(kind))
+		about := words(kind)
+		if kind == dial.TLSFailed {
+			about += ": " + escaped(r.NoTLS)
+		}
+		row("errors", r.Errors[kind], about)
 	}
 	row("connections", r.Connects, r.resumed())
 	row("bytes sent", r.BytesSent, "")

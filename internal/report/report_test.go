@@ -540,3 +540,19 @@ func TestReportOfTLS(t *testing.T) {
 		}
 	}
 }
+
+// Of an error of TLS its kind says next to nothing: why the first failed is told too.
+func TestWhyTLSFailedIsShown(t *testing.T) {
+	r := measured(t, load.Plan{Requests: 3}, nil)
+	r.Errors, r.NoTLS = map[dial.Kind]uint64{dial.TLSFailed: 2}, "the server wants \x1b"
+	var text, object bytes.Buffer
+	if err := errors.Join(r.WriteText(&text, 0), r.WriteJSON(&object)); err != nil {
+		t.Fatal(err)
+	}
+	if want := `errors                        2  tls: the server wants \x1b`; !strings.Contains(text.String(), want+"\n") {
+		t.Errorf("%s\nhas no line %q", text.String(), want)
+	}
+	if want := `"errors":{"tls":2},"tls_error":"the server wants \u001b",`; !strings.Contains(object.String(), want) {
+		t.Errorf("%s\nhas no %s", object.String(), want)
+	}
+}

@@ -154,6 +154,8 @@ func (v *view) ofHeader(err tls.RecordHeaderError) string {
 		return v.notTLS
 	case v == ofClient && strings.HasPrefix(err.Msg, "oversized"):
 		return v.notTLS
+	case !strings.ContainsFunc(string(err.RecordHeader[:]), func(r rune) bool { return r < ' ' || r > '~' }):
+		return fmt.Sprintf("%s has left TLS: what came is plain (%q)", v.peer, err.RecordHeader)
 	}
 	return fmt.Sprintf("what %s sent breaks the rules of TLS: %s", v.peer, withoutPrefix(err))
 }

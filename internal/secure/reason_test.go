@@ -209,6 +209,7 @@ func TestReasonsOfHandshakesThatEnd(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "the server did not finish the TLS handshake in time", "client did not finish the TLS handshake in time"},
 		{fmt.Errorf("session 1: %w", tlsconn.ErrTruncated), "the connection ended without TLS saying so (close_notify): what came may be cut short", "the connection ended without TLS saying so (close_notify): what came may be cut short"},
 		{&tls.CertificateVerificationError{Err: x509.SystemRootsError{}}, "the system has no list of CAs that can be read; --ca FILE names whom to trust", "the system has no list of CAs that can be read; --ca FILE names whom to trust"},
+		{tls.RecordHeaderError{Msg: "tls: x", RecordHeader: [5]byte{'4', '2', '1', ' ', 'l'}}, `the server has left TLS: what came is plain ("421 l")`, `client has left TLS: what came is plain ("421 l")`},
 		// What is about no TLS is left to others.
 		{context.Canceled, "", ""},
 		{errors.New("the weather"), "", ""},

@@ -1,7 +1,6 @@
 package parley
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -192,7 +191,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			return c.keepLoose(out, in, used)
 		}
 		if len(body) == 0 && !c.keepBlank {
-			c.finish(Blank, c.whyBlank(rest))
+			c.finish(Blank, nil)
 			return c.keepLoose(out, in, used)
 		}
 		c.scanned, c.begun, c.clock = 0, false, c.stopped
@@ -206,20 +205,6 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		}
 	}
 	return c.keepLoose(out, in, used)
-}
-
-// proxySignature begins a header of the PROXY protocol, version 2, and ends the conversation of a
-// peer that was not meant to send one.
-const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
-
-var errProxyHeader = errors.New("the empty request begins a PROXY header")
-
-// whyBlank is what is behind an empty request at the start of what is held; mostly nothing.
-func (c *conversation) whyBlank(held []byte) error {
-	if c.seq == 0 && bytes.HasPrefix(held, []byte(proxySignature)) {
-		return errProxyHeader
-	}
-	return nil
 }
 
 // closeBehindReply ends the conversation where that ends the reply: with nothing left to

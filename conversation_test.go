@@ -109,18 +109,6 @@ func TestEveryRequestGetsOneReplyInOrder(t *testing.T) {
 	d.wantEnd(t, "a\nb\ncd\n", EndOfFile)
 }
 
-// A proxy that is told to name its clients begins with what is an empty request here.
-func TestAProxyHeaderIsToldFromABlank(t *testing.T) {
-	header := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc6\x33\x64\x01\x12\x67\x01\xbb"
-	for in, want := range map[string]error{header + "a\n": errProxyHeader, header[:12]: errProxyHeader, header[:11]: nil, "\n": nil, "a\n" + header: nil} {
-		d := newDesk(&settings{})
-		d.feed(0, in)
-		if d.reason != Blank || d.err != want {
-			t.Errorf("%q ended for %v, %v; want blank, %v", in, d.reason, d.err, want)
-		}
-	}
-}
-
 func TestConversationEndings(t *testing.T) {
 	fail := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 		switch string(req.Body) {

@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"internal/accept":  {},
 	"internal/epoll":   {},
 	"internal/tlsconn": {},
+	"internal/leaks":   {},
 	"internal/listen":  {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse", "golang.org/x/sys/unix"},
 	"internal/systemd": {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"parleytest":       {"."},

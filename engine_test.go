@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/leaks"
 	"github.com/parley-tcp/parley/parleytest"
 )
 
@@ -133,7 +134,7 @@ func TestAtMostOneLoopACPU(t *testing.T) {
 		exchange(t, dialer(t, "tcp", parleytest.Start(t, srv))(), "x")
 	}
 	n := 0
-	for _, stack := range ourGoroutines() {
+	for _, stack := range leaks.Goroutines() {
 		n += strings.Count(stack, ".(*loop).run(")
 	}
 	if want := runtime.GOMAXPROCS(0); n != want {

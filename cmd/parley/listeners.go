@@ -26,6 +26,15 @@ func (ls listeners) addresses() (all []string) {
 
 func (ls listeners) String() string { return strings.Join(ls.addresses(), ", ") }
 
+// recorded is where they listen as a journal has it: with what stands before a session there.
+func (ls listeners) recorded() string {
+	all := ls.addresses()
+	for i, l := range ls {
+		all[i] = l.Way.Layers() + all[i]
+	}
+	return strings.Join(all, ", ")
+}
+
 // withEach names the engine of each: of several with its address.
 func (ls listeners) withEach(engines []parley.Engine) string {
 	if len(ls) == 1 {

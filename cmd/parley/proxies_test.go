@@ -333,7 +333,8 @@ func TestHeadersThatNobodyExpects(t *testing.T) {
 			t.Errorf("%q is hinted at %d times, want %d", session, got, want)
 		}
 	}
-	if strings.Count(s.stderr.String(), hint) != 2 {
+	const empty = "it began with an empty request, which ended it, and 34 bytes came; --keep-blank answers such, and --proxy-protocol takes a PROXY header, which may begin so"
+	if strings.Count(s.stderr.String(), hint) != 1 || strings.Count(s.stderr.String(), empty) != 1 {
 		t.Errorf("the hints are %s", s.stderr)
 	}
 }

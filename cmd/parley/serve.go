@@ -63,7 +63,7 @@ func newServing(cmd *cobra.Command, in *inFlags, opt console.OutputOptions, drai
 // on a live page under the first of its addresses, as far as that is wanted.
 func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, open listeners) (gate parley.Gate, err error) {
 	s.journal = kept
-	if s.kept, err = kept.open(s.Notes, open.String()); err != nil {
+	if s.kept, err = kept.open(s.Notes, open.recorded()); err != nil {
 		return nil, err
 	}
 	if s.kept != nil {

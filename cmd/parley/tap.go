@@ -41,14 +41,16 @@ of both on as they come, ends of file and resets too, and show what is said. Not
 changed, added or held back, unless a journal is to keep it: --framing says only how it
 is shown. With redis, http, smtp or memcached each message is shown in words, a reply with
 its request; with chunk each read is shown as it came. A port alone, such as 6380, listens
-on 127.0.0.1, for this host only; :6380 on all addresses. An interrupt lets nobody in any
+on 127.0.0.1, for this host only; :6380 on all addresses. TLS is opened with a certificate
+towards the clients, and with --upstream-tls towards the server, each alone or both. An interrupt lets nobody in any
 more and waits for the connections to end; another one a second later stops at once.`,
 		Example: `  parley tap 6380 redis.internal:6379 -f redis   then: redis-cli -p 6380
   parley tap 8080 localhost:80 --framing chunk   what a browser and a web server say
   parley tap :7001 unix:/run/app.sock            for other hosts too, before a Unix socket
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
   parley tap 7001 7000 --journal before          a recording for parley replay and log
-  parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/`,
+  parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/
+  parley tap 7443 db:7443 --tls-self-signed --upstream-tls   what is said inside TLS`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways, upstream, err := tapWays(args, &opt.in)
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -130,7 +131,7 @@ func TestTapOpensHTTPS(t *testing.T) {
 			if err := os.WriteFile(body, bytes.Repeat([]byte("x"), 5<<20), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := run(t, peer(t, "curl", "-sS", "--cacert", cert, "-T", body, url), ""); got != fmt.Sprintf("PUT %d\n", 5<<20) {
+			if got := run(t, peer(t, "curl", "-sS", "--cacert", cert, "-H", "Expect:", "-T", body, url), ""); got != fmt.Sprintf("PUT %d\n", 5<<20) {
 				t.Errorf("curl put and got %q", got)
 			}
 			if code := tap.stop(t, os.Interrupt); code != 0 {
@@ -340,4 +341,20 @@ func TestTapNamesItsClients(t *testing.T) {
 			conn.Close()
 		}
 	}
+}
+
+// A tap behind a proxy knows the client that the header names, and names it in its turn.
+func TestTapBehindAProxy(t *testing.T) {
+	s := startServer(t, "--json", "--proxy-protocol", "--proxy-trust", "127.0.0.1")
+	second := startTap(t, s.addr, "-v", "--proxy-protocol", "--proxy-trust", "127.0.0.1", "--send-proxy", "v1")
+	first := startTap(t, second.addr, "--send-proxy", "v2")
+	conn := connect(t, first.addr)
+	fmt.Fprintln(conn, "hello")
+	s.stdout.await(t, fmt.Sprintf(`"remote":"%s","local":"%s"`, conn.LocalAddr(), first.addr))
+	second.stdout.await(t, fmt.Sprintf("Tap: connection from %s to ", conn.LocalAddr()))
+	conn.CloseWrite() // passed on below the header
+	if got := string(must(io.ReadAll(conn))); got != "Request #1 - hello ...\n" {
+		t.Errorf("the client got %q", got)
+	}
+	second.stdout.await(t, "Tap: Connection closed!\n")
 }

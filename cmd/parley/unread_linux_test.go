@@ -158,3 +158,18 @@ func requestsTold(stdout string) (count, bytes int) {
 	}
 	return count, bytes
 }
+
+// A peer that never sent a byte is counted as a probe, whichever way it ends.
+func TestProbesAreCounted(t *testing.T) {
+	for _, engine := range []string{"loops", "goroutines"} {
+		s := startServer(t, "--engine", engine)
+		connect(t, s.addr).Close()
+		conn := connect(t, s.addr)
+		conn.SetLinger(0)
+		conn.Close()
+		eventually(t, "both are over", func() bool { return strings.Count(s.stdout.String(), "Connection closed! (no request)") == 2 })
+		if s.stop(t, syscall.SIGINT); !strings.Contains(s.stderr.String(), "parley: 2 sessions, 2 probes, 0 requests, 0 bytes in, 0 bytes out\n") {
+			t.Errorf("%s: the sum is %q", engine, s.stderr)
+		}
+	}
+}

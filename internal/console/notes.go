@@ -36,6 +36,9 @@ type noteKind struct {
 // maxNoteKinds is how many kinds are told apart by their why, in which peers may have a say.
 const maxNoteKinds = 64
 
+// shortestProxyHeader is that of version 2 of the PROXY protocol, which begins with an empty line.
+const shortestProxyHeader = 16
+
 // A throttle lets one line a second through and counts the others.
 type throttle struct {
 	next    time.Time
@@ -109,8 +112,9 @@ func (n *Notes) tell(e *parley.Event) {
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
 	case e.Kind == parley.Closed && e.Reason == parley.Unreachable:
 		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), escapedError(e.Err))
-	case e.Kind == parley.Closed && e.Reason == parley.Blank && e.Err != nil:
-		text = fmt.Sprintf("session %d with %s: %s", e.Session.Number(), remote(e), dialect.Hint("proxy", false))
+	case e.Kind == parley.Closed && e.Reason == parley.Blank && e.Seq == 0 && e.In >= shortestProxyHeader:
+		text = fmt.Sprintf("session %d with %s: it began with an empty request, which ended it, and %s came; --keep-blank answers such, and --proxy-protocol takes a PROXY header, which may begin so",
+			e.Session.Number(), remote(e), plural(int64(e.In), "byte"))
 	case e.Kind == parley.Closed && errors.Is(e.Err, parley.ErrRepliesUnread):
 		text = fmt.Sprintf("session %d with %s: %v%s", e.Session.Number(), remote(e), parley.ErrRepliesUnread, unanswered(e))
 	case e.Kind == parley.Closed && errors.As(e.Err, &panicked):

@@ -176,7 +176,9 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 	binary := session(7, say(nil, parley.Received, 1, ""), say(nil, parley.Received, 2, ""), say(nil, parley.Received, 3, "\x00"), say(nil, parley.Received, 4, "QUIT"))
 	empty := session(8, say(nil, parley.Received, 1, ""), say(nil, parley.Received, 2, "GET / HTTP/1.1"))
 	blank := session(9)
-	blank[1].Reason, blank[1].Err = parley.Blank, errors.New("the empty request begins a PROXY header")
+	blank[1].Seq, blank[1].Reason, blank[1].In = 0, parley.Blank, 16
+	typed := session(10)
+	typed[1].Seq, typed[1].Reason, typed[1].In = 0, parley.Blank, 15
 	greets := session(5, say(nil, parley.Unasked, 0, "220 mx.example.org ESMTP ready"))
 	for _, c := range []struct {
 		name   string
@@ -193,6 +195,7 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 		{"who is handed on, in binary", OutputOptions{Upstream: "x:1", Lines: true}, binary, "proxy header"},
 		{"empty lines", OutputOptions{Upstream: "x:1", Lines: true}, empty, ""},
 		{"to a server that takes it for the end", OutputOptions{Quiet: true}, blank, "proxy header"},
+		{"shorter than such", OutputOptions{Quiet: true}, typed, ""},
 		{"of a server", OutputOptions{Lines: true}, get, "http"},
 		{"of a server that is to be fast", OutputOptions{Lines: true, Quiet: true}, get, ""},
 		{"who greets", OutputOptions{Upstream: "x:1", Lines: true}, greets, "smtp"},

@@ -38,7 +38,7 @@ func (c *securedConn) Forwarded() *parley.Forwarded { return c.forwarded }
 // byte, whatever a client calls itself; of who is denied that, and of handshakes nothing.
 func TestSecurityIsKept(t *testing.T) {
 	proxy := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}
-	for _, c := range []struct {
+	cases := []struct {
 		conn                   *securedConn
 		version, name, through string
 	}{
@@ -48,43 +48,45 @@ func TestSecurityIsKept(t *testing.T) {
 		{&securedConn{name: strings.Repeat("x", 64<<10)}, "TLS 1.3", strings.Repeat("x", 64<<10), ""},
 		{&securedConn{forwarded: &parley.Forwarded{Proxy: proxy}}, "", "", "10.0.0.1:80"},
 		{&securedConn{forwarded: &parley.Forwarded{Proxy: proxy, TLSVersion: "TLSv1.2\x00", TLSName: "bob"}}, "TLSv1.2\x00", "bob", "10.0.0.1:80"},
-	} {
-		file := filepath.Join(t.TempDir(), "j")
-		w, err := Create(file, Options{About: About{Role: "server", Listener: "tls:127.0.0.1:443"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now()
-		open, over := parley.SessionOf(1, c.conn, now), parley.SessionOf(2, c.conn, now)
-		refused := parley.SessionOf(0, c.conn, now)
+	}
+	file := filepath.Join(t.TempDir(), "j")
+	w, err := Create(file, Options{About: About{Role: "server", Listener: "tls:127.0.0.1:443"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, c := range cases {
+		open, over := parley.SessionOf(uint64(2*i+1), c.conn, now), parley.SessionOf(uint64(2*i+2), c.conn, now)
 		w.Observe(&parley.Event{Kind: parley.Opened, Session: open, Time: now})
 		w.Observe(&parley.Event{Kind: parley.Closed, Session: over, Time: now, Reason: parley.EndOfFile})
-		w.Observe(&parley.Event{Kind: parley.Refused, Session: refused, Time: now, Reason: parley.Denied})
-		w.Observe(&parley.Event{Kind: parley.HandshakeFailed, Session: refused, Time: now, Reason: parley.Handshake})
-		if err := w.Close(t.Context()); err != nil {
-			t.Fatal(err)
+		none := parley.SessionOf(0, c.conn, now)
+		w.Observe(&parley.Event{Kind: parley.Refused, Session: none, Time: now, Reason: parley.Denied})
+		w.Observe(&parley.Event{Kind: parley.HandshakeFailed, Session: none, Time: now, Reason: parley.Handshake})
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	sessions := collect(t, r.Sessions(t.Context(), Filter{}))
+	if len(sessions) != 2*len(cases) {
+		t.Fatalf("%d sessions are there, want %d", len(sessions), 2*len(cases))
+	}
+	for i, s := range sessions {
+		c := cases[i/2]
+		if s.TLSVersion != c.version || s.TLSName != c.name || s.Proxied != c.through || s.Remote != "192.0.2.7:99" || s.Listener != "tls:127.0.0.1:443" {
+			t.Errorf("read %.200q, want %.200q", []string{s.TLSVersion, s.TLSName, s.Proxied, s.Remote, s.Listener}, []string{c.version, c.name, c.through})
 		}
-		r, err := Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		sessions := collect(t, r.Sessions(t.Context(), Filter{}))
-		if len(sessions) != 2 {
-			t.Fatalf("%d sessions are there, want 2", len(sessions))
-		}
-		for _, s := range sessions {
-			if s.TLSVersion != c.version || s.TLSName != c.name || s.Proxied != c.through || s.Remote != "192.0.2.7:99" || s.Listener != "tls:127.0.0.1:443" {
-				t.Errorf("read %.200q, want %.200q", []string{s.TLSVersion, s.TLSName, s.Proxied, s.Remote, s.Listener}, []string{c.version, c.name, c.through})
-			}
-		}
-		denied := collect(t, r.Events(t.Context(), Filter{Reason: "denied"}))
-		if len(denied) != 1 || denied[0].Kind != parley.Refused || denied[0].Text != nil || denied[0].Session.Remote != "192.0.2.7:99" {
-			t.Errorf("who was denied is told as %+v", denied)
-		}
-		if v, err := r.Verify(t.Context()); err != nil || v.Damages > 0 || v.Unsummed > 0 || v.Sessions != 2 || v.Refused != 1 {
-			t.Errorf("verified %+v, %v", v, err)
-		}
+	}
+	denied := collect(t, r.Events(t.Context(), Filter{Reason: "denied"}))
+	if len(denied) != len(cases) || denied[0].Kind != parley.Refused || denied[0].Text != nil || denied[0].Session.Remote != "192.0.2.7:99" {
+		t.Errorf("who was denied is told as %+v", denied)
+	}
+	if v, err := r.Verify(t.Context()); err != nil || v.Damages > 0 || v.Unsummed > 0 || v.Sessions != int64(2*len(cases)) || v.Refused != int64(len(cases)) {
+		t.Errorf("verified %+v, %v", v, err)
 	}
 }
 

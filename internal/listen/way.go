@@ -44,6 +44,19 @@ var layers = map[string]Way{
 	"proxy+tls": {Proxy: true, TLS: true},
 }
 
+// Layers is the prefix of what stands before a session, such as "tls:"; empty if nothing does.
+func (w Way) Layers() string {
+	switch {
+	case w.Proxy && w.TLS:
+		return "proxy+tls:"
+	case w.Proxy:
+		return "proxy:"
+	case w.TLS:
+		return "tls:"
+	}
+	return ""
+}
+
 const thePrefixes = "tcp:, tls:, proxy: and proxy+tls:"
 
 // Prefix cuts off the prefix that says what stands before a session, such as "tls:". If there is

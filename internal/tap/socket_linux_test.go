@@ -161,7 +161,7 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 				sayAndReset(t, peer, other, numberedLines(lines))
 				if tr == overTLS { // it may have announced its end
 					awaitGone(t, tap, from)
-					runOut(t, tap)
+					runOut(t, tap, from)
 				}
 				end := awaitClosing(t, closed)
 				if end.Reason != reason {
@@ -194,14 +194,18 @@ func TestAllThatAPeerSaidBeforeItsResetIsTold(t *testing.T) {
 	})
 }
 
-// runOut has the tap's session time out once it waits for a peer to take bytes.
-func runOut(t *testing.T, tap *Tap) {
+// runOut has the tap's session time out once it waits for the other to take what a peer says.
+func runOut(t *testing.T, tap *Tap, from string) {
 	t.Helper()
 	for now := 1000 * time.Hour; ; now += 1000 * time.Hour {
 		tap.mu.Lock()
 		over := true
 		for s := range tap.sessions {
-			s.checkTimeouts(now)
+			d := &s.requests
+			if from == "server" {
+				d = &s.replies
+			}
+			s.checkWrite(d, now)
 			over = s.end.Load() != nil
 		}
 		tap.mu.Unlock()

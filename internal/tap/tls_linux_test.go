@@ -57,6 +57,30 @@ func TestAnAnnouncedEndIsNoReset(t *testing.T) {
 	}
 }
 
+// Whoever leaves with nothing unread but TLS's own goodbye has read its replies.
+func TestALeaveWithTheGoodbyeUnread(t *testing.T) {
+	isRead := make(chan struct{})
+	upstream := overTLS.startServer(t, func(conn end) {
+		conn.Read(make([]byte, 2))
+		io.WriteString(conn, "A\n")
+		<-isRead
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
+	})
+	observer, closed := closings()
+	client := overTLS.dial(t, overTLS.start(t, &Tap{Observer: observer}, upstream))
+	io.WriteString(client, "a\n")
+	io.ReadFull(client, make([]byte, 2))
+	close(isRead)
+	awaitReadable(t, client)
+	below(client).Close()
+	e := awaitClosing(t, closed)
+	var hint interface{ Hint() string }
+	if e.Reason != parley.Reset || errors.As(e.Err, &hint) {
+		t.Errorf("ended for %v (%v), want a reset without a hint", e.Reason, e.Err)
+	}
+}
+
 // Nor has it if the server takes its time: what it said is waited for with, as is its end.
 func TestAnAnnouncedEndHasTime(t *testing.T) {
 	observer, closed := closings()

@@ -1,0 +1,248 @@
+package tap
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/parley-tcp/parley"
+)
+
+const (
+	restTime     = time.Second // for what a peer said before its connection broke to reach the other
+	maxRestPause = 50 * time.Millisecond
+)
+
+// An ending is why a session ends.
+type ending struct {
+	reason parley.CloseReason
+	err    error
+	last   *direction // the second of the two that have ended; nil if one has not
+	peer   *peer      // whose connection broke, or who takes nothing; nil if it is neither's doing
+}
+
+// endDirection passes an end of file on. The second one ends the session, which is told
+// before anybody can see it.
+func (s *session) endDirection(d *direction) {
+	s.inspect(d, nil, true)
+	s.notePassed(d)
+	switch end := s.countEnd(d); {
+	case end != nil:
+		s.endWith(end)
+	case s.end.Load() == nil:
+		if err := s.passEnd(d); err != nil && d.to.secure {
+			s.breakBy(d.to, err)
+		}
+	}
+}
+
+// countEnd counts an end of file, and says how the session ends if it is the last.
+func (s *session) countEnd(d *direction) *ending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutShort = cmp.Or(s.cutShort, d.truncation())
+	if s.open--; s.open > 0 {
+		return nil
+	}
+	end := &ending{reason: parley.EndOfFile, last: d}
+	switch {
+	case s.in == 0 && s.out == 0:
+		end.reason = parley.NoRequest
+	case s.cutShort != nil:
+		end.reason, end.err = parley.Truncated, s.cutShort
+	case s.requests.scanner.begun():
+		end.reason = parley.Truncated
+	}
+	return end
+}
+
+// truncation is that of a direction that has ended, nil if TLS has announced its end.
+func (d *direction) truncation() error {
+	if !d.cutShort {
+		return nil
+	}
+	return truncatedError{d.from.name}
+}
+
+// A truncatedError is a parley.ErrTruncated that says whose.
+type truncatedError struct{ peer string }
+
+func (e truncatedError) Error() string {
+	return "the " + e.peer + " ended without TLS saying so (close_notify): what it said may be cut short"
+}
+
+func (e truncatedError) Unwrap() error { return parley.ErrTruncated }
+
+// passEnd passes the end of a direction on as it came. What TLS has not announced it is not to
+// announce to the other either.
+func (s *session) passEnd(d *direction) error {
+	d.to.halfClosed.Store(true)
+	if d.cutShort {
+		d.to.cutOff.Store(true)
+		return closeWrite(d.to.socket)
+	}
+	if d.to.secure {
+		s.note(d, writing)
+		if err := awaitRoom(d.to.socket); err != nil {
+			return err
+		}
+	}
+	return closeWrite(d.to.conn)
+}
+
+// breakBy ends the session because of an error of one of its connections.
+func (s *session) breakBy(p *peer, err error) {
+	e := &ending{reason: parley.IOError, err: err, peer: p}
+	switch {
+	case errors.Is(err, syscall.ETIMEDOUT):
+		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
+	case isResetError(err):
+		e.reason = s.reasonOfReset(p)
+		if p.sent.Load() && !(p.secure && p.halfClosed.Load()) { // a close_notify is not read by all
+			e.err = unreadError{p.name, err}
+		}
+	}
+	s.endWith(e)
+}
+
+func (s *session) reasonOfReset(by *peer) parley.CloseReason {
+	switch {
+	case by == &s.server:
+		return parley.UpstreamReset
+	case !by.sent.Load() && !s.server.sent.Load():
+		return parley.NoRequest // it looked whether somebody is there
+	}
+	return parley.Reset
+}
+
+// isResetError is for errors of reading, writing, and half-closing.
+func isResetError(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ENOTCONN)
+}
+
+// An unreadError is a reset by a peer that was sent something. A program that has read all
+// and closes its connection, or dies, ends it in good order: unless it was made to reset,
+// something was left unread.
+type unreadError struct {
+	peer string
+	err  error
+}
+
+func (e unreadError) Error() string { return e.Hint() + ": " + e.err.Error() }
+func (e unreadError) Unwrap() error { return e.err }
+
+// Is has that of a client known for what a parley.Server says of one.
+func (e unreadError) Is(target error) bool {
+	return target == parley.ErrRepliesUnread && e.peer == "client"
+}
+
+// Hint says what has happened in words for a person.
+func (e unreadError) Hint() string {
+	if e.peer == "server" {
+		return "the server closed without reading its requests"
+	}
+	return "the peer closed without reading its replies"
+}
+
+// endWith decides why the session ends, unless that is decided, and reports whether it did.
+func (s *session) endWith(e *ending) bool {
+	if !s.end.CompareAndSwap(nil, e) {
+		return false
+	}
+	close(s.ending)
+	return true
+}
+
+// cut ends the session at once, and reports whether it had not ended by itself.
+func (s *session) cut(reason parley.CloseReason) bool {
+	first := s.endWith(&ending{reason: reason})
+	s.cancel()
+	return first
+}
+
+// passRest waits until all that the peer whose connection broke had said is told, and, for as
+// long as a second, until the other has taken it. While the gate holds the session the
+// second stands still.
+func (s *session) passRest(end *ending) {
+	d, to := &s.requests, &s.server
+	if end.peer == to {
+		d, to = &s.replies, &s.client
+	}
+	end.peer.conn.SetWriteDeadline(longAgo) // it is sent nothing any more
+	done := d.done
+	pause := time.Millisecond
+	for waited := time.Duration(0); waited < restTime && (done != nil || unsent(to.socket) > 0); {
+		pause = min(pause, restTime-waited)
+		select {
+		case <-done:
+			done = nil
+			continue
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+			return
+		}
+		if doing, _ := d.activity.get(); doing != working {
+			waited += pause
+		}
+		pause = min(2*pause, maxRestPause)
+	}
+	to.conn.SetWriteDeadline(longAgo)
+	if !isResetError(end.err) && !errors.Is(end.err, syscall.ETIMEDOUT) {
+		end.peer.conn.SetReadDeadline(longAgo) // it may be alive, and have more to say
+	}
+	select {
+	case <-d.done:
+	case <-s.ctx.Done():
+	}
+}
+
+// close tells that the session is over, before the peers can see it: in good order if both
+// have ended, and otherwise by a reset of both, since an end of file would be a lie.
+func (s *session) close() {
+	end := s.end.Load()
+	s.tellClosed(end)
+	if end.last != nil {
+		s.closeBehind(s.opposite(end.last))
+		s.closeBehind(end.last)
+		return
+	}
+	for _, p := range []*peer{&s.client, &s.server} {
+		if p.conn != nil {
+			reset(p.conn)
+		}
+	}
+}
+
+func (s *session) opposite(d *direction) *direction {
+	if d == &s.requests {
+		return &s.replies
+	}
+	return &s.requests
+}
+
+// closeBehind closes the connection that a direction goes to, when both have ended.
+func (s *session) closeBehind(d *direction) {
+	conn := d.to.conn
+	switch {
+	case d.cutShort:
+		conn = d.to.socket // else TLS would announce the end
+	case d.to.secure && !d.to.halfClosed.Load():
+		if !s.hasRoom(d.to) {
+			conn = d.to.socket
+		}
+	}
+	conn.Close()
+}
+
+// hasRoom waits until a peer has room for TLS to say that this is the end. It is false if there
+// will be none in time, or the session is cut.
+func (s *session) hasRoom(p *peer) bool {
+	if timeout := s.tap.writeTimeout(); timeout > 0 {
+		p.socket.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	defer context.AfterFunc(s.ctx, func() { p.socket.SetWriteDeadline(longAgo) })()
+	return awaitRoom(p.socket) == nil
+}

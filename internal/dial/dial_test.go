@@ -231,6 +231,7 @@ func TestKindsOfErrors(t *testing.T) {
 		{read(call(syscall.ECONNRESET)), Reset},
 		{dial(call(syscall.ECONNRESET)), Reset},
 		{wrap(syscall.EPIPE), Reset},
+		{wrap(syscall.ENOTCONN), Reset},
 		{parley.ErrOutOfStep, Mismatch},
 		{wrap(parley.ErrTooLong), TooLong},
 		{dial(call(syscall.EADDRNOTAVAIL)), NoRoom},

@@ -64,7 +64,7 @@ func KindOf(err error) Kind {
 		return ReplyTimeout
 	case isAny(err, io.EOF, io.ErrUnexpectedEOF):
 		return Closed
-	case isAny(err, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE):
+	case isAny(err, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN):
 		return Reset
 	case errors.Is(err, parley.ErrOutOfStep):
 		return Mismatch
@@ -143,6 +143,7 @@ func Reason(err error) string {
 		{syscall.ECONNRESET, "connection reset by peer"},
 		{syscall.ECONNABORTED, "connection reset by peer"},
 		{syscall.EPIPE, "connection reset by peer"},
+		{syscall.ENOTCONN, "connection reset by peer"}, // so a half-close finds it
 	} {
 		if errors.Is(err, known.errno) {
 			return known.text

@@ -304,3 +304,19 @@ func TestWaitForACertificate(t *testing.T) {
 		}
 	})
 }
+
+// A server that has not announced its end and of whose reply nothing came is not in the middle of it.
+func TestEndThatTLSHasNotAnnounced(t *testing.T) {
+	for came, want := range map[string]string{
+		"":   "x closed the connection before it replied, without TLS's close_notify",
+		"on": "x closed the connection inside its reply: no line's end: on",
+	} {
+		of := partial{}
+		if came != "" {
+			of = partial{bytes: []byte(came), lacks: "no line's end"}
+		}
+		if got := whyNone("reply", "before it replied", "x", time.Second, tlsconn.ErrTruncated, of); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

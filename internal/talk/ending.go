@@ -23,7 +23,7 @@ func (c *Conversation) hangUp(ctx context.Context) error {
 	}
 	switch err := c.awaitClose(ctx, c.Timeout); {
 	case err == nil:
-		c.View.Closed("eof", "")
+		c.closed()
 		return c.inStep()
 	case ctx.Err() != nil:
 		return c.cut(ctx)
@@ -39,7 +39,7 @@ func (c *Conversation) hangUp(ctx context.Context) error {
 func (c *Conversation) done(ctx context.Context) error {
 	switch err := c.awaitClose(ctx, min(doneWithin, c.Timeout)); {
 	case err == nil:
-		c.View.Closed("eof", "")
+		c.closed()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, errStillOpen):
@@ -115,10 +115,24 @@ func (c *Conversation) lastWords(h heard) error {
 		c.showMessage(heard{body: body})
 		came = came[n:]
 	}
+	c.cutShort = errors.Is(h.err, parley.ErrTruncated)
 	if errors.Is(h.err, io.ErrUnexpectedEOF) || errors.Is(h.err, io.EOF) {
 		return io.EOF
 	}
 	return h.err
+}
+
+// closeNotify is said of an end of file that TLS has not announced: anybody on the way may have made it,
+// but nothing is missing that is known of.
+const closeNotify = ", without TLS's close_notify"
+
+// closed shows that the server has closed with nothing owed.
+func (c *Conversation) closed() {
+	if c.cutShort {
+		c.View.Closed("truncated", "closed by the server"+closeNotify)
+	} else {
+		c.View.Closed("eof", "")
+	}
 }
 
 // endOfInput ends a conversation at the end of the input.
@@ -215,10 +229,10 @@ func (c *Conversation) serverLeft(ctx context.Context) error {
 		if left := c.input.take(); len(left) > 0 {
 			c.View.NotSent(left, "")
 		} else if c.last {
-			c.View.Closed("eof", "")
+			c.closed()
 			return c.inStep()
 		}
-		return c.lost("eof", "closed by the server", "%s closed the connection", c.Server)
+		return c.left("%s closed the connection", c.Server)
 	}
 	select {
 	case l := <-c.input.lines:
@@ -230,18 +244,18 @@ func (c *Conversation) serverLeft(ctx context.Context) error {
 		case l.err != nil && c.unfinished != nil:
 			return c.endOfInput(ctx)
 		case l.err != nil:
-			c.View.Closed("eof", "")
+			c.closed()
 			return c.inStep()
 		case c.isBlank(first):
-			c.View.Closed("eof", "")
+			c.closed()
 			if len(bytes.Trim(l.text, "\r\n")) > 0 {
 				return c.leftBehindBlank(c.input.count)
 			}
 			return cmp.Or(c.inputLeft(ctx, c.input.count), c.inStep())
 		}
-		return c.lost("eof", "closed by the server", "%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
+		return c.left("%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
 	case <-time.After(c.Timeout):
-		return c.lost("eof", "closed by the server", "%s closed the connection", c.Server)
+		return c.left("%s closed the connection", c.Server)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -277,6 +291,14 @@ func (c *Conversation) notSent(err error) error {
 // inWords is an error without where it came from.
 func inWords(err error) string { return strings.TrimPrefix(err.Error(), "parley: ") }
 
+// left is the error of a server that has closed before all was sent.
+func (c *Conversation) left(format string, args ...any) error {
+	if c.cutShort {
+		return c.lost("truncated", "closed by the server"+closeNotify, format, args...)
+	}
+	return c.lost("eof", "closed by the server", format, args...)
+}
+
 // noReply explains why a reply did not come, or not the whole of it.
 func (c *Conversation) noReply(h heard) error {
 	return c.notWhole(h, "reply", "before it replied", c.Lacks)
@@ -299,6 +321,8 @@ func (c *Conversation) notWhole(h heard, what, before string, lacking func([]byt
 	case errors.Is(h.err, context.Canceled):
 		return c.lost("reply_timeout", fmt.Sprintf("no %s within %v", what, c.Timeout),
 			"no %s from %s within %v; --timeout waits longer", what, c.Server, c.Timeout)
+	case errors.Is(h.err, parley.ErrTruncated) && len(h.body) == 0:
+		return c.lost("truncated", "closed by the server "+before+closeNotify, "%s closed the connection %s%s", c.Server, before, closeNotify)
 	case errors.Is(h.err, io.ErrUnexpectedEOF):
 		return c.lost("truncated", "closed by the server inside its "+what, "%s closed the connection inside its %s: %s",
 			c.Server, what, withAdvice(lacks, advice))

@@ -64,6 +64,7 @@ type Conversation struct {
 	heard      chan heard
 	interrupt  context.CancelFunc // of what listens to the server
 	halfClosed bool               // our end of file is out
+	cutShort   bool               // the server's end of file is one that TLS has not announced
 	last       bool               // the connection is to end behind what was said last
 	asked      bool               // a request was sent that is replied to
 	surplus    int                // messages since that were no reply

@@ -229,6 +229,46 @@ func TestWhatCameOfAReplyIsShown(t *testing.T) {
 	}
 }
 
+// An end of file that TLS has not announced is no orderly end, and no error where nothing is owed.
+func TestEndThatTLSHasNotAnnounced(t *testing.T) {
+	for _, c := range []struct {
+		name, said string
+		client     func(*talk.Conversation) error
+		shown      string
+		want       string
+	}{
+		{"for a reply", "", once("a"), "sending [1] a ...\nConnection closed (closed by the server before it replied, without TLS's close_notify)\n",
+			"s closed the connection before it replied, without TLS's close_notify"},
+		{"inside a reply", "on", once("a"), "sending [1] a ...\nunfinished response: on\nConnection closed (closed by the server inside its reply)\n",
+			"s closed the connection inside its reply: only 2 came: on; have more"},
+		{"behind the reply", "one\n", once("a"), "sending [1] a ...\nserver response: one\nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
+		{"in a pipe", "one\n", lines("a\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: \nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
+		{"with input left", "one\n", lines("a\nb\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: b\nConnection closed (closed by the server, without TLS's close_notify)\n",
+			"s closed the connection; line 2 of the input was not sent"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			// It closes at once, and reads on, so that no reset comes of it.
+			shown, _, err := converse(t, parley.Lines, reply(c.said, func(s *parleytest.Conn) { s.CloseWrite(); readsOn(s) }), func(conv *talk.Conversation) error {
+				conv.Conn = abruptly{conv.Conn.(*parleytest.Conn)}
+				time.Sleep(time.Millisecond)
+				return c.client(conv)
+			})
+			check(t, c.name, shown, "Connected to s\n"+c.shown, err, c.want)
+		})
+	}
+}
+
+// abruptly is a connection whose end of file TLS has not announced.
+type abruptly struct{ *parleytest.Conn }
+
+func (c abruptly) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		err = parley.ErrTruncated
+	}
+	return n, err
+}
+
 // A signal cuts a reply short: what came of it is shown all the same.
 func TestWhatCameBeforeASignalIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -167,7 +168,7 @@ func TestPlainBytesWhereTLSIsSpoken(t *testing.T) {
 		listen func(net.Listener, *tls.Config) net.Listener
 		sent   []string
 	}{
-		{"parley", parley.NewTLSListener, []string{"x", "\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", strings.Repeat("x", 100000)}},
+		{"parley", parley.NewTLSListener, []string{"x", "\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", strings.Repeat("x", 100000), strings.Repeat("é", 50000), strings.Repeat("\x16 ", 50000)}},
 		{"crypto/tls", tls.NewListener, []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -282,6 +283,37 @@ func TestEndWithoutCloseNotifyIsTruncated(t *testing.T) {
 		}
 	}
 }
+
+// A connection below may hand out its end of file together with the last bytes, as an io.Reader
+// may. If TLS's own end is among those, it is one in good order.
+func TestEndOfFileThatComesWithTheLastBytes(t *testing.T) {
+	near, far := parleytest.ConnPair()
+	defer far.Close()
+	below := &eagerConn{far, far}
+	client := tlsconn.Client(below, clientTLS)
+	var peer sync.WaitGroup
+	peer.Go(func() {
+		server := tlsconn.Server(near, serverTLS)
+		io.WriteString(server, "x")
+		server.Close()
+	})
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	peer.Wait()
+	below.Reader = iotest.DataErrReader(far)
+	if got, err := io.ReadAll(client); string(got) != "x" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+// An eagerConn is read through another reader.
+type eagerConn struct {
+	net.Conn
+	io.Reader
+}
+
+func (c *eagerConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // The client knows it too.
 func TestClientToldOfATruncatedReply(t *testing.T) {

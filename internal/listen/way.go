@@ -49,8 +49,9 @@ const thePrefixes = "tcp:, tls:, proxy: and proxy+tls:"
 // Prefix cuts off the prefix that says what stands before a session, such as "tls:". If there is
 // none, it is what plain has.
 func Prefix(word string, plain Way) (w Way, rest string, err error) {
-	name, rest, _ := strings.Cut(word, ":")
+	name, rest, isLonger := strings.Cut(word, ":")
 	w, known := layers[name]
+	known = known && isLonger // else it is the name of a host
 	again, _, hasMore := strings.Cut(rest, ":")
 	_, isTwice := layers[again]
 	switch {

@@ -403,3 +403,66 @@ func TestLineThatWasNotSentIsNamed(t *testing.T) {
 		in.Close()
 	})
 }
+
+// A cutConn has TLS below whose end nobody has announced.
+type cutConn struct{ *parleytest.Conn }
+
+func (c cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		err = parley.ErrTruncated
+	}
+	return n, err
+}
+
+// An end that TLS has not announced is told as that and is no end in good order: what it cuts
+// short is no message, though a line that an end of file ends is one otherwise.
+func TestEndThatTLSHasNotAnnounced(t *testing.T) {
+	const (
+		sent   = "sending [1] a ...\n"
+		reply1 = sent + "server response: ok\n"
+		cut    = "Connection closed (end of file without TLS's close_notify)\n"
+		broke  = "s: the connection ended without TLS saying so (close_notify): what came may be cut short"
+		before = "s closed the connection before it replied, without TLS saying so (close_notify)"
+		inside = "s closed the connection inside its reply, without TLS saying so (close_notify): only 2 came: ok; have more"
+	)
+	for _, c := range []struct {
+		name, said string
+		framing    parley.Framing
+		client     func(*talk.Conversation) error
+		shown      string
+		want       string
+	}{
+		{"once", "ok\n", parley.Lines, once("a"), reply1 + cut, ""},
+		{"once, and more", "ok\npart", parley.Lines, once("a"), reply1 + "unfinished response: part\n" + cut, ""},
+		{"lines", "ok\n", parley.Lines, lines("a\n"), "Enter data: a\n" + reply1 + "Enter data: \n" + cut, broke},
+		{"lines, and more", "ok\npart", parley.Lines, lines("a\n"),
+			"Enter data: a\n" + reply1 + "Enter data: \nunfinished response: part\n" + cut, broke},
+		{"inside the reply", "ok", parley.Lines, once("a"),
+			sent + "unfinished response: ok\nConnection closed (closed by the server inside its reply, without TLS's close_notify)\n", inside},
+		{"inside all", "ok", parley.UntilClose, lines("a\n"),
+			"Enter data: a\n" + sent + "unfinished response: ok\nConnection closed (closed by the server inside its reply, without TLS's close_notify)\n", inside},
+		{"before the reply", "", parley.Lines, once("a"),
+			sent + "Connection closed (closed by the server before it replied, without TLS's close_notify)\n", before},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := parleytest.ConnPair()
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				reply(c.said, func(s *parleytest.Conn) {
+					if c.want != before && c.want != inside {
+						readsOn(s)
+					}
+					s.Close()
+				})(theirs)
+			}()
+			var out bytes.Buffer
+			conversation := conversation(ours, c.framing, console.NewClientNarrative(&out, nil, console.Piped))
+			conversation.Conn = cutConn{ours}
+			err := c.client(conversation)
+			<-served
+			check(t, c.name, strings.ReplaceAll(out.String(), "Client: ", ""), "Connected to s\n"+c.shown, err, c.want)
+		})
+	}
+}

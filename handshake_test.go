@@ -118,6 +118,64 @@ func TestHandshakesAreAsManyAsSessionsAtMost(t *testing.T) {
 	})
 }
 
+// One address has no more handshakes than it may have sessions: it cannot keep all others out by
+// beginning many and finishing none. A proxy's are not counted as one client's.
+func TestHandshakesOfOneAddress(t *testing.T) {
+	for name, isProxied := range map[string]bool{"direct": false, "behind a proxy": true} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			w := new(witness)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			listener := parley.NewTLSListener(l, serverTLS)
+			if isProxied {
+				listener = forwardingListener{listener}
+			}
+			parleytest.Serve(t, &parley.Server{Handler: echo, Observer: w, MaxSessionsPerIP: 2}, listener)
+			dial := dialer(t, "tcp", l.Addr().String())
+			var pending []net.Conn
+			for range 3 {
+				pending = append(pending, dial())
+			}
+			if isProxied {
+				time.Sleep(50 * time.Millisecond) // for whatever would be told
+				if w.count(parley.HandshakeFailed) > 0 {
+					t.Errorf("told %+v", w.all()[0])
+				}
+			} else {
+				eventually(t, "one is hung up on", func() bool { return w.count(parley.HandshakeFailed) == 1 })
+				if e := w.all()[0]; e.reason != parley.PerIP {
+					t.Errorf("told %+v", e)
+				}
+			}
+			for _, c := range pending {
+				c.Close()
+			}
+			eventually(t, "they are over", func() bool { return w.count(parley.HandshakeFailed) == 3 })
+			if got := say(t, tls.Client(dial(), clientTLS), "x\n"); got != "x\n" {
+				t.Errorf("with room again: got %q", got)
+			}
+		})
+	}
+}
+
+type forwardingListener struct{ net.Listener }
+
+func (l forwardingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return forwardingConn{conn.(*tlsconn.Conn)}, nil
+}
+
+// A forwardingConn is one that a proxy has handed on.
+type forwardingConn struct{ *tlsconn.Conn }
+
+func (forwardingConn) Forwarded() *parley.Forwarded { return nil }
+
 // Who comes over the limit of sessions is told so, over TLS.
 func TestRefusalOverTLS(t *testing.T) {
 	dial := transports["tls"](t, &parley.Server{Handler: echo, MaxSessions: 1})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/accept"
@@ -13,7 +15,7 @@ import (
 // observer is told of one that does not, unless the server stops meanwhile; it is closed.
 func (s *Server) shakeHands(conn accept.Handshaker) error {
 	begun := time.Now()
-	err := s.shaking.Shake(conn)
+	err := s.shaking.Shake(conn, cameFrom(conn))
 	switch reason := HandshakeReason(err); reason {
 	case 0:
 		return nil
@@ -25,6 +27,15 @@ func (s *Server) shakeHands(conn accept.Handshaker) error {
 		s.tell(&Event{Kind: HandshakeFailed, Time: time.Now(), Session: SessionOf(0, conn, begun), Reason: reason, Err: err, Took: time.Since(begun)})
 	}
 	return err
+}
+
+// cameFrom is the address that a connection counts for before its handshake. One of a proxy is
+// not its client's, which is not known yet.
+func cameFrom(conn net.Conn) netip.Prefix {
+	if _, isProxied := conn.(interface{ Forwarded() *Forwarded }); isProxied {
+		return netip.Prefix{}
+	}
+	return prefixOf(endpointOf(conn.RemoteAddr()).ip.Addr())
 }
 
 // HandshakeReason says in one of the reasons of HandshakeFailed, or as Denied, why a handshake
@@ -40,6 +51,8 @@ func HandshakeReason(err error) CloseReason {
 		return Denied
 	case errors.Is(err, accept.ErrBusy):
 		return Full
+	case errors.Is(err, accept.ErrBusyFrom):
+		return PerIP
 	case errors.Is(err, context.DeadlineExceeded):
 		return HandshakeTimeout
 	case errors.Is(err, context.Canceled):

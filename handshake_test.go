@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -117,6 +118,64 @@ func TestHandshakesAreAsManyAsSessionsAtMost(t *testing.T) {
 	})
 }
 
+// One address has no more handshakes than it may have sessions: it cannot keep all others out by
+// beginning many and finishing none. A proxy's are not counted as one client's.
+func TestHandshakesOfOneAddress(t *testing.T) {
+	for name, isProxied := range map[string]bool{"direct": false, "behind a proxy": true} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			w := new(witness)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			listener := parley.NewTLSListener(l, serverTLS)
+			if isProxied {
+				listener = forwardingListener{listener}
+			}
+			parleytest.Serve(t, &parley.Server{Handler: echo, Observer: w, MaxSessionsPerIP: 2}, listener)
+			dial := dialer(t, "tcp", l.Addr().String())
+			var pending []net.Conn
+			for range 3 {
+				pending = append(pending, dial())
+			}
+			if isProxied {
+				time.Sleep(50 * time.Millisecond) // for whatever would be told
+				if w.count(parley.HandshakeFailed) > 0 {
+					t.Errorf("told %+v", w.all()[0])
+				}
+			} else {
+				eventually(t, "one is hung up on", func() bool { return w.count(parley.HandshakeFailed) == 1 })
+				if e := w.all()[0]; e.reason != parley.PerIP {
+					t.Errorf("told %+v", e)
+				}
+			}
+			for _, c := range pending {
+				c.Close()
+			}
+			eventually(t, "they are over", func() bool { return w.count(parley.HandshakeFailed) == 3 })
+			if got := say(t, tls.Client(dial(), clientTLS), "x\n"); got != "x\n" {
+				t.Errorf("with room again: got %q", got)
+			}
+		})
+	}
+}
+
+type forwardingListener struct{ net.Listener }
+
+func (l forwardingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return forwardingConn{conn.(*tlsconn.Conn)}, nil
+}
+
+// A forwardingConn is one that a proxy has handed on.
+type forwardingConn struct{ *tlsconn.Conn }
+
+func (forwardingConn) Forwarded() *parley.Forwarded { return nil }
+
 // Who comes over the limit of sessions is told so, over TLS.
 func TestRefusalOverTLS(t *testing.T) {
 	dial := transports["tls"](t, &parley.Server{Handler: echo, MaxSessions: 1})
@@ -167,7 +226,7 @@ func TestPlainBytesWhereTLSIsSpoken(t *testing.T) {
 		listen func(net.Listener, *tls.Config) net.Listener
 		sent   []string
 	}{
-		{"parley", parley.NewTLSListener, []string{"x", "\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", strings.Repeat("x", 100000)}},
+		{"parley", parley.NewTLSListener, []string{"x", "\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", strings.Repeat("x", 100000), strings.Repeat("é", 50000), strings.Repeat("\x16 ", 50000)}},
 		{"crypto/tls", tls.NewListener, []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -282,6 +341,37 @@ func TestEndWithoutCloseNotifyIsTruncated(t *testing.T) {
 		}
 	}
 }
+
+// A connection below may hand out its end of file together with the last bytes, as an io.Reader
+// may. If TLS's own end is among those, it is one in good order.
+func TestEndOfFileThatComesWithTheLastBytes(t *testing.T) {
+	near, far := parleytest.ConnPair()
+	defer far.Close()
+	below := &eagerConn{far, far}
+	client := tlsconn.Client(below, clientTLS)
+	var peer sync.WaitGroup
+	peer.Go(func() {
+		server := tlsconn.Server(near, serverTLS)
+		io.WriteString(server, "x")
+		server.Close()
+	})
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	peer.Wait()
+	below.Reader = iotest.DataErrReader(far)
+	if got, err := io.ReadAll(client); string(got) != "x" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+// An eagerConn is read through another reader.
+type eagerConn struct {
+	net.Conn
+	io.Reader
+}
+
+func (c *eagerConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // The client knows it too.
 func TestClientToldOfATruncatedReply(t *testing.T) {

@@ -177,7 +177,8 @@ const (
 	FramingLost
 	// HandshakeFailed: what had to be agreed on a connection before there could be a session,
 	// such as TLS, was not, and the connection is closed. Reason is NoRequest if its peer never
-	// sent a byte, HandshakeTimeout, Full if as many as may were at it, or else Handshake.
+	// sent a byte, HandshakeTimeout, Full if as many as may were at it, PerIP if as many as may of
+	// its address were, or else Handshake.
 	HandshakeFailed
 )
 

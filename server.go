@@ -42,7 +42,7 @@ type Server struct {
 	MaxRequest       int // longest request, in bytes; DefaultMaxRequest if zero; with Chunks 16 MiB at most
 	MaxUnsent        int // bytes of unsent replies at which a peer is no longer read; 256 KiB if zero
 	MaxSessions      int // sessions at once; if zero max(16, min(10000, (open files - 64) / 2))
-	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
+	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64, and as many handshakes; no limit if zero
 
 	// Allow says whose connections are served, by the peer's IP address, or the one that a
 	// proxy names; everybody's if nil. The others are hung up on without a word. It is not
@@ -223,7 +223,7 @@ func (s *Server) init() {
 		}
 		set.readBuffers = &sync.Pool{New: func() any { b := make([]byte, set.readSize); return &b }}
 		s.stop = make(chan struct{})
-		s.shaking = accept.Handshakes{Limit: set.maxSessions, Timeout: cmp.Or(s.HandshakeTimeout, 5*time.Second)}
+		s.shaking = accept.Handshakes{Limit: set.maxSessions, PerIP: max(0, set.maxSessionsPerIP), Timeout: cmp.Or(s.HandshakeTimeout, 5*time.Second)}
 		s.shaking.Context, s.cutShakes = context.WithCancel(context.Background())
 		s.drained = make(chan struct{})
 		s.acceptors = make(map[acceptor]struct{})

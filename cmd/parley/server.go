@@ -83,7 +83,7 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
 	flags.Var(&opt.maxHeld, "max-held", "unfinished requests and unsent replies of all sessions; past it the one that holds most is ended (default a quarter of the memory limit)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
-	flags.IntVar(&opt.maxSessionsPerIP, "max-sessions-per-ip", 0, "sessions of one IPv4 address or IPv6 /64; 0 is no limit")
+	flags.IntVar(&opt.maxSessionsPerIP, "max-sessions-per-ip", 0, "sessions of one IPv4 address or IPv6 /64, and TLS handshakes; 0 is no limit")
 	flags.DurationVar(&opt.firstByte, "first-byte-timeout", 0, "hang up if nothing ever comes (default as --idle-timeout)")
 	flags.DurationVar(&opt.request, "request-timeout", 30*time.Second, "from a request's first byte to its last; 0 is off")
 	flags.DurationVar(&opt.idle, "idle-timeout", 5*time.Minute, "hang up on a silent peer; 0 is off")

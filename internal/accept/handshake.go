@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -26,24 +27,30 @@ const PlainText = "Error: this port speaks TLS, and what came is not TLS\n"
 // ErrBusy is the end of a connection while as many others as may are at their handshakes.
 var ErrBusy = errors.New("too many handshakes at once")
 
+// ErrBusyFrom is that end while as many of its address as may are.
+var ErrBusyFrom = errors.New("too many handshakes at once from its address")
+
 // Handshakes are those that have begun and are not over. Set the fields before the first.
 type Handshakes struct {
 	Limit   int             // at once
+	PerIP   int             // of those, from one address; as many as Limit if zero
 	Timeout time.Duration   // of each; none if negative
 	Context context.Context // whose end ends all of them
 
 	mu      sync.Mutex
 	pending int
+	from    map[netip.Prefix]int // with PerIP, how many of them
 }
 
-// Shake shakes hands on a connection. If there is an error it has closed the connection;
+// Shake shakes hands on a connection from an address, which is the zero Prefix if it counts as
+// none. If there is an error it has closed the connection;
 // context.DeadlineExceeded is that of the timeout, and context.Canceled that of a stop.
-func (h *Handshakes) Shake(conn Handshaker) error {
-	if !h.begin() {
+func (h *Handshakes) Shake(conn Handshaker, from netip.Prefix) error {
+	if err := h.begin(from); err != nil {
 		conn.Close()
-		return ErrBusy
+		return err
 	}
-	defer h.end()
+	defer h.end(from)
 	ctx := h.Context
 	if h.Timeout > 0 {
 		timed, cancel := context.WithTimeout(ctx, h.Timeout)
@@ -85,20 +92,34 @@ func (h *Handshakes) Pending() int {
 	return h.pending
 }
 
-func (h *Handshakes) begin() bool {
+func (h *Handshakes) begin(from netip.Prefix) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.pending >= h.Limit {
-		return false
+	counts := h.PerIP > 0 && from.IsValid()
+	switch {
+	case h.pending >= h.Limit:
+		return ErrBusy
+	case counts && h.from[from] >= h.PerIP:
+		return ErrBusyFrom
+	case counts && h.from == nil:
+		h.from = make(map[netip.Prefix]int)
 	}
 	h.pending++
-	return true
+	if counts {
+		h.from[from]++
+	}
+	return nil
 }
 
-func (h *Handshakes) end() {
+func (h *Handshakes) end(from netip.Prefix) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pending--
+	if h.from[from] > 1 {
+		h.from[from]--
+	} else {
+		delete(h.from, from)
+	}
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -127,7 +128,7 @@ func TestPlainBytesBehindTheHeader(t *testing.T) {
 	send(t, peer, line4+"hello\n")
 	peer.CloseWrite()
 	handshakes := &accept.Handshakes{Limit: 1, Timeout: 5 * time.Second, Context: t.Context()}
-	if err := handshakes.Shake(conn); !errors.As(err, new(tls.RecordHeaderError)) {
+	if err := handshakes.Shake(conn, netip.Prefix{}); !errors.As(err, new(tls.RecordHeaderError)) {
 		t.Errorf("the error is %v", err)
 	}
 	if got, _ := io.ReadAll(peer); string(got) != accept.PlainText {

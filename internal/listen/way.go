@@ -62,14 +62,15 @@ const thePrefixes = "tcp:, tls:, proxy: and proxy+tls:"
 // Prefix cuts off the prefix that says what stands before a session, such as "tls:". If there is
 // none, it is what plain has.
 func Prefix(word string, plain Way) (w Way, rest string, err error) {
-	name, rest, isPrefix := strings.Cut(word, ":")
+	name, rest, isLonger := strings.Cut(word, ":")
 	w, known := layers[name]
+	known = known && isLonger // else it is the name of a host
 	again, _, hasMore := strings.Cut(rest, ":")
 	_, isTwice := layers[again]
 	switch {
 	case !known && isUnknownPrefix(name, rest):
 		return Way{}, "", fmt.Errorf("address %q: %q is no prefix; there are %s", word, name+":", thePrefixes)
-	case !known || !isPrefix:
+	case !known:
 		return Way{Proxy: plain.Proxy, TLS: plain.TLS}, word, nil
 	case hasMore && isTwice:
 		return Way{}, "", fmt.Errorf("address %q has two prefixes; there are %s", word, thePrefixes)

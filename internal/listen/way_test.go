@@ -36,6 +36,7 @@ func TestPrefixesSayWhatStandsBeforeASession(t *testing.T) {
 		{"proxy:10.0.0.1:6969", Way{Proxy: true}, "10.0.0.1:6969"},
 		{"proxy+tls:fd://3", Way{Proxy: true, TLS: true}, "fd://3"},
 		{"tls:", Way{TLS: true}, ""},
+		{"tls", flags, "tls"}, // a host without a port
 	} {
 		got, rest, err := Prefix(c.word, flags)
 		if got != c.want || rest != c.rest || err != nil {
@@ -117,7 +118,7 @@ func TestNoAddressTwice(t *testing.T) {
 
 // Whatever is typed, what is understood can be typed again, and means the same.
 func FuzzWay(f *testing.F) {
-	for _, word := range []string{"6969", "tls:7443", "proxy+tls:unix:/run/s", "fd://3", "systemd:web", "ssl:a:1", "tls:tls:1", "fd:", ":", "tcp:fd://00003"} {
+	for _, word := range []string{"6969", "tls:7443", "proxy+tls:unix:/run/s", "fd://3", "systemd:web", "ssl:a:1", "tls:tls:1", "fd:", ":", "tcp:fd://00003", "tls:tls"} {
 		f.Add(word)
 	}
 	f.Fuzz(func(t *testing.T, word string) {

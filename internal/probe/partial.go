@@ -40,8 +40,12 @@ func whyNone(what, before, target string, timeout time.Duration, err error, came
 		advice = strings.TrimPrefix(advice+", --timeout waits longer", ", ")
 	case dial.KindOf(err) == dial.ReplyTimeout:
 		return fmt.Sprintf("no %s from %s within %v; --timeout waits longer", what, target, timeout)
-	case errors.Is(err, parley.ErrTruncated) && len(came.bytes) == 0:
-		why = target + " closed the connection " + before + ", without TLS's close_notify"
+	case errors.Is(err, parley.ErrTruncated):
+		where := before
+		if len(came.bytes) > 0 {
+			where = "inside its " + what
+		}
+		why = target + " closed the connection " + where + ", without TLS's close_notify"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		why = target + " closed the connection inside its " + what
 	case errors.Is(err, io.EOF):

@@ -309,7 +309,7 @@ func TestWaitForACertificate(t *testing.T) {
 func TestEndThatTLSHasNotAnnounced(t *testing.T) {
 	for came, want := range map[string]string{
 		"":   "x closed the connection before it replied, without TLS's close_notify",
-		"on": "x closed the connection inside its reply: no line's end: on",
+		"on": "x closed the connection inside its reply, without TLS's close_notify: no line's end: on",
 	} {
 		of := partial{}
 		if came != "" {

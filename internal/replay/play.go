@@ -300,7 +300,7 @@ func (p *play) lost(err error) string {
 		return ""
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("nothing more within %v", p.timeout())
-	case dial.KindOf(err) == dial.Closed:
+	case dial.KindOf(err) == dial.Closed && !errors.Is(err, parley.ErrTruncated):
 		return "closed by the server"
 	}
 	return dial.Reason(err)

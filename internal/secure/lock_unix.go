@@ -3,6 +3,7 @@
 package secure
 
 import (
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -15,4 +16,13 @@ func lock(f *os.File) error {
 			return err
 		}
 	}
+}
+
+// ownerOf is whose a file is, and whether that is who we are.
+func ownerOf(info fs.FileInfo) (uid uint32, isOurs bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, true
+	}
+	return stat.Uid, int64(stat.Uid) == int64(os.Geteuid())
 }

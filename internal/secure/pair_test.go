@@ -150,6 +150,21 @@ func TestTheKeyLogIsForItsOwnerOnly(t *testing.T) {
 	}
 }
 
+// In a directory that all can write, another user may have made the file.
+func TestTheKeyLogIsNobodyElses(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file of another user")
+	}
+	file := write(t, "keys", nil)
+	if err := os.Chown(file, 1234, -1); err != nil {
+		t.Fatal(err)
+	}
+	const want = "it belongs to another user (uid 1234), who can read it; choose another file"
+	if _, err := (ClientOptions{KeyLog: file}).openAndClose(); err == nil || err.Error() != "key log "+file+": "+want {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 func (o ClientOptions) openAndClose() (*Client, error) {
 	c, err := o.Open()
 	if err == nil {

@@ -100,13 +100,14 @@ func (c *Conversation) awaitClose(ctx context.Context, patience time.Duration) e
 
 // lastWords shows what came behind the last message when no reply is owed: it is no
 // beginning of one. It returns io.EOF for an orderly close, also if a reply of several
-// messages could have gone on.
+// messages could have gone on. An end that TLS has not announced is none: what it ends is no
+// message.
 func (c *Conversation) lastWords(h heard) error {
-	came := h.body
+	came, isCutShort := h.body, errors.Is(h.err, parley.ErrTruncated)
 	for len(came) > 0 {
 		n, body, err := 0, []byte(nil), error(nil)
 		if c.Single != nil {
-			n, body, err = c.Single.Next(came, 0, len(came), true)
+			n, body, err = c.Single.Next(came, 0, len(came), !isCutShort)
 		}
 		if n == 0 || err != nil {
 			c.showUnfinished(came, c.Lacks)
@@ -115,7 +116,7 @@ func (c *Conversation) lastWords(h heard) error {
 		c.showMessage(heard{body: body})
 		came = came[n:]
 	}
-	c.cutShort = errors.Is(h.err, parley.ErrTruncated)
+	c.cutShort = isCutShort
 	if errors.Is(h.err, io.ErrUnexpectedEOF) || errors.Is(h.err, io.EOF) {
 		return io.EOF
 	}
@@ -321,8 +322,13 @@ func (c *Conversation) notWhole(h heard, what, before string, lacking func([]byt
 	case errors.Is(h.err, context.Canceled):
 		return c.lost("reply_timeout", fmt.Sprintf("no %s within %v", what, c.Timeout),
 			"no %s from %s within %v; --timeout waits longer", what, c.Server, c.Timeout)
-	case errors.Is(h.err, parley.ErrTruncated) && len(h.body) == 0:
-		return c.lost("truncated", "closed by the server "+before+closeNotify, "%s closed the connection %s%s", c.Server, before, closeNotify)
+	case errors.Is(h.err, parley.ErrTruncated):
+		where := before
+		if lacks != "" {
+			where = "inside its " + what
+			lacks = ": " + withAdvice(lacks, advice)
+		}
+		return c.lost("truncated", "closed by the server "+where+closeNotify, "%s closed the connection %s%s%s", c.Server, where, closeNotify, lacks)
 	case errors.Is(h.err, io.ErrUnexpectedEOF):
 		return c.lost("truncated", "closed by the server inside its "+what, "%s closed the connection inside its %s: %s",
 			c.Server, what, withAdvice(lacks, advice))
@@ -363,12 +369,14 @@ func withAdvice(lacks, advice string) string {
 // broken explains an error of the connection.
 func (c *Conversation) broken(err error) error {
 	reason, why := howBroken(err)
-	switch reason {
-	case "truncated":
+	switch {
+	case errors.Is(err, parley.ErrTruncated):
+		return c.lost(reason, why, "%s: %s", c.Server, dial.Reason(err))
+	case reason == "truncated":
 		return c.lost(reason, why, "%s closed the connection inside a message", c.Server)
-	case "malformed":
+	case reason == "malformed":
 		return c.lost(reason, why, "%s sent what is no message: %s; is --framing right?", c.Server, why)
-	case "too_long":
+	case reason == "too_long":
 		return c.lost(reason, why, "a message from %s is longer than 16 MiB; is --framing right?", c.Server)
 	}
 	return c.lost(reason, why, "the connection to %s broke: %s", c.Server, why)
@@ -377,6 +385,8 @@ func (c *Conversation) broken(err error) error {
 // howBroken says what an error of the connection is, for programs and in words.
 func howBroken(err error) (reason, why string) {
 	switch {
+	case errors.Is(err, parley.ErrTruncated):
+		return "truncated", "end of file without TLS's close_notify"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "truncated", "closed by the server inside a message"
 	case errors.Is(err, parley.ErrTooLong):

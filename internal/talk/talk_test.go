@@ -239,8 +239,11 @@ func TestEndThatTLSHasNotAnnounced(t *testing.T) {
 	}{
 		{"for a reply", "", once("a"), "sending [1] a ...\nConnection closed (closed by the server before it replied, without TLS's close_notify)\n",
 			"s closed the connection before it replied, without TLS's close_notify"},
-		{"inside a reply", "on", once("a"), "sending [1] a ...\nunfinished response: on\nConnection closed (closed by the server inside its reply)\n",
-			"s closed the connection inside its reply: only 2 came: on; have more"},
+		{"inside a reply", "on", once("a"), "sending [1] a ...\nunfinished response: on\nConnection closed (closed by the server inside its reply, without TLS's close_notify)\n",
+			"s closed the connection inside its reply, without TLS's close_notify: only 2 came: on; have more"},
+		{"behind the reply, and more", "one\npart", once("a"), "sending [1] a ...\nserver response: one\nunfinished response: part\nConnection closed (end of file without TLS's close_notify)\n", ""},
+		{"in a pipe, and more", "one\npart", lines("a\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: \nunfinished response: part\nConnection closed (end of file without TLS's close_notify)\n",
+			"s: the connection ended without TLS saying so (close_notify): what came may be cut short"},
 		{"behind the reply", "one\n", once("a"), "sending [1] a ...\nserver response: one\nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
 		{"in a pipe", "one\n", lines("a\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: \nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
 		{"with input left", "one\n", lines("a\nb\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: b\nConnection closed (closed by the server, without TLS's close_notify)\n",

@@ -180,7 +180,7 @@ func (t *Tap) Serve(l net.Listener) error {
 // whether it did. The observer is told of one that did not, unless the tap stops meanwhile.
 func (t *Tap) shakeHands(client accept.Handshaker) bool {
 	begun := time.Now()
-	err := t.shaking.Shake(client)
+	err := t.shaking.Shake(client, netip.Prefix{})
 	switch reason := parley.HandshakeReason(err); reason {
 	case 0:
 		return true

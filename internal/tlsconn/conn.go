@@ -45,12 +45,16 @@ func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 // what a client sent first is not TLS: its own words can be answered there.
 func (c *Conn) HandshakeContext(ctx context.Context) error {
 	err := c.Conn.HandshakeContext(ctx)
+	var plain tls.RecordHeaderError
 	hasEnded := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	switch {
 	case hasEnded && !c.raw.heard.Load():
 		return io.EOF
 	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
+	case errors.As(err, &plain) && plain.Conn != nil: // found by the first byte or by crypto/tls
+		plain.Conn = c.raw.Conn
+		return plain
 	}
 	return c.raw.alert.explain(err)
 }
@@ -91,6 +95,9 @@ type rawConn struct {
 
 func (r *rawConn) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
+	if n > 0 && err == io.EOF { // which TLS may have announced in these bytes; it comes again
+		err = nil
+	}
 	if n > 0 && !r.heard.Swap(true) && r.server && !beginsTLS(p[0]) {
 		return n, tls.RecordHeaderError{Msg: "tls: what came first is not TLS", Conn: r.Conn}
 	}

@@ -307,7 +307,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		out.buf = buf
 		out.replies++
 		out.last = c.seq
-		if c.marksReplies() {
+		if c.marks {
 			c.noteReply(out, before, start, end)
 		}
 	}

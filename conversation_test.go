@@ -19,6 +19,7 @@ var echo = HandlerFunc(func(dst []byte, req *Request) ([]byte, error) { return a
 var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func newTestConversation(set *settings) *conversation {
+	set.wanted = wantedKinds(set.observer)
 	set.setFramings(set.framing, set.replies)
 	set.handler = orElse[Handler](set.handler, echo)
 	set.log = slog.New(slog.DiscardHandler)
@@ -28,7 +29,6 @@ func newTestConversation(set *settings) *conversation {
 	if set.maxUnsent == 0 {
 		set.maxUnsent = 256 << 10
 	}
-	set.wanted = wantedKinds(set.observer)
 	session := &Session{number: 1, opened: zero, remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")}}
 	return &conversation{settings: set, session: session}
 }

@@ -76,7 +76,7 @@ func (c *conversation) lose(untaken int) {
 	}
 	c.taken(untaken)
 	switch {
-	case !c.marksReplies():
+	case !c.marks:
 	case c.delivery != nil:
 		c.replied = c.delivery.replied
 	default:
@@ -88,7 +88,7 @@ func (c *conversation) lose(untaken int) {
 // countSent counts the replies of a write buffer of which the rest will never be written. Without
 // marks they are looked for.
 func (c *conversation) countSent(out *writeBuffer) {
-	if c.marksReplies() || out.replies == 0 {
+	if c.marks || out.replies == 0 {
 		return
 	}
 	seq := out.last - uint64(out.replies)

@@ -8,10 +8,6 @@ import (
 // What a conversation notes of messages: for its observers where a reply lies until it is written, and
 // for its gate each message, with its raw bytes, and all bytes that are of none.
 
-// marksReplies reports whether it is noted where each reply lies: if somebody wants to know when
-// it is written, or where the bytes alone do not tell.
-func (c *conversation) marksReplies() bool { return c.tells(Replied) || c.gate != nil || c.opaque }
-
 // keepRequest keeps what the gate is to be asked about, with what is there of its raw bytes.
 func (c *conversation) keepRequest(out *writeBuffer, body []byte) {
 	out.asked = Exchange{Seq: c.seq, Received: c.arrived, Request: nonNil(body), RawRequest: out.asked.RawRequest, Secret: c.note().Secret}

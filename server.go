@@ -147,7 +147,7 @@ type settings struct {
 	silent            bool // there are no replies
 	closesBehindReply bool // which ends there
 	movesBody         bool // the framing of replies does, see Framing.End
-	opaque            bool // what was written does not tell where one reply ends
+	marks             bool // it is noted where each reply lies: somebody wants to know when it is written, or the bytes alone do not tell
 	maxRequest        int
 	maxUnsent         int
 	maxSessions       int
@@ -231,7 +231,8 @@ func (s *Server) init() {
 	})
 }
 
-// setFramings sets those of requests and replies; a Protocol is both.
+// setFramings sets those of requests and replies; a Protocol is both. What the observer wants, and the
+// gate, are known.
 func (set *settings) setFramings(framing, replies Framing) {
 	if framing == nil {
 		framing = Lines
@@ -244,7 +245,7 @@ func (set *settings) setFramings(framing, replies Framing) {
 	set.silent = replies == NoReplies
 	set.closesBehindReply = replies == UntilClose
 	set.movesBody = movesBody(replies)
-	set.opaque = both || replies == Chunks
+	set.marks = set.tells(Replied) || set.gate != nil || both || replies == Chunks
 }
 
 // movesBody reports whether a framing's End puts something before the body.

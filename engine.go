@@ -105,9 +105,12 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 		run(func() {
 			d.converse()
 			s.leave(d)
-			if d.phase == broken || d.in.eof {
+			switch {
+			case d.phase == broken:
+				d.abandon()
+			case d.in.eof:
 				conn.Close()
-			} else {
+			default:
 				d.linger()
 			}
 			s.forget(d, false)
@@ -795,6 +798,16 @@ func (l *streamIO) write(p []byte, wait bool) (int, error) {
 		return 0, nil
 	}
 	return l.conn.Write(p[:min(len(p), streamPiece)])
+}
+
+// abandon closes the connection of a peer that takes nothing more: TLS would wait up to 5 s for
+// room to say that this is the end, but for a connection below that is closed. Who cuts it has
+// begun to close it, with a wait of his own.
+func (d *goroutineConn) abandon() {
+	if over, ok := d.conn.(interface{ NetConn() net.Conn }); ok && d.cutFor.Load() == 0 {
+		over.NetConn().Close()
+	}
+	d.conn.Close()
 }
 
 // linger closes the connection so that no reset eats a reply: it says that nothing

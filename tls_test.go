@@ -201,3 +201,29 @@ func TestConnThatAnswersWhatIsRead(t *testing.T) {
 		})
 	}
 }
+
+// A TLS connection that takes nothing more is closed at once: that this is the end is not said to
+// a peer that has no room for it.
+func TestTLSPeerThatDoesNotReadIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var closed time.Time
+		srv := &parley.Server{
+			WriteTimeout: 10 * time.Second,
+			Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+				return append(dst, make([]byte, 1<<20)...), nil
+			}),
+			Observer: parley.ObserverFunc(func(e *parley.Event) {
+				if e.Kind == parley.Closed {
+					closed = time.Now()
+				}
+			}),
+		}
+		near, far := parleytest.ConnPair()
+		defer near.Close()
+		go io.WriteString(tls.Client(near, clientTLS), "x\n")
+		srv.ServeConn(tls.Server(far, serverTLS))
+		if held := time.Since(closed); closed.IsZero() || held > 0 {
+			t.Errorf("the connection was held for %v after the session's end", held)
+		}
+	})
+}

@@ -622,8 +622,12 @@ func (c *shakenConn) Forwarded() *parley.Forwarded           { return c.forwarde
 // What a proxy says of a connection is the session's.
 func TestForwardedSession(t *testing.T) {
 	near, far := parleytest.ConnPair()
-	var session *parley.Session
-	srv := &parley.Server{Handler: echo, MaxSessionsPerIP: 1, Observer: parley.ObserverFunc(func(e *parley.Event) { session = e.Session })}
+	opened := make(chan *parley.Session, 1)
+	srv := &parley.Server{Handler: echo, MaxSessionsPerIP: 1, Observer: parley.ObserverFunc(func(e *parley.Event) {
+		if e.Kind == parley.Opened {
+			opened <- e.Session
+		}
+	})}
 	client := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 99}
 	by := &parley.Forwarded{Proxy: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, TLSVersion: "TLSv1.3", TLSName: "alice", ServerName: "a.example"}
 	var served sync.WaitGroup
@@ -635,6 +639,7 @@ func TestForwardedSession(t *testing.T) {
 	}
 	near.Close()
 	served.Wait()
+	session := <-opened
 	if session.RemoteAddr().String() != client.String() || session.Forwarded() != by || session.TLS() != nil {
 		t.Errorf("the session is from %v, %v", session.RemoteAddr(), session.Forwarded())
 	}

@@ -283,7 +283,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		{"ALL_PROXY=foo://me:secret@PROXYADDR", "db.test:7000", "", "", "ALL_PROXY: a proxy's URL begins with socks5://, http:// or https://; NO_PROXY=db.test goes without it", 2},
 		{"PARLEY_VIA=http://me:secret@:1", "db.test:7000", "", "", "--via: the URL has no host", 2},
 		{"ALL_PROXY=http://PROXYADDR", "unix:/nowhere/at/all", "", "", "cannot connect to unix:/nowhere/at/all: no such file", 1},
-		{"ALL_PROXY=http://PROXYADDR", "unix:/nowhere/at/all", "http://PROXYADDR", "", "cannot connect to unix:/nowhere/at/all: no such file", 1},
+		{"ALL_PROXY=http://PROXYADDR", "unix:/nowhere/at/all", "http://PROXYADDR", "", "--via: no proxy leads to unix:/nowhere/at/all", 2},
 	} {
 		before := len(asked())
 		args := []string{"client", "-q", c.target, "hello"}

@@ -53,7 +53,7 @@ lint:
 
 test:
 	scripts/install-test-tools
-	@echo "testing with the race detector: up to ten minutes on two cores the first time, since it compiles SQLite too, then eight"
+	@echo "testing with the race detector: up to nine minutes on two cores the first time, since it compiles SQLite too, then seven"
 	$(GO) test -json -race -shuffle=on -p 3 -timeout 9m ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
 

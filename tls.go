@@ -45,7 +45,7 @@ type security struct {
 
 // securityOf is that of a connection whose handshake is done; nil if there is nothing.
 func securityOf(conn net.Conn) *security {
-	s := new(security)
+	var s security
 	if secure, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		if state := secure.ConnectionState(); state.HandshakeComplete {
 			s.tls = &state
@@ -54,10 +54,10 @@ func securityOf(conn net.Conn) *security {
 	if forwarded, ok := conn.(interface{ Forwarded() *Forwarded }); ok {
 		s.forwarded = forwarded.Forwarded()
 	}
-	if *s == (security{}) {
+	if s == (security{}) {
 		return nil
 	}
-	return s
+	return &security{s.tls, s.forwarded} // so that a plain connection costs nothing
 }
 
 // TLS is the state of the session's TLS connection as it was after the handshake; nil in plain.

@@ -326,12 +326,7 @@ var realServices = []realService{
 	},
 	{
 		name: "an FTP server", framing: "smtp", // whose replies are formed alike
-		serve: func(t *testing.T) string {
-			if os.Getuid() != 0 && os.Getenv("CI") != "true" {
-				t.Skip("only root can start vsftpd")
-			}
-			return startVsftpd(t, "")
-		},
+		serve: func(t *testing.T) string { return startVsftpd(t, "") },
 		use: func(t *testing.T, host, port string) {
 			run(t, program(t, "client", "--banner", "--crlf", "--until", `^\d\d\d `, host+":"+port), "USER anonymous\nPASS nobody\nFEAT\nPWD\nQUIT\n")
 		},
@@ -354,6 +349,9 @@ func packets(size string) realService {
 
 // startVsftpd starts a server of files, with more lines of its configuration.
 func startVsftpd(t *testing.T, more string) string {
+	if os.Getuid() != 0 && os.Getenv("CI") != "true" {
+		t.Skip("only root can start vsftpd")
+	}
 	port, config := freePort(t), filepath.Join(t.TempDir(), "conf")
 	text := "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port=" + port + "\nanonymous_enable=YES\n" +
 		"secure_chroot_dir=" + t.TempDir() + "\nxferlog_enable=NO\nseccomp_sandbox=NO\n" + more

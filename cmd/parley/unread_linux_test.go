@@ -68,17 +68,22 @@ func sendAndLeave(t *testing.T, addr string, service *os.Process) (arrived int) 
 	return sent - left
 }
 
-// awaitArrival waits until the peer's system has all that was written, or takes no more of it, and
-// returns how much that is.
+// awaitArrival waits until the peer's system has all that was written, or has taken no more of it
+// for many looks, and returns how much it has not.
 func awaitArrival(conn syscall.RawConn) (left int) {
-	for before := -1; left != before; {
-		before = left
-		time.Sleep(20 * time.Millisecond)
+	const looks = 20
+	for same := 0; same < looks; same++ {
+		time.Sleep(10 * time.Millisecond)
 		var n int32
 		conn.Control(func(fd uintptr) {
 			syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 		})
-		left = int(n)
+		switch {
+		case n == 0:
+			return 0
+		case int(n) != left:
+			left, same = int(n), 0
+		}
 	}
 	return left
 }

@@ -289,7 +289,8 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	if c.phase == broken { // found out while the handler ran
 		return
 	}
-	hangUp := err != nil && errors.Is(err, ErrHangUp)
+	said := err
+	hangUp := err != nil && (errors.Is(err, ErrHangUp) || errors.Is(err, ErrMismatch))
 	if err != nil && !hangUp {
 		c.finish(HandlerError, err)
 		return
@@ -311,7 +312,10 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 			c.noteReply(out, before, start, end)
 		}
 	}
-	if hangUp {
+	switch {
+	case said != nil && errors.Is(said, ErrMismatch):
+		c.finish(Mismatch, said)
+	case hangUp:
 		c.finish(HangUp, nil)
 	}
 }

@@ -102,6 +102,7 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 	d := newGoroutineConn(s, conn, SessionOf(0, conn, time.Now()))
 	switch reason := s.enter(d); reason {
 	case 0:
+		d.session.Join(conn)
 		run(func() {
 			d.converse()
 			s.leave(d)

@@ -12,6 +12,11 @@ var (
 	// conversation in good order: the reply is sent, then the session closes.
 	ErrHangUp = errors.New("parley: hang up")
 
+	// ErrMismatch is returned by a Handler, bare or wrapped, that plays a part in a conversation
+	// and was told what is none of it: the reply, which may say so, is sent, then the session
+	// closes with the reason Mismatch and the whole error.
+	ErrMismatch = errors.New("parley: not what was to be said")
+
 	// ErrTooLong is returned by a Framing, and by Client.Receive, for a message
 	// over the limit. The rest of the message is still unread, so the connection
 	// is of no further use.

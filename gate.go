@@ -43,6 +43,11 @@ type Exchange struct {
 	// What a proxy sees may be less than that. A Server leaves none of these out.
 	RequestCut uint64 // how many bytes Request leaves out at its end
 	ReplyCut   uint64 // the same of Reply
+
+	// If parts of a message were replaced to conceal them: how many bytes it had before, 0 if
+	// nothing was. Its Raw is what is left with its framing.
+	RequestWhole int
+	ReplyWhole   int
 }
 
 // Raw is a message as it was on the wire, or will be, with its framing.

@@ -132,6 +132,8 @@ type Event struct {
 	Raw     Raw           // Refused: Body as it is sent
 	Reason  CloseReason   // of Closed, Refused and HandshakeFailed
 	Secret  bool          // Received, Replied, Unasked: Body carries credentials, see Note
+	Fault   string        // Faulted: what goes wrong on purpose. Of others: what did to what they tell of. Such as "reply.delay=50ms"; "" if nothing
+	Whole   int           // if parts of Body were replaced to conceal them: how many bytes it had before; 0 if nothing was
 	Err     error         // behind Reason, and of HandshakeFailed, AcceptFailed, ListenerLost and FramingLost; may be nil
 }
 
@@ -180,12 +182,16 @@ const (
 	// sent a byte, HandshakeTimeout, Full if as many as may were at it, PerIP if as many as may of
 	// its address were, or else Handshake.
 	HandshakeFailed
+	// Faulted: something goes wrong on purpose, with the message that is Body, of the request
+	// Seq or its reply, or with the session if there is no Body. A Server tells of none itself.
+	Faulted
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
 	Unasked: "message", ListenerLost: "listener_lost", Stray: "stray", FramingLost: "framing_lost", HandshakeFailed: "handshake_failed",
+	Faulted: "fault",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".
@@ -215,6 +221,8 @@ const (
 	IOError                                 // any other error of the connection
 	Unreachable                             // a proxy could not connect to the server behind it
 	UpstreamReset                           // the server behind a proxy reset the connection
+	Mismatch                                // a handler returned ErrMismatch: the peer said what it was not to say
+	Fault                                   // it was ended on purpose, to see what its peer makes of that; also of a refusal
 
 	HandshakeTimeout // of a handshake: it was not done in time
 	Handshake        // of a handshake: it failed for what Err says
@@ -230,7 +238,7 @@ var reasonNames = [...]string{
 	RequestTimeout: "request_timeout", WriteTimeout: "write_timeout", TooLong: "too_long", Malformed: "malformed",
 	Memory: "memory", HandlerError: "handler_error", HangUp: "hang_up", Draining: "shutdown",
 	DrainCut: "drain_cut", ServerClosed: "closed", IOError: "io_error",
-	Unreachable: "unreachable", UpstreamReset: "upstream_reset",
+	Unreachable: "unreachable", UpstreamReset: "upstream_reset", Mismatch: "mismatch", Fault: "fault",
 	HandshakeTimeout: "handshake_timeout", Handshake: "handshake",
 	Full: "full", PerIP: "per_ip", Denied: "denied",
 }

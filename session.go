@@ -52,6 +52,15 @@ func SessionOf(number uint64, conn net.Conn, opened time.Time) *Session {
 	return s
 }
 
+// Join tells a connection that has a method Join(*Session), such as one that takes part in what
+// is said, which session is on it: before anything is read or written. Who drives sessions that no
+// Server has, such as a proxy, calls it; a Server does so itself, under the engine Goroutines.
+func (s *Session) Join(conn net.Conn) {
+	if joins, ok := conn.(interface{ Join(*Session) }); ok {
+		joins.Join(s)
+	}
+}
+
 // Number counts the sessions of a server from 1, in the order of acceptance. It is
 // 0 for a refused connection.
 func (s *Session) Number() uint64 { return s.number }

@@ -296,7 +296,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 
 func checkReason(name string) error {
 	known := []string{journal.ReasonOpen}
-	for reason := parley.EndOfFile; reason <= parley.UpstreamReset; reason++ {
+	for reason := parley.EndOfFile; reason <= parley.Fault; reason++ {
 		known = append(known, reason.String())
 	}
 	for reason := parley.Full; reason <= parley.Denied; reason++ {

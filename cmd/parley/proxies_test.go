@@ -65,8 +65,8 @@ func writePair(t *testing.T, file, name string) (tls.Certificate, *x509.CertPool
 }
 
 // configuration writes one of docs/proxies.md into a file, with the addresses of this test. The
-// ports 7001 to 7004 are at the addresses that it returns.
-func (p *proxied) configuration(t *testing.T, name string) (file string, at map[string]string) {
+// ports 7001 to 7004 are at the addresses that it returns. More is to be replaced in it.
+func (p *proxied) configuration(t *testing.T, name string, more ...*strings.Replacer) (file string, at map[string]string) {
 	t.Helper()
 	page := string(must(os.ReadFile("../../docs/proxies.md")))
 	_, text, found := strings.Cut(page, "```"+name+"\n")
@@ -80,8 +80,10 @@ func (p *proxied) configuration(t *testing.T, name string) (file string, at map[
 		at[port] = "127.0.0.1:" + freePort(t)
 		return strings.TrimSuffix(strings.TrimSuffix(s, port), ":") + at[port]
 	})
-	text = strings.NewReplacer("10.0.0.9:6969", p.plain, "10.0.0.9:7443", p.secure, "/etc/haproxy", p.dir, "/etc/nginx", p.dir,
-		"inter 2s", "inter 50ms").Replace(text)
+	text = strings.NewReplacer("10.0.0.9:6969", p.plain, "10.0.0.9:7443", p.secure, "/etc/haproxy", p.dir, "/etc/nginx", p.dir).Replace(text)
+	for _, r := range more {
+		text = r.Replace(text)
+	}
 	file = filepath.Join(p.dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -256,7 +258,8 @@ func TestATapHandsTheClientOn(t *testing.T) {
 // Health checks of each kind find the server up, and are no noise.
 func TestHealthChecksOfHaproxy(t *testing.T) {
 	p := startProxied(t, "--reply", "{message}")
-	file, _ := p.configuration(t, "haproxy-checks")
+	// An interval is also how long a check may take, and on a busy machine that may be long.
+	file, _ := p.configuration(t, "haproxy-checks", strings.NewReplacer("inter 2s", "inter 200ms fall 100"))
 	haproxy := startHaproxy(t, file)
 	connect(t, p.plain).Close()  // as others check
 	connect(t, p.secure).Close() // they may have nothing of TLS either

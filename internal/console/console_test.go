@@ -186,7 +186,7 @@ func TestNarrativeTellsEveryEnding(t *testing.T) {
 			parley.Memory: " (server is out of memory for requests)",
 			parley.HangUp: " (hung up by the server)", parley.Draining: " (server is shutting down)",
 			parley.DrainCut: " (cut by the shutdown)", parley.ServerClosed: " (server stopped)", parley.IOError: ` (a\nb)`,
-			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)",
+			parley.Unreachable: ` (a\nb)`, parley.UpstreamReset: " (connection reset by server)", parley.Mismatch: ` (a\nb)`, parley.Fault: ` (a\nb)`,
 			parley.Handshake: ` (a\nb)`, parley.HandshakeTimeout: ` (a\nb)`,
 		}[reason]
 		if got := out.String(); got != "Server: Connection closed!"+want+"\n" {

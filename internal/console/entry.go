@@ -96,7 +96,7 @@ func replyWords(unsent string) string {
 
 // why is the reason in words. What a limit was, or an error, is not kept.
 func (e *Entry) why() string {
-	for reason := parley.EndOfFile; reason <= parley.UpstreamReset; reason++ {
+	for reason := parley.EndOfFile; reason <= parley.Fault; reason++ {
 		if reason.String() != e.Reason {
 			continue
 		}

@@ -118,6 +118,7 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Refused:
 		if len(e.Body) > 0 { // a tap sends none, and who is denied gets none
 			dst = appendMessageFields(dst, e.Body, e.Cut)
+			dst = appendCount(dst, "whole_bytes", uint64(e.Whole))
 		}
 	}
 	switch e.Kind {
@@ -131,6 +132,9 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	}
 	if e.Kind == parley.Closed {
 		dst = appendCount(appendBytesInOut(dst, e.In, e.Out), "stray", e.Stray)
+	}
+	if e.Fault != "" {
+		dst = appendJSONString(append(dst, `,"fault":`...), e.Fault)
 	}
 	if e.Reason != 0 {
 		dst = append(append(append(dst, `,"reason":"`...), e.Reason.String()...), '"')

@@ -220,7 +220,7 @@ func (l *Limits) explain(reason parley.CloseReason, err error) string {
 		return "cut by the shutdown"
 	case parley.ServerClosed:
 		return "server stopped"
-	case parley.IOError, parley.Unreachable, parley.Malformed:
+	case parley.IOError, parley.Unreachable, parley.Malformed, parley.Mismatch, parley.Fault:
 		return escapedError(err)
 	case parley.UpstreamReset:
 		return "connection reset by server"

@@ -92,6 +92,7 @@ func newSession(t *Tap, client net.Conn) *session {
 // run passes both directions on until the session is over.
 func (s *session) run() {
 	defer s.cancel()
+	s.public.Join(s.client.conn)
 	s.tellOpened()
 	if s.connect() {
 		s.passBoth()
@@ -112,6 +113,7 @@ func (s *session) connect() bool {
 		s.endWith(&ending{reason: parley.Unreachable, err: err})
 		return false
 	}
+	s.public.Join(server)
 	s.server.open(server)
 	setUserTimeout(s.server.socket, s.tap.writeTimeout())
 	return true

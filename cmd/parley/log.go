@@ -40,6 +40,7 @@ type logOptions struct {
 	showSecrets      bool
 
 	stats logStats
+	sql   logSQL
 }
 
 // selections are the flags that leave something out.
@@ -64,6 +65,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := defaultJournal
@@ -104,6 +106,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	opt.stats.add(cmd)
+	opt.sql.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -144,6 +147,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
+	}
+	if opt.sql.query != "" {
+		return opt.sql.run(ctx, r, file, opt.format(), out)
 	}
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
@@ -429,11 +435,14 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var exit *exitError
 	switch {
 	case errors.Is(err, syscall.EPIPE):
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
+	case errors.As(err, &exit):
+		return exit
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}

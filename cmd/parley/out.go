@@ -70,7 +70,7 @@ func (f *outFlags) open(targets ...address) (err error) {
 			return err
 		}
 	}
-	f.tls.on = f.tls.on || f.startTLS != ""
+	f.tls.on = f.tls.on || f.tlsFirst() || f.tls.later
 	f.secure, err = f.tls.open(f.cmd.Flags(), notesOn(f.cmd))
 	return err
 }
@@ -86,11 +86,14 @@ func (f *outFlags) dialer(at address, family string, timeout time.Duration) dial
 	d := at.dialer(family, timeout)
 	d.Via, _ = f.proxyTo(at) // open has looked
 	d.SendProxy, d.StartTLS = int(f.sendProxy), string(f.startTLS)
-	if f.secure != nil {
+	if f.secure != nil && !f.tls.later {
 		d.TLS = f.secure.Config
 	}
 	return d
 }
+
+// tlsFirst says whether the conversation is to begin with TLS.
+func (f *outFlags) tlsFirst() bool { return f.startTLS != "" || f.tls.on && !f.tls.later }
 
 // dial connects to one of the targets; its error says so in words.
 func (f *outFlags) dial(ctx context.Context, at address, timeout time.Duration) (net.Conn, error) {

@@ -60,7 +60,7 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
   parley check --all www.internal:80                each address of the name
   parley check --script smtp.talk mail.internal:587 a whole dialogue, step by step`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(opt.script.files) > 0 {
+			if opt.script.given() {
 				return opt.checkScripts(cmd, args)
 			}
 			at, err := addressOf(args)

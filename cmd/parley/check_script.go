@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,14 +16,14 @@ import (
 
 // checkScripts has a check play dialogues: --script and what goes with it.
 type checkScripts struct {
-	files []string
+	scriptFlags
 	print bool
 	junit string
 }
 
 func (s *checkScripts) add(cmd *cobra.Command) {
+	s.scriptFlags.add(cmd, true, "play the dialogue in this `FILE`, over a connection of its own; repeated for more of them")
 	flags := cmd.Flags()
-	flags.StringArrayVar(&s.files, "script", nil, "play the dialogue in this `FILE`, over a connection of its own; repeated for more of them")
 	flags.StringVar(&s.junit, "junit", "", "with --script: write the verdicts to `FILE` as JUnit's XML, for CI")
 	flags.BoolVar(&s.print, "print", false, "with --script: print the dialogues as they are written by the rules, and connect to nobody")
 	flags.SetAnnotation("junit", goesWith, []string{"script"})
@@ -50,7 +49,7 @@ func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
 	case opt.script.print && len(args) > 0:
 		return usageError("--print connects to nobody; leave out %s", args[0])
 	}
-	dialogues, err := opt.script.read()
+	dialogues, err := opt.script.open()
 	if err != nil {
 		return err
 	}
@@ -76,22 +75,6 @@ func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// read reads the dialogues.
-func (s *checkScripts) read() (dialogues []*dialogue.Dialogue, err error) {
-	for _, file := range s.files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, usageError("--script %s: %w", file, inWords(err, aFile))
-		}
-		d, err := dialogue.Parse(file, text)
-		if err != nil {
-			return nil, usageError("%w", err)
-		}
-		dialogues = append(dialogues, d)
-	}
-	return dialogues, nil
-}
-
 func printDialogues(out io.Writer, dialogues []*dialogue.Dialogue) error {
 	for _, d := range dialogues {
 		if _, err := out.Write(d.Append(nil)); err != nil {
@@ -106,17 +89,16 @@ func (opt *checkOptions) scriptChecks(cmd *cobra.Command, at address, dialogues 
 	if err := opt.refuse(cmd.Flags()); err != nil {
 		return nil, err
 	}
+	if err := opt.out.forScripts(dialogues...); err != nil {
+		return nil, err
+	}
 	scripts := make([]*probe.Script, len(dialogues))
 	for i, d := range dialogues {
-		framing, err := opt.framingOf(cmd, d)
+		framing, err := opt.framingOf(d)
 		if err != nil {
 			return nil, err
 		}
 		scripts[i] = &probe.Script{Dialogue: d, Framing: framing}
-		if err := opt.refuseTLSTwice(d); err != nil {
-			return nil, err
-		}
-		opt.out.tls.later = opt.out.tls.later || !opt.out.tlsFirst() && hasTLS(d)
 	}
 	var report *probe.Report
 	if opt.script.junit != "" {
@@ -135,10 +117,10 @@ func (opt *checkOptions) scriptChecks(cmd *cobra.Command, at address, dialogues 
 	checks := make([]*probe.Check, len(scripts))
 	for i, script := range scripts {
 		p := probe.Probe{Dialer: dialer, All: opt.all, Timeout: opt.timeout, Script: script}
-		if dialer.TLS != nil || hasTLS(script.Dialogue) {
+		if dialer.TLS != nil || goesOverToTLS(script.Dialogue) {
 			p.Expires = opt.expires.Duration
 		}
-		if hasTLS(script.Dialogue) {
+		if goesOverToTLS(script.Dialogue) {
 			script.TLS = opt.out.secure.Config
 		}
 		checks[i] = &probe.Check{
@@ -149,39 +131,19 @@ func (opt *checkOptions) scriptChecks(cmd *cobra.Command, at address, dialogues 
 	return checks, nil
 }
 
-// framingOf is the framing of a dialogue: that of the command line, if it says, else that of the
-// file.
-func (opt *checkOptions) framingOf(cmd *cobra.Command, d *dialogue.Dialogue) (dialect.Framing, error) {
-	framing := opt.framing
-	if d.Framing != "" && !isGiven(cmd.Flags().Lookup("framing")) {
-		if err := framing.Set(d.Framing); err != nil {
-			return dialect.Framing{}, usageError("%s: %w", d.File, err)
-		}
-	}
+// framingOf is the framing of a dialogue.
+func (opt *checkOptions) framingOf(d *dialogue.Dialogue) (dialect.Framing, error) {
+	framing := opt.script.framing(d, opt.framing)
 	if opt.crlf {
 		if err := framing.withCRLF(); err != nil {
 			return dialect.Framing{}, err
 		}
 	}
-	if first := d.Steps[0]; opt.out.startTLS != "" && (first.Kind == dialogue.Expect || first.Kind == dialogue.ExpectEnd) {
+	if first := &d.Steps[0]; opt.out.startTLS != "" && (first.Kind == dialogue.Expect || first.Kind == dialogue.ExpectEnd) {
 		return dialect.Framing{}, usageError("%s:%d: behind --starttls, which has read the greeting, no other comes; begin with what is sent", d.File, first.Line)
 	}
 	err := opt.out.conversation(&framing, false)
 	return framing.Framing, err
-}
-
-// refuseTLSTwice says that a dialogue goes over to TLS where it was spoken all along.
-func (opt *checkOptions) refuseTLSTwice(d *dialogue.Dialogue) error {
-	if i := indexOfTLS(d); i >= 0 && opt.out.tlsFirst() {
-		return usageError("%s:%d: tls: the connection speaks TLS already; leave out --tls and --starttls", d.File, d.Steps[i].Line)
-	}
-	return nil
-}
-
-func hasTLS(d *dialogue.Dialogue) bool { return indexOfTLS(d) >= 0 }
-
-func indexOfTLS(d *dialogue.Dialogue) int {
-	return slices.IndexFunc(d.Steps, func(s dialogue.Step) bool { return s.Kind == dialogue.StartTLS })
 }
 
 // runChecks runs one check after the other, and has the worst verdict as its error: a service that

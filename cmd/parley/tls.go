@@ -142,7 +142,6 @@ type tlsClientFlags struct {
 	insecure   bool
 	alpn       alpnFlag
 	keyLog     string
-	later      bool            // the conversation begins in plain and goes over to TLS by itself
 	resume     bool            // without a flag: a bench has one of its own
 	name       string          // of the flag: tls, or upstream-tls of a tap
 	server     *tlsServerFlags // of a tap, with which --alpn and --keylog are shared

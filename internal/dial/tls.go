@@ -17,13 +17,8 @@ import (
 
 const tlsHandshake = "TLS handshake"
 
-// Secure makes a connection that Dial made in plain one of TLS, as a server agreed to.
-func (d *Dialer) Secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	return d.handshake(ctx, conn)
-}
-
-// handshake makes a connection one of TLS.
-func (d *Dialer) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+// Handshake makes a connection one of TLS.
+func (d *Dialer) Handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	config := d.TLS
 	if config.ServerName == "" {
 		config = config.Clone()

@@ -47,7 +47,7 @@ func (p *Probe) play(ctx context.Context, conn net.Conn, f *Finding) error {
 		StartTLS: func(ctx context.Context, conn net.Conn) (net.Conn, error) {
 			dialer := p.Dialer
 			dialer.TLS = f.verifying(s.TLS, dialer.Host)
-			return dialer.Secure(ctx, conn)
+			return dialer.Handshake(ctx, conn)
 		},
 		Done: func(done dialogue.Done) {
 			played := Played{Step: done.Step, Secret: done.Note.Secret, Took: done.Took, Err: done.Err}

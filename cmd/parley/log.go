@@ -38,6 +38,8 @@ type logOptions struct {
 	output           string
 	framing          framingFlag
 	showSecrets      bool
+
+	stats logStats
 }
 
 // selections are the flags that leave something out.
@@ -61,6 +63,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := defaultJournal
@@ -100,6 +103,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	opt.stats.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -115,6 +119,10 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	}
 	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
 		return usageError("--session 0: sessions count from 1")
+	}
+	stats, err := opt.stats.options(cmd, &opt)
+	if err != nil {
+		return err
 	}
 	r, err := openJournal(file)
 	if err != nil {
@@ -156,7 +164,12 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 			note("%s has sessions that an older parley recorded, without their framing: their messages are written with a newline each", file)
 		}
 	}
-	shown, err := opt.print(ctx, r, out)
+	var shown int
+	if opt.stats.on {
+		shown, err = opt.stats.print(ctx, r, opt.filter, stats, opt.format(), out)
+	} else {
+		shown, err = opt.print(ctx, r, out)
+	}
 	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)
 	}

@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal"},
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},
-	"internal/web":      {".", "internal/dialect", "internal/journal"},
+	"internal/web":      {".", "internal/dialect", "internal/expect", "internal/journal", "internal/shape"},
 	"cmd/parley":        {"*"},
 
 	"scripts/testprogress": {},

@@ -29,26 +29,17 @@ const (
 // count.
 func (r *Reader) NewestExchanges(ctx context.Context, f Filter, span Span) (found []Exchange, next int64, err error) {
 	f.Limit = 0
-	var hits []hit
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		hits, next, err = r.newestHits(ctx, tx, &f, span)
-		return err
+		if found, next, err = r.newestExchanges(ctx, tx, &f, span); err != nil {
+			return err
+		}
+		of := make(map[int64]*Exchange, len(found))
+		for i := range found {
+			of[found[i].ID] = &found[i]
+		}
+		return r.addFaults(ctx, tx, of)
 	})
-	if err != nil {
-		return nil, 0, err
-	}
-	for page := range slices.Chunk(hits, pageSize) {
-		exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, h := range page {
-			if x := exchanges[h.exchange]; x != nil {
-				found = append(found, *x)
-			}
-		}
-	}
-	return found, next, nil
+	return found, next, err
 }
 
 // NewestSessions is NewestExchanges of sessions: it goes by what the filter says of them, and by
@@ -93,8 +84,8 @@ func (r *Reader) SessionsOf(ctx context.Context, ids []int64) (map[int64]*Sessio
 	return r.sessions(ctx, slices.Compact(ids))
 }
 
-// newestHits selects the newest exchanges of a span, and says where to go on.
-func (r *Reader) newestHits(ctx context.Context, tx *sql.Tx, f *Filter, span Span) (hits []hit, next int64, err error) {
+// newestExchanges selects the newest exchanges of a span, and says where to go on.
+func (r *Reader) newestExchanges(ctx context.Context, tx *sql.Tx, f *Filter, span Span) (found []Exchange, next int64, err error) {
 	where, sessions, err := r.ofExchanges(ctx, tx, f)
 	if err != nil {
 		return nil, 0, err
@@ -103,31 +94,55 @@ func (r *Reader) newestHits(ctx context.Context, tx *sql.Tx, f *Filter, span Spa
 		return nil, noMore, nil
 	}
 	if sessions != nil && len(sessions) <= maxSessionsLinked && r.version.Load() >= 3 && span.After == 0 {
-		if hits, next, err = r.newestLinked(ctx, tx, sessions, f, where, span); err != nil || next == noMore || len(hits) >= span.Most {
-			return hits, next, err
+		if found, next, err = r.newestLinked(ctx, tx, sessions, f, where, span); err != nil || next == noMore || len(found) >= span.Most {
+			return found, next, err
 		}
 		span.Before = next
 	}
-	deadline := time.Now().Add(span.Within)
 	if index := r.index.Load(); index != nil && len(f.Text) >= gram && span.After == 0 {
 		behind := span
 		behind.After = index.upto
-		if next, err = r.hitsInWindows(ctx, tx, &hits, f, where, behind); err != nil || next != noMore {
-			return hits, next, err
+		if next, err = r.inAllWindows(ctx, tx, &found, f, where, behind); err != nil || next != noMore {
+			return found, next, err
 		}
-		return r.newestIndexed(ctx, tx, index, hits, f, where, span, deadline)
+		return r.newestIndexed(ctx, tx, index, found, f, where, span, time.Now().Add(span.Within))
 	}
-	next, err = r.hitsInWindows(ctx, tx, &hits, f, where, span)
-	return hits, next, err
+	next, err = r.inAllWindows(ctx, tx, &found, f, where, span)
+	return found, next, err
 }
 
-// hitsInWindows adds the hits of a span.
-func (r *Reader) hitsInWindows(ctx context.Context, tx *sql.Tx, hits *[]hit, f *Filter, where *conditions, span Span) (next int64, err error) {
+// inAllWindows adds the exchanges of a span.
+func (r *Reader) inAllWindows(ctx context.Context, tx *sql.Tx, found *[]Exchange, f *Filter, where *conditions, span Span) (next int64, err error) {
 	return r.inWindows(ctx, tx, "exchanges", span, func(from, to int64) (int64, error) {
-		*hits, err = r.appendHits(ctx, tx, *hits, f, where, from, to, span.Most)
-		return enough(*hits, span.Most, hit.ofExchange), err
+		*found, err = r.appendExchanges(ctx, tx, *found, f, where, from, to, span.Most)
+		return enough(*found, span.Most, Exchange.id), err
 	})
 }
+
+// appendExchanges adds from the exchanges from one to another those that meet the conditions, the
+// newest first, until there are most. Bytes that belong to no message are none.
+func (r *Reader) appendExchanges(ctx context.Context, tx *sql.Tx, found []Exchange, f *Filter, where *conditions, from, to int64, most int) ([]Exchange, error) {
+	if len(found) >= most {
+		return found, nil
+	}
+	var row exchangeRow
+	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), where: *where, from: from, to: to, newestFirst: true}
+	err := r.walk(ctx, tx, w, &row, func() bool {
+		row.unpack()
+		request, _ := row.side(row.requestBytes, row.requestAt, row.requestHead, row.requestTail, 0)
+		reply, _ := row.side(row.replyBytes, row.replyAt, row.replyHead, row.replyTail, 0)
+		if !f.matches(request, reply) {
+			return true
+		}
+		if x := row.exchange(r); x != nil {
+			found = append(found, *x)
+		}
+		return len(found) < most
+	})
+	return found, err
+}
+
+func (x Exchange) id() int64 { return x.ID }
 
 // enough is the last of those that were found, if there are as many as wanted; 0 if not.
 func enough[T any](found []T, most int, id func(T) int64) int64 {
@@ -183,8 +198,8 @@ func (r *Reader) lastUpTo(ctx context.Context, tx *sql.Tx, table string, to int6
 	return int64(id), err
 }
 
-// newestLinked is newestHits for a few sessions, as far as it is known which exchanges are theirs.
-func (r *Reader) newestLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f *Filter, where *conditions, span Span) (hits []hit, next int64, err error) {
+// newestLinked is newestExchanges for a few sessions, as far as it is known which exchanges are theirs.
+func (r *Reader) newestLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f *Filter, where *conditions, span Span) (found []Exchange, next int64, err error) {
 	limit := 0
 	if span.Before == 0 && len(sessions) == 1 && !f.readsBytes() && f.Slower == 0 && f.Since.IsZero() && f.Until.IsZero() {
 		limit = span.Most + 1
@@ -208,26 +223,26 @@ func (r *Reader) newestLinked(ctx context.Context, tx *sql.Tx, sessions []int64,
 		among := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 		among.in("id", page)
 		last := page[len(page)-1]
-		if hits, err = r.appendHits(ctx, tx, hits, f, &among, last, page[0], span.Most); err != nil {
+		if found, err = r.appendExchanges(ctx, tx, found, f, &among, last, page[0], span.Most); err != nil {
 			return nil, 0, err
 		}
-		at := enough(hits, span.Most, hit.ofExchange)
+		at := enough(found, span.Most, Exchange.id)
 		switch {
 		case at != 0 && at == last && len(ids) == 0 && rest == 0:
-			return hits, noMore, nil
+			return found, noMore, nil
 		case at != 0:
-			return hits, at, nil
+			return found, at, nil
 		case len(ids) > 0 && time.Now().After(deadline):
-			return hits, last, nil
+			return found, last, nil
 		}
 	}
 	if rest == 0 {
-		return hits, noMore, nil
+		return found, noMore, nil
 	}
 	if span.Before == 0 || rest < span.Before-1 {
-		return hits, satAdd(rest), nil
+		return found, satAdd(rest), nil
 	}
-	return hits, span.Before, nil
+	return found, span.Before, nil
 }
 
 func satAdd(id int64) int64 {
@@ -238,7 +253,7 @@ func satAdd(id int64) int64 {
 }
 
 // newestIndexed adds what the index finds, the newest first.
-func (r *Reader) newestIndexed(ctx context.Context, tx *sql.Tx, index *textIndex, hits []hit, f *Filter, where *conditions, span Span, deadline time.Time) ([]hit, int64, error) {
+func (r *Reader) newestIndexed(ctx context.Context, tx *sql.Tx, index *textIndex, found []Exchange, f *Filter, where *conditions, span Span, deadline time.Time) ([]Exchange, int64, error) {
 	before := satAdd(index.upto)
 	if span.Before != 0 {
 		before = min(before, span.Before)
@@ -251,19 +266,19 @@ func (r *Reader) newestIndexed(ctx context.Context, tx *sql.Tx, index *textIndex
 	for {
 		ids, err := nextIDs(rows, candidates)
 		if err != nil || len(ids) == 0 {
-			return hits, noMore, err
+			return found, noMore, err
 		}
 		among := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 		among.in("id", ids)
 		last := ids[len(ids)-1]
-		if hits, err = r.appendHits(ctx, tx, hits, f, &among, last, ids[0], span.Most); err != nil {
+		if found, err = r.appendExchanges(ctx, tx, found, f, &among, last, ids[0], span.Most); err != nil {
 			return nil, 0, err
 		}
-		if at := enough(hits, span.Most, hit.ofExchange); at != 0 {
-			return hits, at, nil
+		if at := enough(found, span.Most, Exchange.id); at != 0 {
+			return found, at, nil
 		}
 		if time.Now().After(deadline) {
-			return hits, last, nil
+			return found, last, nil
 		}
 	}
 }

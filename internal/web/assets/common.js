@@ -37,7 +37,7 @@ export function duration(ns) {
 }
 
 // short has three digits or all before the point.
-function short(x) {
+export function short(x) {
   return x >= 100 ? count(Math.round(x)) : x >= 10 ? x.toFixed(1) : x.toFixed(2)
 }
 
@@ -166,22 +166,28 @@ export function unbroken(pieces) {
 
 // ---- what both pages have
 
+// sizeOf is a message's length, and before parts of it were replaced to conceal them: [9, was 20].
+export const sizeOf = message => `[${message.bytes}${message.whole ? ', was ' + message.whole : ''}] `
+
 export function messageCell(message, className, view, none) {
   const cell = make('span', { className: view === 'both' ? className + ' full' : className })
   if (!message) {
     cell.append(make('span', { className: 'none' }, none))
     return cell
   }
-  cell.append(make('span', { className: 'size' }, `[${message.bytes}] `))
+  cell.append(make('span', { className: 'size' }, sizeOf(message)))
   for (const { pieces, exact } of payload(message, view, shownBytes)) cell.append(make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces)))
   if (message.text && !message.secret && view === 'text') cell.title = printableText(bytesOf(message).subarray(0, shownBytes))
   return cell
 }
 
-// sessionButton opens a session: of this run, unless an address says otherwise.
+// faultOf is what went wrong with an exchange on purpose, if anything did.
+export const faultOf = x => x.fault ? [make('span', { className: 'fault' }, 'fault ' + printableString(x.fault))] : []
+
+// sessionButton opens a session: of this run, unless an address says otherwise, or a function that makes one.
 export function sessionButton(number, address = 'session/' + number) {
   const button = make('button', { type: 'button', className: 'open' }, '#' + number)
   button.setAttribute('aria-label', `Session ${number}: open its diagram`)
-  button.addEventListener('click', () => { location.hash = address })
+  button.addEventListener('click', () => { location.hash = typeof address === 'function' ? address() : address })
   return button
 }

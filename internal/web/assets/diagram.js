@@ -1,10 +1,10 @@
 // One session as a sequence diagram, and as a table.
 
-import { $, make, draw, count, withUnit, duration, clock, day, printableString, cut, payload, unbroken } from './common.js'
+import { $, make, draw, count, withUnit, duration, clock, day, printableString, cut, payload, sizeOf, unbroken } from './common.js'
 
 export const drawnExchanges = 100
 
-const endings = {
+export const endings = {
   eof: 'the client closed',
   blank: 'the client sent an empty request',
   no_request: 'the client closed and had sent nothing',
@@ -19,6 +19,8 @@ const endings = {
   memory: 'all held too much, and it most',
   handler_error: 'the handler failed',
   hang_up: 'the handler hung up',
+  mismatch: 'the client said something else than was expected',
+  fault: 'ended on purpose, by a fault',
   shutdown: 'the server is shutting down',
   drain_cut: 'cut by the shutdown',
   closed: 'the server stopped',
@@ -28,20 +30,20 @@ const endings = {
   upstream_reset: 'the server behind the tap reset the connection',
 }
 const closedByClient = ['eof', 'blank', 'no_request', 'truncated']
-const cutShort = ['reset', 'drain_cut', 'closed', 'io_error', 'write_timeout', 'memory']
+const cutShort = ['reset', 'fault', 'drain_cut', 'closed', 'io_error', 'write_timeout', 'memory']
 
-// showSession shows a session with its exchanges, those last recorded of them. recorded says that it is
-// from a journal: nobody may be there any more to see its end.
-export function showSession(session, exchanges, { recorded }) {
+// showSession shows a session with its exchanges, those last recorded of them. open is what to say
+// of one without an end; of is which journal it is in, if it is.
+export function showSession(session, exchanges, { open, of = '' }) {
   const view = $('session-payload').value
   const steps = stepsOf(session, exchanges.slice(-drawnExchanges))
-  const open = recorded ? 'nobody saw its end' : 'open'
-  if (recorded) $('session-title').textContent = `Session ${session.number} in the journal`
+  if (of) $('session-title').textContent = `Session ${session.number || '?'} in ${of}`
   $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endingOf(session)}` : open
   const facts = [
-    ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (recorded ? day(session.opened) + ' ' : '') + clock(session.opened)],
-    ['Requests', count(session.requests)], ['Bytes in', count(session.in)], ['Bytes out', count(session.out)],
+    ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (of ? day(session.opened) + ' ' : '') + clock(session.opened)],
+    ['Requests', count(session.requests)],
   ]
+  if (session.closed || !of) facts.push(['Bytes in', count(session.in)], ['Bytes out', count(session.out)])
   if (session.tls_version) facts.push(['TLS', printableString(session.tls_version)])
   if (session.tls_name) facts.push(['Client’s name', printableString(session.tls_name)])
   if (session.proxy) facts.push(['By proxy', printableString(session.proxy)])
@@ -49,7 +51,7 @@ export function showSession(session, exchanges, { recorded }) {
   if (session.stray) facts.push(['Outside of messages', withUnit(count(session.stray), session.stray === 1 ? 'byte' : 'bytes')])
   if (session.closed) facts.push(['Lasted', duration((session.closed - session.opened) * 1e3)])
   $('session-facts').replaceChildren(...facts.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', { className: 'mono' }, value))))
-  drawDiagram(session, steps, view, recorded ? open : 'still open')
+  drawDiagram(session, steps, view, of ? open : 'still open')
   renderSteps(steps, view)
 }
 
@@ -70,8 +72,8 @@ export function clearSession(title) {
 function stepsOf(session, exchanges) {
   const steps = []
   for (const x of exchanges) {
-    if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
-    if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took })
+    if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq, fault: x.reply ? '' : x.fault })
+    if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took, fault: x.fault })
   }
   steps.sort((a, b) => Math.floor(a.at) - Math.floor(b.at))
   const all = [{ at: session.opened, toServer: true, from: 'connect', to: 'accept', note: 'connection' }]
@@ -150,9 +152,10 @@ function drawDiagram(session, steps, view, open) {
       continue
     }
     const labels = step.body ? labelsOf(step.body, view, perLine) : [{ text: step.note }]
+    if (step.fault) labels.push({ text: cut([...printableString('fault ' + step.fault)], perLine), fault: true })
     for (const label of labels) {
       y += 15
-      text((client + server) / 2, y, 'middle', label.exact ? 'payload size' : step.body ? 'payload' : 'quiet', label.text)
+      text((client + server) / 2, y, 'middle', label.fault ? 'warn' : label.exact ? 'payload size' : step.body ? 'payload' : 'quiet', label.text)
     }
     y += 7
     const [from, to] = step.toServer ? [client, server] : [server, client]
@@ -188,7 +191,7 @@ function drawDiagram(session, steps, view, open) {
 function labelsOf(message, view, perLine) {
   const labels = []
   for (const { pieces, exact } of payload(message, view)) {
-    let rest = labels.length ? pieces : [`[${message.bytes}] `, ...pieces]
+    let rest = labels.length ? pieces : [sizeOf(message), ...pieces]
     for (let n = 1; rest.length && n <= 3; n++) {
       let fits = fitting(rest, perLine)
       const ellipsis = n === 3 && fits < rest.length
@@ -218,6 +221,6 @@ function renderSteps(steps, view) {
     return make('tr', {},
       make('td', {}, clock(step.at)), make('td', {}, since(step)), make('td', {}, step.toServer ? 'client' : 'server'),
       make('td', {}, step.from + (step.to ? ' → ' + step.to : '')),
-      make('td', { className: 'mono' }, ...(step.body ? [`[${step.body.bytes}] `, ...text] : [step.note])))
+      make('td', { className: 'mono' }, ...(step.body ? [sizeOf(step.body), ...text] : [step.note]), ...(step.fault ? [make('span', { className: 'fault' }, printableString(' fault ' + step.fault))] : [])))
   }))
 }

@@ -1,6 +1,6 @@
 // The live page.
 
-import { $, make, draw, count, withUnit, duration, clock, day, whoOf, requestCount, bytesOf, printableText, printableString, messageCell, sessionButton, decade, niceAbove } from './common.js'
+import { $, make, draw, count, withUnit, duration, clock, day, whoOf, requestCount, bytesOf, printableText, printableString, messageCell, faultOf, sessionButton, decade, niceAbove } from './common.js'
 import { showSession, clearSession } from './diagram.js'
 
 const keptExchanges = 500 // behind the filters
@@ -260,7 +260,8 @@ function rowOf(x, view) {
     x.refused ? make('span', {}, '–') : sessionButton(x.session),
     request,
     messageCell(x.reply, 'message reply', view, 'no reply'),
-    make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''))
+    make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''),
+    ...faultOf(x))
 }
 
 function pause(on) {
@@ -365,7 +366,7 @@ async function refreshSession() {
 }
 
 function renderSession() {
-  if (viewed?.told) showSession(viewed.told.session, viewed.told.exchanges ?? [], { recorded: Boolean(viewed.id) })
+  if (viewed?.told) showSession(viewed.told.session, viewed.told.exchanges ?? [], viewed.id ? { open: 'nobody saw its end', of: 'the journal' } : { open: 'open' })
 }
 
 // ---- asking the server

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},
-	"internal/web":      {".", "internal/dialect", "internal/journal"},
+	"internal/web":      {".", "internal/dialect", "internal/expect", "internal/journal", "internal/shape"},
 	"cmd/parley":        {"*"},
 
 	"scripts/testprogress": {},

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/secure":   {"internal/tlsconn"},
 	"internal/report":   {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal":  {".", "modernc.org/sqlite"},
+	"internal/shape":    {},
 	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal"},
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},

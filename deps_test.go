@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/listen":   {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse", "golang.org/x/sys/unix"},
 	"internal/systemd":  {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"parleytest":        {"."},
+	"internal/capture":  {".", "internal/tap", "github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers", "github.com/gopacket/gopacket/pcapgo"},
 	"internal/console":  {".", "internal/dialect", "internal/journal", "github.com/clipperhouse/displaywidth"},
 	"internal/dial":     {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect":  {"."},

@@ -36,6 +36,7 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	imported         string // a capture
 	framing          framingFlag
 	showSecrets      bool
 }
@@ -61,8 +62,12 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("import") {
+				return runImport(cmd, args, opt)
+			}
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
@@ -99,6 +104,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")

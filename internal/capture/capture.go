@@ -37,13 +37,16 @@ type Summary struct {
 
 	First, Last time.Time // of the packets
 
-	Sessions int
-	Midway   int // sessions of which the capture does not have the beginning
-	Open     int // sessions of which it does not have the end
-	Repeated int // segments with nothing new
-	Outside  int // segments that are too far from what was said to belong there
-	Gaps     int // places where bytes are missing
-	Missing  uint64
+	UnknownLink string // of a packet whose link cannot be read; empty if there is none
+
+	Sessions  int
+	Exchanges int // requests, with their replies if there are any; counted for a Gate
+	Midway    int // sessions of which the capture does not have the beginning
+	Open      int // sessions of which it does not have the end
+	Repeated  int // segments with nothing new
+	Outside   int // segments that are too far from what was said to belong there
+	Gaps      int // places where bytes are missing
+	Missing   uint64
 
 	Broken error // what ends the capture before its end; nil if nothing does
 }
@@ -160,10 +163,22 @@ type reader struct {
 }
 
 func newReader(ctx context.Context, opt Options) *reader {
-	return &reader{
-		ctx: ctx, opt: opt, packets: newDecoder(), connections: newConnections(),
-		tap: tap.Tap{Framing: opt.Requests, Replies: opt.Replies, MaxMessage: opt.MaxMessage, Observer: opt.Observer, Gate: opt.Gate},
+	r := &reader{ctx: ctx, opt: opt, packets: newDecoder(), connections: newConnections()}
+	r.tap = tap.Tap{Framing: opt.Requests, Replies: opt.Replies, MaxMessage: opt.MaxMessage, Observer: opt.Observer}
+	if opt.Gate != nil {
+		r.tap.Gate = r
 	}
+	return r
+}
+
+// Pass counts exchanges for the gate.
+func (r *reader) Pass(s *parley.Session, batch []parley.Exchange) bool {
+	for i := range batch {
+		if batch[i].Seq > 0 && batch[i].Request != nil {
+			r.Exchanges++
+		}
+	}
+	return r.opt.Gate.Pass(s, batch)
 }
 
 // packet looks at one packet.
@@ -187,6 +202,9 @@ func (r *reader) packet(data []byte, info gopacket.CaptureInfo, link layers.Link
 		r.Damaged++
 	default:
 		r.Other++
+		if first(link, data) == gopacket.LayerTypeZero {
+			r.UnknownLink = link.String()
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -91,7 +92,7 @@ func Read(ctx context.Context, in io.Reader, opt Options) (*Summary, error) {
 // plain has an end of file that comes too early be said in words.
 func plain(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the file ends within a packet")
+		return errors.New("the file ends too early")
 	}
 	return err
 }
@@ -115,14 +116,14 @@ func open(in io.Reader) (source, error) {
 	switch {
 	case err != nil && err != io.EOF:
 		return nil, err
-	case len(first) == 0:
-		return nil, fmt.Errorf("%w: it is empty", ErrNoCapture)
 	case string(first) == "\n\r\r\n":
 		r, err := pcapgo.NewNgReader(file, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
 		if err != nil {
 			return nil, fmt.Errorf("%w (%w)", ErrNoCapture, plain(err))
 		}
 		return newFormat{r}, nil
+	case !slices.Contains(magics, string(first)):
+		return nil, ErrNoCapture
 	}
 	r, err := pcapgo.NewReader(file)
 	if err != nil {
@@ -130,6 +131,9 @@ func open(in io.Reader) (source, error) {
 	}
 	return oldFormat{r}, nil
 }
+
+// magics are what files of pcap begin with: times in µs or ns, in either order of bytes.
+var magics = []string{"\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1"}
 
 // An oldFormat is a file of pcap.
 type oldFormat struct{ *pcapgo.Reader }

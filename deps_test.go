@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/systemd":  {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"parleytest":        {"."},
 	"internal/console":  {".", "internal/dialect", "internal/journal", "internal/tally", "github.com/clipperhouse/displaywidth"},
+	"internal/capture":  {".", "internal/tap", "github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers", "github.com/gopacket/gopacket/pcapgo"},
 	"internal/dial":     {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect":  {"."},
 	"internal/dialogue": {".", "internal/dial", "internal/dialect"},

@@ -36,11 +36,13 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	imported         string // a capture
 	framing          framingFlag
 	showSecrets      bool
 
 	stats logStats
 	sql   logSQL
+	web   webOptions
 }
 
 // selections are the flags that leave something out.
@@ -49,7 +51,7 @@ var selections = []string{"session", "address", "since", "until", "text", "regex
 func logCommand() *cobra.Command {
 	opt := logOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
-		Use:   "log [FILE]",
+		Use:   "log [FILE...]",
 		Short: "Read a journal: search it, follow it, export it",
 		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, or parley
 tap, also while they write. What the flags say must all be so. Without FILE: parley.journal in the current
@@ -66,18 +68,25 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
   parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
+  parley log a.journal b.journal --web 8080     in a browser, also while they grow
+  parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("import") {
+				return runImport(cmd, args, opt)
+			}
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
 			}
 			switch {
+			case opt.web.at != "":
+				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
 					return usageError("-f is --follow here, so %q is taken for a journal; write --framing %[1]s", file)
 				}
-				return usageError("one journal is enough; %q is too much", args[1])
+				return usageError("one journal is enough; %q is too much: --web PORT shows several together", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
 			}
@@ -104,6 +113,8 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	opt.addWeb(cmd)
+	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	opt.stats.add(cmd)
 	opt.sql.add(cmd)
@@ -112,6 +123,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
 	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
 		cmd.MarkFlagsMutuallyExclusive("verify", name)
+	}
+	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify") {
+		cmd.MarkFlagsMutuallyExclusive("web", name)
 	}
 	return cmd
 }

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/dialect":  {"."},
 	"internal/dialogue": {".", "internal/dial", "internal/dialect"},
 	"internal/expect":   {},
+	"internal/fault":    {"."},
 	"internal/probe":    {".", "internal/dial", "internal/dialect", "internal/expect", "internal/secure", "internal/console"},
 	"internal/load":     {".", "internal/dial", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/secure":   {"internal/tlsconn"},

@@ -33,7 +33,7 @@ func (f *faultFlag) Set(s string) error {
 
 // add adds the flag, and its items to what a shell completes.
 func (f *faultFlag) add(cmd *cobra.Command) {
-	cmd.Flags().Var(f, "fault", "have things go wrong on purpose, such as delay=50ms~10ms,drop=10%,seed=42: delay drop cut garbage split rate close-after reset-after, of replies or with request. before one of requests, and refuse stall seed; see docs/faults.md")
+	cmd.Flags().Var(f, "fault", "have things go wrong on purpose, such as delay=50ms,drop=10%; of replies, or of requests with request. before a fault; docs/faults.md has all of them")
 	cmd.RegisterFlagCompletionFunc("fault", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		before := typed[:strings.LastIndexAny(typed, ",.")+1]
 		var items []string

@@ -130,17 +130,17 @@ func (p *Plan) parseItem(item string) (name string, err error) {
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.name == base })
 	switch {
 	case i < 0:
-		return "", fmt.Errorf("%q: no fault is named so; there are %s", item, allNames())
+		return "", fmt.Errorf("no fault is named %q; there are %s", left, allNames())
 	case dotted && settings[i].both:
-		return "", fmt.Errorf("%q: %s is no side's; leave %s. out", item, base, before)
+		return "", fmt.Errorf("%s is no side's; leave %q out", base, before+".")
 	case before == "request" && dotted:
 		d = requests
 	case before != "reply" && dotted:
-		return "", fmt.Errorf("%q: a fault is of request. or of reply., not of %s.", item, before)
+		return "", fmt.Errorf("%s is of request. or of reply., not of %q", base, before+".")
 	}
 	s := &settings[i]
 	if !s.set(p, p.side(d), value) {
-		return "", fmt.Errorf("%q: %s takes %s", item, base, s.usage)
+		return "", fmt.Errorf("%s takes %s", left, s.usage)
 	}
 	if s.both {
 		return base, nil

@@ -35,8 +35,10 @@ type transcript struct {
 	beside *process          // the last command that goes on, with an & behind it
 }
 
-func runTranscript(t *testing.T, text string) {
-	tr := newTranscript(t, text)
+func runTranscript(t *testing.T, text string) { newTranscript(t, text).play(t, text) }
+
+// play types the commands up to what is no terminal any more.
+func (tr *transcript) play(t *testing.T, text string) {
 	command, want := "", []string(nil)
 	for line := range strings.Lines(text) {
 		line, indented := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "    ")

@@ -118,6 +118,7 @@ func (tr *transcript) shell(t *testing.T, typed string) *exec.Cmd {
 func (tr *transcript) plain(text string) string {
 	text = tr.shown.Replace(text)
 	for _, changing := range []struct{ pattern, as string }{
+		{`\r\n`, "\n"}, // of CSV
 		{`localhost, (\S+, )?127\.0\.0\.1`, "localhost, HOST, 127.0.0.1"},
 		{`Parley CA of [^;,\n]+`, "Parley CA of HOST"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d UTC`, "DATE"},

@@ -97,9 +97,13 @@ func rewriteScript(cmd *cobra.Command, d *dialogue.Dialogue, update *dialogue.Up
 	var failure *dialogue.Failure
 	if errors.As(err, &failure) && !update.Played(d) {
 		showDiff(cmd, err)
+		why := ""
+		if failure.Mismatch() && failure.Step.Kind == dialogue.Expect {
+			why = ", which a later step needs"
+		}
 		var exit *exitError
 		errors.As(explainScript(err), &exit)
-		return &exitError{exit.code, fmt.Errorf("%w; %s is left as it is", err, d.File)}
+		return &exitError{exit.code, fmt.Errorf("%w%s; %s is left as it is", err, why, d.File)}
 	}
 	if err != nil && failure == nil {
 		return err

@@ -36,6 +36,7 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	imported         string // a capture
 	framing          framingFlag
 	showSecrets      bool
 
@@ -66,9 +67,13 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
   parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
-  parley log --verify                           is all as it was written?
-  parley log a.journal b.journal --web 8080     in a browser, also while they grow`,
+  parley log a.journal b.journal --web 8080     in a browser, also while they grow
+  parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
+  parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("import") {
+				return runImport(cmd, args, opt)
+			}
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
@@ -108,6 +113,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	opt.addWeb(cmd)
+	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	opt.stats.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")

@@ -25,7 +25,7 @@ type serverOptions struct {
 	in                   inFlags
 	journal              journalOptions
 	web                  webOptions
-	answers              answerFlags
+	answers              *answerFlags
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -37,7 +37,7 @@ type serverOptions struct {
 const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags)}
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",

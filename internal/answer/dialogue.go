@@ -243,7 +243,7 @@ func (t *turn) begins(forms [][]byte, v dialogue.Values) bool {
 			continue
 		}
 		found := t.catch.FindSubmatch(form)
-		if found == nil {
+		if found == nil || !t.agrees(found, v) {
 			continue
 		}
 		for i, name := range t.catch.SubexpNames() {
@@ -254,6 +254,18 @@ func (t *turn) begins(forms [][]byte, v dialogue.Values) bool {
 		return true
 	}
 	return false
+}
+
+// agrees reports whether names stand for what the server has said that they do; {n} and {conn} are the
+// client's own.
+func (t *turn) agrees(found [][]byte, v dialogue.Values) bool {
+	for i, name := range t.catch.SubexpNames() {
+		value, known := v[name]
+		if known && name != "n" && name != "conn" && !bytes.Equal(found[i], value) {
+			return false
+		}
+	}
+	return true
 }
 
 // A reply is what is to be said at once to a message.

@@ -128,13 +128,16 @@ func NewRecording(recorded *replay.Recording, opt RecordingOptions) (*Recording,
 
 // framingOf is the framing that the recording is answered in.
 func framingOf(recorded *replay.Recording, opt *RecordingOptions) (dialect.Framing, error) {
-	if opt.Framing.Name != "" {
+	framing := opt.Default
+	names := recorded.Framings()
+	slices.Sort(names)
+	switch fits := slices.Contains(names, "") || slices.Contains(names, opt.Framing.Name); {
+	case opt.Framing.Name != "" && !fits && len(names) > 0:
+		return framing, fmt.Errorf("no session of it was recorded with --framing %s, but with %s", opt.Framing.Name, strings.Join(names, ", "))
+	case opt.Framing.Name != "":
 		return opt.Framing, nil
 	}
-	framing := opt.Default
-	names := slices.DeleteFunc(recorded.Framings(), func(name string) bool { return name == "" })
-	if len(names) > 1 {
-		slices.Sort(names)
+	if names = slices.DeleteFunc(names, func(name string) bool { return name == "" }); len(names) > 1 {
 		return framing, fmt.Errorf("it has sessions in several framings, %s; --framing NAME answers from those of one", strings.Join(names, ", "))
 	}
 	for _, session := range recorded.Sessions {
@@ -277,7 +280,7 @@ func (r *Recording) About() string {
 	defer r.mu.Unlock()
 	text := fmt.Sprintf("%d recorded requests, %d of them different", r.requests, len(r.answers))
 	if r.unusable > 0 {
-		text += fmt.Sprintf("; of %d request or reply is not there whole, since it was cut or redacted, and these are not answered with", r.unusable)
+		text += fmt.Sprintf("; %d requests or replies are not there whole, since they were cut or redacted, and are not answered with", r.unusable)
 	}
 	return text
 }

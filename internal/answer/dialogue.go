@@ -67,7 +67,7 @@ func NewDialogue(d *dialogue.Dialogue, opt DialogueOptions) (*Dialogue, error) {
 			paused, secured = false, false
 			continue
 		case dialogue.Expect:
-			one, err := newAct(d.File, step)
+			one, err := p.newAct(step)
 			if err != nil {
 				return nil, err
 			}
@@ -98,27 +98,31 @@ func newTurn(step *dialogue.Step) turn {
 }
 
 // newAct finds what the server says in the place of an expectation.
-func newAct(file string, step *dialogue.Step) (act, error) {
+func (d *Dialogue) newAct(step *dialogue.Step) (act, error) {
 	judge := &step.Judge
 	switch {
 	case judge.Kind == dialogue.Exact:
 		return act{step, &judge.Text}, nil
 	case step.Example == nil:
-		return act{}, fmt.Errorf("%s:%d: what is to be said for < %v? write eg TEXT on the line below it", file, step.Line, judge)
+		return act{}, fmt.Errorf("%s:%d: what is to be said for < %v? write eg TEXT on the line below it", d.file, step.Line, judge)
 	}
 	mayName := strings.Contains(judge.Pattern, "{") // of what was caught: nobody knows yet
-	if !mayName && len(step.Example.Names()) == 0 && !holds(judge, step.Example.Append(nil, nil), nil) {
-		return act{}, fmt.Errorf("%s:%d: eg %v is not as < %v wants it", file, step.Line, step.Example, judge)
+	if !mayName && len(step.Example.Names()) == 0 && !d.holds(judge, step.Example.Append(nil, nil), dialogue.Values{}) {
+		return act{}, fmt.Errorf("%s:%d: eg %v is not as < %v wants it", d.file, step.Line, step.Example, judge)
 	}
 	return act{step, step.Example}, nil
 }
 
-// holds reports whether a judge holds for what is said, with the end of a line or without.
-func holds(judge *dialogue.Judge, said []byte, v dialogue.Values) bool {
-	if v == nil {
-		v = dialogue.Values{}
+// holds reports whether a judge holds for what is said: of a protocol, whose messages are all of
+// their bytes, for what becomes of it.
+func (d *Dialogue) holds(judge *dialogue.Judge, said []byte, v dialogue.Values) bool {
+	if protocol, is := d.framing.Requests.(parley.Protocol); is {
+		_, replies := protocol.Open()
+		if whole, err := replies.End(bytes.Clone(said), 0); err == nil && judge.Holds(whole, v) {
+			return true
+		}
 	}
-	return judge.Holds(said, v) || judge.Holds(append(bytes.Clone(said), "\r\n"...), v)
+	return judge.Holds(said, v)
 }
 
 // speaks reports whether the server has said something in its turn.
@@ -169,7 +173,7 @@ func (d *Dialogue) of(s *parley.Session) *playing {
 	if p.values == nil {
 		p.values = dialogue.Values{"n": []byte("1"), "conn": strconv.AppendUint(nil, s.Number(), 10)}
 		p.used = make([]bool, len(d.turns))
-		d.act(p, d.turns[0].acts, s, time.Now(), nil)
+		d.act(p, d.turns[0].acts, s, s.Opened(), nil)
 	}
 	return p
 }
@@ -278,27 +282,28 @@ type reply struct {
 // act does what the server does in a turn that began at a time: what is not the reply is said
 // unasked. r is nil where there is nothing to reply to.
 func (d *Dialogue) act(p *playing, acts []act, s *parley.Session, at time.Time, r *reply) {
-	unasked := false
+	last := r != nil // what is said last so far is the reply
 	for _, a := range acts {
 		switch {
 		case a.step.Kind == dialogue.Wait:
 			at = at.Add(a.step.Pause)
+			last = false
 		case a.step.Kind == dialogue.StartTLS:
 			p.conn.goOver()
-		case a.step.Kind == dialogue.ExpectEnd && (r == nil || r.none || unasked):
-			p.add(saying{due: at, nothing: true, last: true})
-		case a.step.Kind == dialogue.ExpectEnd:
+		case a.step.Kind == dialogue.ExpectEnd && last && !r.none:
 			r.last = true
+		case a.step.Kind == dialogue.ExpectEnd:
+			p.add(saying{due: at, nothing: true, last: true})
 		case r != nil && r.none:
 			waitUntil(at, s)
 			start := len(r.dst)
-			r.dst, r.none = a.text.Append(r.dst, p.values), false
-			holds(&a.step.Judge, r.dst[start:], p.values)
+			r.dst, r.none, last = a.text.Append(r.dst, p.values), false, true
+			d.holds(&a.step.Judge, r.dst[start:], p.values)
 		default:
 			message := a.text.Append(nil, p.values)
-			holds(&a.step.Judge, message, p.values)
+			d.holds(&a.step.Judge, message, p.values)
 			p.add(saying{message: message, due: at})
-			unasked = true
+			last = false
 		}
 	}
 }

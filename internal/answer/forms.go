@@ -17,9 +17,13 @@ func forms(f *dialect.Framing, body []byte) [][]byte {
 	trimmed := trimEnd(body)
 	lines := bytes.ReplaceAll(trimmed, []byte("\r\n"), []byte("\n"))
 	all = append(all, trimmed, lines)
-	if f.Name == "smtp" { // the message behind DATA
-		if message, whole := bytes.CutSuffix(lines, []byte("\n.")); whole {
-			all = append(all, message, bytes.ReplaceAll(message, []byte("\n.."), []byte("\n.")))
+	if f.Name == "smtp" { // the message behind DATA, with the dots that its lines had
+		for _, one := range [][]byte{trimmed, lines} {
+			plain := bytes.ReplaceAll(one, []byte("\n.."), []byte("\n."))
+			if bytes.HasPrefix(plain, []byte("..")) {
+				plain = plain[1:]
+			}
+			all = append(all, plain, trimEnd(bytes.TrimSuffix(plain, []byte("."))))
 		}
 	}
 	if f.Name == "http" {

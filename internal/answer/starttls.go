@@ -47,6 +47,7 @@ type conn struct {
 
 	mu             sync.Mutex
 	shaking        bool
+	failed         error     // why the handshake did
 	readBy, writBy time.Time // the deadlines that are to hold
 }
 
@@ -91,6 +92,10 @@ func (c *conn) Write(p []byte) (int, error) {
 // handshake off would end the connection.
 func (c *conn) shakeHands() error {
 	c.mu.Lock()
+	if c.failed != nil {
+		defer c.mu.Unlock()
+		return c.failed
+	}
 	c.shaking = true
 	c.Conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	c.mu.Unlock()
@@ -98,7 +103,7 @@ func (c *conn) shakeHands() error {
 	err := secure.Handshake()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shaking = false
+	c.shaking, c.failed = false, err
 	c.Conn.SetReadDeadline(c.readBy)
 	c.Conn.SetWriteDeadline(c.writBy)
 	if err != nil {

@@ -39,7 +39,10 @@ func newConn(l *Layer, conn net.Conn) *Conn {
 }
 
 // Join has a session's faults befall what passes from now on.
-func (c *Conn) Join(s *parley.Session) { c.link.Store(c.layer.join(s)) }
+func (c *Conn) Join(s *parley.Session) {
+	s.Join(c.Conn)
+	c.link.Store(c.layer.join(s))
+}
 
 // NetConn is the connection of the system below, and below TLS.
 func (c *Conn) NetConn() net.Conn { return socketOf(c.Conn) }

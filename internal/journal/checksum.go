@@ -40,11 +40,14 @@ func (c *checksummer) exchange(id int64, r *record, request, reply []byte) int64
 	return c.end(request, reply)
 }
 
-// linked is that of version 3.
+// linked is that of version 3, and of version 4 if nothing was replaced.
 func (c *checksummer) linked(id int64, r *record, parts int64, request, reply []byte) int64 {
 	c.begin(id, r.session, int64(r.seq), r.received, int64(r.took), int64(r.requestCut), int64(r.replyCut), r.requestAt, r.replyAt, parts)
 	if r.isRare() {
 		c.add(int64(r.requestRawCut), int64(r.replyRawCut), int64(r.requestHead), int64(r.requestTail), int64(r.replyHead), int64(r.replyTail))
+	}
+	if r.requestWhole|r.replyWhole != 0 {
+		c.add(int64(r.requestWhole), int64(r.replyWhole))
 	}
 	return c.end(request, reply)
 }
@@ -66,6 +69,11 @@ func (c *checksummer) session(s *Session, ended, origin, last int64) int64 {
 func (c *checksummer) origin(id int64, a *About) int64 {
 	c.begin(id)
 	return c.end([]byte(a.Framing), []byte(a.Role), []byte(a.Listener), []byte(a.Upstream), []byte(a.Node))
+}
+
+func (c *checksummer) fault(f *Fault) int64 {
+	c.begin(f.ID, f.Session, f.At.UnixNano(), int64(f.Seq))
+	return c.end([]byte(f.Fault))
 }
 
 // refusal is the checksum of a refusal; origin is 0 in versions before 3.

@@ -12,7 +12,7 @@ import (
 
 // A Damage is a part of a journal that cannot be read, or that is not what was written.
 type Damage struct {
-	Table    string // exchanges, sessions, refused or origins; empty if it is the file as a whole
+	Table    string // exchanges, sessions, refused, origins or faults; empty if it is the file as a whole
 	From, To int64  // the ids, of which there may have been none
 	Why      string
 }

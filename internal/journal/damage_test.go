@@ -232,7 +232,7 @@ func TestNumbersOfNoPlace(t *testing.T) {
 	for _, n := range []int64{-1, 1 << 30, math.MaxInt64, math.MinInt64} {
 		w := story(t)
 		w.exec(fmt.Sprintf("UPDATE exchanges SET sum = NULL, request_at = 0, reply_at = 0, parts = 0; "+
-			"INSERT OR REPLACE INTO cuts SELECT id, 0, 0, 0, 0, %[1]d, %[1]d, %[1]d, %[1]d FROM exchanges; "+
+			"INSERT OR REPLACE INTO cuts SELECT id, 0, 0, 0, 0, %[1]d, %[1]d, %[1]d, %[1]d, %[1]d, %[1]d FROM exchanges; "+
 			"INSERT INTO refused SELECT max(id) + 1, opened_ns, '', '', 'full', 'text', NULL, 0, %[1]d, %[1]d FROM sessions", n))
 		r, err := Open(w.file)
 		if err != nil {

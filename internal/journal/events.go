@@ -27,13 +27,15 @@ func (s *Session) Replied(seq uint64) string {
 
 // An Event is what happened to a session, put together from its row or from one of its
 // exchanges: parley.Opened, Received, Replied (the reply was made; see Session.Replied for
-// whether it got out), Closed, or Refused of a connection that did not become one. Stray, if the
-// filter asks for them, is bytes that belong to no message.
+// whether it got out), Closed, or Refused of a connection that did not become one. Faulted is what
+// went wrong on purpose, and not told of if the filter looks at exchanges. Stray, if the filter asks
+// for them, is bytes that belong to no message.
 type Event struct {
 	Kind     parley.EventKind
 	Time     time.Time
 	Session  *Session   // of Refused, what is known of the connection
 	Exchange *Exchange  // of Received, Replied and Stray
+	Fault    *Fault     // of Faulted
 	Text     []byte     // of Refused, what the peer was told; nil if nothing
 	RawText  parley.Raw // the same as it was sent, where that is known
 }
@@ -98,6 +100,7 @@ var errEnough = errors.New("enough")
 type position struct {
 	session, exchange int64          // the last ones that were there
 	refusal, ended    int64          // the same of refusals, and of the ends of sessions
+	fault             int64          // the same of faults
 	open              map[int64]bool // sessions whose opening was told and whose end was not
 }
 
@@ -107,12 +110,19 @@ func newPosition() *position { return &position{exchange: fromTheStart, open: ma
 // and need no transaction to stay open while they are told.
 type moment struct {
 	ns, order         int64 // the time, and what it is sorted by
-	session, exchange int64 // exchange is 0 if it is about the session; a refusal's if it is about that
+	session, exchange int64 // exchange is 0 if it is about the session; a refusal's or a fault's if it is about that
 	kind              parley.EventKind
 }
 
 func (m moment) ofExchange() int64 {
-	if m.kind == parley.Refused {
+	if m.kind == parley.Refused || m.kind == parley.Faulted {
+		return 0
+	}
+	return m.exchange
+}
+
+func (m moment) ofFault() int64 {
+	if m.kind != parley.Faulted {
 		return 0
 	}
 	return m.exchange
@@ -148,6 +158,10 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 		if err != nil {
 			return err
 		}
+		faults, err := r.faults(ctx, unique(page, moment.ofFault))
+		if err != nil {
+			return err
+		}
 		for _, m := range page {
 			e := Event{Kind: m.kind, Time: time.Unix(0, m.ns).UTC(), Session: sessions[m.session]}
 			there := false // and not deleted since, nor damaged
@@ -159,6 +173,10 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 				e.Exchange = exchanges[m.exchange]
 				e.Session = cmp.Or(e.Session, lost(m.session))
 				there = e.happened()
+			case m.kind == parley.Faulted:
+				e.Fault = faults[m.exchange]
+				e.Session = cmp.Or(e.Session, lost(m.session))
+				there = e.Fault != nil
 			case m.kind != parley.Refused:
 				there = e.Session != nil
 			}
@@ -181,7 +199,11 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		if err != nil {
 			return err
 		}
-		all = inOrder(openings, hits, ends, f.Loose)
+		faults, err := r.faultMoments(ctx, tx, f, at)
+		if err != nil {
+			return err
+		}
+		all = inOrder(openings, hits, faults, ends, f.Loose)
 		if all, err = r.appendRefusals(ctx, tx, all, f, at); err != nil {
 			return err
 		}
@@ -201,7 +223,7 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 // the clock was set to meanwhile: where a request is earlier than the one before it, the
 // clock was set back, and what comes is put behind what was. With streams, what a peer sent is
 // in the order of its bytes, also where a part of it was recorded before what is earlier.
-func inOrder(openings []moment, hits []hit, ends []moment, streams bool) (all []moment) {
+func inOrder(openings []moment, hits []hit, faults, ends []moment, streams bool) (all []moment) {
 	type clock struct{ ahead, request, last int64 }
 	clocks := make(map[int64]*clock)
 	of := func(session, ns int64) *clock {
@@ -241,6 +263,11 @@ func inOrder(openings []moment, hits []hit, ends []moment, streams bool) (all []
 		for _, m := range inStreams(all[first:], hits) {
 			of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.order)
 		}
+	}
+	for _, m := range faults {
+		m.order = m.ns
+		of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.ns)
+		all = append(all, m)
 	}
 	for _, m := range ends {
 		m.order = max(m.ns, of(m.session, m.ns).last)

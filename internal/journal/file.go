@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	schemaVersion = 3          // PRAGMA user_version
+	schemaVersion = 4          // PRAGMA user_version
 	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
 
 	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
@@ -49,6 +49,7 @@ type file struct {
 	begin, commit, rollback   stmt
 	opened, closed, gap, mark stmt
 	cut, refused, origin      stmt
+	fault                     stmt
 	latest                    stmt
 	one, many, numbered       stmt // of exchanges
 	args                      []driver.NamedValue
@@ -56,6 +57,7 @@ type file struct {
 	base                      int64 // the highest id of a session before this writer
 	session                   int64 // the highest id of a session that anything was recorded of
 	exchange, refusal, ended  int64 // the last ids that were given
+	lastFault                 int64 // the same
 	originID                  int64 // of about, in origins
 	originThere               bool
 	chain                     chain
@@ -213,18 +215,25 @@ func (f *file) setUp() error {
 	case err != nil:
 		return err
 	case version == 0:
-		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, upgradeTo2, upgradeTo3, fileID, schemaVersion))
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, upgradeTo2, upgradeTo3, upgradeTo4, viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
 	case version < schemaVersion:
 		if f.warn != nil {
-			f.warn(fmt.Sprintf("is brought up to date once, from version %d to %d: a few seconds for each million exchanges", version, schemaVersion))
+			effort := ""
+			if version < 3 {
+				effort = ": a few seconds for each million exchanges"
+			}
+			f.warn(fmt.Sprintf("is brought up to date once, from version %d to %d%s", version, schemaVersion, effort))
 		}
 		var steps string
 		if version == 1 {
 			// The exchanges themselves are looked at this once: their openings may be missing.
 			steps = upgradeTo2 + "; UPDATE writer SET session = (SELECT coalesce(max(session), 0) FROM exchanges); "
 		}
-		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT", steps, upgradeTo3, unlinked, schemaVersion))
+		if version < 3 {
+			steps += upgradeTo3 + "; " + unlinked + "; "
+		}
+		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT", steps, upgradeTo4, viewsOf(schemaVersion, "VIEW"), schemaVersion))
 	}
 	if err != nil {
 		return err
@@ -276,24 +285,24 @@ func (f *file) version() (version int64, err error) {
 
 // isOurTable is the condition that a row of sqlite_schema is of a table of ours, and that it
 // is a plain one: a virtual table has no root page.
-const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest')"
+const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest', 'faults')"
 
 func ourTables(version int64) int64 {
-	return []int64{5, 6, 8}[version-1]
+	return []int64{5, 6, 8, 9}[version-1]
 }
 
 // lastIDs finds where the numbers go on: behind whatever names them. An exchange can be there
 // whose session is not, and the other way round.
 func (f *file) lastIDs() error {
-	var session, exchange, refusal, ended int64
+	var session, exchange, refusal, ended, fault int64
 	err := queryRow(f.conn, "SELECT max((SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(session), 0) FROM writer), "+
 		"(SELECT coalesce(max(session), 0) FROM (SELECT session FROM exchanges ORDER BY id DESC LIMIT 1000))), "+
 		"max((SELECT coalesce(max(id), 0) FROM exchanges), (SELECT coalesce(max(exchange), 0) FROM cuts)), "+
-		"(SELECT coalesce(max(id), 0) FROM refused), (SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL)",
-		&session, &exchange, &refusal, &ended)
+		"(SELECT coalesce(max(id), 0) FROM refused), (SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL), (SELECT coalesce(max(id), 0) FROM faults)",
+		&session, &exchange, &refusal, &ended, &fault)
 	// Never back: what was lost with a -wal file keeps its numbers.
 	f.session, f.exchange = max(f.session, session), max(f.exchange, exchange)
-	f.refusal, f.ended = max(f.refusal, refusal), max(f.ended, ended)
+	f.refusal, f.ended, f.lastFault = max(f.refusal, refusal), max(f.ended, ended), max(f.lastFault, fault)
 	return err
 }
 
@@ -319,7 +328,8 @@ func (f *file) prepare() error {
 		{&f.latest, "INSERT OR REPLACE INTO latest (rowid, first, upto, exchanges, sum) VALUES (1,?,?,?,?)"},
 		{&f.mark, "UPDATE writer SET session = ?"},
 		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
-		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?)"},
+		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.fault, "INSERT OR REPLACE INTO faults VALUES (?,?,?,?,?,?)"},
 		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?,?,?,?)"},
 	} {
 		prepared, err := f.conn.Prepare(s.text)
@@ -354,7 +364,7 @@ func (f *file) closeGuard() {
 
 // disconnect closes the connection that writes, and what belongs to it.
 func (f *file) disconnect() (err error) {
-	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.refused, &f.origin, &f.latest, &f.one, &f.many, &f.numbered} {
+	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.fault, &f.refused, &f.origin, &f.latest, &f.one, &f.many, &f.numbered} {
 		if *s != nil {
 			(*s).Close()
 			*s = nil
@@ -406,6 +416,7 @@ func (f *file) write(b *batch) error {
 	f.exchange += int64(len(b.exchanges))
 	f.refusal += int64(len(b.refused))
 	f.ended += int64(len(b.closed))
+	f.lastFault += int64(len(b.faults))
 	f.session = max(f.session, b.lastSession())
 	return nil
 }
@@ -488,6 +499,13 @@ func (f *file) transaction(b *batch) error {
 			return err
 		}
 	}
+	for i := range b.faults {
+		fault := b.faults[i]
+		fault.ID = f.lastFault + int64(i) + 1
+		if err := f.run(f.fault, fault.ID, fault.Session, fault.At.UnixNano(), int64(fault.Seq), fault.Fault, f.sums.fault(&fault)); err != nil {
+			return err
+		}
+	}
 	if last := b.lastSession(); last > f.session {
 		if err := f.run(f.mark, last); err != nil {
 			return err
@@ -548,7 +566,7 @@ func (f *file) insert(b *batch) error {
 			a[7].Value, a[8].Value, a[9].Value = placeOrNull(e.requestAt), placeOrNull(e.replyAt), parts
 			if e.isRare() {
 				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut), int64(e.requestRawCut), int64(e.replyRawCut),
-					int64(e.requestHead), int64(e.requestTail), int64(e.replyHead), int64(e.replyTail)); err != nil {
+					int64(e.requestHead), int64(e.requestTail), int64(e.replyHead), int64(e.replyTail), int64(e.requestWhole), int64(e.replyWhole)); err != nil {
 					return err
 				}
 			}

@@ -34,11 +34,14 @@ type Session struct {
 // journals that an older parley has written.
 type About struct {
 	Framing  string // where a message ends, by the name that --framing takes
-	Role     string // of who writes: server, or tap
+	Role     string // of who writes: server, or tap; import if they were in a capture
 	Listener string // where it listens
 	Upstream string // the server behind a tap
 	Node     string // the machine
 }
+
+// LooksOn reports whether they are sessions of others, who were listened to.
+func (a *About) LooksOn() bool { return a.Role == "tap" || a.Role == "import" }
 
 // An Exchange is one request and its reply, bytes exactly as they were, without their framing
 // and with it. Bytes that belong to no message are one that has RawRequest or RawReply alone.
@@ -54,9 +57,13 @@ type Exchange struct {
 	RequestCut uint64 // how many bytes of the request at its end are not kept; only a tap keeps less than all
 	ReplyCut   uint64 // the same of the reply
 
+	RequestWhole int // if parts of Request were replaced to conceal them: how many bytes it had before; 0 if nothing was
+	ReplyWhole   int // the same of Reply
+
 	RawRequest parley.Raw // Bytes is nil if there was none, and of what an older parley has written
 	RawReply   parley.Raw
-	Secret     bool // the request carries credentials
+	Secret     bool   // the request carries credentials
+	Fault      string // what went wrong on purpose with one of the two, such as reply.delay=50ms, with ", " between several; empty if nothing
 }
 
 // A Refusal is a connection that was not let in.
@@ -69,6 +76,15 @@ type Refusal struct {
 	Text   []byte // what the peer was told; nil if nothing
 
 	RawText parley.Raw // the same as it was sent; Bytes is nil of what an older parley has written
+}
+
+// A Fault is what went wrong on purpose.
+type Fault struct {
+	ID      int64 // in the order of recording
+	Session int64 // its Session.ID
+	At      time.Time
+	Seq     uint64 // of the request with which it did, or with whose reply; 0 if with the session
+	Fault   string // such as reply.delay=50ms
 }
 
 // schema is that of version 1 of the file. Times are ns since 1970 in UTC.
@@ -200,6 +216,25 @@ CREATE VIEW replies AS
 		WHEN s.closed_ns IS NULL     THEN 'unknown'
 		ELSE 'no' END AS replied
 	FROM messages e JOIN sessions s ON s.id = e.session;
+`
+
+// upgradeTo4 makes version 4 of version 3: it has what went wrong on purpose, how long messages
+// were of which parts are concealed, and the views that people ask.
+const upgradeTo4 = `
+-- What went wrong on purpose.
+CREATE TABLE faults (
+	id      INTEGER PRIMARY KEY, -- in the order of recording
+	session INTEGER NOT NULL,    -- sessions.id
+	at_ns   INTEGER NOT NULL,
+	seq     INTEGER NOT NULL,    -- of the request with which it did, or with whose reply; 0 if with the session
+	fault   TEXT    NOT NULL,    -- such as reply.delay=50ms
+	sum     INTEGER
+);
+CREATE INDEX faults_of ON faults (session, seq);
+ALTER TABLE cuts ADD COLUMN request_whole INTEGER; -- bytes of the message before parts of it were replaced to conceal them
+ALTER TABLE cuts ADD COLUMN reply_whole INTEGER;
+DROP VIEW IF EXISTS v_exchange;
+DROP VIEW IF EXISTS v_session;
 `
 
 // unlinked finds the exchanges of a session that versions before 3 have recorded. It costs what

@@ -18,12 +18,14 @@ type record struct {
 
 	requestHead, requestTail, replyHead, replyTail   int // bytes of framing
 	requestCut, replyCut, requestRawCut, replyRawCut uint64
+	requestWhole, replyWhole                         int // bytes before parts were replaced; 0 if none were
 }
 
 // newRecord is the record of an exchange, and its bytes.
 func newRecord(session int64, x *parley.Exchange) (r record, request, reply []byte) {
 	r = record{session: session, seq: x.Seq, received: x.Received.UnixNano(), took: x.Took, secret: x.Secret,
-		requestCut: x.RequestCut, replyCut: x.ReplyCut, requestRawCut: x.RawRequest.Cut, replyRawCut: x.RawReply.Cut}
+		requestCut: x.RequestCut, replyCut: x.ReplyCut, requestRawCut: x.RawRequest.Cut, replyRawCut: x.RawReply.Cut,
+		requestWhole: x.RequestWhole, replyWhole: x.ReplyWhole}
 	r.loose = x.Request == nil && x.Reply == nil && (x.RawRequest.Bytes != nil || x.RawReply.Bytes != nil)
 	request, r.requestAt, r.requestHead, r.requestTail = r.take(x.Request, &x.RawRequest)
 	reply, r.replyAt, r.replyHead, r.replyTail = r.take(x.Reply, &x.RawReply)
@@ -93,7 +95,7 @@ func (r *record) takeParts(parts int64) {
 // isRare says whether there is more to say of it than fits into its row.
 func (r *record) isRare() bool {
 	return r.requestCut|r.replyCut|r.requestRawCut|r.replyRawCut > 0 ||
-		max(r.requestHead, r.replyHead) > maxHead || max(r.requestTail, r.replyTail) > maxTail
+		r.requestWhole|r.replyWhole != 0 || max(r.requestHead, r.replyHead) > maxHead || max(r.requestTail, r.replyTail) > maxTail
 }
 
 // side is the reverse: a message without its framing, and as it was on the wire.

@@ -14,7 +14,7 @@ const (
 	// once, since those stay, and far fewer than there may be.
 	sessionsLooked = 10 * pruneRows
 
-	refusalsKept = 10000 // at most, if there is a bound
+	refusalsKept = 10000 // at most, if there is a bound; the same of faults
 
 	// usedBytes is how large the journal is, less what was deleted.
 	usedBytes = "((SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)) * (SELECT * FROM pragma_page_size)"
@@ -119,6 +119,9 @@ func (f *file) pruneSessions() error {
 		bytes = keep.share(contentShare)
 	}
 	if err := f.delete("DELETE FROM refused WHERE id <= ? OR at_ns < ?", f.refusal-keep.refusals(), keep.before()); err != nil {
+		return err
+	}
+	if err := f.delete("DELETE FROM faults WHERE id <= ? OR session < (SELECT min(id) FROM sessions)", f.lastFault-keep.refusals()); err != nil {
 		return err
 	}
 	// The next origin has an id behind this one's.

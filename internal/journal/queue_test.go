@@ -129,7 +129,7 @@ func TestCloseDoesNotWaitForPruning(t *testing.T) {
 
 // Sessions without exchanges are deleted too once they are too much.
 func TestPruneSessionsThatSayNothing(t *testing.T) {
-	const bound, kept = 256 << 10, 256 << 10 / 16 * contentShare
+	const bound, kept = 320 << 10, 320 << 10 / 16 * contentShare
 	f := newFile(t, Keep{Bytes: bound})
 	now := time.Now()
 	for id := range int64(5) {

@@ -170,19 +170,21 @@ type exchangeRow struct {
 	requestPlace, replyPlace, partsColumn, sum sql.NullInt64 // parts is NULL in versions before 3
 	rareRequestHead, rareRequestTail           sql.NullInt64
 	rareReplyHead, rareReplyTail               sql.NullInt64
+	wholeRequest, wholeReply                   sql.NullInt64 // NULL in versions before 4
 }
 
 func (x *exchangeRow) id() int64 { return x.ID }
 func (x *exchangeRow) columns() []any {
 	return []any{&x.ID, &x.session, &x.seq, &x.received, &x.took, &x.requestBytes, &x.replyBytes, &x.requestCut, &x.replyCut, &x.sum,
 		&x.requestPlace, &x.replyPlace, &x.partsColumn, &x.requestRawCut, &x.replyRawCut,
-		&x.rareRequestHead, &x.rareRequestTail, &x.rareReplyHead, &x.rareReplyTail}
+		&x.rareRequestHead, &x.rareRequestTail, &x.rareReplyHead, &x.rareReplyTail, &x.wholeRequest, &x.wholeReply}
 }
 
 // unpack has the record say what the columns do.
 func (x *exchangeRow) unpack() {
 	x.record.took = time.Duration(x.took)
 	x.requestAt, x.replyAt = placeOf(x.requestPlace), placeOf(x.replyPlace)
+	x.requestWhole, x.replyWhole = int(x.wholeRequest.Int64), int(x.wholeReply.Int64)
 	x.takeParts(x.partsColumn.Int64)
 	for _, rare := range []struct {
 		column sql.NullInt64
@@ -201,6 +203,14 @@ func placeOf(column sql.NullInt64) int64 {
 	return column.Int64
 }
 
+// messages are the request and the reply, without their framing.
+func (x *exchangeRow) messages() (request, reply []byte) {
+	x.unpack()
+	request, _ = x.side(x.requestBytes, x.requestAt, x.requestHead, x.requestTail, 0)
+	reply, _ = x.side(x.replyBytes, x.replyAt, x.replyHead, x.replyTail, 0)
+	return request, reply
+}
+
 // exchange is what the row says; nil, and reported, if that is not what was written.
 func (x *exchangeRow) exchange(r *Reader) *Exchange {
 	x.unpack()
@@ -215,7 +225,7 @@ func (x *exchangeRow) exchange(r *Reader) *Exchange {
 		return nil
 	}
 	one := Exchange{ID: x.ID, Session: x.session, Seq: x.seq, Received: time.Unix(0, x.received).UTC(), Took: x.record.took,
-		RequestCut: x.requestCut, ReplyCut: x.replyCut, Secret: x.secret}
+		RequestCut: x.requestCut, ReplyCut: x.replyCut, Secret: x.secret, RequestWhole: x.requestWhole, ReplyWhole: x.replyWhole}
 	one.Request, one.RawRequest = x.side(x.requestBytes, x.requestAt, x.requestHead, x.requestTail, x.requestRawCut)
 	one.Reply, one.RawReply = x.side(x.replyBytes, x.replyAt, x.replyHead, x.replyTail, x.replyRawCut)
 	return &one
@@ -225,24 +235,30 @@ const joinCuts = " LEFT JOIN cuts ON cuts.exchange = exchanges.id"
 
 func (r *Reader) exchangeColumns() string {
 	const columns = "id, session, seq, received_ns, took_ns, exchanges.request, exchanges.reply, coalesce(cuts.request, 0), coalesce(cuts.reply, 0), "
+	const framed = "sum, request_at, reply_at, parts, coalesce(request_raw, 0), coalesce(reply_raw, 0), request_head, request_tail, reply_head, reply_tail"
 	switch r.version.Load() {
 	case 1:
-		return columns + "NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL"
+		return columns + "NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL"
 	case 2:
-		return columns + "sum, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL"
+		return columns + "sum, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL"
+	case 3:
+		return columns + framed + ", NULL, NULL"
 	}
-	return columns + "sum, request_at, reply_at, parts, coalesce(request_raw, 0), coalesce(reply_raw, 0), request_head, request_tail, reply_head, reply_tail"
+	return columns + framed + ", request_whole, reply_whole"
 }
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
 	found := make(map[int64]*Exchange, len(ids))
 	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var row exchangeRow
-		return r.among(ctx, tx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
+		if err := r.among(ctx, tx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
 			if x := row.exchange(r); x != nil {
 				found[x.ID] = x
 			}
-		})
+		}); err != nil {
+			return err
+		}
+		return r.addFaults(ctx, tx, found)
 	})
 	return found, err
 }

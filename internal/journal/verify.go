@@ -51,6 +51,12 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 			return v, err
 		}
 	}
+	if r.version.Load() > 3 {
+		var fault faultRow
+		if err := r.verify(ctx, walk{table: "faults", columns: faultColumns}, &fault, func() { fault.fault(r) }); err != nil {
+			return v, err
+		}
+	}
 	err = r.checkStructure(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()

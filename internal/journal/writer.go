@@ -78,6 +78,7 @@ type Writer struct {
 type batch struct {
 	opened, closed []Session
 	refused        []Refusal
+	faults         []Fault
 	exchanges      []record
 	bytes          []byte            // their requests and replies
 	names          int               // bytes of what the peers of sessions call themselves
@@ -86,7 +87,7 @@ type batch struct {
 }
 
 func (b *batch) rows() int {
-	return len(b.opened) + len(b.closed) + len(b.refused) + len(b.exchanges)
+	return len(b.opened) + len(b.closed) + len(b.refused) + len(b.faults) + len(b.exchanges)
 }
 
 // size is about how many bytes the batch takes up on disk, rather more than less.
@@ -96,7 +97,7 @@ func (b *batch) size() int64 { return transactionBytes + b.content() }
 func (b *batch) content() int64 {
 	const row, session = 80, 256
 	bytes := int64(len(b.bytes) + b.names)
-	return bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused))*session
+	return bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused)+len(b.faults))*session
 }
 
 // namesSessions says whether there is something in it that has an origin.
@@ -112,6 +113,9 @@ func (b *batch) lastSession() (id int64) {
 	}
 	for i := range b.exchanges {
 		id = max(id, b.exchanges[i].session)
+	}
+	for i := range b.faults {
+		id = max(id, b.faults[i].Session)
 	}
 	return id
 }
@@ -181,14 +185,20 @@ func (w *Writer) Pass(s *parley.Session, exchanges []parley.Exchange) bool {
 // SessionID is the journal's number, a Session.ID, of a session that the server counts so.
 func (w *Writer) SessionID(number uint64) int64 { return w.base + int64(number) }
 
-// Wants the openings and the ends of sessions, and connections that were refused.
+// Wants the openings and the ends of sessions, connections that were refused, and what went wrong
+// on purpose.
 func (w *Writer) Wants(kind parley.EventKind) bool {
-	return kind == parley.Opened || kind == parley.Closed || kind == parley.Refused
+	return kind == parley.Opened || kind == parley.Closed || kind == parley.Refused || kind == parley.Faulted
 }
 
-// Observe takes down the opening or the end of a session, or a refusal.
+// Observe takes down the opening or the end of a session, a refusal, or a fault. Of a connection
+// that is refused on purpose the refusal says so.
 func (w *Writer) Observe(e *parley.Event) {
-	if !w.Wants(e.Kind) {
+	switch {
+	case !w.Wants(e.Kind):
+		return
+	case e.Kind == parley.Faulted:
+		w.observeFault(e)
 		return
 	}
 	s := Session{
@@ -217,6 +227,20 @@ func (w *Writer) Observe(e *parley.Event) {
 		s.Stray = e.Stray
 		w.last().addClosed(s)
 	}
+}
+
+func (w *Writer) observeFault(e *parley.Event) {
+	if e.Session.Number() == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || len(w.queue) > sessionsBound {
+		w.gap.add(e.Time, 0, 1)
+		return
+	}
+	b := w.last()
+	b.faults = append(b.faults, Fault{Session: w.SessionID(e.Session.Number()), At: e.Time, Seq: e.Seq, Fault: e.Fault})
 }
 
 func (b *batch) addOpened(s Session) {
@@ -405,9 +429,10 @@ func (w *Writer) record(b *batch) bool {
 	}
 	clear(b.waiting)
 	clear(b.refused)
+	clear(b.faults)
 	clear(b.opened)
 	clear(b.closed)
-	*b = batch{opened: b.opened[:0], closed: b.closed[:0], refused: b.refused[:0], exchanges: b.exchanges[:0], bytes: b.bytes[:0], waiting: b.waiting[:0]}
+	*b = batch{opened: b.opened[:0], closed: b.closed[:0], refused: b.refused[:0], faults: b.faults[:0], exchanges: b.exchanges[:0], bytes: b.bytes[:0], waiting: b.waiting[:0]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = 0

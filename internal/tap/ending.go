@@ -213,7 +213,7 @@ func (s *session) passRest(end *ending) {
 // file would be a lie.
 func (s *session) close() {
 	end := s.end.Load()
-	s.tellClosed(end)
+	s.tellClosed(end, time.Now())
 	if end.last != nil {
 		s.closeBehind(s.opposite(end.last))
 		s.closeBehind(end.last)

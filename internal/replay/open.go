@@ -65,7 +65,7 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing}}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing, TLS: s.TLSVersion != ""}}
 		b.all = append(b.all, sessions[s.ID])
 	}
 	for x, err := range r.Exchanges(ctx, journal.Filter{Loose: true}) {

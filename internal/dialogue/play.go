@@ -19,6 +19,8 @@ type Player struct {
 	Framing dialect.Framing // of requests and replies
 	Timeout time.Duration   // for each step; 10 s if zero
 
+	MaxReply int // the longest message that is taken, in bytes; 16 MiB if zero
+
 	// StartTLS has a connection go over to TLS, for a tls step. If nil, that step fails.
 	StartTLS func(ctx context.Context, conn net.Conn) (net.Conn, error)
 
@@ -45,7 +47,8 @@ type Done struct {
 }
 
 const (
-	defaultTimeout = 10 * time.Second
+	defaultTimeout  = 10 * time.Second
+	defaultMaxReply = 16 << 20 // of a parley.Dialer
 )
 
 func (p *Player) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
@@ -73,7 +76,7 @@ type Play struct {
 // open makes the client of the connection. What it is given to send is framed.
 func (play *Play) open(f dialect.Framing) {
 	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
-	dialer := parley.Dialer{Framing: parley.Chunks, Replies: replies,
+	dialer := parley.Dialer{Framing: parley.Chunks, Replies: replies, MaxReply: play.player.MaxReply,
 		NetDial: func(context.Context, string, string) (net.Conn, error) { return play.conn, nil }}
 	play.requests = requests
 	play.client, _ = dialer.Dial(context.Background(), "") // NetDial does not fail
@@ -263,7 +266,7 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 		return context.Cause(ctx)
 	}
 	step := &d.Steps[i]
-	f := &Failure{Dialogue: d, Index: i, Step: step, Want: step.want(v), within: cmp.Or(step.Within, play.player.timeout())}
+	f := &Failure{Dialogue: d, Index: i, Step: step, Want: step.want(v), within: cmp.Or(step.Within, play.player.timeout()), limit: cmp.Or(play.player.MaxReply, defaultMaxReply)}
 	if err == errMismatch {
 		f.Got = append([]byte{}, got...)
 		if step.Judge.Kind == Exact {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
@@ -33,7 +34,7 @@ func (w *worker) countExtra(message []byte, now time.Duration) {
 func (w *worker) count(req *request, reply []byte, now time.Duration) {
 	held := w.Expect.Holds(req.body, reply)
 	service := now - req.sent
-	late := service > w.Timeout
+	late := service > w.lateAfter
 	w.recorder.mu.Lock()
 	defer w.recorder.mu.Unlock()
 	s := w.recorder.stats
@@ -59,13 +60,14 @@ func (w *worker) count(req *request, reply []byte, now time.Duration) {
 			record(s.response, now-req.due)
 			record(s.lag, req.lag)
 		}
-		if w.ConnectEach && !w.Silent() {
+		if w.ConnectEach && !w.Silent() && w.Script == nil {
 			record(s.first, now-w.connected)
 		}
 	}
 }
 
-// connectionLost ends a connection that failed: what waits for a reply gets none.
+// connectionLost ends a connection that failed: what waits for a reply gets none. A dialogue in which
+// something else came than expected ends its connection too, though that has not failed.
 func (w *worker) connectionLost(err error) {
 	w.hangUp()
 	now, unanswered := w.now(), uint64(0)
@@ -86,8 +88,13 @@ func (w *worker) connectionLost(err error) {
 		if unanswered > 0 {
 			s.last = max(s.last, now)
 		}
-		s.fail(err)
 		s.requests += unanswered
+		if kindOf(err) == dial.Mismatch {
+			s.mismatched += unanswered
+			s.examples.add(Mismatched, example)
+			return
+		}
+		s.fail(err)
 		s.missing += unanswered
 		s.examples.add(Missing, example)
 	})
@@ -96,7 +103,11 @@ func (w *worker) connectionLost(err error) {
 // missing is the example of a request whose reply did not come, or not whole.
 func (w *worker) missing(req *request, err error, now time.Duration) *Example {
 	e := newExample(req, w.unfinished, now)
-	e.Cause = dial.KindOf(err)
+	e.Cause = kindOf(err)
+	if errors.As(err, &e.Failure) {
+		e.Reply = newExcerpt(append(e.Failure.Got, e.Failure.Unfinished...)) // one of them, or none
+		return e
+	}
 	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
 		e.Lacks, e.Advice = w.Lacks(w.unfinished)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Messages are the requests of a run, sent in turn. In each, {n} stands for the request's
 // number and {conn} for its connection's, both from 1; {{n}} and {{conn}} stand for
-// themselves. Any other brace is a brace: a message may well be JSON.
+// themselves. Any other brace is a brace: a message may well be JSON. Nil has no message.
 type Messages struct {
 	list     [][]piece
 	numbered bool
@@ -167,6 +167,9 @@ func (m *Messages) Digest() string {
 // Longest is how many bytes the longest has, at most.
 func (m *Messages) Longest() int {
 	longest := 0
+	if m == nil {
+		return 0
+	}
 	for _, pieces := range m.list {
 		size := 0
 		for _, p := range pieces {
@@ -185,6 +188,9 @@ func (m *Messages) Longest() int {
 
 // Append appends the n-th request of the run, on the conn-th connection.
 func (m *Messages) Append(dst []byte, n, conn uint64) []byte {
+	if m == nil {
+		return dst
+	}
 	for _, p := range m.list[(n-1)%uint64(len(m.list))] {
 		dst = append(dst, p.literal...)
 		switch {

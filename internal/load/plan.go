@@ -31,8 +31,9 @@ type Plan struct {
 	Framing  parley.Framing // as of a parley.Dialer
 	Replies  parley.Framing // the same; with parley.NoReplies what is measured is what is taken
 	Banner   bool           // the first message on a connection is a greeting: nothing is sent before, and it is no reply
-	Messages *Messages      // the requests
+	Messages *Messages      // the requests; nil with a Script
 	Expect   expect.Rule    // of each reply; the zero value does not judge
+	Script   *Script        // what is played in place of requests and replies: wherever these are counted, a dialogue is
 
 	Connections int     // at once; 1 if zero
 	InFlight    int     // requests sent on one connection before the first of their replies; 1 if zero
@@ -72,6 +73,7 @@ type Second struct {
 	Length  time.Duration
 	Replies uint64 // that were as expected and in time; with Taken, requests that were taken
 	Taken   bool   // nobody replies
+	Played  bool   // they are dialogues
 	Bad     uint64 // mismatched, missing, late and extra ones, and connections that failed
 	P50     time.Duration
 	P99     time.Duration // of the response time

@@ -61,6 +61,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := defaultJournal
@@ -95,9 +96,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
-	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
+	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
@@ -254,8 +255,11 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap"}, opt.export) {
-		return usageError("--export %s: use md, mermaid, ndjson or pcap", opt.export)
+	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap", "dialogue"}, opt.export) {
+		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue", opt.export)
+	}
+	if opt.export == "dialogue" && opt.follow {
+		return usageError("--export dialogue goes without --follow: it is written when the session is read")
 	}
 	return nil
 }
@@ -416,7 +420,10 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var not *console.NotExported
 	switch {
+	case errors.As(err, &not):
+		return usageError("%s: %w", file, err)
 	case errors.Is(err, syscall.EPIPE):
 		return nil
 	case signalled(ctx) != nil:

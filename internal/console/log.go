@@ -28,7 +28,7 @@ type LogOptions struct {
 }
 
 // NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
-// md, mermaid or pcap. Messages of a protocol are shown in its words, and beside their exact bytes
+// md, mermaid, pcap or dialogue. Messages of a protocol are shown in its words, and beside their exact bytes
 // where those are.
 func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	said := &wordings{LogOptions: opt, of: make(map[string]dialect.Words)}
@@ -52,6 +52,8 @@ func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	case "pcap":
 		p, err := journal.NewPcap(out)
 		return pcapView{p}, err
+	case "dialogue":
+		return &dialogueView{out: out, framing: opt.Framing}, nil
 	}
 	return nil, fmt.Errorf("no format %q", format)
 }

@@ -180,3 +180,14 @@ func around(text []byte, at int) string {
 	}
 	return prefix + string(appendLiteral(nil, text[begin:end], true)) + suffix
 }
+
+// Within is how long the step could take.
+func (f *Failure) Within() time.Duration { return f.within }
+
+// Lacks says what Unfinished lacks to be whole, and what would end it.
+func (f *Failure) Lacks() string {
+	if f.advice == "" {
+		return f.lacks
+	}
+	return f.lacks + "; " + f.advice
+}

@@ -8,6 +8,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -171,18 +172,19 @@ func fill(pieces []patternPiece, v Values) string {
 	return string(filled)
 }
 
-// Quote is a regular expression of the bytes. Where they are no UTF-8, which a regular expression
-// cannot have, any byte matches.
+// Quote is a regular expression of the bytes, as it can be written on a line. Where they are no UTF-8,
+// which a regular expression cannot have, any byte matches.
 func Quote(literal []byte) string {
-	if utf8.Valid(literal) {
-		return regexp.QuoteMeta(string(literal))
-	}
 	var quoted strings.Builder
 	for len(literal) > 0 {
 		r, size := utf8.DecodeRune(literal)
-		if r == utf8.RuneError && size == 1 {
+		last := size == len(literal)
+		switch {
+		case r == utf8.RuneError && size == 1:
 			quoted.WriteString("(?s:.)")
-		} else {
+		case !unicode.IsPrint(r) || r == ' ' && last:
+			fmt.Fprintf(&quoted, `\x{%x}`, r)
+		default:
 			quoted.WriteString(regexp.QuoteMeta(string(literal[:size])))
 		}
 		literal = literal[size:]

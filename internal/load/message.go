@@ -2,8 +2,6 @@ package load
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -152,16 +150,14 @@ func SizedMessages(size int) *Messages {
 // Numbered reports whether the requests can be told apart.
 func (m *Messages) Numbered() bool { return m.numbered }
 
-// Digest is the SHA-256 of the texts, in hexadecimal digits: that of other messages is another.
-func (m *Messages) Digest() string {
-	hash := sha256.New()
+// write writes the texts so that those of other messages are others.
+func (m *Messages) write(w io.Writer) {
 	for _, pieces := range m.list {
 		for _, p := range pieces {
-			fmt.Fprintf(hash, "%d %q %d,", p.number, p.literal, p.width)
+			fmt.Fprintf(w, "%d %q %d,", p.number, p.literal, p.width)
 		}
-		fmt.Fprintln(hash)
+		fmt.Fprintln(w)
 	}
-	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // Longest is how many bytes the longest has, at most.

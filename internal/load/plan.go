@@ -12,6 +12,8 @@ package load
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"time"
 
@@ -100,6 +102,17 @@ func (p *Plan) Silent() bool { return p.Replies == parley.NoReplies }
 // ReplyLimit is the longest reply that is taken, in bytes.
 func (p *Plan) ReplyLimit() int {
 	return cmp.Or(p.MaxReply, min(max(maxHeld/max(p.Connections, 1), leastMaxReply), mostMaxReply))
+}
+
+// Digest is the SHA-256 of the requests, or of the dialogue, in hexadecimal digits.
+func (p *Plan) Digest() string {
+	hash := sha256.New()
+	if p.Script != nil {
+		hash.Write(p.Script.Dialogue.Append(nil))
+	} else {
+		p.Messages.write(hash)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:

@@ -20,7 +20,7 @@ func (s *scriptFlags) addToClient(cmd *cobra.Command, update *bool) {
 	s.add(cmd, false, "play the dialogue in `FILE`, and show it; - is standard input")
 	cmd.Flags().BoolVar(update, "update", false, "with --script: rewrite what the file expects from what the server says")
 	cmd.Flags().SetAnnotation("update", goesWith, []string{"script"})
-	for _, name := range []string{"banner", "banner-until", "keep-blank"} {
+	for _, name := range []string{"banner", "banner-until", "lines", "until", "keep-blank"} {
 		cmd.MarkFlagsMutuallyExclusive("script", name)
 	}
 }
@@ -37,6 +37,9 @@ func runScript(cmd *cobra.Command, at address, words []string, opt clientOptions
 		return usageError("%q is a message, and the messages are those of --script %s; leave one of them out", words[0], d.File)
 	case opt.update && d.File == "-":
 		return usageError("--update rewrites a file; --script - is none")
+	}
+	if err := opt.out.refuseGreeting(d); err != nil {
+		return err
 	}
 	opt.framing = opt.script.framing(d, opt.framing)
 	framing, err := opt.messageFraming(at)
@@ -94,9 +97,13 @@ func rewriteScript(cmd *cobra.Command, d *dialogue.Dialogue, update *dialogue.Up
 	var failure *dialogue.Failure
 	if errors.As(err, &failure) && !update.Played(d) {
 		showDiff(cmd, err)
+		why := ""
+		if failure.Mismatch() && failure.Step.Kind == dialogue.Expect {
+			why = ", which a later step needs"
+		}
 		var exit *exitError
 		errors.As(explainScript(err), &exit)
-		return &exitError{exit.code, fmt.Errorf("%w; %s is left as it is", err, d.File)}
+		return &exitError{exit.code, fmt.Errorf("%w%s; %s is left as it is", err, why, d.File)}
 	}
 	if err != nil && failure == nil {
 		return err
@@ -115,12 +122,12 @@ func rewriteScript(cmd *cobra.Command, d *dialogue.Dialogue, update *dialogue.Up
 	default:
 		note("%s: %d lines are rewritten", d.File, changed)
 	}
-	return replaceFile(d.File, updated.Append(nil))
+	return rewriteFile(d.File, updated.Append(nil))
 }
 
-// replaceFile puts other text into a file, all of it or none.
-func replaceFile(file string, text []byte) error {
-	path, err := filepath.EvalSymlinks(file) // the link stays
+// rewriteFile puts other text into a file, all of it or none; its permissions stay, and a link to it.
+func rewriteFile(file string, text []byte) error {
+	path, err := filepath.EvalSymlinks(file)
 	if err != nil {
 		return usageError("cannot write %s: %w", file, inWords(err, aFileToWrite))
 	}

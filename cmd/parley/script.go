@@ -96,6 +96,15 @@ func (f *outFlags) forScripts(dialogues ...*dialogue.Dialogue) error {
 	return nil
 }
 
+// refuseGreeting refuses a dialogue that awaits a greeting which --starttls has read.
+func (f *outFlags) refuseGreeting(d *dialogue.Dialogue) error {
+	first := &d.Steps[0]
+	if f.startTLS == "" || first.Kind != dialogue.Expect && first.Kind != dialogue.ExpectEnd {
+		return nil
+	}
+	return usageError("%s:%d: behind --starttls, which has read the greeting, no other comes; begin with what is sent", d.File, first.Line)
+}
+
 // overToTLS is what a tls step does on a connection to an address; nil if no dialogue has one.
 func (f *outFlags) overToTLS(at address) func(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if !f.inDialogue {

@@ -81,6 +81,9 @@ func (v *dialogueView) request(x *journal.Exchange) error {
 	if bytes.HasSuffix(raw, []byte("\r\n")) {
 		v.crlf++
 	}
+	if x.RequestWhole > 0 {
+		v.d.Note(fmt.Sprintf("of request %d parts were replaced before it was recorded: put back what was there", x.Seq))
+	}
 	v.d.Steps = append(v.d.Steps, dialogue.Step{Kind: dialogue.Send, Text: dialogue.NewText(requestText(v.framing, body))})
 	return nil
 }
@@ -130,14 +133,20 @@ func (v *dialogueView) reply(x *journal.Exchange) {
 	if v.framing.OfReplies() == parley.Chunks { // who reads a chunk takes that off
 		body = bytes.TrimSuffix(bytes.TrimSuffix(body, []byte("\n")), []byte("\r"))
 	}
-	step := dialogue.Step{Kind: dialogue.Expect, Judge: dialogue.Judge{Kind: dialogue.Exact, Text: dialogue.NewText(body)}}
-	if x.ReplyCut > 0 {
-		const enough = 1024
+	const enough = 1024 // bytes of a message that is not whole
+	text := dialogue.NewText(body)
+	step := dialogue.Step{Kind: dialogue.Expect}
+	switch {
+	case x.ReplyWhole > 0:
+		v.d.Note("parts of this were replaced before it was recorded")
+		step.Example = &text
+	case x.ReplyCut > 0:
 		v.d.Note(fmt.Sprintf("the recording has only the first %d bytes of %d", len(body), uint64(len(body))+x.ReplyCut))
-		step.Judge = dialogue.Judge{Kind: dialogue.Matches, Pattern: "^" + dialogue.Quote(body[:min(len(body), enough)])}
-		if len(body) == 0 {
-			step.Judge = dialogue.Judge{}
+		if len(body) > 0 {
+			step.Judge = dialogue.Judge{Kind: dialogue.Matches, Pattern: "^" + dialogue.Quote(body[:min(len(body), enough)])}
 		}
+	default:
+		step.Judge = dialogue.Judge{Kind: dialogue.Exact, Text: text}
 	}
 	v.d.Steps = append(v.d.Steps, step)
 }

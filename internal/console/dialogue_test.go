@@ -22,7 +22,7 @@ func TestARecordingAsADialogue(t *testing.T) {
 		name, framing string
 		reply         parley.HandlerFunc
 		sent          []string // by the client, each behind the reply to the one before, and then its end of file
-		want          string // behind the first line
+		want          string   // behind the first line
 	}{
 		{"lines", "line", pong, []string{"a\n", "b \x1b{n}\n"}, `framing line
 > a
@@ -202,11 +202,18 @@ func TestWhatIsNoDialogue(t *testing.T) {
 	}
 	cut := &journal.Exchange{Seq: 1, Request: []byte("a"), Reply: []byte("a.\n\xff{n} "), ReplyCut: 9}
 	unsent := &journal.Exchange{Seq: 2, Request: []byte("b"), Reply: []byte("c")}
-	events := []journal.Event{{Kind: parley.Opened}, {Kind: parley.Received, Exchange: cut}, {Kind: parley.Replied, Exchange: cut},
+	redacted := &journal.Exchange{Seq: 1, Request: []byte("PASS *"), RequestWhole: 9, Reply: []byte("hello *"), ReplyWhole: 9}
+	events := []journal.Event{{Kind: parley.Opened}, {Kind: parley.Received, Exchange: redacted}, {Kind: parley.Replied, Exchange: redacted},
+		{Kind: parley.Received, Exchange: cut}, {Kind: parley.Replied, Exchange: cut},
 		{Kind: parley.Received, Exchange: unsent}, {Kind: parley.Replied, Exchange: unsent}, {Kind: parley.Closed}}
 	got, err := of(events...)
 	want := `# session 7 with 10.0.0.1:1, 0001-01-01T00:00:00Z
 framing line
+# of request 1 parts were replaced before it was recorded: put back what was there
+> PASS *
+# parts of this were replaced before it was recorded
+< *
+eg hello *
 > a
 # the recording has only the first 8 bytes of 17
 < ~ ^a\.\x{a}(?s:.)\{n\}\x{20}

@@ -87,7 +87,7 @@ func (w *wordings) entry(e journal.Event) *Entry {
 // entryOf is an event as a line tells it that has no words.
 func entryOf(e journal.Event) *Entry {
 	s := e.Session
-	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.Role == "tap"}
+	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.LooksOn()}
 	if s.Lost {
 		entry.Lost = s.ID
 	}

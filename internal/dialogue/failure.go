@@ -83,7 +83,7 @@ func (f *Failure) why() string {
 // network says what became of the connection.
 func (f *Failure) network() string {
 	unfinished := ""
-	if len(f.Unfinished) > 0 {
+	if len(f.Unfinished) > 0 && !errors.Is(f.Err, parley.ErrMalformed) {
 		unfinished = fmt.Sprintf(": %s: %s", f.lacks, written(f.Unfinished))
 	}
 	expects := f.Step.Kind == Expect || f.Step.Kind == ExpectEnd
@@ -105,9 +105,20 @@ func (f *Failure) network() string {
 	case errors.Is(f.Err, parley.ErrTooLong):
 		return fmt.Sprintf("the message is longer than %d KiB; is the framing right?", f.limit>>10)
 	case errors.Is(f.Err, parley.ErrMalformed):
-		return f.Err.Error() + unfinished
+		return "what came can be no message: " + malformation(f.Err) + ": " + written(f.Unfinished)
 	}
 	return "the connection broke: " + dial.Reason(f.Err) + unfinished
+}
+
+// malformation says what is wrong with a message, without where it came from.
+func malformation(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || inner == parley.ErrMalformed {
+			return strings.TrimPrefix(err.Error(), parley.ErrMalformed.Error()+": ")
+		}
+		err = inner
+	}
 }
 
 const (

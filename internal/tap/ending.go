@@ -203,7 +203,7 @@ func (s *session) passRest(end *ending) {
 // have ended, and otherwise by a reset of both, since an end of file would be a lie.
 func (s *session) close() {
 	end := s.end.Load()
-	s.tellClosed(end)
+	s.tellClosed(end, time.Now())
 	if end.last != nil {
 		s.closeBehind(s.opposite(end.last))
 		s.closeBehind(end.last)

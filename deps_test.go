@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/dialogue": {".", "internal/dial", "internal/dialect"},
 	"internal/expect":   {},
 	"internal/probe":    {".", "internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/secure", "internal/console"},
+	"internal/fault":    {"."},
 	"internal/load":     {".", "internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/secure":   {"internal/tlsconn"},
 	"internal/report":   {"internal/load", "internal/dial", "internal/dialogue", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},

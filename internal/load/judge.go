@@ -89,7 +89,7 @@ func (w *worker) connectionLost(err error) {
 			s.last = max(s.last, now)
 		}
 		s.requests += unanswered
-		if kindOf(err) == dial.Mismatch {
+		if isMismatch(err) {
 			s.mismatched += unanswered
 			s.examples.add(Mismatched, example)
 			return
@@ -100,15 +100,17 @@ func (w *worker) connectionLost(err error) {
 	})
 }
 
-// missing is the example of a request whose reply did not come, or not whole.
+// missing is the example of a request whose reply did not come, or not whole, or of a dialogue that
+// was not played to its end.
 func (w *worker) missing(req *request, err error, now time.Duration) *Example {
 	e := newExample(req, w.unfinished, now)
-	e.Cause = kindOf(err)
 	if errors.As(err, &e.Failure) {
 		e.Reply = newExcerpt(append(e.Failure.Got, e.Failure.Unfinished...)) // one of them, or none
-		return e
 	}
-	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
+	if !isMismatch(err) {
+		e.Cause = kindOf(err)
+	}
+	if e.Reply.Size > 0 && e.Failure == nil && w.Lacks != nil && e.Cause != dial.TooLong {
 		e.Lacks, e.Advice = w.Lacks(w.unfinished)
 	}
 	return e

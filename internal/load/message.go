@@ -148,7 +148,7 @@ func SizedMessages(size int) *Messages {
 }
 
 // Numbered reports whether the requests can be told apart.
-func (m *Messages) Numbered() bool { return m.numbered }
+func (m *Messages) Numbered() bool { return m != nil && m.numbered }
 
 // write writes the texts so that those of other messages are others.
 func (m *Messages) write(w io.Writer) {

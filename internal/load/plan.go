@@ -117,7 +117,8 @@ func (p *Plan) Digest() string {
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:
 // then the requests that still wait for their replies are not counted. It fails only if
-// not one connection could be made.
+// not one connection could be made, or if a dialogue cannot be played whatever the service says: then
+// with its *dialogue.Failure.
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	r := newRun(p)
 	if err := r.connectAll(ctx); err != nil {
@@ -125,5 +126,8 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	}
 	r.start()
 	r.watch(ctx)
+	if fault := r.fault.Load(); fault != nil {
+		return nil, *fault
+	}
 	return r.result(), nil
 }

@@ -43,8 +43,9 @@ type run struct {
 	recorders []*recorder
 	totals    totals
 
-	taken   atomic.Uint64 // requests
-	counted atomic.Uint64 // of these
+	fault   atomic.Pointer[error] // of a dialogue that cannot be played as it is
+	taken   atomic.Uint64         // requests
+	counted atomic.Uint64         // of these
 	working sync.WaitGroup
 	idle    chan struct{} // closed when all workers have ended
 

@@ -72,6 +72,7 @@ type actor struct {
 	play   *dialogue.Play  // on the connection that there is; nil before its first
 	values dialogue.Values // of that connection
 	number []byte          // {n}
+	played bool            // once to its end
 	took   []time.Duration // of each step of this play that was done as expected, -1 of the others
 }
 
@@ -128,8 +129,13 @@ func (w *worker) playOne(j job) error {
 		w.recorder.countSteps(w.actor.took)
 	}
 	if err != nil {
+		if isLocal(err) && !w.actor.played {
+			w.fault.CompareAndSwap(nil, &err) // no play will go better
+			w.end()
+		}
 		return err
 	}
+	w.actor.played = true
 	req, _ := w.oldestRequest()
 	w.count(req, nil, w.now())
 	w.finish()
@@ -147,12 +153,23 @@ func (r *recorder) countSteps(took []time.Duration) {
 	}
 }
 
-// kindOf is what ended a connection: dial.Mismatch for a dialogue in which something else came than
-// expected.
+// kindOf is what ended a connection, for a person and for programs.
 func kindOf(err error) dial.Kind {
 	var failure *dialogue.Failure
 	if errors.As(err, &failure) {
 		return failure.Kind()
 	}
 	return dial.KindOf(err)
+}
+
+// isLocal says whether it is the dialogue's own fault that it could not be played.
+func isLocal(err error) bool {
+	var failure *dialogue.Failure
+	return errors.As(err, &failure) && failure.Local()
+}
+
+// isMismatch says whether something else came in a dialogue than expected.
+func isMismatch(err error) bool {
+	var failure *dialogue.Failure
+	return errors.As(err, &failure) && failure.Mismatch()
 }

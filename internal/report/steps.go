@@ -36,8 +36,8 @@ func (n nouns) plural() string {
 // dialogueFailures are the ways in which dialogues came to another end.
 func dialogueFailures(res *load.Result) []failure {
 	return []failure{
-		{"mismatched", res.Mismatched, "dialogues in which something else came than expected"},
-		{"missing", res.Missing, "dialogues whose connection was lost, or whose next message did not come"},
+		{"mismatched", res.Mismatched, "dialogues in which something else came"},
+		{"missing", res.Missing, "dialogues that broke off, or waited in vain"},
 		{"unsent", res.Unsent, "dialogues that were due and could not be begun"},
 	}
 }
@@ -120,13 +120,13 @@ func (s stepRow) figures() []string {
 	return []string{grouped(float64(s.times.Count())), Short(s.times.Quantile(50)), Short(s.times.Quantile(90)), Short(s.times.Quantile(99)), Short(s.times.Max())}
 }
 
-// stepJSON is a step as --json prints it; without times if no play got so far.
+// stepJSON is a step as --json prints it.
 type stepJSON struct {
-	Step  int    `json:"step"`
-	Line  int    `json:"line"`
-	What  string `json:"what"`
-	Count int64  `json:"count"`
-	*timesJSON
+	Step  int        `json:"step"`
+	Line  int        `json:"line"`
+	What  string     `json:"what"`
+	Count int64      `json:"count"`
+	Times *timesJSON `json:"times"` // null if no play got so far
 }
 
 func (r *Report) stepsJSON() (steps []stepJSON) {
@@ -135,3 +135,6 @@ func (r *Report) stepsJSON() (steps []stepJSON) {
 	}
 	return steps
 }
+
+// Noun is what the run counts: requests or dialogues.
+func (r *Report) Noun() string { return nounsOf(&r.Plan).begun }

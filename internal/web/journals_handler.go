@@ -267,6 +267,9 @@ func (p *Journals) recorded(ctx context.Context, file int, id, before int64) (t 
 			s.Opened = exchanges[len(exchanges)-1].Received
 		}
 		slices.Reverse(exchanges)
+		if n := len(exchanges); n > 0 && s.Closed.IsZero() && before == 0 {
+			s.Requests = exchanges[n-1].Seq // as far as it has come
+		}
 		s.Framing = p.framing(s)
 		t = recordedTranscript{transcript: transcriptOf(*s, exchanges, p.opt.Secrets), File: file, Lost: s.Lost}
 		if next != 0 {

@@ -177,6 +177,41 @@ func TestAllIsToldOnceInTheOrderOfTime(t *testing.T) {
 	}
 }
 
+// A search that takes longer than an answer may goes on with the next one, in the order of time
+// nevertheless; statistics come in parts that add up.
+func TestALongSearchGoesOn(t *testing.T) {
+	const n = 25000
+	dir := t.TempDir()
+	long, short := record(t, filepath.Join(dir, "long"), "line"), record(t, filepath.Join(dir, "short"), "line")
+	s := long.open(0)
+	batch := make([]parley.Exchange, n)
+	for i := range batch {
+		batch[i] = parley.Exchange{Seq: uint64(i + 1), Received: at(i), Request: []byte("hay")}
+	}
+	batch[100].Request = []byte("needle 100")
+	long.w.Pass(s, batch)
+	long.close()
+	short.say(short.open(0), 1, 50, "needle 50", "")
+	short.close()
+	p := show(t, long.file, short.file)
+	p.within = -1
+	told, pages := all(t, p, "regexp=needle+.")
+	if len(told) != 2 || string(told[0].Request.Start) != "needle 100" || pages < 3 {
+		t.Errorf("in %d pages there are %+v", pages, told)
+	}
+	counted, parts := uint64(0), 0
+	for before := ""; ; parts++ {
+		a := get[statsAnswer](t, p, "/stats?regexp=a&before="+before)
+		counted += sum(a)
+		if before = a.Next; before == "" {
+			break
+		}
+	}
+	if counted != n-1 || parts < 3 {
+		t.Errorf("%d counted in %d parts, want %d", counted, parts, n-1)
+	}
+}
+
 func TestQuestions(t *testing.T) {
 	p := show(t, twoFiles(t, 40, 40)...)
 	since := func(name string, ms int) string { return name + "=" + url.QueryEscape(at(ms).Format(time.RFC3339Nano)) }

@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/report":   {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal":  {".", "modernc.org/sqlite"},
 	"internal/shape":    {},
+	"internal/redact":   {".", "internal/expect"},
 	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal"},
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},

@@ -20,9 +20,12 @@ var zero = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func newTestConversation(set *settings) *conversation {
 	set.wanted = wantedKinds(set.observer)
-	set.setFramings(set.framing, set.replies)
 	set.handler = orElse[Handler](set.handler, echo)
+	set.setFramings(set.framing, set.replies)
 	set.log = slog.New(slog.DiscardHandler)
+	if set.now == nil {
+		set.now = func() time.Time { return zero }
+	}
 	if set.maxRequest == 0 {
 		set.maxRequest = 64 << 10
 	}

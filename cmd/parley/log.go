@@ -39,6 +39,9 @@ type logOptions struct {
 	imported         string // a capture
 	framing          framingFlag
 	showSecrets      bool
+
+	stats logStats
+	web   webOptions
 }
 
 // selections are the flags that leave something out.
@@ -47,7 +50,7 @@ var selections = []string{"session", "address", "since", "until", "text", "regex
 func logCommand() *cobra.Command {
 	opt := logOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
-		Use:   "log [FILE]",
+		Use:   "log [FILE...]",
 		Short: "Read a journal: search it, follow it, export it",
 		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, or parley
 tap, also while they write. What the flags say must all be so. Without FILE: parley.journal in the current
@@ -62,6 +65,8 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log a.journal b.journal --web 8080     in a browser, also while they grow
   parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,11 +78,13 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				file = args[0]
 			}
 			switch {
+			case opt.web.at != "":
+				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
 					return usageError("-f is --follow here, so %q is taken for a journal; write --framing %[1]s", file)
 				}
-				return usageError("one journal is enough; %q is too much", args[1])
+				return usageError("one journal is enough; %q is too much: --web PORT shows several together", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
 			}
@@ -104,13 +111,18 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	opt.addWeb(cmd)
 	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	opt.stats.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
 	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
 		cmd.MarkFlagsMutuallyExclusive("verify", name)
+	}
+	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify") {
+		cmd.MarkFlagsMutuallyExclusive("web", name)
 	}
 	return cmd
 }
@@ -121,6 +133,10 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	}
 	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
 		return usageError("--session 0: sessions count from 1")
+	}
+	stats, err := opt.stats.options(cmd, &opt)
+	if err != nil {
+		return err
 	}
 	r, err := openJournal(file)
 	if err != nil {
@@ -162,7 +178,12 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 			note("%s has sessions that an older parley recorded, without their framing: their messages are written with a newline each", file)
 		}
 	}
-	shown, err := opt.print(ctx, r, out)
+	var shown int
+	if opt.stats.on {
+		shown, err = opt.stats.print(ctx, r, opt.filter, stats, opt.format(), out)
+	} else {
+		shown, err = opt.print(ctx, r, out)
+	}
 	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)
 	}

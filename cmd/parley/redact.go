@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/redact"
 )
 
@@ -30,3 +31,9 @@ func (f *redactFlag) add(cmd *cobra.Command, what string) {
 
 // asKept is what --redact says on what serves.
 const asKept = "before it is shown, kept or streamed; what passes is not changed"
+
+// conceal has all who are told of what is said, and the gate that it returns, see it concealed.
+func (f *redactFlag) conceal(s *serving, gate parley.Gate) parley.Gate {
+	s.observer = f.Observer(s.observer)
+	return f.Gate(gate)
+}

@@ -26,6 +26,7 @@ type serverOptions struct {
 	in                   inFlags
 	journal              journalOptions
 	web                  webOptions
+	fault                faultFlag
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -56,6 +57,7 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --journal parley.journal         keep every exchange in a file
   parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
   parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --fault delay=50ms~10ms,drop=10%  replies are late, and some do not come
   parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways, err := serverWays(args, &opt.in)
@@ -94,6 +96,7 @@ answered, then the connections close; another one a second later stops at once.`
 	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
+	opt.fault.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -131,6 +134,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	defer opt.in.close()
 	defer open.close()
+	opt.fault.lay(open)
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
 		return err
@@ -143,7 +147,8 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	srv.Observer, srv.Gate, srv.Allow = opt.redact.Observer(s.observer), opt.redact.Gate(srv.Gate), opt.in.allow()
+	srv.Gate = opt.redact.conceal(s, srv.Gate)
+	srv.Observer, srv.Allow = opt.fault.observer(s), opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -177,6 +182,9 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	}
 	if opt.framing.Requests == parley.Chunks && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
+	}
+	if err := opt.fault.prepareServer(opt); err != nil {
+		return nil, err
 	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,

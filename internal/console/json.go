@@ -111,6 +111,13 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
+	case parley.Faulted:
+		if e.Body != nil {
+			dst = appendMessageFields(dst, e)
+		}
+		if e.Secret {
+			dst = append(dst, `,"secret":true`...)
+		}
 	case parley.Unfinished:
 		dst = appendMessageFields(dst, e)
 	case parley.Stray:

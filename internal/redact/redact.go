@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,10 +39,33 @@ func Parse(s string) (Rule, error) {
 	if err != nil {
 		return Rule{}, err
 	}
-	if re.MatchString("") {
-		return Rule{}, fmt.Errorf("regular expression %#q matches where nothing is; have it match something, with + instead of *", pattern)
+	if mayBeEmpty(re) {
+		return Rule{}, fmt.Errorf("regular expression %#q may match no bytes at all; have it match something, with + instead of *", pattern)
 	}
 	return Rule{re, []byte(with)}, checkGroups(re, with)
+}
+
+// mayBeEmpty reports whether an expression may match no bytes, somewhere. It would hide there what
+// else it matches.
+func mayBeEmpty(re *regexp.Regexp) bool {
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	return err != nil || isEmpty(tree)
+}
+
+func isEmpty(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpLiteral, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL, syntax.OpNoMatch:
+		return false
+	case syntax.OpAlternate:
+		return slices.ContainsFunc(re.Sub, isEmpty)
+	case syntax.OpConcat:
+		return !slices.ContainsFunc(re.Sub, func(part *syntax.Regexp) bool { return !isEmpty(part) })
+	case syntax.OpCapture, syntax.OpPlus:
+		return isEmpty(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min == 0 || isEmpty(re.Sub[0])
+	}
+	return true // what may be left out, and what stands between bytes
 }
 
 var groupInText = regexp.MustCompile(`\$(\$|\w+|\{(\w+)\})?`)
@@ -82,9 +106,6 @@ func (rules Rules) Replace(message []byte) (concealed []byte, any bool) {
 func (r *Rule) replace(message []byte) (out []byte, any bool) {
 	done := 0
 	for _, at := range r.pattern.FindAllSubmatchIndex(message, -1) {
-		if at[0] == at[1] {
-			continue // it would be an addition
-		}
 		out = append(out, message[done:at[0]]...)
 		out = r.pattern.Expand(out, r.with, message, at)
 		done, any = at[1], true

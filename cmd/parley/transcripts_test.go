@@ -12,18 +12,20 @@ import (
 	"testing"
 )
 
-// The terminals that docs/tls.md shows are run, and print what it says.
+// The terminals that these pages of the manual show are run, and print what they say.
 func TestTerminalsOfTheManual(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/tls.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
-	if len(terminals) < 3 {
-		t.Fatalf("docs/tls.md has %d terminals", len(terminals))
-	}
-	for i, text := range terminals {
-		t.Run(strconv.Itoa(i+1), func(t *testing.T) { runTranscript(t, text) })
+	for page, least := range map[string]int{"tls": 3, "log": 1, "journal": 1} {
+		manual, err := os.ReadFile("../../docs/" + page + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
+		if len(terminals) < least {
+			t.Fatalf("docs/%s.md has %d terminals", page, len(terminals))
+		}
+		for i, text := range terminals {
+			t.Run(page+" "+strconv.Itoa(i+1), func(t *testing.T) { runTranscript(t, text) })
+		}
 	}
 }
 
@@ -119,6 +121,7 @@ func (tr *transcript) plain(text string) string {
 		{`localhost, (\S+, )?127\.0\.0\.1`, "localhost, HOST, 127.0.0.1"},
 		{`Parley CA of [^;,\n]+`, "Parley CA of HOST"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d UTC`, "DATE"},
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "WHEN"},
 		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
 		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
 		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},

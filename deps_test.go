@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"internal/shape":    {},
 	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal", "internal/load", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "internal/dialogue", "golang.org/x/sys/unix", "golang.org/x/term"},
+	"internal/redact":   {".", "internal/expect"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},
 	"internal/web":      {".", "internal/dialect", "internal/expect", "internal/journal", "internal/shape"},

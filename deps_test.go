@@ -18,6 +18,7 @@ const module = "github.com/parley-tcp/parley"
 var mayImport = map[string][]string{
 	".":                 {"internal/epoll", "internal/accept", "internal/tlsconn"},
 	"internal/accept":   {},
+	"internal/answer":   {".", "internal/dialect", "internal/dialogue", "internal/replay", "internal/shape", "internal/tlsconn"},
 	"internal/epoll":    {},
 	"internal/tlsconn":  {},
 	"internal/leaks":    {},
@@ -37,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/report":   {"internal/load", "internal/dial", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/journal":  {".", "modernc.org/sqlite"},
 	"internal/shape":    {},
-	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal"},
+	"internal/replay":   {".", "internal/dial", "internal/dialect", "internal/journal", "internal/load", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/talk":     {".", "internal/dial", "internal/dialect", "internal/dialogue", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},

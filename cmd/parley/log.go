@@ -41,6 +41,7 @@ type logOptions struct {
 	showSecrets      bool
 
 	stats logStats
+	sql   logSQL
 	web   webOptions
 }
 
@@ -67,6 +68,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
   parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
   parley log a.journal b.journal --web 8080     in a browser, also while they grow
   parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --verify                           is all as it was written?`,
@@ -116,6 +118,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	opt.stats.add(cmd)
+	opt.sql.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -159,6 +162,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
+	}
+	if opt.sql.query != "" {
+		return opt.sql.run(ctx, r, file, opt.format(), out)
 	}
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
@@ -448,6 +454,7 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
 	var not *console.NotExported
+	var exit *exitError
 	switch {
 	case errors.As(err, &not):
 		return usageError("%s: %w", file, err)
@@ -455,6 +462,8 @@ func explainLog(ctx context.Context, file string, err error) error {
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
+	case errors.As(err, &exit):
+		return exit
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}

@@ -48,8 +48,10 @@ type transcript struct {
 	beside *process          // the last command that goes on, with an & behind it
 }
 
-func runTranscript(t *testing.T, text string) {
-	tr := newTranscript(t, text)
+func runTranscript(t *testing.T, text string) { newTranscript(t, text).play(t, text) }
+
+// play types the commands up to what is no terminal any more.
+func (tr *transcript) play(t *testing.T, text string) {
 	command, want := "", []string(nil)
 	for line := range strings.Lines(text) {
 		line, indented := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "    ")
@@ -129,6 +131,7 @@ func (tr *transcript) shell(t *testing.T, typed string) *exec.Cmd {
 func (tr *transcript) plain(text string) string {
 	text = tr.shown.Replace(text)
 	for _, changing := range []struct{ pattern, as string }{
+		{`\r\n`, "\n"}, // of CSV
 		{`localhost, (\S+, )?127\.0\.0\.1`, "localhost, HOST, 127.0.0.1"},
 		{`Parley CA of [^;,\n]+`, "Parley CA of HOST"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d UTC`, "DATE"},

@@ -69,6 +69,22 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 		t.Errorf("of what was captured there are %s", whereDiffer([]byte(got), []byte(want)))
 	}
 	link("replay of the capture", redis, parley("replay", imported, "ADDR"))
+
+	mock := func(args ...string) *server { return startServer(t, append(args, "--strict")...) }
+	for _, recorded := range []string{recording, imported} {
+		answers := mock("--answers", recorded)
+		link("client of a mock of "+filepath.Base(recorded), answers.addr, client)
+		link("replay to a mock of "+filepath.Base(recorded), answers.addr, parley("replay", recording, "ADDR"))
+		if code := answers.stop(t, os.Interrupt); code != 0 {
+			t.Errorf("the mock exits %d: %s", code, answers.stderr)
+		}
+	}
+	plays := mock("--script", dialogue)
+	link("client of the dialogue", plays.addr, client)
+	link("check of the dialogue", plays.addr, parley("check", "--script", dialogue, "ADDR"))
+	if code := plays.stop(t, os.Interrupt); code != 0 {
+		t.Errorf("the mock exits %d: %s", code, plays.stderr)
+	}
 }
 
 // exchangesIn are those of each session of a journal: of redis all bytes that were on the wire.

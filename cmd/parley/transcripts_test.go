@@ -135,6 +135,7 @@ func (tr *transcript) plain(text string) string {
 		{`localhost, (\S+, )?127\.0\.0\.1`, "localhost, HOST, 127.0.0.1"},
 		{`Parley CA of [^;,\n]+`, "Parley CA of HOST"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d UTC`, "DATE"},
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "WHEN"},
 		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
 		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
 		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},

@@ -20,6 +20,7 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 	if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 		t.Skip("only root may capture")
 	}
+	t.Parallel()
 	redis := "unix:" + startRedis(t)
 	dir := t.TempDir()
 	recording, captured, dialogue := filepath.Join(dir, "recording"), filepath.Join(dir, "pcap"), filepath.Join(dir, "chain.talk")

@@ -613,7 +613,10 @@ func (c *conversation) fail(reason CloseReason, err error) {
 // what it has not.
 func (c *conversation) broke(err error, untaken int, unread bool) {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	isOnPurpose, _ := onPurpose(err)
 	switch {
+	case isOnPurpose:
+		c.fail(Fault, err)
 	case reset && !c.heard:
 		c.fail(NoRequest, err)
 	case reset && unread:
@@ -625,6 +628,16 @@ func (c *conversation) broke(err error, untaken int, unread bool) {
 	default:
 		c.fail(IOError, err)
 	}
+}
+
+// onPurpose reports whether an error of a connection is one that has been made for it, and whether
+// the peer is to see a close in good order all the same.
+func onPurpose(err error) (is, inOrder bool) {
+	var ended interface{ OnPurpose() (inOrder bool) }
+	if !errors.As(err, &ended) {
+		return false, false
+	}
+	return true, ended.OnPurpose()
 }
 
 // endContext lets a handler that is still at work know.

@@ -106,8 +106,9 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 		run(func() {
 			d.converse()
 			s.leave(d)
+			_, inOrder := onPurpose(d.err)
 			switch {
-			case d.phase == broken:
+			case d.phase == broken && !inOrder:
 				d.abandon()
 			case d.in.eof:
 				conn.Close()

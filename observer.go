@@ -222,7 +222,7 @@ const (
 	Unreachable                             // a proxy could not connect to the server behind it
 	UpstreamReset                           // the server behind a proxy reset the connection
 	Mismatch                                // a handler returned ErrMismatch: the peer said what it was not to say
-	Fault                                   // it was ended on purpose, to see what its peer makes of that; also of a refusal
+	Fault                                   // it was ended on purpose, to see what its peer makes of that: by an error of its connection with a method OnPurpose() (inOrder bool); also of a refusal
 
 	HandshakeTimeout // of a handshake: it was not done in time
 	Handshake        // of a handshake: it failed for what Err says

@@ -45,6 +45,7 @@ type benchOptions struct {
 	json, quiet bool
 
 	hdr, plot, html string
+	baseline        baselineFlags
 }
 
 // What a run is when nothing else is asked for.
@@ -85,6 +86,8 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
+  parley bench -r 1000 --save was.json :6969     keep a run, to judge a later one by it:
+  parley bench -r 1000 --against was.json :6969
   parley bench --json -r 1000 :6969 | jq .response.p99_us`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
@@ -111,12 +114,13 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
 	flags.BoolVar(&opt.compare, "compare", false, "two addresses, measured in turn; -d is one turn (default 3s)")
 	flags.IntVar(&opt.rounds, "rounds", 5, "with --compare: how often")
-	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare: exit with 3 if the second is worse by more, in replies/s or, with --rate, in p99")
+	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare or --against: exit with 3 if the second, or this run, is worse by more, in replies/s or, with --rate, in p99")
 	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
 	flags.StringVar(&opt.hdr, "hdr", "", "write the times of each second to `FILE`, as an HdrHistogram log")
 	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
 	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
+	opt.baseline.add(cmd)
 	opt.out.add(cmd)
 	flags.Var(&opt.tlsResume, "tls-resume", "on or off: over TLS a connection resumes the session of one before, as clients do that come again; if not, each handshake is a full one")
 	cmd.RegisterFlagCompletionFunc("tls-resume", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
@@ -126,7 +130,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
 	}
 	flags.SetAnnotation("rounds", goesWith, []string{"compare"})
-	flags.SetAnnotation("max-ratio", goesWith, []string{"compare"})
+	flags.SetAnnotation("max-ratio", goesWith, []string{"compare", "against"})
 	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
 	cmd.MarkFlagsMutuallyExclusive("slo", "requests")
 	cmd.MarkFlagsMutuallyExclusive("slo", "connect-each")
@@ -150,7 +154,7 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), progress: benchProgress(cmd.ErrOrStderr(), opt.quiet)}
+	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), progress: benchProgress(cmd.ErrOrStderr(), opt.quiet), note: notesOn(cmd)}
 	for i := range max(1, len(targets)) {
 		at, err := addressOf(targets[i:])
 		if err != nil {
@@ -199,6 +203,10 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		if !limit.ok {
 			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
 		}
+	}
+	var err error
+	if opt.maxRatio, err = opt.baseline.ratio(cmd, opt.maxRatio); err != nil {
+		return none, err
 	}
 	switch {
 	case opt.connections > maxTogether/opt.inFlight:
@@ -366,6 +374,7 @@ type bench struct {
 	targets  []address
 	out      io.Writer
 	progress report.Progress
+	note     func(format string, args ...any) // on standard error
 }
 
 // planFor is the load on one of the targets.
@@ -384,6 +393,11 @@ func (b *bench) planFor(target int) load.Plan {
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
 	measured := report.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
+	keeps, err := b.openBaseline(&measured.Plan)
+	if err != nil {
+		return err
+	}
+	defer keeps.close()
 	files, err := openBenchFiles(b.opt)
 	if err != nil {
 		return err
@@ -395,9 +409,18 @@ func (b *bench) measure(ctx context.Context) error {
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, columnsOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
+	errKeep := keeps.done(&measured)
+	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, columnsOf(w)) }, measured.WriteJSON), files.write(&measured), errKeep); err != nil {
 		return err
 	}
+	if err := b.verdict(&measured); err != nil {
+		return err
+	}
+	return keeps.verdict(&measured)
+}
+
+// verdict is the exit code of a run, and why if that is not said already.
+func (b *bench) verdict(measured *report.Report) error {
 	switch {
 	case measured.Failed():
 		return &exitError{code: exitMismatch}

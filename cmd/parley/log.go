@@ -36,8 +36,12 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	imported         string // a capture
 	framing          framingFlag
 	showSecrets      bool
+
+	stats logStats
+	web   webOptions
 }
 
 // selections are the flags that leave something out.
@@ -46,7 +50,7 @@ var selections = []string{"session", "address", "since", "until", "text", "regex
 func logCommand() *cobra.Command {
 	opt := logOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
-		Use:   "log [FILE]",
+		Use:   "log [FILE...]",
 		Short: "Read a journal: search it, follow it, export it",
 		Long: `Show the sessions and exchanges that parley server --journal FILE has kept, or parley
 tap, also while they write. What the flags say must all be so. Without FILE: parley.journal in the current
@@ -61,18 +65,27 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
+  parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log a.journal b.journal --web 8080     in a browser, also while they grow
+  parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("import") {
+				return runImport(cmd, args, opt)
+			}
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
 			}
 			switch {
+			case opt.web.at != "":
+				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
 					return usageError("-f is --follow here, so %q is taken for a journal; write --framing %[1]s", file)
 				}
-				return usageError("one journal is enough; %q is too much", args[1])
+				return usageError("one journal is enough; %q is too much: --web PORT shows several together", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
 			}
@@ -95,16 +108,22 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
-	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
+	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	opt.addWeb(cmd)
+	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	opt.stats.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
 	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
 		cmd.MarkFlagsMutuallyExclusive("verify", name)
+	}
+	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify") {
+		cmd.MarkFlagsMutuallyExclusive("web", name)
 	}
 	return cmd
 }
@@ -115,6 +134,10 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	}
 	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
 		return usageError("--session 0: sessions count from 1")
+	}
+	stats, err := opt.stats.options(cmd, &opt)
+	if err != nil {
+		return err
 	}
 	r, err := openJournal(file)
 	if err != nil {
@@ -156,7 +179,12 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 			note("%s has sessions that an older parley recorded, without their framing: their messages are written with a newline each", file)
 		}
 	}
-	shown, err := opt.print(ctx, r, out)
+	var shown int
+	if opt.stats.on {
+		shown, err = opt.stats.print(ctx, r, opt.filter, stats, opt.format(), out)
+	} else {
+		shown, err = opt.print(ctx, r, out)
+	}
 	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)
 	}
@@ -254,8 +282,11 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap"}, opt.export) {
-		return usageError("--export %s: use md, mermaid, ndjson or pcap", opt.export)
+	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap", "dialogue"}, opt.export) {
+		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue", opt.export)
+	}
+	if opt.export == "dialogue" && opt.follow {
+		return usageError("--export dialogue goes without --follow: it is written when the session is read")
 	}
 	return nil
 }
@@ -416,7 +447,10 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var not *console.NotExported
 	switch {
+	case errors.As(err, &not):
+		return usageError("%s: %w", file, err)
 	case errors.Is(err, syscall.EPIPE):
 		return nil
 	case signalled(ctx) != nil:

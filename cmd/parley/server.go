@@ -26,6 +26,7 @@ type serverOptions struct {
 	journal              journalOptions
 	web                  webOptions
 	answers              *answerFlags
+	fault                faultFlag
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -58,6 +59,7 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --answers redis.journal 6379     stand in for the server that was recorded
   parley server --script smtp.talk 2525          play the server's side of a dialogue
   parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --fault delay=50ms~10ms,drop=10%  replies are late, and some do not come
   parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := opt.answers.prepare(cmd, &opt); err != nil {
@@ -99,6 +101,7 @@ answered, then the connections close; another one a second later stops at once.`
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
 	opt.answers.add(cmd)
+	opt.fault.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -137,6 +140,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	defer opt.in.close()
 	defer open.close()
 	opt.answers.lay(open, &opt.in)
+	opt.fault.lay(open)
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
 		return err
@@ -149,7 +153,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	srv.Observer, srv.Allow = opt.answers.observer(s.observer), opt.in.allow()
+	srv.Observer, srv.Allow = opt.answers.observer(opt.fault.observer(s)), opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -188,6 +192,9 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	}
 	if opt.framing.Requests == parley.Chunks && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
+	}
+	if err := opt.fault.prepareServer(opt); err != nil {
+		return nil, err
 	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,

@@ -46,6 +46,32 @@ func openPage(ctx context.Context, opt webOptions, watched string, history web.H
 	if opt.at == "" {
 		return nil, nil
 	}
+	place, err := opt.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page := &livePage{
+		Page: web.New(web.Options{
+			Server: watched, Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: place.names, Token: opt.token, History: history,
+			Warn: func(line string) { notes.Printf("live page: %s", line) },
+		}),
+		url:    place.url,
+		served: make(chan error, 1),
+	}
+	ctx, page.cancel = context.WithCancel(ctx)
+	go func() { page.served <- page.Serve(ctx, place.Listener) }()
+	return page, nil
+}
+
+// A webPlace is where a page is.
+type webPlace struct {
+	net.Listener
+	names []string // by which it may be asked for
+	url   string   // for a browser on this host
+}
+
+// listen listens at the address that opt names, if whoever can reach it may see what the page shows.
+func (opt *webOptions) listen(ctx context.Context) (*webPlace, error) {
 	at, err := parseAddress(opt.at, "")
 	switch {
 	case err != nil:
@@ -68,17 +94,7 @@ func openPage(ctx context.Context, opt webOptions, watched string, history web.H
 		l.Close()
 		return nil, usageError("--web %s: others could read all that is said; set PARLEY_WEB_TOKEN, or use 127.0.0.1:%s and a tunnel", opt.at, at.port)
 	}
-	page := &livePage{
-		Page: web.New(web.Options{
-			Server: watched, Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: namesOf(at.host), Token: opt.token, History: history,
-			Warn: func(line string) { notes.Printf("live page: %s", line) },
-		}),
-		url:    fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port))),
-		served: make(chan error, 1),
-	}
-	ctx, page.cancel = context.WithCancel(ctx)
-	go func() { page.served <- page.Serve(ctx, l) }()
-	return page, nil
+	return &webPlace{l, namesOf(at.host), fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port)))}, nil
 }
 
 // namesOf is by which names the page goes: the one that was typed, if it was one.

@@ -111,6 +111,13 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
+	case parley.Faulted:
+		if e.Body != nil {
+			dst = appendMessageFields(dst, e.Body, e.Cut)
+		}
+		if e.Secret {
+			dst = append(dst, `,"secret":true`...)
+		}
 	case parley.Unfinished:
 		dst = appendMessageFields(dst, e.Body, e.Cut)
 	case parley.Stray:

@@ -28,7 +28,7 @@ type LogOptions struct {
 }
 
 // NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
-// md, mermaid or pcap. Messages of a protocol are shown in its words, and beside their exact bytes
+// md, mermaid, pcap or dialogue. Messages of a protocol are shown in its words, and beside their exact bytes
 // where those are.
 func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	said := &wordings{LogOptions: opt, of: make(map[string]dialect.Words)}
@@ -52,6 +52,8 @@ func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	case "pcap":
 		p, err := journal.NewPcap(out)
 		return pcapView{p}, err
+	case "dialogue":
+		return &dialogueView{out: out, framing: opt.Framing}, nil
 	}
 	return nil, fmt.Errorf("no format %q", format)
 }
@@ -85,7 +87,7 @@ func (w *wordings) entry(e journal.Event) *Entry {
 // entryOf is an event as a line tells it that has no words.
 func entryOf(e journal.Event) *Entry {
 	s := e.Session
-	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.Role == "tap"}
+	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.LooksOn()}
 	if s.Lost {
 		entry.Lost = s.ID
 	}

@@ -98,6 +98,8 @@ func (n *Notes) tell(e *parley.Event) {
 		text = fmt.Sprintf("refused %s: server is full (%d sessions); --max-sessions allows more", remote(e), n.limits.MaxSessions)
 	case e.Kind == parley.Refused && e.Reason == parley.Denied:
 		text = fmt.Sprintf("refused %s: its address is not allowed (--allow, --deny)", remote(e))
+	case e.Kind == parley.Refused && e.Reason == parley.Fault:
+		text = fmt.Sprintf("refused %s on purpose (--fault refuse)", remote(e))
 	case e.Kind == parley.Refused:
 		text = fmt.Sprintf("refused %s: too many sessions from its address (%d); --max-sessions-per-ip allows more", remote(e), n.limits.MaxSessionsPerIP)
 	case e.Kind == parley.HandshakeFailed && e.Reason != parley.NoRequest: // else it is a probe, of which there may be many

@@ -43,7 +43,7 @@ func (n *TapNarrative) Started(at net.Addr) {
 // Wants all that passes.
 func (n *TapNarrative) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed:
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Faulted:
 		return true
 	}
 	return false
@@ -72,6 +72,8 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = n.appendMessage(append(dst, "Tap: client ["...), e)
 	case parley.Replied, parley.Unasked:
 		dst = n.appendMessage(append(dst, "Tap: server ["...), e)
+	case parley.Faulted:
+		dst = append(append(dst, "Tap: fault: "...), e.Fault...)
 	case parley.Closed:
 		dst = append(dst, "Tap: Connection closed!"...)
 		if why := explainTap(e); why != "" {

@@ -29,8 +29,9 @@ type Player struct {
 	// Before is told of a message that is about to be sent, as Done is of it once it is; may be nil.
 	Before func(Done)
 
-	// Lenient goes on behind a message that is not as expected. Run returns the first such failure
-	// once all is played, and any other at once.
+	// Lenient goes on behind a message that is not as expected, unless a later step needs what its
+	// groups would have caught. Run returns the first such failure once all is played, and any other
+	// at once.
 	Lenient bool
 }
 
@@ -87,15 +88,13 @@ func (play *Play) Close() error { return play.conn.Close() }
 // connection for a dialogue that Repeats: what is expected before the first message, the greeting, is
 // then left out.
 func (play *Play) Run(ctx context.Context, d *Dialogue, v Values) error {
-	given := v
-	v = Values{"n": []byte("1"), "conn": []byte("1")}
-	if given != nil {
-		for _, name := range []string{"n", "conn"} {
-			if _, known := given[name]; !known {
-				given[name] = v[name]
-			}
+	if v == nil {
+		v = Values{}
+	}
+	for _, number := range []string{"n", "conn"} {
+		if _, known := v[number]; !known {
+			v[number] = []byte("1")
 		}
-		v = given
 	}
 	again := play.runs > 0
 	play.runs++
@@ -107,7 +106,7 @@ func (play *Play) Run(ctx context.Context, d *Dialogue, v Values) error {
 		}
 		if err := play.step(ctx, d, i, v); err != nil {
 			var failure *Failure
-			if !play.player.Lenient || !errors.As(err, &failure) || failure.Err != nil || step.Kind != Expect {
+			if !play.player.Lenient || !errors.As(err, &failure) || !failure.Mismatch() || step.Kind != Expect || d.catchesForLater(i) {
 				return err
 			}
 			first = cmp.Or(first, err)
@@ -151,6 +150,9 @@ func (play *Play) do(ctx context.Context, step *Step, v Values, done *Done) erro
 	case Send:
 		return play.send(ctx, step, v, done)
 	case Expect:
+		if play.player.Framing.OfReplies() == parley.NoReplies {
+			return localError{fmt.Errorf("under %s a server says nothing", play.player.Framing.Name)}
+		}
 		if err := play.receive(ctx, done); err != nil {
 			return err
 		}
@@ -290,4 +292,25 @@ func (s *Step) want(v Values) string {
 		return "eof"
 	}
 	return s.String()
+}
+
+// HangUp says that nothing more will come, and waits for the server's end of file. What it still says
+// goes to heard. The error is that of ctx if it ends before.
+func (play *Play) HangUp(ctx context.Context, heard func(message []byte, note parley.Note)) error {
+	if !play.ended {
+		play.ended = true
+		if err := play.client.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	for {
+		switch message, err := play.client.Receive(ctx); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		default:
+			heard(message, play.client.Note())
+		}
+	}
 }

@@ -159,7 +159,7 @@ func (p *Pcap) reply(s *stream, e *Event) {
 	raw := e.Exchange.RawReply
 	switch {
 	case e.Session.Closed.IsZero(): // nobody knows
-	case raw.Bytes != nil && e.Session.Role != "tap":
+	case raw.Bytes != nil && !e.Session.LooksOn():
 		limit = e.Session.BytesOut
 	case e.Session.Replied(e.Exchange.Seq) == "no":
 		return

@@ -2,6 +2,8 @@ package load
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -149,6 +151,18 @@ func SizedMessages(size int) *Messages {
 
 // Numbered reports whether the requests can be told apart.
 func (m *Messages) Numbered() bool { return m.numbered }
+
+// Digest is the SHA-256 of the texts, in hexadecimal digits: that of other messages is another.
+func (m *Messages) Digest() string {
+	hash := sha256.New()
+	for _, pieces := range m.list {
+		for _, p := range pieces {
+			fmt.Fprintf(hash, "%d %q %d,", p.number, p.literal, p.width)
+		}
+		fmt.Fprintln(hash)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
 
 // Longest is how many bytes the longest has, at most.
 func (m *Messages) Longest() int {

@@ -66,7 +66,7 @@ func (c *Comparison) Ratios() []Ratio {
 		return func(r *load.Result) float64 { return float64(r.Response.Quantile(percent)) }
 	}
 	return []Ratio{
-		c.ratio("replies/s", grouped, func(r *load.Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
+		c.ratio(perSecondName, grouped, func(r *load.Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
 		c.ratio("p50", duration, quantile(50), func(a, b float64) float64 { return b / a }),
 		c.ratio("p99", duration, quantile(99), func(a, b float64) float64 { return b / a }),
 	}
@@ -88,15 +88,21 @@ func (c *Comparison) ratio(name string, show func(float64) string, of func(*load
 	return Ratio{name, median(first), median(second), median(ratios), slices.Min(ratios), slices.Max(ratios), show}
 }
 
-// Verdict is the ratio that is judged: of the replies a second in a closed loop, in an
-// open one, where these are given, of p99.
-func (c *Comparison) Verdict() (Ratio, bool) {
-	name := "replies/s"
-	if c.Plans[0].Rate > 0 {
-		name = "p99"
+// judgedBy is the figure that a run is judged by beside another: the replies a second in a closed
+// loop, which takes what it can get, and p99 in an open one, where these are given.
+func judgedBy(rate float64) string {
+	if rate > 0 {
+		return "p99"
 	}
+	return perSecondName
+}
+
+const perSecondName = "replies/s"
+
+// Verdict is the ratio that is judged.
+func (c *Comparison) Verdict() (Ratio, bool) {
 	for _, r := range c.Ratios() {
-		if r.Name == name {
+		if r.Name == judgedBy(c.Plans[0].Rate) {
 			return r, true
 		}
 	}
@@ -155,7 +161,7 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 	ratios := make(map[string]map[string]*float64)
 	for _, r := range c.Ratios() {
 		name, unit, of := "rate", "_per_s", 1.0
-		if r.Name != "replies/s" {
+		if r.Name != perSecondName {
 			name, unit, of = r.Name, "_us", float64(time.Microsecond)
 		}
 		ratios[name] = map[string]*float64{

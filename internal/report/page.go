@@ -217,10 +217,14 @@ func partRow(s load.Second, res *load.Result) row {
 
 // machine describes what this program runs on.
 func machine() []Setting {
+	system := runtime.GOOS + "/" + runtime.GOARCH
+	if kernel := kernelRelease(); kernel != "" {
+		system += ", kernel " + kernel
+	}
 	return []Setting{
 		{"CPU", cpuModel()},
 		{"cores", fmt.Sprintf("%d, of which Go uses %d", runtime.NumCPU(), runtime.GOMAXPROCS(0))},
-		{"system", runtime.GOOS + "/" + runtime.GOARCH + kernelRelease()},
+		{"system", system},
 		{"Go", runtime.Version()},
 	}
 }
@@ -237,10 +241,8 @@ func cpuModel() string {
 	return "unknown"
 }
 
+// kernelRelease is that of Linux, "" elsewhere.
 func kernelRelease() string {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return ""
-	}
-	return ", kernel " + strings.TrimSpace(string(release))
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(string(release))
 }

@@ -23,6 +23,8 @@ type Report struct {
 	Target string
 	Plan   load.Plan
 	*load.Result
+
+	Against *Judgement // of this run beside one from before; nil if there is none
 }
 
 // Title says what was done, in one line that is escaped.
@@ -70,6 +72,10 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 		for _, note := range notes {
 			b.WriteString(note + "\n")
 		}
+	}
+	if r.Against != nil {
+		b.WriteString("\n")
+		r.Against.writeText(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -453,7 +459,11 @@ func (r *Report) About(command []string) *About {
 			typed[i] = "'" + strings.ReplaceAll(typed[i], "'", `'\''`) + "'"
 		}
 	}
-	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: r.Notes()}
+	notes := r.Notes()
+	if r.Against != nil {
+		notes = append(notes, r.Against.sentences()...)
+	}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: notes}
 }
 
 // escaped is a text in which all that is not printable is escaped.

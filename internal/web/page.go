@@ -40,6 +40,7 @@ type Options struct {
 // A Page is the observer of one server and the http.Handler that shows what it saw. Serve
 // answers browsers with it and keeps its clock.
 type Page struct {
+	guard
 	opt         Options
 	said        wording
 	started     int64         // µs since 1970; tells browsers one run from the next
@@ -53,7 +54,7 @@ type Page struct {
 
 // New returns a page that has seen nothing.
 func New(opt Options) *Page {
-	p := &Page{opt: opt, said: wording{opt.Framing.Words, opt.Secrets}, started: time.Now().UnixMicro(), state: newState()}
+	p := &Page{guard: guard{opt.Hosts, opt.Token}, opt: opt, said: wording{opt.Framing.Words, opt.Secrets}, started: time.Now().UnixMicro(), state: newState()}
 	p.recorder.page = p
 	p.budget.Store(burst)
 	p.sampleEvery.Store(1)

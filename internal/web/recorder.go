@@ -86,7 +86,8 @@ func (r *recorder) keepRequest(e *parley.Event) {
 		r.pending = make(map[*parley.Session][]*exchange)
 	}
 	r.pending[e.Session] = append(r.pending[e.Session], &exchange{
-		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Request: r.page.said.request(e.Body, e.Cut, e.Secret, maxMessage),
+		Session: e.Session.Number(), Seq: e.Seq, At: e.Time.UnixMicro(), Fault: e.Fault,
+		Request: r.page.said.request(e.Body, e.Cut, e.Secret, maxMessage).concealed(e.Whole),
 	})
 	r.nPending++
 }
@@ -102,7 +103,7 @@ func (r *recorder) keepMessage(x *exchange, e *parley.Event) {
 		if x.Refused != nil { // a text, and no message yet
 			said.words = nil
 		}
-		x.At, x.Reply = e.Time.UnixMicro(), said.reply(e.Body, e.Cut, e.Secret, maxMessage)
+		x.At, x.Reply, x.Fault = e.Time.UnixMicro(), said.reply(e.Body, e.Cut, e.Secret, maxMessage).concealed(e.Whole), e.Fault
 		r.complete = append(r.complete, x)
 	}
 }
@@ -114,7 +115,8 @@ func (r *recorder) keepReply(e *parley.Event) {
 		return
 	}
 	x := list[0]
-	x.Took, x.Reply = e.Took, r.page.said.reply(e.Body, e.Cut, e.Secret, maxMessage)
+	x.Took, x.Reply = e.Took, r.page.said.reply(e.Body, e.Cut, e.Secret, maxMessage).concealed(e.Whole)
+	x.fault(e.Fault)
 	r.complete = append(r.complete, x)
 	r.nPending--
 	if len(list) > 1 {

@@ -26,15 +26,33 @@ const (
 // Serve answers browsers on l, which it closes, until ctx ends. No browser keeps it from
 // returning. The error is the listener's; nil if it was ctx.
 func (p *Page) Serve(ctx context.Context, l net.Listener) error {
+	served := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { served <- answer(ctx, l, p, p.opt.Warn) }()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for n := 1; ; n++ {
+		select {
+		case now := <-ticker.C:
+			p.tick(now, n%ticksPerSecond == 0)
+		case err := <-served:
+			return err
+		}
+	}
+}
+
+// answer answers browsers with a page, as its Serve says.
+func answer(ctx context.Context, l net.Listener, page http.Handler, warn func(line string)) error {
 	var open atomic.Int32 // connections
 	srv := &http.Server{
 		ReadTimeout: readWithin, WriteTimeout: writeWithin, IdleTimeout: idleWithin, MaxHeaderBytes: 16 << 10,
-		ErrorLog: log.New(&warner{warn: p.opt.Warn}, "", 0),
+		ErrorLog: log.New(&warner{warn: warn}, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if open.Load() > maxConnections/2 {
 				w.Header().Set("Connection", "close") // so that idle browsers leave room for others
 			}
-			p.ServeHTTP(w, r)
+			page.ServeHTTP(w, r)
 		}),
 		ConnState: func(conn net.Conn, state http.ConnState) {
 			switch state {
@@ -49,24 +67,18 @@ func (p *Page) Serve(ctx context.Context, l net.Listener) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for n := 1; ; n++ {
-		select {
-		case now := <-ticker.C:
-			p.tick(now, n%ticksPerSecond == 0)
-		case err := <-served:
-			return err
-		case <-ctx.Done():
-			patience, cancel := context.WithTimeout(context.Background(), endWithin)
-			defer cancel()
-			if srv.Shutdown(patience) != nil {
-				srv.Close()
-			}
-			<-served
-			return nil
-		}
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
 	}
+	patience, cancel := context.WithTimeout(context.Background(), endWithin)
+	defer cancel()
+	if srv.Shutdown(patience) != nil {
+		srv.Close()
+	}
+	<-served
+	return nil
 }
 
 // A warner passes what net/http logs on, a line a second: a browser can have it log one with

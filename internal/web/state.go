@@ -39,6 +39,15 @@ type message struct {
 	Start  []byte `json:"start"`            // null if there are credentials in it, which are not to be shown
 	Text   string `json:"text,omitempty"`   // in the words of its protocol, the beginning of them
 	Secret bool   `json:"secret,omitempty"` // Text is all there is to show
+	Whole  int    `json:"whole,omitempty"`  // bytes before parts of it were replaced to conceal them
+}
+
+// concealed notes how many bytes a message had before parts of it were replaced.
+func (m *message) concealed(whole int) *message {
+	if m != nil {
+		m.Whole = whole
+	}
+	return m
 }
 
 // A wording is how messages are shown.
@@ -95,6 +104,18 @@ type exchange struct {
 	Request *message      `json:"request"` // null if there was none
 	Reply   *message      `json:"reply"`   // null if there was none
 	Refused *refusal      `json:"refused,omitempty"`
+	Fault   string        `json:"fault,omitempty"` // what went wrong with it on purpose
+}
+
+// fault adds what went wrong on purpose with one side of an exchange.
+func (x *exchange) fault(text string) {
+	switch {
+	case text == "" || len(x.Fault) > maxName:
+	case x.Fault == "":
+		x.Fault = text
+	default:
+		x.Fault += ", " + text
+	}
 }
 
 // A refusal is a connection that became no session; its exchange has session 0 and, as the
@@ -316,21 +337,33 @@ func (s *state) transcript(number uint64) (transcript, error) {
 func transcriptOf(s journal.Session, exchanges []journal.Exchange, secrets bool) transcript {
 	t := transcript{Session: sessionOf(s)}
 	t.Session.Framing = s.Framing
-	said := wording{secrets: secrets}
-	if f, err := dialect.Parse(s.Framing); err == nil { // else its bytes are shown
-		said.words = f.Words
-	}
+	said := wordingOf(s.Framing, secrets)
 	for _, x := range exchanges {
 		if x.Request == nil && x.Reply == nil {
 			continue // bytes that belong to no message
 		}
-		t.Exchanges = append(t.Exchanges, &exchange{
-			Session: s.Number, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
-			Request: said.request(x.Request, x.RequestCut, x.Secret, maxRecordedMessage),
-			Reply:   said.reply(x.Reply, x.ReplyCut, x.Secret && x.Request == nil, maxRecordedMessage),
-		})
+		t.Exchanges = append(t.Exchanges, said.exchange(s.Number, x, maxRecordedMessage))
 	}
 	return t
+}
+
+// wordingOf is that of a framing; of one that is not known messages are their bytes.
+func wordingOf(framing string, secrets bool) wording {
+	said := wording{secrets: secrets}
+	if f, err := dialect.Parse(framing); err == nil {
+		said.words = f.Words
+	}
+	return said
+}
+
+// exchange is a recorded one of the session of that number.
+func (w wording) exchange(session uint64, x journal.Exchange, most int) *exchange {
+	return &exchange{
+		Session: session, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
+		Request: w.request(x.Request, x.RequestCut, x.Secret, most).concealed(x.RequestWhole),
+		Reply:   w.reply(x.Reply, x.ReplyCut, x.Secret && x.Request == nil, most).concealed(x.ReplyWhole),
+		Fault:   beginning([]byte(x.Fault), maxName),
+	}
 }
 
 func sessionOf(s journal.Session) session {

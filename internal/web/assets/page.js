@@ -1,163 +1,14 @@
-// The live page. Whatever a peer sent becomes text in two places only, printable and toHex,
-// and reaches the page through textContent only.
+// The live page.
+
+import { $, make, draw, count, withUnit, duration, clock, day, whoOf, requestCount, bytesOf, printableText, printableString, messageCell, faultOf, sessionButton, decade, niceAbove } from './common.js'
+import { showSession, clearSession } from './diagram.js'
 
 const keptExchanges = 500 // behind the filters
 const shownRows = 200
 const chartSeconds = 300
-const drawnExchanges = 100 // in a diagram
-const shownBytes = 320 // of a message in a row, which has room for less
 const askEvery = 250 // ms
 const askAgain = 1000 // ms after the server was not there
 const lostAfter = 2500 // ms without an answer
-
-const $ = id => document.getElementById(id)
-
-function make(name, attributes = {}, ...children) {
-  const e = document.createElement(name)
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key in e) e[key] = value
-    else e.setAttribute(key, value)
-  }
-  e.append(...children)
-  return e
-}
-
-function draw(name, attributes = {}, text) {
-  const e = document.createElementNS('http://www.w3.org/2000/svg', name)
-  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value)
-  if (text !== undefined) e.textContent = text
-  return e
-}
-
-// ---- numbers, times and payloads as text
-
-const count = new Intl.NumberFormat('en').format
-
-// withUnit keeps a number and its unit on one line.
-const withUnit = (number, unit) => number + '\u00a0' + unit
-
-function duration(ns) {
-  for (const [unit, size] of [['s', 1e9], ['ms', 1e6], ['µs', 1e3]]) {
-    if (ns >= 0.9995 * size) return withUnit(short(ns / size), unit)
-  }
-  return withUnit(Math.max(0, Math.round(ns)), 'ns')
-}
-
-// short has three digits or all before the point.
-function short(x) {
-  return x >= 100 ? count(Math.round(x)) : x >= 10 ? x.toFixed(1) : x.toFixed(2)
-}
-
-function clock(us) {
-  const t = new Date(us / 1000)
-  const two = n => String(n).padStart(2, '0')
-  return two(t.getHours()) + ':' + two(t.getMinutes()) + ':' + two(t.getSeconds()) + '.' + String(t.getMilliseconds()).padStart(3, '0')
-}
-
-function day(us) {
-  const t = new Date(us / 1000)
-  return [t.getFullYear(), t.getMonth() + 1, t.getDate()].map(n => String(n).padStart(2, '0')).join('-')
-}
-
-// whoOf is who the client is, in a line: its address, TLS, the proxy before it, its name.
-function whoOf(s) {
-  const most = 64 // pieces of each
-  const more = [s.tls_version, s.proxy && 'by proxy ' + s.proxy, s.tls_name].filter(Boolean).map(text => cut(printable(new TextEncoder().encode(text)), most))
-  return printableString(s.remote) + (more.length ? ` (${more.join(', ')})` : '')
-}
-
-const requestCount = s => count(s.requests) + (s.requests === 1 ? ' request' : ' requests')
-
-function bytesOf(message) {
-  return Uint8Array.from(atob(message.start ?? ''), c => c.charCodeAt(0))
-}
-
-const exact = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const notPrintable = /[\p{C}\p{Zl}\p{Zp}]/u
-
-const escapeByte = b => '\\x' + b.toString(16).padStart(2, '0')
-
-// printable is a payload as text, in pieces of which none may be broken over two lines:
-// printable UTF-8 as it is, all else as \xNN, as the narrative has it.
-function printable(bytes) {
-  const pieces = []
-  for (let i = 0; i < bytes.length;) {
-    const first = bytes[i]
-    const size = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
-    const sequence = bytes.subarray(i, i + size)
-    let char = ''
-    try { char = exact.decode(sequence) } catch { /* not UTF-8 */ }
-    const named = { '\t': '\\t', '\r': '\\r', '\n': '\\n' }[char]
-    if (named) pieces.push(named)
-    else if (char && !notPrintable.test(char)) pieces.push(char)
-    else {
-      const n = char ? size : 1
-      pieces.push(...Array.from(bytes.subarray(i, i + n), escapeByte))
-      i += n
-      continue
-    }
-    i += size
-  }
-  return pieces
-}
-
-const printableText = bytes => printable(bytes).join('')
-const printableString = text => printableText(new TextEncoder().encode(text))
-
-// toHex is a payload in hex, in such pieces.
-const toHex = bytes => Array.from(bytes, (b, i) => (i ? ' ' : '') + b.toString(16).padStart(2, '0'))
-
-// wholeCharacters leaves out a character at the end that a cut went through.
-function wholeCharacters(bytes) {
-  for (let n = 1; n <= Math.min(3, bytes.length); n++) {
-    const b = bytes[bytes.length - n]
-    if ((b & 0xc0) === 0x80) continue // not its first byte
-    const size = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1
-    return size > n ? bytes.subarray(0, -n) : bytes
-  }
-  return bytes
-}
-
-// payload is what is shown of a message, in parts: its words, its bytes as text, in hex. A message
-// that has words is shown in these, with its bytes beside them if that is asked for.
-function payload(message, view, most = Infinity) {
-  const words = message.text ? [{ pieces: piecesOf(message.text, most) }] : []
-  if (message.secret) return words
-  let bytes = bytesOf(message).subarray(0, most)
-  const more = []
-  if (bytes.length < message.bytes) {
-    bytes = wholeCharacters(bytes)
-    more.push(`…(${withUnit(count(message.bytes), 'bytes')})`)
-  }
-  const parts = view === 'hex' ? [] : [...words]
-  if (view === 'text' && !words.length || view === 'both' || view === 'beside') parts.push({ pieces: [...printable(bytes), ...more], exact: words.length > 0 })
-  if (view === 'hex' || view === 'both') parts.push({ pieces: [...toHex(bytes), ...more], exact: true })
-  return parts
-}
-
-// piecesOf is the beginning of a text of the server's making.
-function piecesOf(text, most) {
-  const pieces = printable(new TextEncoder().encode(text))
-  return pieces.length > most ? [...pieces.slice(0, most), '…'] : pieces
-}
-
-// unbroken makes the pieces' text, with those of several characters kept on one line. Bytes
-// in hex are: they are parted by blanks.
-function unbroken(pieces) {
-  const nodes = []
-  let plain = ''
-  for (const piece of pieces) {
-    if (piece.length === 1 || piece.startsWith(' ') || piece.codePointAt(0) > 0xffff) {
-      plain += piece
-      continue
-    }
-    if (plain) nodes.push(plain)
-    plain = ''
-    nodes.push(make('span', { className: 'piece' }, piece))
-  }
-  if (plain) nodes.push(plain)
-  return nodes
-}
 
 // ---- what the server told
 
@@ -303,16 +154,6 @@ function renderCharts() {
   })
 }
 
-function decade(ns) {
-  const [unit, size] = [['s', 1e9], ['ms', 1e6], ['µs', 1e3]].find(([, size]) => ns >= size) ?? ['ns', 1]
-  return withUnit(ns / size, unit)
-}
-
-function niceAbove(x) {
-  const size = 10 ** Math.floor(Math.log10(x))
-  return [2, 4, 10].map(n => n * size).find(n => n >= x)
-}
-
 // chart draws lines over the last five minutes. A value of null is a gap.
 function chart(svg, now, lines, { marks, mark, height, label, empty }) {
   const w = svg.clientWidth, h = svg.clientHeight
@@ -419,27 +260,8 @@ function rowOf(x, view) {
     x.refused ? make('span', {}, '–') : sessionButton(x.session),
     request,
     messageCell(x.reply, 'message reply', view, 'no reply'),
-    make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''))
-}
-
-function messageCell(message, className, view, none) {
-  const cell = make('span', { className: view === 'both' ? className + ' full' : className })
-  if (!message) {
-    cell.append(make('span', { className: 'none' }, none))
-    return cell
-  }
-  cell.append(make('span', { className: 'size' }, `[${message.bytes}] `))
-  for (const { pieces, exact } of payload(message, view, shownBytes)) cell.append(make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces)))
-  if (message.text && !message.secret && view === 'text') cell.title = printableText(bytesOf(message).subarray(0, shownBytes))
-  return cell
-}
-
-// sessionButton opens a session: of this run, unless an address says otherwise.
-function sessionButton(number, address = 'session/' + number) {
-  const button = make('button', { type: 'button', className: 'open' }, '#' + number)
-  button.setAttribute('aria-label', `Session ${number}: open its diagram`)
-  button.addEventListener('click', () => { location.hash = address })
-  return button
+    make('span', { className: 'took' }, x.reply && x.request ? duration(x.took) : ''),
+    ...faultOf(x))
 }
 
 function pause(on) {
@@ -488,32 +310,6 @@ function renderSessions() {
 
 let viewed = null // {number or id, told, asking, again}: a session of this run, or one of the journal
 
-const endings = {
-  eof: 'the client closed',
-  blank: 'the client sent an empty request',
-  no_request: 'the client closed and had sent nothing',
-  truncated: 'the client closed inside a request',
-  reset: 'the connection was reset',
-  idle_timeout: 'nothing came for too long',
-  first_byte_timeout: 'nothing ever came',
-  request_timeout: 'a request came in too slowly',
-  write_timeout: 'the client does not read its replies',
-  too_long: 'a request was too long',
-  malformed: 'what came can be no request',
-  memory: 'all held too much, and it most',
-  handler_error: 'the handler failed',
-  hang_up: 'the handler hung up',
-  shutdown: 'the server is shutting down',
-  drain_cut: 'cut by the shutdown',
-  closed: 'the server stopped',
-  io_error: 'the connection failed',
-  memory: 'it held too much memory',
-  unreachable: 'the server behind the tap could not be reached',
-  upstream_reset: 'the server behind the tap reset the connection',
-}
-const closedByClient = ['eof', 'blank', 'no_request', 'truncated']
-const cutShort = ['reset', 'drain_cut', 'closed', 'io_error', 'write_timeout', 'memory']
-
 // followAddress shows what the address bar names: a session or the overview.
 function followAddress() {
   const [, where, number] = /^#(session|journal)\/(\d{1,15})$/.exec(location.hash) ?? []
@@ -527,13 +323,7 @@ function followAddress() {
     if (before) $('exchanges').focus({ preventScroll: true })
     return
   }
-  $('session-title').textContent = viewed.id ? 'Session' : 'Session ' + number
-  $('session-state').textContent = 'Looking it up…'
-  $('session-facts').replaceChildren()
-  $('diagram').replaceChildren()
-  $('steps-rows').replaceChildren()
-  $('session').focus({ preventScroll: true })
-  $('session').scrollIntoView({ block: 'nearest' })
+  clearSession(viewed.id ? 'Session' : 'Session ' + number)
   refreshSession()
 }
 
@@ -576,186 +366,7 @@ async function refreshSession() {
 }
 
 function renderSession() {
-  if (!viewed?.told) return
-  const { session, exchanges } = viewed.told
-  const drawn = (exchanges ?? []).slice(-drawnExchanges)
-  const steps = stepsOf(session, drawn)
-  if (viewed.id) $('session-title').textContent = `Session ${session.number} in the journal`
-  const unseen = viewed.id ? 'nobody saw its end' : 'open'
-  $('session-state').textContent = session.closed ? `closed (${session.reason}): ${endingOf(session)}` : unseen
-  const facts = [
-    ['Client', printableString(session.remote)], ['Server', printableString(session.local)], ['Opened', (viewed.id ? day(session.opened) + ' ' : '') + clock(session.opened)],
-    ['Requests', count(session.requests)], ['Bytes in', count(session.in)], ['Bytes out', count(session.out)],
-  ]
-  if (session.tls_version) facts.push(['TLS', printableString(session.tls_version)])
-  if (session.tls_name) facts.push(['Client’s name', printableString(session.tls_name)])
-  if (session.proxy) facts.push(['By proxy', printableString(session.proxy)])
-  if (session.framing) facts.push(['Framing', printableString(session.framing)])
-  if (session.stray) facts.push(['Outside of messages', withUnit(count(session.stray), session.stray === 1 ? 'byte' : 'bytes')])
-  if (session.closed) facts.push(['Lasted', duration((session.closed - session.opened) * 1e3)])
-  $('session-facts').replaceChildren(...facts.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', { className: 'mono' }, value))))
-  drawDiagram(session, steps, $('session-payload').value)
-  renderSteps(steps, $('session-payload').value)
-}
-
-// stepsOf is what happened, in the order of the server's times: where requests were sent
-// ahead, they come before the replies they did not wait for. It looks at whole µs, as most
-// times are told: or a reply comes after what was written together with it.
-function stepsOf(session, exchanges) {
-  const steps = []
-  for (const x of exchanges) {
-    if (x.request) steps.push({ at: x.at, toServer: true, from: 'write', to: 'read', body: x.request, seq: x.seq })
-    if (x.reply) steps.push({ at: x.at + x.took / 1e3, from: 'write', to: 'read', body: x.reply, took: x.took })
-  }
-  steps.sort((a, b) => Math.floor(a.at) - Math.floor(b.at))
-  const all = [{ at: session.opened, toServer: true, from: 'connect', to: 'accept', note: 'connection' }]
-  let expected = 1
-  const gap = n => { if (n > 0) all.push({ gap: count(n) + (n === 1 ? ' exchange' : ' exchanges') + ' not shown' }) }
-  for (const step of steps) {
-    if (step.seq) {
-      gap(step.seq - expected)
-      expected = step.seq + 1
-    }
-    all.push(step)
-  }
-  gap(session.requests - expected + 1)
-  all.push(...endOf(session))
-  let previous = session.opened
-  for (const step of all) {
-    if (step.gap) continue
-    step.since = step.at - previous
-    previous = step.at
-  }
-  return all
-}
-
-function endOf(session) {
-  const { closed, reason } = session
-  if (!closed) return []
-  if (cutShort.includes(reason)) return [{ at: closed, toServer: reason === 'reset', from: reason === 'reset' ? 'reset' : 'cut', to: '', broken: true, note: endingOf(session) }]
-  const back = { at: closed, from: 'close', to: 'end of file', note: endingOf(session) }
-  if (!closedByClient.includes(reason)) return [back]
-  return [{ at: closed, toServer: true, from: 'close', to: 'end of file', note: endingOf(session) }, { ...back, note: '' }]
-}
-
-// endingOf is why a session ended, in words. Over TLS an end that was not announced is truncated too.
-function endingOf({ reason, tls_version: tls }) {
-  return (endings[reason] ?? reason) + (reason === 'truncated' && tls ? ', or without TLS’s close_notify' : '')
-}
-
-// since is how long after the step before, or when the first one was.
-function since(step) {
-  if (step.from === 'connect') return clock(step.at)
-  if (step.since < 1 && step.body) return step.toServer ? 'with the same read' : 'with the same write'
-  return step.since < 1 ? '' : '+' + duration(step.since * 1e3)
-}
-
-function drawDiagram(session, steps, view) {
-  const svg = $('diagram')
-  const w = svg.clientWidth
-  if (!w) return
-  const narrow = w < 560
-  const client = narrow ? 68 : 120, server = w - client
-  const boxWidth = narrow ? Math.min(150, w / 2 - 8) : 200
-  const perLine = Math.floor((server - client - 24) / 7.4)
-  const parts = [], lines = []
-  const text = (x, y, anchor, className, value) => parts.push(draw('text', { x, y, 'text-anchor': anchor, class: className }, value))
-  const boxes = [['Client', session.remote, narrow ? 0 : client - boxWidth / 2], ['Server', session.local, narrow ? w - boxWidth : server - boxWidth / 2]]
-  for (const [name, address, x] of boxes) {
-    parts.push(draw('rect', { class: 'box', x: Math.max(1, Math.min(x, w - boxWidth - 1)), y: 1, width: boxWidth, height: 44, rx: 8 }))
-    const middle = Math.max(1, Math.min(x, w - boxWidth - 1)) + boxWidth / 2
-    text(middle, 19, 'middle', 'actor', name)
-    text(middle, 36, 'middle', 'quiet payload', cut([...printableString(address)], Math.floor(boxWidth / 7)))
-  }
-  let y = 62
-  text(client - 8, y, 'end', 'step', 'socket')
-  for (const step of ['socket', 'bind', 'listen']) {
-    text(server + 8, y, 'start', 'step', step)
-    y += 14
-  }
-  let asked = null // where the last request came in
-  for (const step of steps) {
-    if (step.gap) {
-      y += 12
-      parts.push(draw('line', { class: 'gap', x1: client + 12, x2: server - 12, y1: y, y2: y }))
-      text((client + server) / 2, y - 5, 'middle', 'quiet warn', step.gap)
-      y += 12
-      asked = null
-      continue
-    }
-    const labels = step.body ? labelsOf(step.body, view, perLine) : [{ text: step.note }]
-    for (const label of labels) {
-      y += 15
-      text((client + server) / 2, y, 'middle', label.exact ? 'payload size' : step.body ? 'payload' : 'quiet', label.text)
-    }
-    y += 7
-    const [from, to] = step.toServer ? [client, server] : [server, client]
-    const side = step.toServer ? '' : ' back'
-    const tip = step.toServer ? -1 : 1
-    const end = step.broken ? (from + to) / 2 : to + 2 * tip
-    parts.push(draw('path', { class: 'arrow' + (step.broken ? ' broken' : side), d: `M${from},${y}H${end}` }))
-    if (step.broken) text(end, y + 4, 'middle', 'warn', '✕')
-    else parts.push(draw('path', { class: 'head' + side, d: `M${to + tip},${y}l${8 * tip},-4v8z` }))
-    const [left, right] = step.toServer ? [step.from, step.to] : [step.to, step.from]
-    text(client - 8, y + 4, 'end', 'step', left)
-    text(server + 8, y + 4, 'start', 'step', right)
-    text((client + server) / 2, y + 13, 'middle', 'quiet', since(step))
-    if (step.toServer && step.body) asked = asked ?? y
-    if (!step.toServer && step.body && asked !== null) {
-      lines.push(draw('rect', { class: 'work', x: server - 3, y: asked, width: 6, height: y - asked, rx: 2 }))
-      asked = null
-    }
-    y += 18
-  }
-  y += 14
-  text((client + server) / 2, y, 'middle', 'quiet', session.closed ? 'closed: ' + session.reason : viewed.id ? 'nobody saw its end' : 'still open')
-  for (const x of [client, server]) lines.unshift(draw('line', { class: 'life', x1: x, x2: x, y1: 45, y2: y + 4 }))
-  const height = y + 14
-  svg.setAttribute('height', height)
-  svg.setAttribute('viewBox', `0 0 ${w} ${height}`)
-  svg.setAttribute('aria-label', `Sequence diagram of session ${session.number}: ${steps.filter(s => s.body).length} messages between client ${session.remote} and server ${session.local}. The table below tells the same.`)
-  svg.replaceChildren(...lines, ...parts)
-}
-
-const cut = (chars, most) => chars.length > most ? chars.slice(0, most - 1).join('') + '…' : chars.join('')
-
-// labelsOf is a message over its arrow: [15] session 1 msg 1, in three lines at most, which
-// are broken between pieces.
-function labelsOf(message, view, perLine) {
-  const labels = []
-  for (const { pieces, exact } of payload(message, view)) {
-    let rest = labels.length ? pieces : [`[${message.bytes}] `, ...pieces]
-    for (let n = 1; rest.length && n <= 3; n++) {
-      let fits = fitting(rest, perLine)
-      const ellipsis = n === 3 && fits < rest.length
-      if (ellipsis) fits = fitting(rest, perLine - 1)
-      labels.push({ text: rest.slice(0, fits).join('').trimStart() + (ellipsis ? '…' : ''), exact })
-      rest = rest.slice(fits)
-    }
-  }
-  return labels
-}
-
-// fitting is how many of the pieces have room in a line: one at least.
-function fitting(pieces, most) {
-  let n = 0
-  for (let length = 0; n < pieces.length; n++) {
-    length += [...pieces[n]].length
-    if (length > most) break
-  }
-  return Math.max(1, n)
-}
-
-function renderSteps(steps, view) {
-  $('steps-rows').replaceChildren(...steps.map(step => {
-    if (step.gap) return make('tr', {}, make('td', { colSpan: 5 }, step.gap))
-    const parts = step.body ? payload(step.body, view === 'text' ? 'beside' : view) : []
-    const text = parts.flatMap(({ pieces, exact }, i) => [...(i ? ['\n'] : []), make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces))])
-    return make('tr', {},
-      make('td', {}, clock(step.at)), make('td', {}, since(step)), make('td', {}, step.toServer ? 'client' : 'server'),
-      make('td', {}, step.from + (step.to ? ' → ' + step.to : '')),
-      make('td', { className: 'mono' }, ...(step.body ? [`[${step.body.bytes}] `, ...text] : [step.note])))
-  }))
+  if (viewed?.told) showSession(viewed.told.session, viewed.told.exchanges ?? [], viewed.id ? { open: 'nobody saw its end', of: 'the journal' } : { open: 'open' })
 }
 
 // ---- asking the server

@@ -1,0 +1,272 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/journal"
+)
+
+// MaxJournals is how many files a page shows together: their descriptors, and those of
+// browsers, must be within what a process may open.
+const MaxJournals = 16
+
+// JournalsOptions are what a page of journals goes by. Files is required.
+type JournalsOptions struct {
+	Files   []string          // MaxJournals at most
+	Hosts   []string          // names by which the page may be asked for, beside localhost and IP addresses
+	Framing dialect.Framing   // of sessions that an older parley recorded, which do not say
+	Secrets bool              // credentials are shown too
+	Token   string            // what a browser has to know; nothing if empty
+	Warn    func(line string) // told what net/http has to say, at most once a second; must not block; may be nil
+}
+
+// Journals is the page of finished or growing journals, as an http.Handler. Serve answers
+// browsers with it. Every answer is of a bounded size and takes a bounded time; a browser that
+// wants more asks again from where the last answer ended.
+type Journals struct {
+	guard
+	opt   JournalsOptions
+	files []*journalFile
+
+	indexing   context.Context // ends with the page
+	stop       context.CancelFunc
+	background sync.WaitGroup
+}
+
+// NewJournals opens a page of journals. A file that cannot be read now is shown as such, and read as soon
+// as it can be. Close it in the end.
+func NewJournals(opt JournalsOptions) *Journals {
+	p := &Journals{guard: guard{opt.Hosts, opt.Token}, opt: opt}
+	p.indexing, p.stop = context.WithCancel(context.Background())
+	for _, name := range opt.Files {
+		p.files = append(p.files, &journalFile{name: name})
+	}
+	return p
+}
+
+// ServeHTTP answers a browser.
+func (p *Journals) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.serve(w, r, p.route) }
+
+// Serve answers browsers on l, which it closes, until ctx ends. No browser keeps it from
+// returning. The error is the listener's; nil if it was ctx.
+func (p *Journals) Serve(ctx context.Context, l net.Listener) error {
+	return answer(ctx, l, p, p.opt.Warn)
+}
+
+// Close closes the files, once no browser is answered any more.
+func (p *Journals) Close() error {
+	p.stop()
+	p.background.Wait()
+	var errs []error
+	for _, f := range p.files {
+		errs = append(errs, f.close())
+	}
+	return errors.Join(errs...)
+}
+
+const namedDamages = 10 // of a file; the others are counted
+
+// A journalFile is a journal as it lies at a path now: it may vanish, and another one come in
+// its place.
+type journalFile struct {
+	name string
+
+	mu     sync.RWMutex // held for reading while the reader is in use
+	reader *journal.Reader
+	info   fs.FileInfo // of what reader reads
+	times  int64       // how many files were found there
+	why    error       // why there is no reader
+	closed bool
+
+	index indexing
+
+	damage  sync.Mutex
+	damages []string // the first ones
+	more    int      // that are not among them
+}
+
+// indexing is how far the text index of a file is.
+type indexing struct {
+	mu        sync.Mutex
+	running   bool
+	done, all int64
+	failed    string
+}
+
+// use has the reader of the file asked. times is which file it is of those found there; the
+// error is why there is none.
+func (f *journalFile) use(ask func(r *journal.Reader, times int64) error) error {
+	f.look()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.reader == nil {
+		return f.why
+	}
+	return ask(f.reader, f.times)
+}
+
+// look opens what lies at the path if it is not what was opened.
+func (f *journalFile) look() {
+	info, err := os.Stat(f.name)
+	f.mu.RLock()
+	same := f.reader != nil && err == nil && os.SameFile(info, f.info)
+	f.mu.RUnlock()
+	if same {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err = os.Stat(f.name)
+	if f.closed || f.reader != nil && err == nil && os.SameFile(info, f.info) {
+		return // somebody else was faster
+	}
+	if f.reader != nil {
+		f.reader.Close()
+		f.reader = nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		f.why = errors.New("the file is not there any more")
+		if f.times == 0 {
+			f.why = errors.New("there is no such file")
+		}
+		return
+	}
+	reader, err := journal.Open(f.name)
+	if err != nil {
+		f.why = fmt.Errorf("it cannot be read: %w", err)
+		return
+	}
+	reader.Damaged = f.noteDamage
+	f.reader, f.info, f.times, f.why = reader, info, f.times+1, nil
+	f.damage.Lock()
+	f.damages, f.more = nil, 0
+	f.damage.Unlock()
+}
+
+func (f *journalFile) noteDamage(d journal.Damage) {
+	f.damage.Lock()
+	defer f.damage.Unlock()
+	if len(f.damages) < namedDamages {
+		f.damages = append(f.damages, d.String())
+	} else {
+		f.more++
+	}
+}
+
+func (f *journalFile) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed, f.why = true, errors.New("the page is closed")
+	if f.reader == nil {
+		return nil
+	}
+	r := f.reader
+	f.reader = nil
+	return r.Close()
+}
+
+// bringIndexUpToDate does so in the background, so that nobody waits for it; a search goes through
+// all exchanges until it is done.
+func (p *Journals) bringIndexUpToDate(f *journalFile) {
+	f.index.mu.Lock()
+	defer f.index.mu.Unlock()
+	if f.index.running || p.indexing.Err() != nil {
+		return
+	}
+	f.index.running, f.index.done, f.index.all = true, 0, 0
+	p.background.Go(func() {
+		err := f.use(func(r *journal.Reader, _ int64) error {
+			return r.Index(p.indexing, func(done, all int64) {
+				f.index.mu.Lock()
+				defer f.index.mu.Unlock()
+				f.index.done, f.index.all = done, all
+			})
+		})
+		f.index.mu.Lock()
+		defer f.index.mu.Unlock()
+		f.index.running, f.index.failed = false, ""
+		if err != nil {
+			f.index.failed = err.Error()
+		}
+	})
+}
+
+// A fileState is what is known of a file without reading it.
+type fileState struct {
+	Name      string   `json:"name"`
+	Times     int64    `json:"times"`               // which file it is of those that were found there; what was told of another is void
+	Why       string   `json:"why,omitempty"`       // it cannot be read
+	Notice    string   `json:"notice,omitempty"`    // what is known to be missing of the whole
+	Damages   []string `json:"damages,omitempty"`   // that were come across; what is there is left out
+	More      int      `json:"more,omitempty"`      // damages that are not named
+	Missing   int64    `json:"missing,omitempty"`   // exchanges that could not be recorded
+	Exchange  int64    `json:"exchange"`            // the highest IDs, or counts, of each: what is new shows in them
+	Session   int64    `json:"session"`             //
+	Ended     int64    `json:"ended"`               //
+	First     int64    `json:"first"`               // µs since 1970; 0 if there is nothing
+	Last      int64    `json:"last"`                //
+	Index     string   `json:"index,omitempty"`     // how far the text index is, while it is made, or why there is none
+	Unindexed bool     `json:"unindexed,omitempty"` // Index says why
+}
+
+func (p *Journals) state(ctx context.Context) []fileState {
+	all := make([]fileState, len(p.files))
+	for i, f := range p.files {
+		all[i] = f.state(ctx)
+	}
+	return all
+}
+
+func (f *journalFile) state(ctx context.Context) fileState {
+	s := fileState{Name: f.name}
+	err := f.use(func(r *journal.Reader, times int64) error {
+		s.Times, s.Notice = times, r.Notice
+		e, err := r.Extent(ctx)
+		s.Exchange, s.Session, s.Ended, s.Missing = e.Exchange, e.Session, e.Ended, e.Missing
+		if !e.First.IsZero() {
+			s.First, s.Last = e.First.UnixMicro(), e.Last.UnixMicro()
+		}
+		return err
+	})
+	if err != nil {
+		s.Why = err.Error()
+	}
+	f.damage.Lock()
+	s.Damages, s.More = append([]string(nil), f.damages...), f.more
+	f.damage.Unlock()
+	f.index.mu.Lock()
+	defer f.index.mu.Unlock()
+	switch {
+	case f.index.failed != "":
+		s.Index, s.Unindexed = f.index.failed, true
+	case f.index.running && f.index.done > 0:
+		s.Index = fmt.Sprintf("%d of %d", f.index.done, f.index.all)
+	}
+	return s
+}
+
+// names are those of the files as they are shown: without their directories where these are the same.
+func (p *Journals) names() []string {
+	seen := make(map[string]int)
+	for _, f := range p.files {
+		seen[filepath.Base(f.name)]++
+	}
+	var names []string
+	for _, f := range p.files {
+		name := filepath.Base(f.name)
+		if seen[name] > 1 {
+			name = f.name
+		}
+		names = append(names, name)
+	}
+	return names
+}

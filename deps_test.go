@@ -18,6 +18,7 @@ const module = "github.com/parley-tcp/parley"
 var mayImport = map[string][]string{
 	".":                 {"internal/epoll", "internal/accept", "internal/tlsconn"},
 	"internal/accept":   {},
+	"internal/answer":   {".", "internal/dialect", "internal/dialogue", "internal/replay", "internal/shape", "internal/tlsconn"},
 	"internal/epoll":    {},
 	"internal/tlsconn":  {},
 	"internal/leaks":    {},

@@ -69,7 +69,7 @@ func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
 	if opt.script.junit == "" {
 		return err
 	}
-	if failed := replaceFile("junit", opt.script.junit, checks[0].Report.Write); failed != nil {
+	if failed := writeWhole("junit", opt.script.junit, checks[0].Report.Write); failed != nil {
 		return failed
 	}
 	return err

@@ -164,7 +164,7 @@ func (v *dialogueView) end(s *journal.Session) {
 	case parley.HangUp.String():
 		end(dialogue.ExpectEnd)
 	default:
-		v.d.Note("it ended: " + s.Reason)
+		v.d.Note("it ended: " + string(AppendEscaped(nil, []byte(s.Reason))))
 	}
 }
 

@@ -68,6 +68,8 @@ func (f *Failure) why() string {
 		return want + ", got " + written(f.Got)
 	case f.Step.Kind == StartTLS && !f.Local():
 		return "tls: " + dial.WhyNot(f.within, f.Err)
+	case f.Local() && expects:
+		return want + ": " + f.Err.Error()
 	case f.Local():
 		return excerpt(f.Step.String()) + ": " + f.Err.Error()
 	case !expects:

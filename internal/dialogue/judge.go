@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Holds says whether a message is as it has to be. What the named groups of ~ match goes into v,
-// nothing if it does not hold.
+// Holds says whether a message is as it has to be. What the named groups of ~ match goes into v if it
+// is; nothing is kept of it if v is nil.
 func (j *Judge) Holds(message []byte, v Values) bool {
 	switch j.Kind {
 	case Exact:
@@ -21,8 +21,8 @@ func (j *Judge) Holds(message []byte, v Values) bool {
 	case Matches:
 		re := j.compiled(v)
 		found := re.FindSubmatchIndex(message)
-		if found == nil {
-			return false
+		if found == nil || v == nil {
+			return found != nil
 		}
 		for i, name := range re.SubexpNames() {
 			switch {

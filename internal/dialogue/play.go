@@ -174,6 +174,9 @@ func (play *Play) do(ctx context.Context, step *Step, v Values, done *Done) erro
 	case Send:
 		return play.send(step, v, done)
 	case Expect:
+		if play.player.Framing.OfReplies() == parley.NoReplies {
+			return localError{fmt.Errorf("under %s a server says nothing", play.player.Framing.Name)}
+		}
 		if err := play.receive(done); err != nil {
 			return err
 		}

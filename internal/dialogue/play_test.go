@@ -139,6 +139,8 @@ func TestFailures(t *testing.T) {
 			"step 1 (f:1): want eof, but the server did not close within 1s"},
 		{"what the framing cannot carry", "line", silent, []string{"> a\\nb"}, dial.IOError,
 			`step 1 (f:1): > a\nb: line cannot carry this: a newline at byte 1 would end the message early`},
+		{"nobody ever replies", "line/none", silent, []string{"> a", "< *"}, dial.IOError,
+			"step 2 (f:2): want *: under line/none a server says nothing"},
 		{"nobody speaks TLS", "line", silent, []string{"tls"}, dial.IOError,
 			"step 1 (f:1): tls: nobody said how to speak TLS"},
 	} {

@@ -102,7 +102,7 @@ func framingOf(s *journal.Session) (f dialect.Framing, err error) {
 func exchangeOf(x *journal.Exchange) Exchange {
 	one := Exchange{
 		Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
-		SaidBefore: x.RawReply.At,
+		SaidBefore: x.RawReply.At, RawReply: x.RawReply.Bytes, Redacted: x.RequestWhole > 0 || x.ReplyWhole > 0,
 	}
 	if raw := x.RawRequest; raw.Bytes != nil {
 		one.Raw, one.Before, one.RequestCut = raw.Bytes, raw.At, raw.Cut

@@ -38,6 +38,8 @@ type Exchange struct {
 	Raw        []byte        // what the client sent as it was on the wire; nil if the recording does not have that
 	Before     uint64        // how many bytes it had sent before that; 0 if that is not known
 	SaidBefore uint64        // how many the server had before its reply; the same
+	RawReply   []byte        // what the server sent as it was on the wire; nil if the recording does not have that
+	Redacted   bool          // parts of the request or of the reply were replaced to conceal them
 }
 
 // A Replay says against whom, how fast and how strictly.

@@ -126,8 +126,10 @@ func (tr *transcript) plain(text string) string {
 		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
 		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
 		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},
+		{`\b\d[\d,]*/s, `, "RATE/s, "},
 		{`(127\.0\.0\.1|\[::1\]):\d{5}\b`, "LOCALHOST:PORT"},
 		{`(127\.0\.0\.1|\[::1\]):7`, "LOCALHOST:7"},
+		{`  +`, "  "}, // columns are as wide as their figures
 	} {
 		text = regexp.MustCompile(changing.pattern).ReplaceAllString(text, changing.as)
 	}

@@ -25,9 +25,9 @@ const maxLate = time.Second
 // buffers and calls, in this order:
 //
 //	open    once
-//	greet   once then, and have that written, before anything is read
+//	greet   once then, if it greets, and have that written, before anything is read
 //	read    when bytes or the end of file have come, with the time
-//	answer  with all bytes held; again after a flush while it needs room
+//	answer  with all bytes held; again after a flush while it needs room, and when it is to speak
 //	ask     before the replies are written and the bytes let go, if there is a gate
 //	wrote   after each write, with what the socket took and the time
 //	expire  when its deadline has come
@@ -45,7 +45,7 @@ type conversation struct {
 	err    error       // behind reason; may be nil
 	reason CloseReason // why it is over
 	phase  phase
-	asking bool // the handler is at work
+	asking asked // for what the handler is at work
 
 	heard    bool // a byte has come
 	begun    bool // a request has begun and is not whole
@@ -68,7 +68,17 @@ type conversation struct {
 	stall    time.Duration // since when a write is pending, or is waited for to be taken
 	progress time.Duration // when a byte of it was last taken
 	anew     time.Duration // when restartClocks last did so; 0 is never
+	again    time.Duration // when the handler wants to speak; 0 is not before the next reply
 }
+
+// An asked says what a handler is asked for.
+type asked uint8
+
+const (
+	nothing asked = iota
+	aReply
+	aWord // that is unasked for
+)
 
 // A protocol is the framings of one connection, made by a Protocol.
 type protocol struct{ requests, replies Framing }
@@ -169,9 +179,10 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		c.finish(Memory, nil)
 		return c.keepLoose(out, in, used)
 	}
+	turn := c.again != 0 && c.speakIfDue(by, out) // one request goes out with what is said, however much that is
 	requests := c.requests()
 	for c.phase < over {
-		if out.replies > 0 && len(out.buf) >= c.maxUnsent || max(out.replies, len(out.batch)) >= maxUnsentReplies {
+		if !turn && c.isFull(out) {
 			c.phase = needsRoom
 			return used
 		}
@@ -185,6 +196,9 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		case err != nil || c.isTooLong(n, body, rest):
 			c.refuseRequest(out, err)
 			return c.keepLoose(out, in, used)
+		case n == 0 && eof && c.isToSpeak(c.again): // before it hangs up
+			c.scanned, c.phase = len(rest), needsRoom
+			return used
 		case n == 0:
 			c.scanned = len(rest)
 			c.awaitMore(len(rest), eof)
@@ -200,11 +214,20 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 			out.asked.RawRequest = rawOf(rest[:n], body, c.in-uint64(len(rest)))
 		}
 		c.reply(by, out, body)
+		turn = false
 		if c.closesBehindReply {
 			c.closeBehindReply(eof && used == len(in))
 		}
+		if c.speaks {
+			c.speak(by, out)
+		}
 	}
 	return c.keepLoose(out, in, used)
+}
+
+// isFull reports whether what is in the write buffer is to be written before more is put there.
+func (c *conversation) isFull(out *writeBuffer) bool {
+	return len(out.buf) >= c.maxUnsent && (out.replies > 0 || len(out.marks) > 0) || max(out.replies, len(out.marks), len(out.batch)) >= maxUnsentReplies
 }
 
 // closeBehindReply ends the conversation where that ends the reply: with nothing left to
@@ -268,7 +291,7 @@ func (c *conversation) awaitMore(held int, eof bool) {
 // reply has one request answered into the write buffer. For a gate its raw bytes are there already.
 func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
-	out.req.Seq, out.req.Body = c.seq, body
+	out.req.Seq, out.req.Body, out.req.Secret = c.seq, body, c.protocol != nil && c.note().Secret
 	if c.tells(Received) {
 		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: c.note().Secret}
 		c.observer.Observe(&out.event)
@@ -280,9 +303,9 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	framing := c.answers()
 	buf := framing.Begin(out.buf)
 	start := len(buf)
-	c.asking = true
+	c.asking = aReply
 	answer, err := by.Reply(buf[start:], &out.req)
-	c.asking = false
+	c.asking = nothing
 	if c.gate != nil { // which may have been asked about others meanwhile
 		out.batch = append(out.batch, out.asked)
 	}
@@ -291,11 +314,12 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	}
 	said := err
 	hangUp := err != nil && (errors.Is(err, ErrHangUp) || errors.Is(err, ErrMismatch))
-	if err != nil && !hangUp {
+	noReply := err != nil && errors.Is(err, ErrNoReply)
+	if err != nil && !hangUp && !noReply {
 		c.finish(HandlerError, err)
 		return
 	}
-	if c.silent || c.protocol != nil && c.note().Alone {
+	if c.silent || noReply || c.protocol != nil && c.note().Alone {
 		hangUp = hangUp || c.note().Last
 	} else {
 		buf = appendAnswer(buf, answer)
@@ -312,12 +336,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 			c.noteReply(out, before, start, end)
 		}
 	}
-	switch {
-	case said != nil && errors.Is(said, ErrMismatch):
-		c.finish(Mismatch, said)
-	case hangUp:
-		c.finish(HangUp, nil)
-	}
+	c.finishIf(said, hangUp)
 }
 
 // say puts an error text into the write buffer, if the framing can carry it.
@@ -333,10 +352,18 @@ func (c *conversation) say(out *writeBuffer, text []byte) {
 	c.noteUnasked(out, c.arrived, before, start, end)
 }
 
-// greet puts the greeting into the write buffer, if the protocol has one.
-func (c *conversation) greet(out *writeBuffer) {
+// greets reports whether greet is to be called.
+func (c *conversation) greets() bool { return c.protocol != nil || c.speaks }
+
+// greet puts what the handler says first into the write buffer, or the protocol's greeting if that
+// is nothing.
+func (c *conversation) greet(by Handler, out *writeBuffer) {
+	defer c.recoverHandler(out)
+	if c.speaks {
+		c.speak(by, out)
+	}
 	greeter, ok := c.answers().(Greeter)
-	if !ok {
+	if !ok || len(out.marks) > 0 || c.phase >= over {
 		return
 	}
 	start := len(out.buf)
@@ -347,13 +374,13 @@ func (c *conversation) greet(out *writeBuffer) {
 
 // recoverHandler makes an error of a handler's panic. Whatever else panics is let through.
 func (c *conversation) recoverHandler(out *writeBuffer) {
-	if !c.asking {
+	if c.asking == nothing {
 		return
 	}
-	c.asking = false
-	if c.gate != nil {
+	if c.gate != nil && c.asking == aReply {
 		out.batch = append(out.batch, out.asked)
 	}
+	c.asking = nothing
 	if v := recover(); v != nil {
 		c.finish(HandlerError, &PanicError{v, debug.Stack()})
 	}
@@ -438,19 +465,16 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 }
 
 // deadline says when expire is to be called; the zero time is never.
-func (c *conversation) deadline() time.Time {
-	at := c.due()
-	if at == 0 {
-		return time.Time{}
-	}
-	return c.at(at)
-}
+func (c *conversation) deadline() time.Time { return c.orNever(c.due()) }
 
 // due is the deadline as a duration, 0 for never.
 func (c *conversation) due() time.Duration {
 	at, _ := c.limit()
 	if c.wantsHint() && (at == 0 || c.began+unfinishedAfter < at) {
 		at = c.began + unfinishedAfter
+	}
+	if c.again != 0 && !c.stalled && (at == 0 || c.again < at) {
+		at = c.again
 	}
 	return at
 }
@@ -589,7 +613,10 @@ func (c *conversation) fail(reason CloseReason, err error) {
 // what it has not.
 func (c *conversation) broke(err error, untaken int, unread bool) {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	isOnPurpose, _ := onPurpose(err)
 	switch {
+	case isOnPurpose:
+		c.fail(Fault, err)
 	case reset && !c.heard:
 		c.fail(NoRequest, err)
 	case reset && unread:
@@ -601,6 +628,16 @@ func (c *conversation) broke(err error, untaken int, unread bool) {
 	default:
 		c.fail(IOError, err)
 	}
+}
+
+// onPurpose reports whether an error of a connection is one that has been made for it, and whether
+// the peer is to see a close in good order all the same.
+func onPurpose(err error) (is, inOrder bool) {
+	var ended interface{ OnPurpose() (inOrder bool) }
+	if !errors.As(err, &ended) {
+		return false, false
+	}
+	return true, ended.OnPurpose()
 }
 
 // endContext lets a handler that is still at work know.
@@ -647,3 +684,11 @@ func (c *conversation) logHandlerError() {
 func (c *conversation) since(now time.Time) time.Duration { return now.Sub(c.session.opened) }
 
 func (c *conversation) at(d time.Duration) time.Time { return c.session.opened.Add(d) }
+
+// orNever is at, and the zero time for 0.
+func (c *conversation) orNever(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return c.at(d)
+}

@@ -28,7 +28,7 @@
 // field's comment gives the default. [Server.Shutdown] drains: what was read is
 // answered. [Server.Engine] chooses what drives the sessions: a goroutine each, or, for
 // handlers that never block, a few event loops. A [Template] is a Handler made of a pattern such as
-// `Request #{conn} - {message} ...`.
+// `Request #{conn} - {message} ...`; one that is a [Speaker] also says what nobody asked for.
 //
 // # The client
 //

@@ -106,8 +106,9 @@ func (s *Server) converse(conn net.Conn, run func(serve func())) error {
 		run(func() {
 			d.converse()
 			s.leave(d)
+			_, inOrder := onPurpose(d.err)
 			switch {
-			case d.phase == broken:
+			case d.phase == broken && !inOrder:
 				d.abandon()
 			case d.in.eof:
 				conn.Close()
@@ -233,8 +234,11 @@ func (d *goroutineConn) converse() {
 	d.open()
 	d.greet()
 	for d.phase < over {
-		if d.phase == needsInput {
+		switch {
+		case d.phase == needsInput:
 			d.listen()
+		case d.again != 0 && d.srv.stopped(): // it might speak for ever to a peer that has half-closed
+			d.drain()
 		}
 		d.out = writeBuffers.Get().(*writeBuffer)
 		used := d.answer(d, d.out, d.in.held(), d.in.eof)
@@ -264,11 +268,11 @@ func (d *goroutineConn) converse() {
 
 // greet has the greeting written.
 func (d *goroutineConn) greet() {
-	if d.protocol == nil {
+	if !d.greets() {
 		return
 	}
 	d.out = writeBuffers.Get().(*writeBuffer)
-	d.conversation.greet(d.out)
+	d.conversation.greet(d, d.out)
 	d.flush(d.held())
 	d.recycle()
 }
@@ -288,7 +292,7 @@ func (d *goroutineConn) listen() {
 	armed := d.armed
 	n, err := d.io.read(true)
 	now := time.Now()
-	if errors.Is(err, os.ErrDeadlineExceeded) && d.overdue(now) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && (d.overdue(now) || d.again != 0) {
 		n, err = d.io.read(false)
 	}
 	switch {
@@ -329,11 +333,20 @@ func (d *goroutineConn) overdue(now time.Time) bool {
 // most of the time it moves with each request and is never reached.
 func (d *goroutineConn) arm() {
 	want := d.deadline()
+	if d.again != 0 {
+		if now := time.Now(); want.Before(now) { // after a long write, which is no sign that the process stood still
+			want = now
+		}
+	}
 	if want.IsZero() || !d.armed.IsZero() && !want.Before(d.armed) {
 		return
 	}
 	d.armed = want
 	d.setReadDeadline(want)
+	if d.again != 0 && !d.io.resumable() { // a write that it cuts off could not go on
+		limit, _ := d.limit()
+		d.conn.SetWriteDeadline(d.orNever(limit))
+	}
 }
 
 // setReadDeadline sets the deadline of a socket's reads, and of all that anything else does
@@ -639,6 +652,15 @@ func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
 		defer d.stopLate()
 	}
 	return d.handler.Reply(dst, req)
+}
+
+// Speak is the same of a Speaker.
+func (d *goroutineConn) Speak(dst []byte, s *Session, now time.Time) (message []byte, again time.Time, err error) {
+	if !d.out.flushed() {
+		d.flushLate()
+		defer d.stopLate()
+	}
+	return d.handler.(Speaker).Speak(dst, s, now)
 }
 
 func (d *goroutineConn) flushLate() {

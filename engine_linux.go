@@ -133,6 +133,7 @@ type loopConn struct {
 	notReading bool // no events are wanted while it is
 	ended      bool // was told as closed
 	refused    bool
+	queued     bool // is in the loop's list of those to be answered again
 	lingering  bool
 	closed     bool
 	discarded  int32         // bytes, since nothing is answered any more
@@ -273,7 +274,9 @@ func (l *loop) wait() {
 		}
 	}
 	for _, t := range again { // behind the others, of which none has had a turn in this round
-		l.answer(t)
+		if t.queued = false; t.out == nil {
+			l.answer(t)
+		}
 	}
 	if accepting {
 		runtime.Gosched() // the acceptor has its turn, and we its commands in this round
@@ -442,8 +445,11 @@ func (l *loop) settle(t *loopConn) {
 	switch {
 	case t.phase >= over:
 		l.finish(t)
-	case t.phase == needsRoom:
-		l.again = append(l.again, t)
+	case t.phase == needsRoom || t.again != 0 && t.since(l.last) >= t.again:
+		if !t.queued {
+			t.queued = true
+			l.again = append(l.again, t)
+		}
 	default:
 		l.arm(t)
 	}
@@ -570,6 +576,11 @@ func (l *loop) expire(id uint32) time.Time {
 		l.finish(t)
 		return epoll.Never // finish has armed it again, if its peer is to be waited for
 	}
+	if t.again != 0 && t.since(l.now) >= t.again && t.phase == needsInput && t.out == nil {
+		t.armed = 0
+		l.answer(t)
+		return epoll.Never // settle arms it again
+	}
 	t.armed = t.due()
 	return t.deadline()
 }
@@ -638,12 +649,12 @@ func (l *loop) register(t *loopConn) {
 
 // greet has the greeting written.
 func (l *loop) greet(t *loopConn) {
-	if t.protocol == nil || t.phase >= over {
+	if !t.greets() || t.phase >= over {
 		l.settle(t)
 		return
 	}
 	out := l.getWriteBuffer()
-	t.conversation.greet(out)
+	t.conversation.greet(l.handler, out)
 	t.held = l.gate != nil && t.ask(out, l.clock())
 	l.owe(t, out)
 }

@@ -14,7 +14,8 @@ import (
 //
 // Reply appends the answer to dst, which has length 0, and returns it; the
 // framing is added behind it. With a nil error the reply is sent. With ErrHangUp,
-// also wrapped, it is sent and the session closes. With any other error, after a
+// also wrapped, it is sent and the session closes. With ErrNoReply nothing is sent and the session
+// goes on: for who plays a server that leaves requests unanswered. With any other error, after a
 // panic, or if the reply contains the framing's own ending, this reply is dropped,
 // the replies owed before it are sent and the session closes with HandlerError;
 // nothing of the error reaches the peer. It is the Err of the event Closed; if no Observer
@@ -25,6 +26,31 @@ import (
 // something watches Session.Context.
 type Handler interface {
 	Reply(dst []byte, req *Request) ([]byte, error)
+}
+
+// A Speaker is a Handler that also says what nobody asked for: a greeting, messages behind a reply,
+// later ones.
+//
+// Speak appends to dst, which has length 0, what the server says now and returns it, and nil if that
+// is nothing; again is when it wants to be asked next, the zero time for not before the next reply.
+// It is asked once the session is open, behind each request that was answered, and at again, never
+// early and with the engine Loops up to 100 ms late; after a message it is asked once more at once,
+// again or not, until it says nothing. What it says goes out in the framing of replies and is told
+// as Unasked. An error is as Reply's: with ErrHangUp the message is sent and the session closes.
+// Where there are no replies it is not asked at all.
+//
+// What it says once the session is open is the greeting: that of a Protocol is said only if it is
+// nothing. A peer that takes nothing more holds it back as it does replies, and with a reply of
+// MaxUnsent, or 1,024 messages, it is asked again only once these are written; between such rounds
+// the peer is heard. Clocks go on as without it, and what it says restarts that of IdleTimeout, as
+// replies do: a time that lies behind it does not keep the session. A peer that has half-closed gets
+// what there is to say now, and no later message; a drain waits for none that is not behind a reply.
+//
+// Like Reply it is called for one thing at a time in a session. It may block with the engine
+// Goroutines only, and nothing is read until it returns.
+type Speaker interface {
+	Handler
+	Speak(dst []byte, s *Session, now time.Time) (message []byte, again time.Time, err error)
 }
 
 // HandlerFunc makes a Handler of a function.
@@ -39,6 +65,7 @@ type Request struct {
 	Seq     uint64    // 1, 2, 3 … within the session
 	Body    []byte    // without its framing; valid until Reply returns
 	Time    time.Time // when the read that completed it returned
+	Secret  bool      // it carries credentials, see Note
 }
 
 // DefaultReply is the pattern of the reply that a plain `parley server` gives.

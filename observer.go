@@ -165,8 +165,8 @@ const (
 	// AcceptFailed: the listener gave an error; accepting goes on after a pause.
 	AcceptFailed
 	// Unasked: a server said something that answers no request. A proxy that looks on tells
-	// of it; a Server's is the greeting of a Protocol, or the error text to a request over
-	// MaxRequest or to who is ended for Memory, told when it is written.
+	// of it; a Server's is what a Speaker says, the greeting of a Protocol, or the error text to a
+	// request over MaxRequest or to who is ended for Memory, told when it is written.
 	Unasked
 	// ListenerLost: the listener gave an error that does not pass: nobody can connect there
 	// any more, and sessions go on. Not told of a listener that its owner or a stop closed.
@@ -222,7 +222,7 @@ const (
 	Unreachable                             // a proxy could not connect to the server behind it
 	UpstreamReset                           // the server behind a proxy reset the connection
 	Mismatch                                // a handler returned ErrMismatch: the peer said what it was not to say
-	Fault                                   // it was ended on purpose, to see what its peer makes of that; also of a refusal
+	Fault                                   // it was ended on purpose, to see what its peer makes of that: by an error of its connection with a method OnPurpose() (inOrder bool); also of a refusal
 
 	HandshakeTimeout // of a handshake: it was not done in time
 	Handshake        // of a handshake: it failed for what Err says

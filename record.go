@@ -31,7 +31,7 @@ func (c *conversation) noteReply(out *writeBuffer, before, start, end int) {
 // noteUnasked notes that there is a message at the end of the write buffer that answers no
 // request.
 func (c *conversation) noteUnasked(out *writeBuffer, received time.Time, before, start, end int) {
-	if c.tells(Unasked) || c.gate != nil {
+	if c.marks || c.tells(Unasked) {
 		out.marks = append(out.marks, mark{0, out.arrived, start, end, len(out.buf), false})
 	}
 	if c.gate != nil {

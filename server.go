@@ -144,10 +144,12 @@ type settings struct {
 	gate              Gate    // nil if it is open
 	log               *slog.Logger
 	keepBlank         bool
-	silent            bool // there are no replies
-	closesBehindReply bool // which ends there
-	movesBody         bool // the framing of replies does, see Framing.End
-	marks             bool // it is noted where each reply lies: somebody wants to know when it is written, or the bytes alone do not tell
+	silent            bool             // there are no replies
+	closesBehindReply bool             // which ends there
+	movesBody         bool             // the framing of replies does, see Framing.End
+	marks             bool             // it is noted where each reply lies: somebody wants to know when it is written, or the bytes alone do not tell
+	speaks            bool             // the handler is a Speaker, and there are replies
+	now               func() time.Time // asked if it speaks
 	maxRequest        int
 	maxUnsent         int
 	maxSessions       int
@@ -193,6 +195,7 @@ func (s *Server) init() {
 		set := &s.settings
 		*set = settings{
 			handler:          s.Handler,
+			now:              time.Now,
 			observer:         s.Observer,
 			wanted:           wantedKinds(s.Observer),
 			gate:             s.Gate,
@@ -231,8 +234,8 @@ func (s *Server) init() {
 	})
 }
 
-// setFramings sets those of requests and replies; a Protocol is both. What the observer wants, and the
-// gate, are known.
+// setFramings sets those of requests and replies; a Protocol is both. What the observer wants, the
+// handler and the gate are known.
 func (set *settings) setFramings(framing, replies Framing) {
 	if framing == nil {
 		framing = Lines
@@ -245,7 +248,9 @@ func (set *settings) setFramings(framing, replies Framing) {
 	set.silent = replies == NoReplies
 	set.closesBehindReply = replies == UntilClose
 	set.movesBody = movesBody(replies)
-	set.marks = set.tells(Replied) || set.gate != nil || both || replies == Chunks
+	_, speaker := set.handler.(Speaker)
+	set.speaks = speaker && !set.silent
+	set.marks = set.tells(Replied) || set.gate != nil || both || replies == Chunks || set.speaks
 }
 
 // movesBody reports whether a framing's End puts something before the body.

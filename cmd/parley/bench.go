@@ -16,6 +16,7 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/dialogue"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
@@ -45,6 +46,8 @@ type benchOptions struct {
 	json, quiet bool
 
 	hdr, plot, html string
+	baseline        baselineFlags
+	script          benchScript
 }
 
 // What a run is when nothing else is asked for.
@@ -70,7 +73,8 @@ Without a rate each connection sends when its reply is there: a closed loop, as 
 service goes. With one the requests are due at that rate, whatever the service does, and
 are counted from when they were due: an open loop, which hides no stall. In a message {n}
 is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
-and prints what was measured. With --framing line/none, for services that never reply, it
+and prints what was measured. With --script a dialogue is played in place of a request and
+its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With --framing line/none, for services that never reply, it
 measures how many requests are taken, and how long a write takes.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
@@ -85,6 +89,9 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
+  parley bench --script smtp.talk -r 20 :25      twenty dialogues a second, and the time of each step
+  parley bench -r 1000 --save was.json :6969     keep a run, to judge a later one by it:
+  parley bench -r 1000 --against was.json :6969
   parley bench --json -r 1000 :6969 | jq .response.p99_us`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
@@ -102,6 +109,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
 	flags.StringVarP(&opt.expect, "expect", "e", "",
 		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
+	opt.script.add(cmd)
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
@@ -111,12 +119,13 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
 	flags.BoolVar(&opt.compare, "compare", false, "two addresses, measured in turn; -d is one turn (default 3s)")
 	flags.IntVar(&opt.rounds, "rounds", 5, "with --compare: how often")
-	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare: exit with 3 if the second is worse by more, in replies/s or, with --rate, in p99")
+	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare or --against: exit with 3 if the second, or this run, is worse by more, in replies/s or, with --rate, in p99")
 	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
 	flags.StringVar(&opt.hdr, "hdr", "", "write the times of each second to `FILE`, as an HdrHistogram log")
 	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
 	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
+	opt.baseline.add(cmd)
 	opt.out.add(cmd)
 	flags.Var(&opt.tlsResume, "tls-resume", "on or off: over TLS a connection resumes the session of one before, as clients do that come again; if not, each handshake is a full one")
 	cmd.RegisterFlagCompletionFunc("tls-resume", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
@@ -126,7 +135,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
 	}
 	flags.SetAnnotation("rounds", goesWith, []string{"compare"})
-	flags.SetAnnotation("max-ratio", goesWith, []string{"compare"})
+	flags.SetAnnotation("max-ratio", goesWith, []string{"compare", "against"})
 	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
 	cmd.MarkFlagsMutuallyExclusive("slo", "requests")
 	cmd.MarkFlagsMutuallyExclusive("slo", "connect-each")
@@ -150,7 +159,7 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), progress: benchProgress(cmd.ErrOrStderr(), opt.quiet)}
+	b := &bench{opt: &opt, plan: plan, out: cmd.OutOrStdout(), progress: benchProgress(cmd.ErrOrStderr(), opt.quiet), note: notesOn(cmd)}
 	for i := range max(1, len(targets)) {
 		at, err := addressOf(targets[i:])
 		if err != nil {
@@ -200,6 +209,10 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
 		}
 	}
+	var err error
+	if opt.maxRatio, err = opt.baseline.ratio(cmd, opt.maxRatio); err != nil {
+		return none, err
+	}
 	switch {
 	case opt.connections > maxTogether/opt.inFlight:
 		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
@@ -209,6 +222,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, usageError("--framing %s is lockstep: --in-flight must be 1", opt.framing.Name)
 	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
 		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
+	}
+	if err := opt.readScript(cmd); err != nil {
+		return none, err
 	}
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
@@ -225,6 +241,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, err
 	}
 	if err := opt.limitToOne(flags.Changed); err != nil {
+		return none, err
+	}
+	if err := opt.checkRepeats(); err != nil {
 		return none, err
 	}
 	messages, err := opt.messages(cmd)
@@ -244,7 +263,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	opt.setLengths(flags.Changed)
 	framing := opt.greeting.of(opt.framing.Framing)
 	return load.Plan{
-		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing), Messages: messages, Expect: judge,
+		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing) && opt.script.dialogue == nil, Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
 		Lacks: func(came []byte) (lacks, advice string) {
@@ -312,6 +331,8 @@ func (opt *benchOptions) setLengths(changed func(flag string) bool) {
 func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 	messages := load.ParseMessages([]byte(opt.message))
 	switch {
+	case opt.script.dialogue != nil:
+		return nil, nil
 	case opt.size > 0:
 		messages = load.SizedMessages(opt.size)
 	case opt.file != "":
@@ -366,6 +387,7 @@ type bench struct {
 	targets  []address
 	out      io.Writer
 	progress report.Progress
+	note     func(format string, args ...any) // on standard error
 }
 
 // planFor is the load on one of the targets.
@@ -376,6 +398,7 @@ func (b *bench) planFor(target int) load.Plan {
 	if f := addressed(b.opt.framing.Framing, b.targets[target]); f.For != nil {
 		plan.Framing, plan.Replies = f.Requests, f.Replies
 	}
+	plan.Script = b.opt.script.to(b.targets[target], b.opt)
 	b.progress.Begin()
 	plan.Watch = b.progress.Show
 	return plan
@@ -384,6 +407,11 @@ func (b *bench) planFor(target int) load.Plan {
 // measure runs the load once and reports.
 func (b *bench) measure(ctx context.Context) error {
 	measured := report.Report{Target: b.targets[0].target(), Plan: b.planFor(0)}
+	keeps, err := b.openBaseline(&measured.Plan)
+	if err != nil {
+		return err
+	}
+	defer keeps.close()
 	files, err := openBenchFiles(b.opt)
 	if err != nil {
 		return err
@@ -395,9 +423,18 @@ func (b *bench) measure(ctx context.Context) error {
 	if err != nil {
 		return b.unreachable(ctx, 0, err)
 	}
-	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, columnsOf(w)) }, measured.WriteJSON), files.write(&measured)); err != nil {
+	errKeep := keeps.done(&measured)
+	if err := errors.Join(b.print(func(w io.Writer) error { return measured.WriteText(w, columnsOf(w)) }, measured.WriteJSON), files.write(&measured), errKeep); err != nil {
 		return err
 	}
+	if err := b.verdict(&measured); err != nil {
+		return err
+	}
+	return keeps.verdict(&measured)
+}
+
+// verdict is the exit code of a run, and why if that is not said already.
+func (b *bench) verdict(measured *report.Report) error {
 	switch {
 	case measured.Failed():
 		return &exitError{code: exitMismatch}
@@ -406,9 +443,9 @@ func (b *bench) measure(ctx context.Context) error {
 	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
 		return &exitError{code: exitNetwork}
 	case measured.Requests == 0 && measured.Interrupted:
-		return networkError("nothing was counted: it was interrupted before the first reply")
+		return networkError("nothing was counted: it was interrupted before the first %s was over", measured.Noun())
 	case measured.Requests == 0:
-		return networkError("nothing was counted: no request was due and answered in %v; --duration measures longer", b.plan.Duration)
+		return networkError("nothing was counted: no %s was due and answered in %v; --duration measures longer", measured.Noun(), b.plan.Duration)
 	}
 	return nil
 }
@@ -499,6 +536,10 @@ func (b *bench) print(text, json func(io.Writer) error) error {
 func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 	if signalled(ctx) != nil {
 		return networkError("nothing was counted: it was interrupted while it connected")
+	}
+	var failure *dialogue.Failure
+	if errors.As(err, &failure) {
+		return explainScript(err)
 	}
 	var greeting *load.GreetingError
 	if errors.As(err, &greeting) {

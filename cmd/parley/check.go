@@ -1,11 +1,11 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
@@ -29,6 +29,7 @@ type checkOptions struct {
 	interval           time.Duration
 	stays              time.Duration
 	expires            daysFlag
+	script             checkScripts
 }
 
 func checkCommand() *cobra.Command {
@@ -56,8 +57,12 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
   parley check --via http://proxy:3128 db.internal:5432
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
-  parley check --all www.internal:80                each address of the name`,
+  parley check --all www.internal:80                each address of the name
+  parley check --script smtp.talk mail.internal:587 a whole dialogue, step by step`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if opt.script.given() {
+				return opt.checkScripts(cmd, args)
+			}
 			at, err := addressOf(args)
 			if err != nil {
 				return err
@@ -67,7 +72,7 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
 				return err
 			}
 			defer opt.out.close()
-			return runCheck(cmd.Context(), check)
+			return runChecks(cmd.Context(), []*probe.Check{check})
 		},
 		Annotations: map[string]string{takesWords: "yes"},
 	}
@@ -86,6 +91,7 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
 	flags.BoolVarP(&opt.all, "all", "a", false, "check each address of the name")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print nothing: the exit code says it")
 	flags.BoolVar(&opt.json, "json", false, "print a JSON object a check")
+	opt.script.add(cmd)
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
 	opt.reply.add(flags)
@@ -100,6 +106,9 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
 
 // check is what the command line asks for.
 func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (*probe.Check, error) {
+	if err := opt.refuse(cmd.Flags()); err != nil {
+		return nil, err
+	}
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
 			return nil, err
@@ -146,14 +155,8 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		return nil, usageError("there will be no reply to judge: to this message there is none with --framing %s", opt.framing.Name)
 	case (p.Expect.Judges() || opt.status != "") && p.Request == nil && !p.Banner:
 		return nil, usageError("there will be no reply to judge; give a message, or --banner if the server speaks first")
-	case opt.timeout == 0:
-		return nil, usageError("--timeout 0s: it must be more than 0")
-	case flags.Changed("count") && opt.count < 1:
-		return nil, usageError("--count %d: it must be at least 1", opt.count)
 	case opt.stays > 0 && (p.Silent || p.Request != nil && endsWithConnection(framing)):
 		return nil, usageError("--stays is for connections that are kept: with --framing %s this message ends its own", opt.framing.Name)
-	case opt.all && opt.out.via != "":
-		return nil, usageError("--all goes without --via: it is the proxy that looks up the name")
 	}
 	if err := opt.out.open(at); err != nil {
 		return nil, err
@@ -169,6 +172,19 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Words: framing.Words,
 		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,
 	}, nil
+}
+
+// refuse says what is wrong with flags of any check.
+func (opt *checkOptions) refuse(flags *pflag.FlagSet) error {
+	switch {
+	case opt.timeout == 0:
+		return usageError("--timeout 0s: it must be more than 0")
+	case flags.Changed("count") && opt.count < 1:
+		return usageError("--count %d: it must be at least 1", opt.count)
+	case opt.all && opt.out.via != "":
+		return usageError("--all goes without --via: it is the proxy that looks up the name")
+	}
+	return nil
 }
 
 // isSilent says whether a request gets no reply, or why it cannot be sent.
@@ -193,26 +209,4 @@ func (opt *checkOptions) expectedStatus(f dialect.Framing) (probe.Status, error)
 		return probe.Status{}, usageError("--expect-status %q: use three digits such as 200, or x for any digit, such as 2xx", opt.status)
 	}
 	return probe.Status{Want: want, Of: f.Status}, nil
-}
-
-// runCheck has the verdict as its error.
-func runCheck(ctx context.Context, check *probe.Check) error {
-	ctx, stop := untilSignal(ctx)
-	defer stop()
-	summary, err := check.Run(ctx)
-	// A series that was cut short has a verdict all the same.
-	if cause := signalled(ctx); cause != nil && check.Count == 0 {
-		return cause
-	}
-	switch {
-	case summary.Probes == 0:
-		return networkError("nothing was checked: it was interrupted before the first verdict")
-	case err != nil:
-		return cannotWrite(err)
-	case summary.Lost() > 0:
-		return &exitError{code: exitNetwork}
-	case summary.Held < summary.Probes:
-		return &exitError{code: exitMismatch}
-	}
-	return nil
 }

@@ -70,7 +70,7 @@ func refuseRivals(flags *pflag.FlagSet) error {
 	return err
 }
 
-// goesWith is the annotation of a flag that says nothing without another.
+// goesWith is the annotation of a flag that says nothing without another, or one of several.
 const goesWith = "goes_with"
 
 // refuseLonely says which flag was given without the one that it goes with. A variable may
@@ -78,10 +78,9 @@ const goesWith = "goes_with"
 func refuseLonely(flags *pflag.FlagSet, given map[string]bool) error {
 	var err error
 	flags.Visit(func(f *pflag.Flag) {
-		for _, name := range f.Annotations[goesWith] {
-			if given[f.Name] && !flags.Changed(name) {
-				err = usageError("--%s goes with --%s", f.Name, name)
-			}
+		others := f.Annotations[goesWith]
+		if len(others) > 0 && given[f.Name] && !slices.ContainsFunc(others, flags.Changed) {
+			err = usageError("--%s goes with --%s", f.Name, strings.Join(others, " or --"))
 		}
 	})
 	return err

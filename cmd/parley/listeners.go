@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -120,18 +121,25 @@ func (ls listeners) writeAddresses(file string) error {
 	if file == "" {
 		return nil
 	}
+	return writeWhole("addr-file", file, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(ls.addresses(), "\n")+"\n")
+		return err
+	})
+}
+
+// writeWhole writes the file that a flag names, whole or not at all.
+func writeWhole(flag, file string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
-		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
 	}
-	_, err = f.WriteString(strings.Join(ls.addresses(), "\n") + "\n")
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return usageError("--addr-file %s: %w", file, inWords(err, aFileToWrite))
+		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
 	}
 	return nil
 }

@@ -36,9 +36,14 @@ type logOptions struct {
 	table, json, csv bool
 	export           string
 	output           string
+	imported         string // a capture
+	redact           redactFlag
 	framing          framingFlag
 	showSecrets      bool
-	web              webOptions
+
+	stats logStats
+	sql   logSQL
+	web   webOptions
 }
 
 // selections are the flags that leave something out.
@@ -62,9 +67,17 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
-  parley log --verify                           is all as it was written?
-  parley log a.journal b.journal --web 8080     in a browser, also while they grow`,
+  parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
+  parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
+  parley log a.journal b.journal --web 8080     in a browser, also while they grow
+  parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
+  parley log --redact 'pass=\S+' -o shared.journal    a copy without what matches
+  parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("import") {
+				return runImport(cmd, args, opt)
+			}
 			file := defaultJournal
 			if len(args) > 0 {
 				file = args[0]
@@ -79,6 +92,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				return usageError("one journal is enough; %q is too much: --web PORT shows several together", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
+			}
+			if len(opt.redact.Rules) > 0 {
+				return runRedactedCopy(cmd, file, opt)
 			}
 			return runLog(cmd, file, opt)
 		},
@@ -99,12 +115,16 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
-	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
+	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	opt.addWeb(cmd)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	addImport(cmd, &opt.imported)
+	opt.redact.addCopy(cmd)
+	opt.stats.add(cmd)
+	opt.sql.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -123,6 +143,10 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	}
 	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
 		return usageError("--session 0: sessions count from 1")
+	}
+	stats, err := opt.stats.options(cmd, &opt)
+	if err != nil {
+		return err
 	}
 	r, err := openJournal(file)
 	if err != nil {
@@ -145,16 +169,13 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
 	}
+	if opt.sql.query != "" {
+		return opt.sql.run(ctx, r, file, opt.format(), out)
+	}
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
 	}
-	damages := 0
-	r.Damaged = func(d journal.Damage) {
-		const most = 10 // named; --verify names all
-		if damages++; damages <= most {
-			note("%s is damaged: %v", file, d)
-		}
-	}
+	damages := noteDamages(r, file, note)
 	if len(opt.text) >= journal.MinIndexed {
 		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), note, r)
 	}
@@ -164,7 +185,12 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 			note("%s has sessions that an older parley recorded, without their framing: their messages are written with a newline each", file)
 		}
 	}
-	shown, err := opt.print(ctx, r, out)
+	var shown int
+	if opt.stats.on {
+		shown, err = opt.stats.print(ctx, r, opt.filter, stats, opt.format(), out)
+	} else {
+		shown, err = opt.print(ctx, r, out)
+	}
 	if err := errors.Join(err, out.Close()); err != nil {
 		return explainLog(ctx, file, err)
 	}
@@ -173,8 +199,8 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
-	case damages > 0:
-		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(damages))
+	case *damages > 0:
+		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(*damages))
 	case shown == 0 && opt.filter.Number != 0:
 		return networkError("%s has no session %d that is what the flags select", file, opt.filter.Number)
 	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
@@ -190,6 +216,18 @@ func (opt *logOptions) refuseOtherFraming(ctx context.Context, cmd *cobra.Comman
 		return explainLog(ctx, file, err)
 	}
 	return refuseContradiction(cmd, "framing", opt.framing.Name, file, recorded)
+}
+
+// noteDamages has the first few that a reader comes upon said, and counts all.
+func noteDamages(r *journal.Reader, file string, note func(format string, args ...any)) (damages *int) {
+	damages = new(int)
+	r.Damaged = func(d journal.Damage) {
+		const most = 10 // named; --verify names all
+		if *damages++; *damages <= most {
+			note("%s is damaged: %v", file, d)
+		}
+	}
+	return damages
 }
 
 func places(n int) string {
@@ -262,8 +300,11 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap"}, opt.export) {
-		return usageError("--export %s: use md, mermaid, ndjson or pcap", opt.export)
+	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap", "dialogue"}, opt.export) {
+		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue", opt.export)
+	}
+	if opt.export == "dialogue" && opt.follow {
+		return usageError("--export dialogue goes without --follow: it is written when the session is read")
 	}
 	return nil
 }
@@ -424,11 +465,17 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var not *console.NotExported
+	var exit *exitError
 	switch {
+	case errors.As(err, &not):
+		return usageError("%s: %w", file, err)
 	case errors.Is(err, syscall.EPIPE):
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
+	case errors.As(err, &exit):
+		return exit
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}

@@ -28,7 +28,9 @@ type outFlags struct {
 
 	cmd    *cobra.Command
 	secure *secure.Client // nil for plain
-	proxy  *url.URL       // of --via
+
+	inDialogue bool     // TLS begins in a dialogue, and not with the connection
+	proxy      *url.URL // of --via
 }
 
 // add adds the flags of a command that talks itself.
@@ -70,7 +72,7 @@ func (f *outFlags) open(targets ...address) (err error) {
 			return err
 		}
 	}
-	f.tls.on = f.tls.on || f.startTLS != ""
+	f.tls.on = f.tls.on || f.startTLS != "" || f.inDialogue
 	f.secure, err = f.tls.open(f.cmd.Flags(), notesOn(f.cmd))
 	return err
 }
@@ -86,7 +88,7 @@ func (f *outFlags) dialer(at address, family string, timeout time.Duration) dial
 	d := at.dialer(family, timeout)
 	d.Via, _ = f.proxyTo(at) // open has looked
 	d.SendProxy, d.StartTLS = int(f.sendProxy), string(f.startTLS)
-	if f.secure != nil {
+	if f.secure != nil && !f.inDialogue {
 		d.TLS = f.secure.Config
 	}
 	return d

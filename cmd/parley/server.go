@@ -16,6 +16,7 @@ type serverOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
 	showSecrets          bool
+	redact               redactFlag
 	crlf                 bool
 	reply                string
 	echo                 bool
@@ -25,6 +26,8 @@ type serverOptions struct {
 	in                   inFlags
 	journal              journalOptions
 	web                  webOptions
+	fault                faultFlag
+	answers              *answerFlags
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -36,7 +39,7 @@ type serverOptions struct {
 const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags)}
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",
@@ -54,9 +57,15 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --web 8080                       and a live page at http://127.0.0.1:8080/
   parley server --journal parley.journal         keep every exchange in a file
   parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
+  parley server --answers redis.journal 6379     stand in for the server that was recorded
+  parley server --script smtp.talk 2525          play the server's side of a dialogue
   parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --fault delay=50ms~10ms,drop=10%  replies are late, and some do not come
   parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opt.answers.prepare(cmd, &opt); err != nil {
+				return err
+			}
 			ways, err := serverWays(args, &opt.in)
 			if err != nil {
 				return err
@@ -90,8 +99,11 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")
 	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
+	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
+	opt.fault.add(cmd)
+	opt.answers.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -129,6 +141,8 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	defer opt.in.close()
 	defer open.close()
+	opt.answers.lay(open, &opt.in)
+	opt.fault.lay(open) // over the TLS that a dialogue goes over to
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
 		return err
@@ -141,7 +155,8 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	srv.Observer, srv.Allow = s.observer, opt.in.allow()
+	srv.Gate = opt.redact.conceal(s, srv.Gate)
+	srv.Observer, srv.Allow = opt.answers.observer(opt.fault.observer(s)), opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -149,8 +164,9 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 		s.Notes.Printf("engine: %s", open.withEach(engines))
 		s.Notes.Printf("%v", opt.limits())
 	}
+	opt.answers.begin(s.Notes.Printf)
 	s.announce(open)
-	return s.run(srv, open)
+	return opt.answers.end(s.run(srv, open))
 }
 
 // newServer makes the server that the flags describe.
@@ -163,9 +179,13 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.echo {
 		opt.reply = "{message}"
 	}
-	handler, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
-	if err != nil {
-		return nil, usageError("%w", err)
+	handler := opt.answers.handler()
+	if handler == nil {
+		template, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
+		if err != nil {
+			return nil, usageError("%w", err)
+		}
+		handler = template
 	}
 	if err := checkMaxSessions(opt.maxSessions); err != nil {
 		return nil, err
@@ -175,6 +195,9 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	}
 	if opt.framing.Requests == parley.Chunks && opt.maxRequest > maxChunk {
 		return nil, usageError("--max-request: with --framing chunk each read has room for all of it; %d bytes are the most", maxChunk)
+	}
+	if err := opt.fault.prepareServer(opt); err != nil {
+		return nil, err
 	}
 	return &parley.Server{
 		Engine:           opt.engine.engine,

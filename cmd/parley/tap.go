@@ -20,6 +20,7 @@ type tapOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
 	showSecrets          bool
+	redact               redactFlag
 	addrFile             string
 	in                   inFlags
 	out                  outFlags
@@ -29,6 +30,7 @@ type tapOptions struct {
 	idle, write, half    time.Duration
 	journal              journalOptions
 	web                  webOptions
+	fault                faultFlag
 }
 
 func tapCommand() *cobra.Command {
@@ -50,6 +52,7 @@ more and waits for the connections to end; another one a second later stops at o
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
   parley tap 7001 7000 --journal before          a recording for parley replay and log
   parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/
+  parley tap 6380 6379 -f redis --fault reply.drop=10%,seed=7   what does a client do without a reply?
   parley tap 7443 db:7443 --tls-self-signed --upstream-tls   what is said inside TLS`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways, upstream, err := tapWays(args, &opt.in)
@@ -76,8 +79,10 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.DurationVar(&opt.write, "write-timeout", tap.DefaultWriteTimeout, "end it if one side takes not one byte, or acknowledges none, for that long; 0 is never")
 	flags.DurationVar(&opt.half, "half-close-timeout", tap.DefaultHalfCloseTimeout, "end it if one side has ended and the other is silent for that long; 0 is never")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
+	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
+	opt.fault.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	return cmd
 }
@@ -137,6 +142,7 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	}
 	defer opt.in.close()
 	defer open.close()
+	opt.fault.lay(open)
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
 	opt.journal.of("tap", opt.framing.Name, target)
 	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
@@ -145,7 +151,8 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	if err := s.supervise(open); err != nil {
 		return err
 	}
-	t.Observer = s.observer
+	t.Gate = opt.redact.conceal(s, t.Gate)
+	t.Observer = opt.fault.observer(s)
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -165,11 +172,14 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	if opt.connect == 0 {
 		return nil, usageError("--connect-timeout 0s: it must be more than 0")
 	}
+	if err := opt.fault.prepareTap(opt); err != nil {
+		return nil, err
+	}
 	framing := opt.framing.Onlooker()
 	return &tap.Tap{
-		Dial: func(ctx context.Context, client *parley.Session) (net.Conn, error) {
+		Dial: opt.fault.dial(func(ctx context.Context, client *parley.Session) (net.Conn, error) {
 			return opt.dialFor(ctx, client, upstream)
-		},
+		}),
 		Framing:          framing.Requests,
 		Replies:          framing.Replies,
 		MaxMessage:       int(opt.maxMessage),

@@ -1,7 +1,11 @@
 package console
 
 import (
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/parley-tcp/parley"
@@ -11,6 +15,9 @@ import (
 // zero value is ready.
 type Counts struct {
 	sessions, probes, requests, in, out, stray, refused, failed, cut atomic.Int64
+
+	mu     sync.Mutex
+	faults map[string]int64 // by what stands before the =
 }
 
 // Observe counts.
@@ -20,6 +27,11 @@ func (c *Counts) Observe(e *parley.Event) {
 		c.sessions.Add(1)
 	case parley.Refused:
 		c.refused.Add(1)
+		if e.Fault != "" {
+			c.countFault(e.Fault)
+		}
+	case parley.Faulted:
+		c.countFault(e.Fault)
 	case parley.HandshakeFailed:
 		if e.Reason == parley.NoRequest {
 			c.probes.Add(1)
@@ -40,10 +52,20 @@ func (c *Counts) Observe(e *parley.Event) {
 	}
 }
 
-// Wants only beginnings and ends, so that counting costs nothing in between.
+func (c *Counts) countFault(fault string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name, _, _ := strings.Cut(fault, "=")
+	if c.faults == nil {
+		c.faults = make(map[string]int64)
+	}
+	c.faults[name]++
+}
+
+// Wants beginnings and ends, so that counting costs nothing in between; and what is done on purpose.
 func (c *Counts) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Refused, parley.HandshakeFailed, parley.Closed:
+	case parley.Opened, parley.Refused, parley.HandshakeFailed, parley.Closed, parley.Faulted:
 		return true
 	}
 	return false
@@ -69,7 +91,22 @@ func (c *Counts) String() string {
 	if n := c.cut.Load(); n > 0 {
 		text += ", " + strconv.FormatInt(n, 10) + " cut"
 	}
-	return text
+	return text + c.faulted()
+}
+
+// faulted is such as ", 12 faults: 5 reply.delay, 7 reply.drop"; "" if there were none.
+func (c *Counts) faulted() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total, each := int64(0), []string(nil)
+	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
+		total += c.faults[name]
+		each = append(each, strconv.FormatInt(c.faults[name], 10)+" "+name)
+	}
+	if total == 0 {
+		return ""
+	}
+	return ", " + plural(total, "fault") + ": " + strings.Join(each, ", ")
 }
 
 func plural(n int64, noun string) string {

@@ -98,6 +98,8 @@ func (n *Notes) tell(e *parley.Event) {
 		text = fmt.Sprintf("refused %s: server is full (%d sessions); --max-sessions allows more", remote(e), n.limits.MaxSessions)
 	case e.Kind == parley.Refused && e.Reason == parley.Denied:
 		text = fmt.Sprintf("refused %s: its address is not allowed (--allow, --deny)", remote(e))
+	case e.Kind == parley.Refused && e.Reason == parley.Fault:
+		text = fmt.Sprintf("refused %s on purpose (--fault refuse)", remote(e))
 	case e.Kind == parley.Refused:
 		text = fmt.Sprintf("refused %s: too many sessions from its address (%d); --max-sessions-per-ip allows more", remote(e), n.limits.MaxSessionsPerIP)
 	case e.Kind == parley.HandshakeFailed && e.Reason != parley.NoRequest: // else it is a probe, of which there may be many
@@ -105,7 +107,7 @@ func (n *Notes) tell(e *parley.Event) {
 	case e.Kind == parley.AcceptFailed:
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:
-		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body))+int64(e.Cut), "byte"))
+		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(lengthOf(e)), "byte"))
 	case e.Kind == parley.Stray && e.Err == nil:
 		text = fmt.Sprintf("session %d with %s: what came belongs to no message (%s) and is left out, as is all like it", e.Session.Number(), remote(e), plural(int64(len(e.Body)), "byte"))
 	case e.Kind == parley.Stray || e.Kind == parley.FramingLost:

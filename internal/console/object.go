@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 )
@@ -48,6 +49,21 @@ func (o *Object) Truth(name string, so bool) {
 
 // Payload adds a message: its length and its bytes, which survive exactly.
 func (o *Object) Payload(p []byte) { o.buf = appendPayloadField(o.buf, p) }
+
+// Objects adds a list of n objects, each put together field by field.
+func (o *Object) Objects(name string, n int, each func(i int, item *Object)) {
+	o.name(name)
+	o.buf = append(o.buf, '[')
+	for i := range n {
+		item := new(Object)
+		each(i, item)
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		o.buf = append(append(append(o.buf, '{'), bytes.TrimPrefix(item.buf, []byte(","))...), '}')
+	}
+	o.buf = append(o.buf, ']')
+}
 
 // Line returns it all, with a newline.
 func (o *Object) Line() []byte { return append(o.buf, "}\n"...) }

@@ -95,7 +95,7 @@ func appendStarted(dst []byte, who string, at net.Addr) []byte {
 // Wants what the seed tells, and if it is verbose all that the server says.
 func (n *Narrative) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Received, parley.Closed:
+	case parley.Opened, parley.Received, parley.Closed, parley.Faulted:
 		return true
 	case parley.Replied, parley.Unasked, parley.Refused:
 		return n.verbose
@@ -131,10 +131,26 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 		dst = n.appendMessage(append(dst, unasked...), e)
 	case parley.Refused:
 		dst = appendRefused(dst, e)
+	case parley.Faulted:
+		dst = n.appendFault(append(dst, faulted...), e)
 	case parley.Closed:
 		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
 	return append(dst, '\n')
+}
+
+// appendFault appends what goes wrong on purpose, with the message if no other line has it.
+func (m *messages) appendFault(dst []byte, e *parley.Event) []byte {
+	dst = append(dst, e.Fault...)
+	if e.Seq > 0 || len(e.Body) == 0 {
+		return dst
+	}
+	own := *e
+	own.Kind = parley.Unasked
+	if strings.HasPrefix(e.Fault, "request.") {
+		own.Kind = parley.Received
+	}
+	return m.appendMessage(append(dst, " ["...), &own)
 }
 
 // appendSecurity appends what -v puts behind the address of who connects.
@@ -151,7 +167,7 @@ func appendRefused(dst []byte, e *parley.Event) []byte {
 	if len(e.Body) == 0 {
 		return append(append(append(dst, "Server: refused ("...), inWords(e.Reason.String())...), ')')
 	}
-	return appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
+	return appendMessage(append(dst, "Server: refused ["...), e)
 }
 
 // inWords is the name of a reason as a person writes it.
@@ -168,6 +184,7 @@ const (
 	received = "Server: incoming data ["
 	replied  = "Server: reply ["
 	unasked  = "Server: message ["
+	faulted  = "Server: fault: "
 )
 
 func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {

@@ -213,7 +213,7 @@ func (d *Dialer) prepare(ctx context.Context, conn net.Conn, steps *Steps) (net.
 		}
 	}
 	begin := time.Now()
-	secured, err := d.handshake(ctx, conn)
+	secured, err := d.Handshake(ctx, conn)
 	if steps.TLS = time.Since(begin); err != nil {
 		return nil, err
 	}

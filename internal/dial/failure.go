@@ -90,11 +90,13 @@ func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
 // WhyNotConnected says in words why no connection to target could be made within timeout.
+// WhyNot says in words why a connection is of no use, which was to be within timeout.
 func WhyNotConnected(target string, timeout time.Duration, err error) string {
-	return fmt.Sprintf("cannot connect to %s: %s", target, whyNot(timeout, err))
+	return fmt.Sprintf("cannot connect to %s: %s", target, WhyNot(timeout, err))
 }
 
-func whyNot(timeout time.Duration, err error) string {
+// WhyNot says in words why a connection is of no use, which was to be within timeout.
+func WhyNot(timeout time.Duration, err error) string {
 	var step *stepError
 	var dns *net.DNSError
 	var family *net.AddrError
@@ -104,7 +106,7 @@ func whyNot(timeout time.Duration, err error) string {
 	case errors.As(err, &step) && step.kind == ProxyFailed && isOfTLS(step.err):
 		return step.step + ": " + whyNoProxy(step.err)
 	case errors.As(err, &step):
-		return step.step + ": " + whyNot(timeout, step.err)
+		return step.step + ": " + WhyNot(timeout, step.err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("unknown host %q", dns.Name)
 	case errors.As(err, &dns):

@@ -17,8 +17,8 @@ import (
 
 const tlsHandshake = "TLS handshake"
 
-// handshake makes a connection one of TLS.
-func (d *Dialer) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+// Handshake makes a connection one of TLS.
+func (d *Dialer) Handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	config := d.TLS
 	if config.ServerName == "" {
 		config = config.Clone()

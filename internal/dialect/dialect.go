@@ -25,6 +25,7 @@ type Framing struct {
 	Compose     func(words []string) []byte                      // makes a request of words; nil if they are joined by spaces
 	Print       func(dst, reply []byte, terminal bool) []byte    // as the protocol's own client does; nil if a reply is shown exactly
 	Status      func(reply []byte) (code string, ok bool)        // such as 200; nil if there is none
+	failed      func(reply []byte) bool                          // see Failed; by its status if nil
 	Early       func(message []byte) bool                        // whether the server says this to a request that is not whole yet; nil if it never does
 	Steady      func(request, reply []byte) []byte               // what a server says again to the same request, of a greeting without one; nil if all of it
 	For         func(f Framing, host string) (addressed Framing) // with the name of the server in its requests; nil if they do not need it

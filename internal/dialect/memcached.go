@@ -17,6 +17,7 @@ var memcached = Framing{
 	Requests: &protocol{func() grammar { return new(memcachedGrammar) }},
 	Words:    memcachedWords{},
 	Compose:  composeMemcached,
+	failed:   memcachedFailed,
 }
 
 const (

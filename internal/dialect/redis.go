@@ -18,6 +18,7 @@ var redis = Framing{
 	Words:    redisWords{},
 	Compose:  composeRedis,
 	Print:    printRedis,
+	failed:   redisFailed,
 }
 
 const (

@@ -202,14 +202,6 @@ func (r *hitRow) columns() []any {
 		&r.rareRequestHead, &r.rareRequestTail, &r.rareReplyHead, &r.rareReplyTail, &r.requestBytes, &r.replyBytes}
 }
 
-// messages are the request and the reply, without their framing.
-func (r *hitRow) messages() (request, reply []byte) {
-	r.unpack()
-	request, _ = r.side(r.requestBytes, r.exchangeRow.requestAt, r.requestHead, r.requestTail, 0)
-	reply, _ = r.side(r.replyBytes, r.exchangeRow.replyAt, r.replyHead, r.replyTail, 0)
-	return request, reply
-}
-
 // found is the hit that the row is.
 func (r *hitRow) found() hit {
 	h := r.hit

@@ -34,11 +34,14 @@ type Session struct {
 // journals that an older parley has written.
 type About struct {
 	Framing  string // where a message ends, by the name that --framing takes
-	Role     string // of who writes: server, or tap
+	Role     string // of who writes: server, or tap; import if they were in a capture
 	Listener string // where it listens
 	Upstream string // the server behind a tap
 	Node     string // the machine
 }
+
+// LooksOn reports whether they are sessions of others, who were listened to.
+func (a *About) LooksOn() bool { return a.Role == "tap" || a.Role == "import" }
 
 // An Exchange is one request and its reply, bytes exactly as they were, without their framing
 // and with it. Bytes that belong to no message are one that has RawRequest or RawReply alone.

@@ -203,6 +203,14 @@ func placeOf(column sql.NullInt64) int64 {
 	return column.Int64
 }
 
+// messages are the request and the reply, without their framing.
+func (x *exchangeRow) messages() (request, reply []byte) {
+	x.unpack()
+	request, _ = x.side(x.requestBytes, x.requestAt, x.requestHead, x.requestTail, 0)
+	reply, _ = x.side(x.replyBytes, x.replyAt, x.replyHead, x.replyTail, 0)
+	return request, reply
+}
+
 // exchange is what the row says; nil, and reported, if that is not what was written.
 func (x *exchangeRow) exchange(r *Reader) *Exchange {
 	x.unpack()

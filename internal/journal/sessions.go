@@ -131,6 +131,12 @@ func newest[T any](all []T, limit int) []T {
 // Exchanges returns the exchanges that the filter selects, in the order of recording.
 func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, error] {
 	return func(yield func(Exchange, error) bool) {
+		if r.readsAll(&f) {
+			if err := r.stream(ctx, &f, yield); err != nil && err != errEnough {
+				yield(Exchange{}, err)
+			}
+			return
+		}
 		var hits []hit
 		err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 			hits, err = r.find(ctx, tx, &f, fromTheStart)
@@ -153,6 +159,71 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 			}
 		}
 	}
+}
+
+// readsAll says whether all exchanges are looked at to find those that the filter selects.
+func (r *Reader) readsAll(f *Filter) bool {
+	return f.Limit == 0 && f.Session == 0 && f.Number == 0 && (r.index.Load() == nil || len(f.Text) < gram)
+}
+
+// Of what is streamed so much is in memory together, and so many rows are looked at in a transaction.
+const (
+	streamRows  = 1024
+	streamBytes = 1 << 20
+)
+
+// stream yields the exchanges that the filter selects, of those that are there now.
+func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, error) bool) error {
+	var where *conditions
+	w := walk{table: "exchanges", join: joinCuts, from: 1}
+	if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		if where, _, err = r.ofExchanges(ctx, tx, f); err != nil {
+			return err
+		}
+		w.to, err = r.lastID(ctx, tx, "exchanges")
+		return err
+	}); err != nil {
+		return err
+	}
+	var row exchangeRow
+	page := make([]Exchange, 0, streamRows)
+	for more := true; more; {
+		page = page[:0]
+		more = false
+		if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			looked, bytes := 0, 0
+			part := w
+			part.columns, part.where = r.exchangeColumns(), conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+			err := r.walk(ctx, tx, part, &row, func() bool {
+				w.from = row.ID + 1
+				looked++
+				if request, reply := row.messages(); f.matches(request, reply) {
+					if x := row.exchange(r); x != nil {
+						page = append(page, *x)
+						bytes += len(row.requestBytes) + len(row.replyBytes)
+					}
+				}
+				more = looked == verifyAtOnce || len(page) == streamRows || bytes >= streamBytes
+				return !more
+			})
+			if err != nil {
+				return err
+			}
+			found := make(map[int64]*Exchange)
+			for i := range page {
+				found[page[i].ID] = &page[i]
+			}
+			return r.addFaults(ctx, tx, found)
+		}); err != nil {
+			return err
+		}
+		for i := range page {
+			if !yield(page[i], nil) {
+				return errEnough
+			}
+		}
+	}
+	return nil
 }
 
 // Session returns a session by its ID and the last most of its exchanges, all if that is 0, in

@@ -23,12 +23,14 @@ type Check struct {
 	Interval time.Duration // from one probe of the series to the next
 	Wait     time.Duration // probe again for this long until all holds; 0 to probe once
 	Words    dialect.Words // of what was answered; nil if that is its words
+	Report   *Report       // takes the verdicts on a Script as well; nil for none
 
 	Out         io.Writer // the verdicts
 	Notes       io.Writer // what is waited for
 	JSON, Quiet bool      // verdicts as JSON objects; no verdict and no note at all
 
 	summary Summary
+	rounds  int             // told so far
 	secured map[string]bool // what was printed of certificates, each address before its own
 	err     error           // the first of Out
 }
@@ -78,8 +80,12 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 
 // tell prints what was found, a line each, and below it once what is known of TLS; and counts it.
 func (c *Check) tell(found []Finding) {
+	c.rounds++
 	for i := range found {
 		c.summary.add(&found[i])
+		if c.Report != nil {
+			c.Report.add(c, &found[i])
+		}
 		if c.JSON {
 			c.write(c.object(&found[i]))
 		} else {
@@ -114,6 +120,9 @@ func (c *Check) write(line []byte) {
 
 // sentence is the verdict in words.
 func (c *Check) sentence(f *Finding) []byte {
+	if c.Probe.Script != nil {
+		return c.scriptVerdict(f)
+	}
 	text, shown := f.Address, f.Message != nil
 	switch {
 	case f.Kind == dial.Mismatch:
@@ -162,6 +171,9 @@ func (c *Check) why(f *Finding) string {
 	place := c.Target
 	if f.Address != "" && f.Address != place {
 		place += " (" + f.Address + ")"
+	}
+	if why, ok := whyScript(place, f); ok {
+		return why
 	}
 	switch {
 	case f.Kind == dial.Mismatch:
@@ -227,6 +239,9 @@ func (c *Check) object(f *Finding) []byte {
 		}
 		o.Text("status", f.Status)
 	}
+	if c.Probe.Script != nil {
+		c.describeScript(o, f)
+	}
 	o.Truth("held", f.Kind == "")
 	if f.Kind != "" {
 		o.Text("kind", string(f.Kind))
@@ -242,7 +257,7 @@ func (c *Check) sumUp() {
 		return
 	}
 	s := &c.summary
-	text := fmt.Sprintf("%s: %d of %d held", console.AppendEscaped(nil, []byte(c.Target)), s.Held, s.Probes)
+	text := fmt.Sprintf("%s: %d of %d held", console.AppendEscaped(nil, []byte(c.what())), s.Held, s.Probes)
 	for _, kind := range slices.Sorted(maps.Keys(s.Failed)) {
 		text += fmt.Sprintf(", %d %s", s.Failed[kind], strings.ReplaceAll(string(kind), "_", " "))
 	}
@@ -256,10 +271,21 @@ func (c *Check) sumUp() {
 	c.write([]byte(text))
 }
 
+// what is checked: a target, and with which dialogue.
+func (c *Check) what() string {
+	if c.Probe.Script != nil {
+		return c.Target + " " + c.Probe.Script.Dialogue.File
+	}
+	return c.Target
+}
+
 func (c *Check) summaryObject() []byte {
 	s := &c.summary
 	o := console.NewObject("summary", time.Now())
 	o.Text("target", c.Target)
+	if c.Probe.Script != nil {
+		o.Text("script", c.Probe.Script.Dialogue.File)
+	}
 	o.Number("checks", int64(s.Probes))
 	o.Number("held", int64(s.Held))
 	o.Number("lost", int64(s.Lost()))

@@ -27,6 +27,7 @@ type Probe struct {
 	Silent  bool           // there is no reply to it
 	Expect  expect.Rule    // of the last message
 	Status  Status         // of the same
+	Script  *Script        // is played instead of all these; nil for none
 
 	// Stays is how long the connection is to be open, since it was made or, with a request, since
 	// its reply; 0 does not ask.
@@ -80,6 +81,8 @@ type Finding struct {
 	Told          bool          // a request was sent to which there is no reply
 	Send          time.Duration // how long that took
 	Open          time.Duration // how long Stays found the connection open
+	Dialogue      time.Duration // how long that of Script took as a whole; 0 if it did not hold
+	Played        []Played      // what was played of it
 	Secured       *Secured      // what the TLS handshake showed, nil if it did not come so far
 	Message       []byte        // the last that came, nil if none did
 	Status        string        // of Message, "" if it has none or nobody asked
@@ -87,7 +90,7 @@ type Finding struct {
 	ended         bool          // the connection, though it was to stay
 	unfinished    partial       // what came of the one that did not come whole
 	Kind          dial.Kind     // of failure, "" if all holds
-	Err           error         // behind Kind; nil if that is dial.Mismatch
+	Err           error         // behind Kind; nil if that is dial.Mismatch without a Script
 }
 
 // Run probes, and returns a finding for each address in turn if all are wanted, else
@@ -131,7 +134,7 @@ func (p *Probe) add(ctx context.Context, found []Finding, connect func(*dial.Dia
 	case ctx.Err() != nil:
 		return found
 	case err != nil:
-		f.Kind, f.Err = dial.KindOf(err), err
+		f.Kind, f.Err = kindOf(err), err
 		if f.ended && f.Kind != dial.TLSFailed {
 			f.Kind = dial.Closed // one way or the other
 		}
@@ -143,6 +146,9 @@ func (p *Probe) add(ctx context.Context, found []Finding, connect func(*dial.Dia
 
 // ask has the conversation, judges it, and watches whether the connection stays.
 func (p *Probe) ask(ctx context.Context, conn net.Conn, f *Finding) error {
+	if p.Script != nil {
+		return p.play(ctx, conn, f)
+	}
 	since := time.Now()
 	if err := p.converse(ctx, conn, f); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 
 // A Summary is what several probes came to. Its zero value is ready.
 type Summary struct {
-	Probes, Held        int
-	Failed              map[dial.Kind]int
-	connect, tls, reply []time.Duration
+	Probes, Held                  int
+	Failed                        map[dial.Kind]int
+	connect, tls, reply, dialogue []time.Duration
 }
 
 // add counts one more.
@@ -34,6 +34,9 @@ func (s *Summary) add(f *Finding) {
 	if f.Reply > 0 {
 		s.reply = append(s.reply, f.Reply)
 	}
+	if f.Dialogue > 0 {
+		s.dialogue = append(s.dialogue, f.Dialogue)
+	}
 }
 
 // Lost is how many went unanswered. A reply other than expected is an answer, and so is one over a
@@ -42,10 +45,10 @@ func (s *Summary) Lost() int {
 	return s.Probes - s.Held - s.Failed[dial.Mismatch] - s.Failed[Expiring]
 }
 
-// spreads are those of connecting and of TLS handshakes, when it could be done, and of the replies
-// that came.
+// spreads are those of connecting and of TLS handshakes, when it could be done, of the replies that
+// came, and of the dialogues that held.
 func (s *Summary) spreads() []spread {
-	return []spread{newSpread("connect", s.connect), newSpread("TLS", s.tls), newSpread("reply", s.reply)}
+	return []spread{newSpread("connect", s.connect), newSpread("TLS", s.tls), newSpread("reply", s.reply), newSpread("dialogue", s.dialogue)}
 }
 
 // A spread says how the times of a step lie.

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +24,7 @@ type ending struct {
 	reason parley.CloseReason
 	err    error
 	last   *direction // the second of the two that have ended; nil if one has not
+	order  bool       // both are to see it closed in good order, though neither has ended
 	peer   *peer      // whose connection broke, or who takes nothing; nil if it is neither's doing
 }
 
@@ -95,6 +99,11 @@ func (s *session) passEnd(d *direction) error {
 
 // breakBy ends the session because of an error of one of its connections.
 func (s *session) breakBy(p *peer, err error) {
+	var fault interface{ OnPurpose() (inOrder bool) }
+	if errors.As(err, &fault) {
+		s.endWith(&ending{reason: parley.Fault, err: err, order: fault.OnPurpose()})
+		return
+	}
 	e := &ending{reason: parley.IOError, err: err, peer: p}
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT):
@@ -200,19 +209,36 @@ func (s *session) passRest(end *ending) {
 }
 
 // close tells that the session is over, before the peers can see it: in good order if both
-// have ended, and otherwise by a reset of both, since an end of file would be a lie.
+// have ended, or it is to look so on purpose, and otherwise by a reset of both, since an end of
+// file would be a lie.
 func (s *session) close() {
 	end := s.end.Load()
-	s.tellClosed(end)
+	s.tellClosed(end, time.Now())
 	if end.last != nil {
 		s.closeBehind(s.opposite(end.last))
 		s.closeBehind(end.last)
 		return
 	}
+	var closing sync.WaitGroup
 	for _, p := range []*peer{&s.client, &s.server} {
-		if p.conn != nil {
+		switch {
+		case p.conn == nil:
+		case end.order:
+			closing.Go(func() { linger(p.conn) })
+		default:
 			reset(p.conn)
 		}
+	}
+	closing.Wait()
+}
+
+// linger closes a connection so that its peer sees the end behind all that it was sent: what the
+// peer sends meanwhile, and nobody reads, would make a reset of it.
+func linger(conn net.Conn) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(closeTime))
+	if closeWrite(conn) == nil {
+		io.Copy(io.Discard, conn)
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *session) say(d *direction, text string) { s.inspect(d, []byte(text), fa
 func (s *session) finish() {
 	s.inspect(&s.requests, nil, true)
 	s.inspect(&s.replies, nil, true)
-	s.tellClosed(&ending{reason: parley.EndOfFile})
+	s.tellClosed(&ending{reason: parley.EndOfFile}, time.Now())
 }
 
 // A picky is a framing of lines as others may have it: ! is a stray, ? can begin no message,

@@ -28,29 +28,40 @@ type arrival struct {
 // holds the session.
 func (s *session) inspect(d *direction, p []byte, eof bool) {
 	s.inspecting <- struct{}{}
-	if held := s.tellMessages(d, p, eof); held != nil {
-		select {
-		case <-held:
-		case <-s.ctx.Done():
-		}
-	}
+	s.await(s.tellMessages(d, p, eof, time.Now()))
 	<-s.inspecting
 }
 
-func (s *session) tellMessages(d *direction, p []byte, eof bool) (held <-chan struct{}) {
+// await waits while the gate holds the session.
+func (s *session) await(held <-chan struct{}) {
+	if held == nil {
+		return
+	}
+	select {
+	case <-held:
+	case <-s.ctx.Done():
+	}
+}
+
+func (s *session) tellMessages(d *direction, p []byte, eof bool, now time.Time) (held <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = time.Now()
-	if d == &s.requests {
-		s.in += uint64(len(p))
-	} else {
-		s.out += uint64(len(p))
-	}
+	s.now = now
+	s.count(d, uint64(len(p)))
 	d.scanner.feed(p, eof)
 	if d == &s.requests {
 		s.watchUnfinished()
 	}
 	return s.ask()
+}
+
+// count counts bytes of a direction.
+func (s *session) count(d *direction, n uint64) {
+	if d == &s.requests {
+		s.in += n
+	} else {
+		s.out += n
+	}
 }
 
 // notePassed notes that all of a direction which has been told of was written.
@@ -70,16 +81,11 @@ func (s *session) tellOpened() {
 
 // tellClosed tells that the session is over, and what there was of messages that nobody will
 // finish.
-func (s *session) tellClosed(end *ending) {
+func (s *session) tellClosed(end *ending, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = time.Now()
-	s.requests.scanner.feed(nil, true)
-	s.replies.scanner.feed(nil, true)
-	s.recordAllUnanswered()
-	s.recordLoose(&s.requests, s.requests.scanner.unfinishedRaw())
-	s.recordLoose(&s.replies, s.replies.scanner.unfinishedRaw())
-	s.held = s.ask()
+	s.now = now
+	s.recordRest()
 	s.closed = true
 	if s.unfinishedTimer != nil {
 		s.unfinishedTimer.Stop()
@@ -90,12 +96,22 @@ func (s *session) tellClosed(end *ending) {
 	})
 }
 
+// recordRest records what there was of messages that nobody will finish.
+func (s *session) recordRest() {
+	s.requests.scanner.feed(nil, true)
+	s.replies.scanner.feed(nil, true)
+	s.recordAllUnanswered()
+	s.recordLoose(&s.requests, s.requests.scanner.unfinishedRaw())
+	s.recordLoose(&s.replies, s.replies.scanner.unfinishedRaw())
+	s.held = s.ask()
+}
+
 // tellRequest is told of a client's message.
 func (s *session) tellRequest(m message) {
 	s.seq++
 	waits := !m.note.Alone && !s.unpaired
 	if waits {
-		s.await()
+		s.expectReply()
 	}
 	s.event = parley.Event{
 		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Cut: m.cut, Secret: m.note.Secret,
@@ -113,8 +129,8 @@ func (s *session) tellRequest(m message) {
 	}
 }
 
-// await counts a request that is to have a reply.
-func (s *session) await() {
+// expectReply counts a request that is to have a reply.
+func (s *session) expectReply() {
 	n := len(s.inFlight)
 	full := n >= maxArrivals
 	if n > 0 {
@@ -282,15 +298,7 @@ func (s *session) ask() (held <-chan struct{}) {
 
 // awaitRecords waits for the last records of a session that is over, so that there are
 // never more of those than there may be sessions.
-func (s *session) awaitRecords() {
-	if s.held == nil {
-		return
-	}
-	select {
-	case <-s.held:
-	case <-s.ctx.Done():
-	}
-}
+func (s *session) awaitRecords() { s.await(s.held) }
 
 // watchUnfinished has Unfinished told, once a session, if a message of the client waits for
 // its rest.

@@ -59,6 +59,17 @@ func (s *scanner) feed(p []byte, eof bool) {
 	}
 }
 
+// miss leaves out n bytes that follow what was fed and that nobody has. In which message the next
+// one is cannot be known: what comes from there on is told as it comes. What there was of a message
+// is its caller's to take before.
+func (s *scanner) miss(n uint64, why error) {
+	s.at += uint64(len(s.buf)) + n
+	s.buf, s.long, s.scanned = nil, nil, 0
+	if !s.lost {
+		s.lose(s.at, why)
+	}
+}
+
 // begun reports whether there is a message whose end has not come.
 func (s *scanner) begun() bool { return s.long != nil || len(s.buf) > 0 }
 

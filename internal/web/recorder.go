@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -37,18 +38,18 @@ func (r *recorder) Observe(e *parley.Event) {
 	case parley.Received:
 		c := r.countsOf(e)
 		c.requests++
-		c.in += uint64(len(e.Body)) + e.Cut
+		c.in += lengthOf(e)
 		r.keepRequest(e)
 	case parley.Replied:
 		c := r.countsOf(e)
 		c.replies++
-		c.out += uint64(len(e.Body)) + e.Cut
+		c.out += lengthOf(e)
 		r.latencies = append(r.latencies, uint16(bucketOf(e.Took)))
 		if r.nPending > 0 {
 			r.keepReply(e)
 		}
 	case parley.Unasked:
-		r.countsOf(e).out += uint64(len(e.Body)) + e.Cut
+		r.countsOf(e).out += lengthOf(e)
 		r.keepMessage(&exchange{Session: e.Session.Number()}, e)
 	case parley.Opened:
 		r.opened = append(r.opened, *e)
@@ -62,6 +63,9 @@ func (r *recorder) Observe(e *parley.Event) {
 		r.keepMessage(&exchange{Refused: &refusal{string(e.Session.AppendRemote(nil)), e.Reason.String()}}, e)
 	}
 }
+
+// lengthOf is how long a message was, without its framing.
+func lengthOf(e *parley.Event) uint64 { return uint64(cmp.Or(e.Whole, len(e.Body))) + e.Cut }
 
 // countsOf finds the session's. Its events of a round mostly come in a row; a session that
 // gets two entries is none the worse for it.

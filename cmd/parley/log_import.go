@@ -22,10 +22,13 @@ import (
 // addImport adds --import, which reads no journal but makes one.
 func addImport(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "import", "", "make the journal -o NEW of a capture, pcap or pcapng, as --framing says; - is standard input")
-	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "show-secrets") {
+	for _, name := range showing {
 		cmd.MarkFlagsMutuallyExclusive("import", name)
 	}
 }
+
+// showing are the flags that say what is shown and how, which a journal that is made has no use for.
+var showing = append([]string{"follow", "sessions", "table", "json", "csv", "export", "show-secrets", "verify"}, selections...)
 
 func runImport(cmd *cobra.Command, args []string, opt logOptions) error {
 	if len(args) > 0 {
@@ -45,7 +48,7 @@ func runImport(cmd *cobra.Command, args []string, opt logOptions) error {
 	}
 	looks, gaps := make(map[string]int), []string(nil)
 	sum, err := capture.Read(writing, in, capture.Options{
-		Requests: framing.Requests, Replies: framing.Replies, Observer: draft, Gate: draft,
+		Requests: framing.Requests, Replies: framing.Replies, Observer: opt.redact.Observer(draft), Gate: opt.redact.Gate(draft),
 		First: func(server bool, p []byte) {
 			if name := dialect.Detect(p, !server); name != "" {
 				looks[name]++

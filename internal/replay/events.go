@@ -73,6 +73,7 @@ type event struct {
 	Text    *string `json:"payload"`
 	Binary  []byte  `json:"payload_base64"`
 	Cut     uint64
+	Whole   uint64 `json:"whole_bytes"`
 	Count   int64
 	TLS     string `json:"tls_version"`
 }
@@ -171,18 +172,22 @@ func (b *builder) message(e *event) error {
 	if err != nil {
 		return err
 	}
+	cut := e.Cut
+	if e.Whole > 0 { // of what was concealed only the length is known
+		body, cut = body[:0], e.Whole
+	}
 	s := b.session(e)
 	i, waits := s.place[e.Seq]
 	switch {
 	case e.Event == "received":
 		s.place[e.Seq] = len(s.Exchanges)
-		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: e.Cut})
+		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: cut})
 	case e.Event == "replied" && waits:
 		x := &s.Exchanges[i]
-		x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), body, e.Cut
+		x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), body, cut
 		delete(s.place, e.Seq)
 	default:
-		s.Exchanges = append(s.Exchanges, Exchange{Received: e.Time, Reply: body, ReplyCut: e.Cut})
+		s.Exchanges = append(s.Exchanges, Exchange{Received: e.Time, Reply: body, ReplyCut: cut})
 	}
 	return nil
 }

@@ -107,5 +107,12 @@ func exchangeOf(x *journal.Exchange) Exchange {
 	if raw := x.RawRequest; raw.Bytes != nil {
 		one.Raw, one.Before, one.RequestCut = raw.Bytes, raw.At, raw.Cut
 	}
+	// Of what was concealed only the length is known.
+	if whole := uint64(x.RequestWhole); whole > 0 {
+		one.Request, one.Raw, one.RequestCut = one.Request[:0], one.Raw[:0], one.RequestCut+whole
+	}
+	if whole := uint64(x.ReplyWhole); whole > 0 {
+		one.Reply, one.ReplyCut = one.Reply[:0], one.ReplyCut+whole
+	}
 	return one
 }

@@ -291,7 +291,7 @@ func (c *conversation) awaitMore(held int, eof bool) {
 // reply has one request answered into the write buffer. For a gate its raw bytes are there already.
 func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
-	out.req.Seq, out.req.Body = c.seq, body
+	out.req.Seq, out.req.Body, out.req.Secret = c.seq, body, c.protocol != nil && c.note().Secret
 	if c.tells(Received) {
 		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: c.note().Secret}
 		c.observer.Observe(&out.event)
@@ -314,11 +314,12 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	}
 	said := err
 	hangUp := err != nil && (errors.Is(err, ErrHangUp) || errors.Is(err, ErrMismatch))
-	if err != nil && !hangUp {
+	noReply := err != nil && errors.Is(err, ErrNoReply)
+	if err != nil && !hangUp && !noReply {
 		c.finish(HandlerError, err)
 		return
 	}
-	if c.silent || c.protocol != nil && c.note().Alone {
+	if c.silent || noReply || c.protocol != nil && c.note().Alone {
 		hangUp = hangUp || c.note().Last
 	} else {
 		buf = appendAnswer(buf, answer)

@@ -121,6 +121,8 @@ func TestConversationEndings(t *testing.T) {
 			return append(dst, "bye"...), fmt.Errorf("as asked: %w", ErrHangUp)
 		case "panic":
 			panic("oops")
+		case "nothing":
+			return append(dst, "secret"...), fmt.Errorf("so: %w", ErrNoReply)
 		case "two":
 			return append(dst, "two\nlines"...), nil
 		}
@@ -177,6 +179,7 @@ func TestConversationEndings(t *testing.T) {
 		{"handler fails", "a\nfail\nb\n", "a\n", HandlerError, settings{handler: fail}},
 		{"handler panics", "a\npanic\nb\n", "a\n", HandlerError, settings{handler: fail}},
 		{"handler breaks the framing", "a\ntwo\nb\n", "a\n", HandlerError, settings{handler: fail}},
+		{"handler leaves one unanswered", "a\nnothing\nb\n", "a\nb\n", EndOfFile, settings{handler: fail}},
 		{"handler hangs up", "a\nbye\nb\n", "a\nbye\n", HangUp, settings{handler: fail}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

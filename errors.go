@@ -17,6 +17,10 @@ var (
 	// closes with the reason Mismatch and the whole error.
 	ErrMismatch = errors.New("parley: not what was to be said")
 
+	// ErrNoReply is returned by Handler.Reply, bare or wrapped, for a request that nobody answers:
+	// what it returns with it is dropped, and the session goes on.
+	ErrNoReply = errors.New("parley: no reply")
+
 	// ErrTooLong is returned by a Framing, and by Client.Receive, for a message
 	// over the limit. The rest of the message is still unread, so the connection
 	// is of no further use.

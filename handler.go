@@ -14,7 +14,8 @@ import (
 //
 // Reply appends the answer to dst, which has length 0, and returns it; the
 // framing is added behind it. With a nil error the reply is sent. With ErrHangUp,
-// also wrapped, it is sent and the session closes. With any other error, after a
+// also wrapped, it is sent and the session closes. With ErrNoReply nothing is sent and the session
+// goes on: for who plays a server that leaves requests unanswered. With any other error, after a
 // panic, or if the reply contains the framing's own ending, this reply is dropped,
 // the replies owed before it are sent and the session closes with HandlerError;
 // nothing of the error reaches the peer. It is the Err of the event Closed; if no Observer
@@ -64,6 +65,7 @@ type Request struct {
 	Seq     uint64    // 1, 2, 3 … within the session
 	Body    []byte    // without its framing; valid until Reply returns
 	Time    time.Time // when the read that completed it returned
+	Secret  bool      // it carries credentials, see Note
 }
 
 // DefaultReply is the pattern of the reply that a plain `parley server` gives.

@@ -50,7 +50,7 @@ func BenchmarkLoad(b *testing.B) {
 }
 
 func benchmarkServer(b *testing.B, view string, inFlight int) {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), reply: parley.DefaultReply, maxSessions: 100}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), reply: parley.DefaultReply, maxSessions: 100, answers: new(answerFlags)}
 	srv, err := newServer(&opt)
 	if err != nil {
 		b.Fatal(err)

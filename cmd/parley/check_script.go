@@ -69,7 +69,7 @@ func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
 	if opt.script.junit == "" {
 		return err
 	}
-	if failed := replaceFile("junit", opt.script.junit, checks[0].Report.Write); failed != nil {
+	if failed := writeWhole("junit", opt.script.junit, checks[0].Report.Write); failed != nil {
 		return failed
 	}
 	return err
@@ -139,8 +139,8 @@ func (opt *checkOptions) framingOf(d *dialogue.Dialogue) (dialect.Framing, error
 			return dialect.Framing{}, err
 		}
 	}
-	if first := &d.Steps[0]; opt.out.startTLS != "" && (first.Kind == dialogue.Expect || first.Kind == dialogue.ExpectEnd) {
-		return dialect.Framing{}, usageError("%s:%d: behind --starttls, which has read the greeting, no other comes; begin with what is sent", d.File, first.Line)
+	if err := opt.out.refuseGreeting(d); err != nil {
+		return dialect.Framing{}, err
 	}
 	err := opt.out.conversation(&framing, false)
 	return framing.Framing, err

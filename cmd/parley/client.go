@@ -28,6 +28,8 @@ type clientOptions struct {
 	reply            replyFlags
 	greeting         bannerFlags
 	out              outFlags
+	script           scriptFlags
+	update           bool
 	showSecrets      bool
 }
 
@@ -41,8 +43,12 @@ input, ends the conversation; input behind a blank line in a pipe is an error. W
 behind the address are one request: it is sent, its reply shown, and that is all.
 Without an address: localhost:6969. Words that look like flags want -- before them.
 
+With --script FILE the dialogue in FILE is played instead; docs/dialogues.md has how one is
+written.
+
 The exit code is 3 if the server said more than it was asked for: a greeting, or a reply of
-several lines, may then have been taken for the reply to another request.`,
+several lines, may then have been taken for the reply to another request. With a dialogue it is
+3 if the server says something else than expected.`,
 		Example: `  parley client                              localhost:6969, typed
   parley client -q db.internal:7000 PING     just the reply, for scripts
   printf 'a\nb\n' | parley client -q :7000   a reply a line
@@ -56,13 +62,18 @@ several lines, may then have been taken for the reply to another request.`,
   parley client -f http :80 'GET /health'
   parley client --tls -f http www.internal:443 'GET /health'
   parley client --starttls smtp -f smtp mail.internal:25 'EHLO me'
-  parley client --via socks5://bastion:1080 -q db.internal:7000 PING`,
+  parley client --via socks5://bastion:1080 -q db.internal:7000 PING
+  parley client --script mail.talk mail.internal:25    play a dialogue, and show it`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {
 				return err
 			}
-			return runClient(cmd, at, args[min(1, len(args)):], opt)
+			words := args[min(1, len(args)):]
+			if opt.script.given() {
+				return runScript(cmd, at, words, opt)
+			}
+			return runClient(cmd, at, words, opt)
 		},
 		Annotations: map[string]string{takesWords: "yes"},
 	}
@@ -79,6 +90,7 @@ several lines, may then have been taken for the reply to another request.`,
 	opt.reply.add(flags)
 	opt.greeting.add(flags)
 	opt.out.add(cmd)
+	opt.script.addToClient(cmd, &opt.update)
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")

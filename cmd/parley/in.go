@@ -28,6 +28,7 @@ type inFlags struct {
 	proxy  proxyFlags
 	filter filterFlags
 
+	startTLS bool   // TLS begins inside of sessions, whose ways are in plain
 	bareHost string // where a port alone listens; on all addresses if empty
 	flags    *pflag.FlagSet
 
@@ -69,7 +70,7 @@ func (f *inFlags) ways(words []string, next string) ([]listen.Way, error) {
 
 // way reads such as 6969, tls:0.0.0.0:7443, unix:/run/parley.sock, fd://3 or systemd:web.
 func (f *inFlags) way(word, next string) (listen.Way, error) {
-	over, rest, err := listen.Prefix(word, listen.Way{Proxy: f.proxy.on, TLS: f.tls.on()})
+	over, rest, err := listen.Prefix(word, listen.Way{Proxy: f.proxy.on, TLS: f.tls.on() && !f.startTLS})
 	if err != nil {
 		return listen.Way{}, usageError("%w", err)
 	}
@@ -126,7 +127,7 @@ func (f *inFlags) check(ways []listen.Way) error {
 	switch {
 	case !hasSocket && isGiven(f.flags.Lookup("unix-mode")):
 		return usageError("--unix-mode goes with unix:PATH, which is not listened on")
-	case !hasTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
+	case !hasTLS && !f.startTLS && (isGiven(f.flags.Lookup("tls-cert")) || isGiven(f.flags.Lookup("tls-self-signed"))):
 		return usageError("there is a certificate, and no address with TLS; leave tcp: or proxy: out, or write tls: or proxy+tls:")
 	}
 	return nil

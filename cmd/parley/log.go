@@ -42,6 +42,7 @@ type logOptions struct {
 	showSecrets      bool
 
 	stats logStats
+	sql   logSQL
 	web   webOptions
 }
 
@@ -66,7 +67,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --sessions --reason reset          which sessions were reset
   parley log -f --slower-than 5ms --json        slow exchanges as they come, one JSON object a line
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
+  parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
   parley log a.journal b.journal --web 8080     in a browser, also while they grow
   parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --redact 'pass=\S+' -o shared.journal    a copy without what matches
@@ -112,15 +115,16 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
 	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
-	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson or pcap")
+	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV and pcap have them anyway")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	opt.addWeb(cmd)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	addImport(cmd, &opt.imported)
 	opt.redact.addCopy(cmd)
 	opt.stats.add(cmd)
+	opt.sql.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -164,6 +168,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
+	}
+	if opt.sql.query != "" {
+		return opt.sql.run(ctx, r, file, opt.format(), out)
 	}
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
@@ -293,8 +300,11 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap"}, opt.export) {
-		return usageError("--export %s: use md, mermaid, ndjson or pcap", opt.export)
+	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap", "dialogue"}, opt.export) {
+		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue", opt.export)
+	}
+	if opt.export == "dialogue" && opt.follow {
+		return usageError("--export dialogue goes without --follow: it is written when the session is read")
 	}
 	return nil
 }
@@ -455,11 +465,17 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var not *console.NotExported
+	var exit *exitError
 	switch {
+	case errors.As(err, &not):
+		return usageError("%s: %w", file, err)
 	case errors.Is(err, syscall.EPIPE):
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
+	case errors.As(err, &exit):
+		return exit
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}

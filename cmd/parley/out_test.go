@@ -119,6 +119,8 @@ func TestSTARTTLSWithExim(t *testing.T) {
 		run(t, program(t, "client", "-f", "smtp", addr), "EHLO me\nMAIL FROM:<a@b>\nQUIT\n")
 	})
 	addr := startEximWith(t, "tls_advertise_hosts =", "tls_advertise_hosts = *\ntls_certificate = "+cert+"\ntls_privatekey = "+key)
+	talk := filepath.Join(t.TempDir(), "talk")
+	must(0, os.WriteFile(talk, []byte("framing smtp\n< ~ ^220\n> EHLO me\n< ~ STARTTLS\n> STARTTLS\n< ~ ^220\n\ntls\n> EHLO me\n< !~ STARTTLS\n> QUIT\n< ~ ^221\n< eof\n"), 0o600))
 	for _, try := range []try{
 		{"client -q --starttls smtp --ca CA -f smtp ADDR QUIT", "221 mx.test closing connection\r\n", 0},
 		{"client -q --starttls smtp --ca CA -C ADDR QUIT", "221 mx.test closing connection\n", 0},
@@ -126,14 +128,17 @@ func TestSTARTTLSWithExim(t *testing.T) {
 		{"check --starttls smtp --ca CA ADDR", "reachable", 0},
 		{"bench --starttls smtp --ca CA -f smtp -m QUIT --connect-each -c 2 -n 4 -q ADDR", "replies                       4", 0},
 		{"replay FILE ADDR --starttls smtp --ca CA", "1 session, 3 requests, 3 replies compared, 0 differences", 0},
+		{"client -q --script TALK --ca CA ADDR", "221 mx.test closing connection\r\n", 0},
+		{"client -q --script TALK ADDR", "step 6 (TALK:8): tls: its certificate is signed by nobody we trust", 1},
 		{"check --starttls smtp ADDR", "its certificate is signed by nobody we trust", 1},
 		{"check --starttls imap --ca CA ADDR", `STARTTLS: the server's greeting is none that STARTTLS can follow: "220 mx.test`, 1},
 		{"check --starttls nntp --ca CA ADDR", `STARTTLS: the server's greeting is none that STARTTLS can follow: "220 mx.test`, 1},
 		{"check --starttls ftp --ca CA ADDR", `STARTTLS: the server does not offer it: it says "50`, 1},
 	} {
-		args := strings.Fields(strings.NewReplacer("CA", cert, "ADDR", addr, "FILE", file).Replace(try.args))
+		names := strings.NewReplacer("CA", cert, "ADDR", addr, "FILE", file, "TALK", talk)
+		args := strings.Fields(names.Replace(try.args))
 		out, code := parleys(t, nil, args...)
-		checkOutput(t, args, out, code, try.want, try.code)
+		checkOutput(t, args, out, code, names.Replace(try.want), try.code)
 	}
 	plain := startExim(t)
 	args := []string{"check", "--starttls", "smtp", "--ca", cert, plain}

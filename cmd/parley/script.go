@@ -49,17 +49,29 @@ func (s *scriptFlags) open() ([]*dialogue.Dialogue, error) {
 	return dialogues, nil
 }
 
-func (s *scriptFlags) read(file string) (text []byte, err error) {
+// maxScript is how much is read of a file: what is longer is no dialogue.
+const maxScript = 64 << 20
+
+func (s *scriptFlags) read(file string) ([]byte, error) {
+	in := s.cmd.InOrStdin()
 	switch file {
 	case "":
 		return nil, usageError("--script: its value is empty; name a file with a dialogue")
 	case "-":
-		text, err = io.ReadAll(s.cmd.InOrStdin())
 	default:
-		text, err = os.ReadFile(file)
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, usageError("--script %s: %w", file, inWords(err, aFileToRead))
+		}
+		defer f.Close()
+		in = f
 	}
-	if err != nil {
+	text, err := io.ReadAll(io.LimitReader(in, maxScript+1))
+	switch {
+	case err != nil:
 		return nil, usageError("--script %s: %w", file, inWords(err, aFileToRead))
+	case len(text) > maxScript:
+		return nil, usageError("--script %s: it has more than 64 MiB; is it a dialogue?", file)
 	}
 	return text, nil
 }
@@ -94,6 +106,15 @@ func (f *outFlags) forScripts(dialogues ...*dialogue.Dialogue) error {
 		}
 	}
 	return nil
+}
+
+// refuseGreeting refuses a dialogue that awaits a greeting which --starttls has read.
+func (f *outFlags) refuseGreeting(d *dialogue.Dialogue) error {
+	first := &d.Steps[0]
+	if f.startTLS == "" || first.Kind != dialogue.Expect && first.Kind != dialogue.ExpectEnd {
+		return nil
+	}
+	return usageError("%s:%d: behind --starttls, which has read the greeting, no other comes; begin with what is sent", d.File, first.Line)
 }
 
 // overToTLS is what a tls step does on a connection to an address; nil if no dialogue has one.

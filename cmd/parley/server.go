@@ -27,6 +27,7 @@ type serverOptions struct {
 	journal              journalOptions
 	web                  webOptions
 	fault                faultFlag
+	answers              *answerFlags
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -38,7 +39,7 @@ type serverOptions struct {
 const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag()}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags)}
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",
@@ -56,10 +57,15 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --web 8080                       and a live page at http://127.0.0.1:8080/
   parley server --journal parley.journal         keep every exchange in a file
   parley server unix:/run/parley.sock --json     a Unix socket, one JSON object a line
+  parley server --answers redis.journal 6379     stand in for the server that was recorded
+  parley server --script smtp.talk 2525          play the server's side of a dialogue
   parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
   parley server --fault delay=50ms~10ms,drop=10%  replies are late, and some do not come
   parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opt.answers.prepare(cmd, &opt); err != nil {
+				return err
+			}
 			ways, err := serverWays(args, &opt.in)
 			if err != nil {
 				return err
@@ -97,6 +103,7 @@ answered, then the connections close; another one a second later stops at once.`
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
 	opt.fault.add(cmd)
+	opt.answers.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -134,7 +141,8 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	defer opt.in.close()
 	defer open.close()
-	opt.fault.lay(open)
+	opt.answers.lay(open, &opt.in)
+	opt.fault.lay(open) // over the TLS that a dialogue goes over to
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
 		return err
@@ -148,7 +156,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 		return err
 	}
 	srv.Gate = opt.redact.conceal(s, srv.Gate)
-	srv.Observer, srv.Allow = opt.fault.observer(s), opt.in.allow()
+	srv.Observer, srv.Allow = opt.answers.observer(opt.fault.observer(s)), opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err
 	}
@@ -156,8 +164,9 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 		s.Notes.Printf("engine: %s", open.withEach(engines))
 		s.Notes.Printf("%v", opt.limits())
 	}
+	opt.answers.begin(s.Notes.Printf)
 	s.announce(open)
-	return s.run(srv, open)
+	return opt.answers.end(s.run(srv, open))
 }
 
 // newServer makes the server that the flags describe.
@@ -170,9 +179,13 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 	if opt.echo {
 		opt.reply = "{message}"
 	}
-	handler, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
-	if err != nil {
-		return nil, usageError("%w", err)
+	handler := opt.answers.handler()
+	if handler == nil {
+		template, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
+		if err != nil {
+			return nil, usageError("%w", err)
+		}
+		handler = template
 	}
 	if err := checkMaxSessions(opt.maxSessions); err != nil {
 		return nil, err

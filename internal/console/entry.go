@@ -10,7 +10,7 @@ import (
 // An Entry is an event that was kept and is told later: what is left of a parley.Event and
 // its session.
 type Entry struct {
-	Kind          parley.EventKind // Opened, Received, Replied, Unasked, Closed or Refused
+	Kind          parley.EventKind // Opened, Received, Replied, Unasked, Closed, Refused or Faulted
 	Time          time.Time
 	Number        uint64 // the session's
 	Lost          int64  // the session's own number in the journal, if nothing else of it was recorded
@@ -25,6 +25,7 @@ type Entry struct {
 	In, Out       uint64
 	Stray         uint64 // of Closed: bytes that belonged to no message
 	Reason        string // as docs/events.md names it
+	Fault         string // of Faulted: such as reply.delay=50ms
 
 	Tap               bool   // told by a tap, not by a server
 	Framing, Upstream string // how the session was recorded, where that is to be told
@@ -73,6 +74,8 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 		dst = e.appendMessage(append(dst, replyWords(e.Unsent)...), e.message())
 	case parley.Unasked:
 		dst = e.appendMessage(append(dst, unasked...), e.message())
+	case parley.Faulted:
+		dst = AppendEscaped(append(dst, faulted...), []byte(e.Fault))
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
 	case parley.Refused:
@@ -149,6 +152,8 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		}
 	}
 	switch e.Kind {
+	case parley.Faulted:
+		dst = appendJSONString(append(dst, `,"fault":`...), e.Fault)
 	case parley.Replied:
 		dst = appendTook(dst, e.Took)
 		if e.Unsent != "" {

@@ -28,7 +28,7 @@ type LogOptions struct {
 }
 
 // NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
-// md, mermaid or pcap. Messages of a protocol are shown in its words, and beside their exact bytes
+// md, mermaid, pcap or dialogue. Messages of a protocol are shown in its words, and beside their exact bytes
 // where those are.
 func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	said := &wordings{LogOptions: opt, of: make(map[string]dialect.Words)}
@@ -52,6 +52,8 @@ func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	case "pcap":
 		p, err := journal.NewPcap(out)
 		return pcapView{p}, err
+	case "dialogue":
+		return &dialogueView{out: out, framing: opt.Framing}, nil
 	}
 	return nil, fmt.Errorf("no format %q", format)
 }
@@ -112,6 +114,8 @@ func entryOf(e journal.Event) *Entry {
 		entry.In, entry.Out, entry.Stray, entry.overTLS = s.BytesIn, s.BytesOut, s.Stray, s.TLSVersion != ""
 	case parley.Refused:
 		entry.Body, entry.Reason = e.Text, s.Reason
+	case parley.Faulted:
+		entry.Seq, entry.Fault = e.Fault.Seq, e.Fault.Fault
 	}
 	return entry
 }
@@ -347,7 +351,7 @@ func (v *markdownView) Show(e journal.Event) error {
 		client.Response(message, entry.Took)
 	case entry.Kind == parley.Unasked:
 		client.Message(message)
-	case entry.Kind == parley.Replied:
+	case entry.Kind == parley.Replied, entry.Kind == parley.Faulted:
 		server()
 	case entry.Kind == parley.Closed:
 		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
@@ -411,6 +415,8 @@ func (v *mermaidView) Show(e journal.Event) error {
 		line = fmt.Appendf(line, "    s--x%s: not sent %s\n", client, body)
 	case entry.Kind == parley.Replied:
 		line = fmt.Appendf(line, "    s--)%s: unconfirmed %s\n", client, body)
+	case entry.Kind == parley.Faulted:
+		line = fmt.Appendf(line, "    Note over %s,s: fault, %s\n", client, AppendMermaid(nil, escaped(entry.Fault)))
 	case entry.Kind == parley.Closed:
 		line = fmt.Appendf(line, "    Note over %s,s: closed, %s\n", client, AppendMermaid(nil, escaped(entry.Reason)))
 	case entry.Kind == parley.Refused:

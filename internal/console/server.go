@@ -132,7 +132,7 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Refused:
 		dst = appendRefused(dst, e)
 	case parley.Faulted:
-		dst = n.appendFault(append(dst, "Server: fault: "...), e)
+		dst = n.appendFault(append(dst, faulted...), e)
 	case parley.Closed:
 		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
@@ -184,6 +184,7 @@ const (
 	received = "Server: incoming data ["
 	replied  = "Server: reply ["
 	unasked  = "Server: message ["
+	faulted  = "Server: fault: "
 )
 
 func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {

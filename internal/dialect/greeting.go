@@ -53,6 +53,15 @@ func (f Framing) BehindGreeting() Framing {
 	return f
 }
 
+// WithTLSBelow is the framing for who opens TLS below it where that is agreed on: what is said then is
+// framed as before.
+func (f Framing) WithTLSBelow() Framing {
+	if f.Name == "smtp" {
+		f.Requests = protocol{func() grammar { return &smtp{below: true} }}
+	}
+	return f
+}
+
 // OfGreeting is the framing of what a server says first, by itself: that of replies, or of requests
 // where the end of the connection ends a reply, or there is none; else a line.
 func (f Framing) OfGreeting() Framing {

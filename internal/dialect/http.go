@@ -247,12 +247,16 @@ func httpNeeds(came []byte) string {
 }
 
 // httpErrors are the statuses of the texts with which a server says what went wrong.
-var httpErrors = []struct{ text, status string }{
-	{"Error: request longer than ", "413 Content Too Large"},
-	{"Error: server is full", "503 Service Unavailable"},
-	{"Error: server is out of memory", "503 Service Unavailable"},
-	{"Error: too many sessions", "503 Service Unavailable"},
-	{"Error: ", "400 Bad Request"},
+var httpErrors = []struct {
+	text, status string
+	goesOn       bool // the connection does
+}{
+	{"Error: request longer than ", "413 Content Too Large", false},
+	{"Error: server is full", "503 Service Unavailable", false},
+	{"Error: server is out of memory", "503 Service Unavailable", false},
+	{"Error: too many sessions", "503 Service Unavailable", false},
+	{"Error: no recorded answer", "501 Not Implemented", true},
+	{"Error: ", "400 Bad Request", false},
 }
 
 // encodeReply makes a reply with a text as its body.
@@ -268,7 +272,7 @@ func (g *httpGrammar) encodeReply(dst []byte, start int) ([]byte, error) {
 	}
 	for _, e := range httpErrors {
 		if bytes.HasPrefix(text, []byte(e.text)) {
-			status, closes = e.status, true
+			status, closes = e.status, closes || !e.goesOn
 			break
 		}
 	}

@@ -40,6 +40,7 @@ type smtp struct {
 	greeted bool
 	stage   smtpStage
 	tls     bool   // agreed on: no more can be read
+	below   bool   // TLS is opened below, so that what was agreed on is read like before
 	ahead   bool   // TLS has begun, and STARTTLS is not replied to
 	surplus uint64 // replies that answer the lines of a refused message, but for the first
 	secret  bool   // the last command or line of credentials was
@@ -229,6 +230,8 @@ func (s *smtp) replied(code string) bool {
 		s.inFlight[0].kind = smtpRefused
 	case answered.kind == smtpAuth && code == "334" && only:
 		s.stage = smtpCredentials
+	case answered.kind == smtpStartTLS && s.below && code[0] == '2':
+		*s = smtp{greeted: true, below: true}
 	case answered.kind == smtpStartTLS:
 		s.tls, s.ahead = code[0] == '2', false
 	}

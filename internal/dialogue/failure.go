@@ -25,6 +25,7 @@ type Failure struct {
 
 	exact         []byte        // what Got should be, of =
 	within        time.Duration // how long it could take
+	limit         int           // of a message, in bytes
 	lacks, advice string        // of Unfinished
 }
 
@@ -67,6 +68,8 @@ func (f *Failure) why() string {
 		return want + ", got " + written(f.Got)
 	case f.Step.Kind == StartTLS && !f.Local():
 		return "tls: " + dial.WhyNot(f.within, f.Err)
+	case f.Local() && expects:
+		return want + ": " + f.Err.Error()
 	case f.Local():
 		return excerpt(f.Step.String()) + ": " + f.Err.Error()
 	case !expects:
@@ -82,7 +85,7 @@ func (f *Failure) why() string {
 // network says what became of the connection.
 func (f *Failure) network() string {
 	unfinished := ""
-	if len(f.Unfinished) > 0 {
+	if len(f.Unfinished) > 0 && !errors.Is(f.Err, parley.ErrMalformed) {
 		unfinished = fmt.Sprintf(": %s: %s", f.lacks, written(f.Unfinished))
 	}
 	expects := f.Step.Kind == Expect || f.Step.Kind == ExpectEnd
@@ -102,11 +105,22 @@ func (f *Failure) network() string {
 	case errors.Is(f.Err, io.EOF):
 		return "the server closed"
 	case errors.Is(f.Err, parley.ErrTooLong):
-		return "the message is longer than 16 MiB; is the framing right?"
+		return fmt.Sprintf("the message is longer than %d KiB; is the framing right?", f.limit>>10)
 	case errors.Is(f.Err, parley.ErrMalformed):
-		return f.Err.Error() + unfinished
+		return "what came can be no message: " + malformation(f.Err) + ": " + written(f.Unfinished)
 	}
 	return "the connection broke: " + dial.Reason(f.Err) + unfinished
+}
+
+// malformation says what is wrong with a message, without where it came from.
+func malformation(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || inner == parley.ErrMalformed {
+			return strings.TrimPrefix(err.Error(), parley.ErrMalformed.Error()+": ")
+		}
+		err = inner
+	}
 }
 
 const (
@@ -178,4 +192,15 @@ func around(text []byte, at int) string {
 		return "(the end)"
 	}
 	return prefix + string(appendLiteral(nil, text[begin:end], true)) + suffix
+}
+
+// Within is how long the step could take.
+func (f *Failure) Within() time.Duration { return f.within }
+
+// Lacks says what Unfinished lacks to be whole, and what would end it.
+func (f *Failure) Lacks() string {
+	if f.advice == "" {
+		return f.lacks
+	}
+	return f.lacks + "; " + f.advice
 }

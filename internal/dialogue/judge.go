@@ -8,11 +8,12 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// Holds says whether a message is as it has to be. What the named groups of ~ match goes into v,
-// nothing if it does not hold.
+// Holds says whether a message is as it has to be. What the named groups of ~ match goes into v if it
+// is; nothing is kept of it if v is nil.
 func (j *Judge) Holds(message []byte, v Values) bool {
 	switch j.Kind {
 	case Exact:
@@ -20,8 +21,8 @@ func (j *Judge) Holds(message []byte, v Values) bool {
 	case Matches:
 		re := j.compiled(v)
 		found := re.FindSubmatchIndex(message)
-		if found == nil {
-			return false
+		if found == nil || v == nil {
+			return found != nil
 		}
 		for i, name := range re.SubexpNames() {
 			switch {
@@ -171,18 +172,19 @@ func fill(pieces []patternPiece, v Values) string {
 	return string(filled)
 }
 
-// Quote is a regular expression of the bytes. Where they are no UTF-8, which a regular expression
-// cannot have, any byte matches.
+// Quote is a regular expression of the bytes, as it can be written on a line. Where they are no UTF-8,
+// which a regular expression cannot have, any byte matches.
 func Quote(literal []byte) string {
-	if utf8.Valid(literal) {
-		return regexp.QuoteMeta(string(literal))
-	}
 	var quoted strings.Builder
 	for len(literal) > 0 {
 		r, size := utf8.DecodeRune(literal)
-		if r == utf8.RuneError && size == 1 {
+		last := size == len(literal)
+		switch {
+		case r == utf8.RuneError && size == 1:
 			quoted.WriteString("(?s:.)")
-		} else {
+		case !unicode.IsPrint(r) || r == ' ' && last:
+			fmt.Fprintf(&quoted, `\x{%x}`, r)
+		default:
 			quoted.WriteString(regexp.QuoteMeta(string(literal[:size])))
 		}
 		literal = literal[size:]

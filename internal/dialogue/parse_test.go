@@ -173,6 +173,9 @@ func TestGroupsAreCaught(t *testing.T) {
 	if d.Steps[0].Judge.Holds([]byte("!"), v) || string(v["b"]) != "old" {
 		t.Errorf("what does not hold catches %q", v)
 	}
+	if !d.Steps[0].Judge.Holds([]byte("one"), nil) || d.Steps[0].Judge.Holds([]byte("!"), nil) {
+		t.Error("without values it judges otherwise")
+	}
 	message := []byte("one")
 	if !d.Steps[0].Judge.Holds(message, v) || string(v["a"]) != "one" || len(v["b"]) != 0 {
 		t.Errorf("caught %q", v)

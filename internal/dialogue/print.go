@@ -87,21 +87,14 @@ func (d *Dialogue) Names() []string {
 	var used, caught []string
 	for i := range d.Steps {
 		step := &d.Steps[i]
-		used = append(used, step.Text.Names()...)
-		used = append(used, step.Judge.Text.Names()...)
-		if step.Example != nil {
-			used = append(used, step.Example.Names()...)
-		}
-		if step.Judge.Pattern != "" {
-			for _, p := range piecesOf(step.Judge.Pattern) {
-				used = append(used, p.name)
-			}
+		used = append(used, step.names()...)
+		if step.Judge.Kind == Matches {
 			caught = append(caught, step.Judge.groups()...)
 		}
 	}
 	slices.Sort(used)
 	return slices.DeleteFunc(slices.Compact(used), func(name string) bool {
-		return name == "" || slices.Contains(caught, name)
+		return slices.Contains(caught, name)
 	})
 }
 

@@ -42,6 +42,16 @@ func (r *Recording) Framings() (names []string) {
 	return names
 }
 
+// OverTLS is how many of its sessions were over TLS.
+func (r *Recording) OverTLS() (n int) {
+	for _, s := range r.Sessions {
+		if s.TLS {
+			n++
+		}
+	}
+	return n
+}
+
 // HasReplies reports whether anything can be compared.
 func (r *Recording) HasReplies() bool {
 	return slices.ContainsFunc(r.Sessions, func(s Session) bool {
@@ -65,6 +75,7 @@ type event struct {
 	Cut     uint64
 	Whole   uint64 `json:"whole_bytes"`
 	Count   int64
+	TLS     string `json:"tls_version"`
 }
 
 // ReadEvents reads the events that a server or a tap wrote with --json. Several runs may
@@ -141,7 +152,7 @@ func (b *builder) add(e *event) error {
 }
 
 func (b *builder) begin(e *event) *building {
-	s := &building{Session{Number: e.Session, Opened: e.Time}, make(map[uint64]int)}
+	s := &building{Session{Number: e.Session, Opened: e.Time, TLS: e.TLS != ""}, make(map[uint64]int)}
 	b.all = append(b.all, s)
 	b.open[e.Session] = s
 	return s

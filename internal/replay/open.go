@@ -65,7 +65,7 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing}}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing, TLS: s.TLSVersion != ""}}
 		b.all = append(b.all, sessions[s.ID])
 	}
 	for x, err := range r.Exchanges(ctx, journal.Filter{Loose: true}) {
@@ -102,7 +102,7 @@ func framingOf(s *journal.Session) (f dialect.Framing, err error) {
 func exchangeOf(x *journal.Exchange) Exchange {
 	one := Exchange{
 		Seq: x.Seq, Received: x.Received, Took: x.Took, Request: x.Request, Reply: x.Reply, RequestCut: x.RequestCut, ReplyCut: x.ReplyCut,
-		SaidBefore: x.RawReply.At,
+		SaidBefore: x.RawReply.At, RawReply: x.RawReply.Bytes, Redacted: x.RequestWhole > 0 || x.ReplyWhole > 0,
 	}
 	if raw := x.RawRequest; raw.Bytes != nil {
 		one.Raw, one.Before, one.RequestCut = raw.Bytes, raw.At, raw.Cut

@@ -111,6 +111,7 @@ function showFiles() {
   const [from, to] = extent()
   $('files-span').textContent = from ? `${day(from)} ${clock(from).slice(0, 8)} to ${day(to) === day(from) ? '' : day(to) + ' '}${clock(to).slice(0, 8)}` : 'nothing is recorded'
   $('file-part').hidden = !many
+  document.body.classList.toggle('many', many)
   const select = $('file')
   if (select.options.length !== files.length + 1) {
     select.replaceChildren(make('option', { value: '' }, 'all'), ...files.map((_, i) => make('option', { value: String(i) }, nameOf(i))))
@@ -314,9 +315,11 @@ async function startCounting() {
   const [first, last] = extent()
   const from = chosen.since ? Date.parse(chosen.since) * 1e3 : first
   const to = Math.max(from + 1000, chosen.until ? Date.parse(chosen.until) * 1e3 : last)
+  const before = stats
   const fresh = stats = new Statistics(view.by, from, to)
   const id = view.by === 'end' ? 'session' : 'exchange'
   counting = true
+  if (before?.by !== fresh.by) renderStatistics('0\u00a0% counted')
   try {
     await countOn(fresh, { before: upTo(id) }, () => mine === round && fresh === stats)
   } catch (error) {

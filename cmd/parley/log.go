@@ -83,7 +83,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				file = args[0]
 			}
 			switch {
-			case opt.web.at != "":
+			case opt.web.at != "" && len(opt.redact.Rules) == 0: // which makes a copy
 				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {

@@ -18,6 +18,7 @@ type Entry struct {
 	Remote, Local string
 	Body          []byte
 	Cut           uint64 // how many bytes Body leaves out at its end
+	Whole         int    // how many bytes Body had before parts of it were replaced to conceal them; 0 if none were
 	Secret        bool   // Body carries credentials
 	Took          time.Duration
 	Unsent        string // of Replied: "no" if the reply was made and did not get out, "unknown" if nobody knows
@@ -36,7 +37,7 @@ type Entry struct {
 
 // message is what an entry has to say.
 func (e *Entry) message() *parley.Event {
-	return &parley.Event{Kind: e.Kind, Body: e.Body, Cut: e.Cut, Secret: e.Secret}
+	return &parley.Event{Kind: e.Kind, Body: e.Body, Cut: e.Cut, Whole: e.Whole, Secret: e.Secret}
 }
 
 // shown is what it has to say in words, or its bytes.
@@ -81,7 +82,7 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 		dst = AppendEscaped(append(dst, "Server: refused "...), []byte(e.Remote))
 		dst = append(append(append(dst, " ("...), e.why()...), ')')
 		if e.Body != nil {
-			dst = appendMessage(append(dst, " ["...), e.Body, e.Cut)
+			dst = appendMessage(append(dst, " ["...), e.message())
 		}
 	}
 	return append(dst, '\n')
@@ -145,7 +146,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	dst = e.security.appendFields(dst)
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked:
-		dst = e.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e.message())
+		dst = e.appendTextField(appendMessageFields(dst, e.message()), e.message())
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
@@ -163,7 +164,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	case parley.Refused:
 		if e.Body != nil {
-			dst = appendMessageFields(dst, e.Body, e.Cut)
+			dst = appendMessageFields(dst, e.message())
 		}
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	}

@@ -98,9 +98,10 @@ func entryOf(e journal.Event) *Entry {
 	case parley.Opened:
 		entry.Framing, entry.Upstream, entry.security = s.Framing, s.Upstream, recordedSecurity(s)
 	case parley.Received:
-		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
+		entry.Seq, entry.Body, entry.Cut, entry.Whole = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut, e.Exchange.RequestWhole
 	case parley.Replied:
 		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
+		entry.Whole = e.Exchange.ReplyWhole
 		if entry.Seq == 0 {
 			entry.Kind = parley.Unasked
 			break
@@ -402,7 +403,7 @@ func (v *mermaidView) Show(e journal.Event) error {
 		v.drawn[client] = true
 		line = fmt.Appendf(line, "    participant %s as %s\n", client, AppendMermaid(nil, name))
 	}
-	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
+	body := fmt.Sprintf("[%d] %s", lengthOf(entry.message()), AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
 	switch {
 	case entry.Kind == parley.Opened:
 		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)

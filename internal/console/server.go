@@ -167,7 +167,7 @@ func appendRefused(dst []byte, e *parley.Event) []byte {
 	if len(e.Body) == 0 {
 		return append(append(append(dst, "Server: refused ("...), inWords(e.Reason.String())...), ')')
 	}
-	return appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
+	return appendMessage(append(dst, "Server: refused ["...), e)
 }
 
 // inWords is the name of a reason as a person writes it.

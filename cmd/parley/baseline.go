@@ -91,7 +91,7 @@ func (opt *benchOptions) facts(at address) report.PlanFacts {
 	switch {
 	case opt.greeting.until != "":
 		facts.Greeting = "until " + opt.greeting.until
-	case opt.greeting.awaited(opt.framing):
+	case opt.greeting.awaited(opt.framing) && opt.script.dialogue == nil:
 		facts.Greeting = "yes"
 	}
 	if opt.out.secure != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/dialogue"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
@@ -46,6 +47,7 @@ type benchOptions struct {
 
 	hdr, plot, html string
 	baseline        baselineFlags
+	script          benchScript
 }
 
 // What a run is when nothing else is asked for.
@@ -71,12 +73,15 @@ Without a rate each connection sends when its reply is there: a closed loop, as 
 service goes. With one the requests are due at that rate, whatever the service does, and
 are counted from when they were due: an open loop, which hides no stall. In a message {n}
 is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
-and prints what was measured. With --framing line/none, for services that never reply, it
-measures how many requests are taken, and how long a write takes.
+and prints what was measured. With --script a dialogue is played in place of a request and
+its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With
+--framing line/none, for services that never reply, it measures how many requests are
+taken, and how long a write takes.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
 be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
-extra, or a promise or a ratio was not kept. A run that counted nothing is no success: 1.`,
+extra, a promise or a ratio was not kept, or the run is worse than that of --against. A run
+that counted or judged nothing is no success: 1.`,
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each
@@ -86,6 +91,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
   parley bench --slo p99=5ms :6969               the highest rate that keeps the promise
   parley bench --compare :6969 :7070             two services in turn, and their ratio
   parley bench --connect-each -r 200 :6969       a connection for each request
+  parley bench --script smtp.talk -r 20 :25      twenty dialogues a second, and the time of each step
   parley bench -r 1000 --save was.json :6969     keep a run, to judge a later one by it:
   parley bench -r 1000 --against was.json :6969
   parley bench --json -r 1000 :6969 | jq .response.p99_us`,
@@ -105,6 +111,7 @@ extra, or a promise or a ratio was not kept. A run that counted nothing is no su
 	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
 	flags.StringVarP(&opt.expect, "expect", "e", "",
 		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
+	opt.script.add(cmd)
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
@@ -218,6 +225,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
 		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
 	}
+	if err := opt.readScript(cmd); err != nil {
+		return none, err
+	}
 	if opt.crlf {
 		if err := opt.framing.withCRLF(); err != nil {
 			return none, err
@@ -233,6 +243,9 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 		return none, err
 	}
 	if err := opt.limitToOne(flags.Changed); err != nil {
+		return none, err
+	}
+	if err := opt.checkRepeats(); err != nil {
 		return none, err
 	}
 	messages, err := opt.messages(cmd)
@@ -252,7 +265,7 @@ func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
 	opt.setLengths(flags.Changed)
 	framing := opt.greeting.of(opt.framing.Framing)
 	return load.Plan{
-		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing), Messages: messages, Expect: judge,
+		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing) && opt.script.dialogue == nil, Messages: messages, Expect: judge,
 		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
 		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
 		Lacks: func(came []byte) (lacks, advice string) {
@@ -320,6 +333,8 @@ func (opt *benchOptions) setLengths(changed func(flag string) bool) {
 func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
 	messages := load.ParseMessages([]byte(opt.message))
 	switch {
+	case opt.script.dialogue != nil:
+		return nil, nil
 	case opt.size > 0:
 		messages = load.SizedMessages(opt.size)
 	case opt.file != "":
@@ -385,6 +400,7 @@ func (b *bench) planFor(target int) load.Plan {
 	if f := addressed(b.opt.framing.Framing, b.targets[target]); f.For != nil {
 		plan.Framing, plan.Replies = f.Requests, f.Replies
 	}
+	plan.Script = b.opt.script.to(b.targets[target], b.opt)
 	b.progress.Begin()
 	plan.Watch = b.progress.Show
 	return plan
@@ -429,9 +445,9 @@ func (b *bench) verdict(measured *report.Report) error {
 	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
 		return &exitError{code: exitNetwork}
 	case measured.Requests == 0 && measured.Interrupted:
-		return networkError("nothing was counted: it was interrupted before the first reply")
+		return networkError("nothing was counted: it was interrupted before the first %s was over", measured.Noun())
 	case measured.Requests == 0:
-		return networkError("nothing was counted: no request was due and answered in %v; --duration measures longer", b.plan.Duration)
+		return networkError("nothing was counted: no %s was due and answered in %v; --duration measures longer", measured.Noun(), b.plan.Duration)
 	}
 	return nil
 }
@@ -522,6 +538,10 @@ func (b *bench) print(text, json func(io.Writer) error) error {
 func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 	if signalled(ctx) != nil {
 		return networkError("nothing was counted: it was interrupted while it connected")
+	}
+	var failure *dialogue.Failure
+	if errors.As(err, &failure) {
+		return explainScript(err)
 	}
 	var greeting *load.GreetingError
 	if errors.As(err, &greeting) {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -121,24 +119,20 @@ func (ls listeners) writeAddresses(file string) error {
 	if file == "" {
 		return nil
 	}
-	return replaceFile("addr-file", file, func(w io.Writer) error {
+	return writeWhole("addr-file", file, func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Join(ls.addresses(), "\n")+"\n")
 		return err
 	})
 }
 
-// replaceFile writes the file that a flag names, whole or not at all.
-func replaceFile(flag, file string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
-	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+// writeWhole writes the file that a flag names, whole or not at all.
+func writeWhole(flag, file string, write func(io.Writer) error) error {
+	f, err := createWhole(file)
 	if err == nil {
-		err = os.Rename(f.Name(), file)
+		defer f.discard()
+		err = errors.Join(write(f), f.keep())
 	}
 	if err != nil {
-		os.Remove(f.Name())
 		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
 	}
 	return nil

@@ -37,10 +37,12 @@ type logOptions struct {
 	export           string
 	output           string
 	imported         string // a capture
+	redact           redactFlag
 	framing          framingFlag
 	showSecrets      bool
 
 	stats logStats
+	sql   logSQL
 	web   webOptions
 }
 
@@ -67,8 +69,10 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --session 7 --export pcap -o 7.pcap    for Wireshark
   parley log --session 7 --export dialogue -o 7.talk    for check, client and bench --script
   parley log --stats --since 1h                 which requests, how often, how fast, how many failed?
+  parley log --sql 'SELECT remote, count(*) FROM v_exchange GROUP BY 1'    whatever else you want to know
   parley log a.journal b.journal --web 8080     in a browser, also while they grow
   parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
+  parley log --redact 'pass=\S+' -o shared.journal    a copy without what matches
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("import") {
@@ -79,7 +83,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				file = args[0]
 			}
 			switch {
-			case opt.web.at != "":
+			case isGiven(cmd.Flags().Lookup("web")): // a variable is for servers
 				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
@@ -88,6 +92,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				return usageError("one journal is enough; %q is too much: --web PORT shows several together", args[1])
 			case file == "":
 				return usageError("the name of the journal is empty; leave it out for %s", defaultJournal)
+			}
+			if len(opt.redact.Rules) > 0 {
+				return runRedactedCopy(cmd, file, opt)
 			}
 			return runLog(cmd, file, opt)
 		},
@@ -113,9 +120,11 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	opt.addWeb(cmd)
-	addImport(cmd, &opt.imported)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	addImport(cmd, &opt.imported)
+	opt.redact.addCopy(cmd)
 	opt.stats.add(cmd)
+	opt.sql.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
@@ -160,16 +169,13 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if opt.verify {
 		return errors.Join(verifyJournal(ctx, r, file, out), out.Close())
 	}
+	if opt.sql.query != "" {
+		return opt.sql.run(ctx, r, file, opt.format(), out)
+	}
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
 	}
-	damages := 0
-	r.Damaged = func(d journal.Damage) {
-		const most = 10 // named; --verify names all
-		if damages++; damages <= most {
-			note("%s is damaged: %v", file, d)
-		}
-	}
+	damages := noteDamages(r, file, note)
 	if len(opt.text) >= journal.MinIndexed {
 		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), note, r)
 	}
@@ -193,8 +199,8 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
-	case damages > 0:
-		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(damages))
+	case *damages > 0:
+		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(*damages))
 	case shown == 0 && opt.filter.Number != 0:
 		return networkError("%s has no session %d that is what the flags select", file, opt.filter.Number)
 	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
@@ -210,6 +216,18 @@ func (opt *logOptions) refuseOtherFraming(ctx context.Context, cmd *cobra.Comman
 		return explainLog(ctx, file, err)
 	}
 	return refuseContradiction(cmd, "framing", opt.framing.Name, file, recorded)
+}
+
+// noteDamages has the first few that a reader comes upon said, and counts all.
+func noteDamages(r *journal.Reader, file string, note func(format string, args ...any)) (damages *int) {
+	damages = new(int)
+	r.Damaged = func(d journal.Damage) {
+		const most = 10 // named; --verify names all
+		if *damages++; *damages <= most {
+			note("%s is damaged: %v", file, d)
+		}
+	}
+	return damages
 }
 
 func places(n int) string {
@@ -447,6 +465,7 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
+	var exit *exitError
 	var not *console.NotExported
 	switch {
 	case errors.As(err, &not):
@@ -455,6 +474,8 @@ func explainLog(ctx context.Context, file string, err error) error {
 		return nil
 	case signalled(ctx) != nil:
 		return signalled(ctx)
+	case errors.As(err, &exit):
+		return exit
 	case errors.As(err, &path):
 		return cannotWrite(path.Err)
 	}

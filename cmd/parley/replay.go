@@ -18,6 +18,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/expect"
+	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/replay"
 )
 
@@ -27,6 +28,8 @@ type replayOptions struct {
 	crlf        bool
 	banner      bool
 	speed       speedFlag
+	rate        float64
+	shape       bool
 	ignore      ignoreFlag
 	timeout     time.Duration
 	out         outFlags
@@ -39,7 +42,7 @@ func replayCommand() *cobra.Command {
 		Short: "Play recorded sessions against a server, and compare its replies",
 		Long: `Play the sessions that a server or a tap recorded with --journal or --json against
 another server: at the recorded pace, as concurrently as they were, each request when all is there that
-was said before it. A journal says in what framing, and has the bytes that were sent: those go out. Print where
+was said before it. A journal says in what framing and whether over TLS, and has the bytes that were sent: those go out. Print where
 the replies differ from the recorded ones, as a diff: - is what was recorded, + is what came.
 The exit code is 0 if nothing differs, 3 if something does, and 1 if nothing does but not everything
 could be played, or nothing was compared. FILE may be - for standard input.`,
@@ -47,9 +50,12 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
   parley replay before :7000                     is it still the same?
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
   parley replay before.jsonl :7000 --speed max   flat out
+  parley replay before :7000 --rate 500          as a load: 500 requests a second, honestly timed
+  parley replay before :7000 --shape             numbers, ids and times may differ
   parley replay before :7000 --ignore '[0-9]+ms' --ignore '#[0-9]+'
   parley replay --framing redis redis.jsonl redis:6379    JSON lines do not say their framing
-  parley replay before --tls app.internal:7443    what was recorded in plain, over TLS`,
+  parley replay before --tls app.internal:7443    what was recorded in plain, over TLS
+  parley replay tls.journal :7000 --tls=false     and the other way round`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -72,10 +78,13 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF, of a recording that does not have their ends")
 	flags.BoolVarP(&opt.banner, "banner", "b", false, "send nothing before the server has greeted, where the recording has no greeting; it is compared with nothing")
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
+	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second in the order of the recording, whatever the server does, and how long replies took from when they were due")
+	flags.BoolVar(&opt.shape, "shape", false, "compare replies without numbers, ids and times")
 	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
 	opt.out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
+	cmd.MarkFlagsMutuallyExclusive("speed", "rate")
 	return cmd
 }
 
@@ -84,14 +93,15 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return err
 	}
-	if err := opt.out.open(target); err != nil {
-		return err
-	}
-	defer opt.out.close()
 	recording, err := readRecording(cmd, file)
 	if err != nil {
 		return err
 	}
+	opt.followTLS(cmd, file, recording)
+	if err := opt.out.open(target); err != nil {
+		return err
+	}
+	defer opt.out.close()
 	if err := opt.refuseOtherFraming(cmd, file, recording); err != nil {
 		return err
 	}
@@ -107,10 +117,17 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return usageError("%w; --framing is to be as it was recorded", err)
 	}
-	if j, ok := view.(*console.ReplayJSON); ok {
-		j.Done(countsOf(&sum))
+	counts := countsOf(&sum)
+	if sum.Paced != nil {
+		counts.Pace = paceOf(&sum, opt.rate)
 	}
-	notesOn(cmd)("%v", countsOf(&sum))
+	if j, ok := view.(*console.ReplayJSON); ok {
+		j.Done(counts)
+	}
+	notesOn(cmd)("%v", counts)
+	if counts.Pace != nil {
+		notesOn(cmd)("%v", counts.Pace)
+	}
 	switch {
 	case view.Err() != nil:
 		return cannotWrite(view.Err())
@@ -136,6 +153,10 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 	if opt.timeout == 0 {
 		return nil, usageError("--timeout 0s: it must be more than 0")
 	}
+	const mostRate = 1e6
+	if flag := opt.out.cmd.Flags().Lookup("rate"); flag.Changed && !(opt.rate > 0 && opt.rate <= mostRate) {
+		return nil, usageError("--rate %v: use a number of requests a second, above 0 and up to 1000000", opt.rate)
+	}
 	if err := opt.out.conversation(&opt.framing, opt.banner); err != nil {
 		return nil, err
 	}
@@ -145,9 +166,24 @@ func newReplay(target address, opt *replayOptions) (*replay.Replay, error) {
 		Framing: opt.framing.Framing,
 		Banner:  opt.banner,
 		Speed:   float64(opt.speed),
+		Rate:    opt.rate,
+		Shape:   opt.shape,
 		Timeout: opt.timeout,
 		Ignore:  opt.ignore,
 	}, nil
+}
+
+// followTLS has what was recorded over TLS go over TLS, unless the flags say otherwise.
+func (opt *replayOptions) followTLS(cmd *cobra.Command, file string, recording *replay.Recording) {
+	over, note := recording.OverTLS(), notesOn(cmd)
+	switch {
+	case over == 0 || opt.out.tls.on || opt.out.startTLS != "" || cmd.Flags().Changed("tls"):
+	case over < len(recording.Sessions):
+		note("%s has %d sessions over TLS and %d in plain; all are played in plain, with --tls all over TLS", file, over, len(recording.Sessions)-over)
+	default:
+		opt.out.tls.on = true
+		note("%s was recorded over TLS, and is played over TLS; --tls=false plays it in plain", file)
+	}
 }
 
 // refuseOtherFraming refuses a framing that is not what the recording says of itself.
@@ -218,6 +254,18 @@ func countsOf(sum *replay.Summary) *console.ReplayCounts {
 		Unanswered: sum.Unanswered, Differences: sum.Differences, Broken: sum.Broken, Cut: sum.Cut,
 		Unreachable: sum.Unreachable,
 	}
+}
+
+// paceOf is how a replay at a rate went, as it is shown.
+func paceOf(sum *replay.Summary, rate float64) *console.ReplayPace {
+	p := &console.ReplayPace{Rate: rate, Reached: sum.PerSecond(), Unsent: sum.Paced.Unsent, Took: sum.Paced.Took}
+	for _, times := range []struct {
+		of   load.Times
+		into *console.ReplayTimes
+	}{{sum.Paced.Response, &p.Response}, {sum.Paced.Service, &p.Service}} {
+		*times.into = console.ReplayTimes{Count: times.of.Count(), P50: times.of.Quantile(50), P90: times.of.Quantile(90), P99: times.of.Quantile(99), Max: times.of.Max()}
+	}
+	return p
 }
 
 // A speedFlag is how many times the recorded pace: 10x, 0.5x, or max.

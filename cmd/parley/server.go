@@ -16,6 +16,7 @@ type serverOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
 	showSecrets          bool
+	redact               redactFlag
 	crlf                 bool
 	reply                string
 	echo                 bool
@@ -25,8 +26,8 @@ type serverOptions struct {
 	in                   inFlags
 	journal              journalOptions
 	web                  webOptions
-	answers              *answerFlags
 	fault                faultFlag
+	answers              *answerFlags
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -98,10 +99,11 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")
 	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
+	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
-	opt.answers.add(cmd)
 	opt.fault.add(cmd)
+	opt.answers.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -140,7 +142,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	defer opt.in.close()
 	defer open.close()
 	opt.answers.lay(open, &opt.in)
-	opt.fault.lay(open)
+	opt.fault.lay(open) // over the TLS that a dialogue goes over to
 	engines, err := open.engines(opt.engine.engine)
 	if err != nil {
 		return err
@@ -153,6 +155,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err := s.supervise(open); err != nil {
 		return err
 	}
+	srv.Gate = opt.redact.conceal(s, srv.Gate)
 	srv.Observer, srv.Allow = opt.answers.observer(opt.fault.observer(s)), opt.in.allow()
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err

@@ -20,6 +20,7 @@ type tapOptions struct {
 	verbose, quiet, json bool
 	framing              framingFlag
 	showSecrets          bool
+	redact               redactFlag
 	addrFile             string
 	in                   inFlags
 	out                  outFlags
@@ -78,6 +79,7 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.DurationVar(&opt.write, "write-timeout", tap.DefaultWriteTimeout, "end it if one side takes not one byte, or acknowledges none, for that long; 0 is never")
 	flags.DurationVar(&opt.half, "half-close-timeout", tap.DefaultHalfCloseTimeout, "end it if one side has ended and the other is silent for that long; 0 is never")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
+	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
 	opt.web.addFlags(cmd)
 	opt.fault.add(cmd)
@@ -149,6 +151,7 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	if err := s.supervise(open); err != nil {
 		return err
 	}
+	t.Gate = opt.redact.conceal(s, t.Gate)
 	t.Observer = opt.fault.observer(s)
 	if err := open.writeAddresses(opt.addrFile); err != nil {
 		return err

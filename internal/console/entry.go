@@ -10,7 +10,7 @@ import (
 // An Entry is an event that was kept and is told later: what is left of a parley.Event and
 // its session.
 type Entry struct {
-	Kind          parley.EventKind // Opened, Received, Replied, Unasked, Closed or Refused
+	Kind          parley.EventKind // Opened, Received, Replied, Unasked, Closed, Refused or Faulted
 	Time          time.Time
 	Number        uint64 // the session's
 	Lost          int64  // the session's own number in the journal, if nothing else of it was recorded
@@ -18,12 +18,14 @@ type Entry struct {
 	Remote, Local string
 	Body          []byte
 	Cut           uint64 // how many bytes Body leaves out at its end
+	Whole         int    // how many bytes Body had before parts of it were replaced to conceal them; 0 if none were
 	Secret        bool   // Body carries credentials
 	Took          time.Duration
 	Unsent        string // of Replied: "no" if the reply was made and did not get out, "unknown" if nobody knows
 	In, Out       uint64
 	Stray         uint64 // of Closed: bytes that belonged to no message
 	Reason        string // as docs/events.md names it
+	Fault         string // of Faulted: such as reply.delay=50ms
 
 	Tap               bool   // told by a tap, not by a server
 	Framing, Upstream string // how the session was recorded, where that is to be told
@@ -35,7 +37,7 @@ type Entry struct {
 
 // message is what an entry has to say.
 func (e *Entry) message() *parley.Event {
-	return &parley.Event{Kind: e.Kind, Body: e.Body, Cut: e.Cut, Secret: e.Secret}
+	return &parley.Event{Kind: e.Kind, Body: e.Body, Cut: e.Cut, Whole: e.Whole, Secret: e.Secret}
 }
 
 // shown is what it has to say in words, or its bytes.
@@ -72,13 +74,15 @@ func AppendEntry(dst []byte, e *Entry, verbose bool) []byte {
 		dst = e.appendMessage(append(dst, replyWords(e.Unsent)...), e.message())
 	case parley.Unasked:
 		dst = e.appendMessage(append(dst, unasked...), e.message())
+	case parley.Faulted:
+		dst = AppendEscaped(append(dst, faulted...), []byte(e.Fault))
 	case parley.Closed:
 		dst = appendClosed(dst, e.why())
 	case parley.Refused:
 		dst = AppendEscaped(append(dst, "Server: refused "...), []byte(e.Remote))
 		dst = append(append(append(dst, " ("...), e.why()...), ')')
 		if e.Body != nil {
-			dst = appendMessage(append(dst, " ["...), e.Body, e.Cut)
+			dst = appendMessage(append(dst, " ["...), e.message())
 		}
 	}
 	return append(dst, '\n')
@@ -142,12 +146,14 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	dst = e.security.appendFields(dst)
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked:
-		dst = e.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e.message())
+		dst = e.appendTextField(appendMessageFields(dst, e.message()), e.message())
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
 	}
 	switch e.Kind {
+	case parley.Faulted:
+		dst = appendJSONString(append(dst, `,"fault":`...), e.Fault)
 	case parley.Replied:
 		dst = appendTook(dst, e.Took)
 		if e.Unsent != "" {
@@ -158,7 +164,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	case parley.Refused:
 		if e.Body != nil {
-			dst = appendMessageFields(dst, e.Body, e.Cut)
+			dst = appendMessageFields(dst, e.message())
 		}
 		dst = appendJSONString(append(dst, `,"reason":`...), e.Reason)
 	}

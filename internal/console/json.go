@@ -107,25 +107,24 @@ func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	}
 	switch e.Kind {
 	case parley.Received, parley.Replied, parley.Unasked:
-		dst = j.appendTextField(appendMessageFields(dst, e.Body, e.Cut), e)
+		dst = j.appendTextField(appendMessageFields(dst, e), e)
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
 	case parley.Faulted:
 		if e.Body != nil {
-			dst = appendMessageFields(dst, e.Body, e.Cut)
+			dst = appendMessageFields(dst, e)
 		}
 		if e.Secret {
 			dst = append(dst, `,"secret":true`...)
 		}
 	case parley.Unfinished:
-		dst = appendMessageFields(dst, e.Body, e.Cut)
+		dst = appendMessageFields(dst, e)
 	case parley.Stray:
-		dst = appendMessageFields(dst, e.Body, e.Cut)
+		dst = appendMessageFields(dst, e)
 	case parley.Refused:
 		if len(e.Body) > 0 { // a tap sends none, and who is denied gets none
-			dst = appendMessageFields(dst, e.Body, e.Cut)
-			dst = appendCount(dst, "whole_bytes", uint64(e.Whole))
+			dst = appendMessageFields(dst, e)
 		}
 	}
 	switch e.Kind {
@@ -158,9 +157,13 @@ func appendEnds(dst []byte, s *parley.Session) []byte {
 }
 
 // appendMessageFields appends a message of which cut bytes are not there.
-func appendMessageFields(dst, body []byte, cut uint64) []byte {
-	dst = strconv.AppendUint(append(dst, `,"bytes":`...), uint64(len(body))+cut, 10)
-	return appendCount(appendBytes(dst, "payload", body), "cut", cut)
+func appendMessageFields(dst []byte, e *parley.Event) []byte {
+	dst = strconv.AppendUint(append(dst, `,"bytes":`...), uint64(len(e.Body))+e.Cut, 10)
+	dst = appendCount(appendBytes(dst, "payload", e.Body), "cut", e.Cut)
+	if e.Whole > 0 {
+		dst = appendCount(dst, "whole_bytes", lengthOf(e))
+	}
+	return dst
 }
 
 // quoteFrom makes a JSON string of what stands at dst[from:].

@@ -98,9 +98,10 @@ func entryOf(e journal.Event) *Entry {
 	case parley.Opened:
 		entry.Framing, entry.Upstream, entry.security = s.Framing, s.Upstream, recordedSecurity(s)
 	case parley.Received:
-		entry.Seq, entry.Body, entry.Cut = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut
+		entry.Seq, entry.Body, entry.Cut, entry.Whole = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut, e.Exchange.RequestWhole
 	case parley.Replied:
 		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
+		entry.Whole = e.Exchange.ReplyWhole
 		if entry.Seq == 0 {
 			entry.Kind = parley.Unasked
 			break
@@ -113,6 +114,8 @@ func entryOf(e journal.Event) *Entry {
 		entry.In, entry.Out, entry.Stray, entry.overTLS = s.BytesIn, s.BytesOut, s.Stray, s.TLSVersion != ""
 	case parley.Refused:
 		entry.Body, entry.Reason = e.Text, s.Reason
+	case parley.Faulted:
+		entry.Seq, entry.Fault = e.Fault.Seq, e.Fault.Fault
 	}
 	return entry
 }
@@ -348,7 +351,7 @@ func (v *markdownView) Show(e journal.Event) error {
 		client.Response(message, entry.Took)
 	case entry.Kind == parley.Unasked:
 		client.Message(message)
-	case entry.Kind == parley.Replied:
+	case entry.Kind == parley.Replied, entry.Kind == parley.Faulted:
 		server()
 	case entry.Kind == parley.Closed:
 		if entry.Reason == parley.EndOfFile.String() || entry.Reason == parley.Blank.String() {
@@ -400,7 +403,7 @@ func (v *mermaidView) Show(e journal.Event) error {
 		v.drawn[client] = true
 		line = fmt.Appendf(line, "    participant %s as %s\n", client, AppendMermaid(nil, name))
 	}
-	body := fmt.Sprintf("[%d] %s", uint64(len(entry.Body))+entry.Cut, AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
+	body := fmt.Sprintf("[%d] %s", lengthOf(entry.message()), AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
 	switch {
 	case entry.Kind == parley.Opened:
 		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)
@@ -412,6 +415,8 @@ func (v *mermaidView) Show(e journal.Event) error {
 		line = fmt.Appendf(line, "    s--x%s: not sent %s\n", client, body)
 	case entry.Kind == parley.Replied:
 		line = fmt.Appendf(line, "    s--)%s: unconfirmed %s\n", client, body)
+	case entry.Kind == parley.Faulted:
+		line = fmt.Appendf(line, "    Note over %s,s: fault, %s\n", client, AppendMermaid(nil, escaped(entry.Fault)))
 	case entry.Kind == parley.Closed:
 		line = fmt.Appendf(line, "    Note over %s,s: closed, %s\n", client, AppendMermaid(nil, escaped(entry.Reason)))
 	case entry.Kind == parley.Refused:

@@ -107,7 +107,7 @@ func (n *Notes) tell(e *parley.Event) {
 	case e.Kind == parley.AcceptFailed:
 		text = "cannot accept, and will try again: " + escapedError(e.Err)
 	case e.Kind == parley.Unfinished && n.hint:
-		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(len(e.Body))+int64(e.Cut), "byte"))
+		text = fmt.Sprintf("%s sent %s and no newline yet; for peers that send none there is --framing chunk", remote(e), plural(int64(lengthOf(e)), "byte"))
 	case e.Kind == parley.Stray && e.Err == nil:
 		text = fmt.Sprintf("session %d with %s: what came belongs to no message (%s) and is left out, as is all like it", e.Session.Number(), remote(e), plural(int64(len(e.Body)), "byte"))
 	case e.Kind == parley.Stray || e.Kind == parley.FramingLost:

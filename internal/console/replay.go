@@ -86,16 +86,30 @@ func (j *ReplayJSON) Differs(session, seq uint64, want, got []byte, lost string)
 // Done tells what was played.
 func (j *ReplayJSON) Done(c *ReplayCounts) {
 	dst := appendSide(appendTime(append(j.buf, `{"event":"replayed"`...), time.Now()), "replay")
-	for _, field := range []struct {
+	type field struct {
 		name string
-		n    int
-	}{
-		{"sessions", c.Sessions}, {"requests", c.Requests}, {"replies", c.Replies}, {"unasked", c.Unasked},
-		{"unanswered", c.Unanswered}, {"differences", c.Differences}, {"broken", c.Broken}, {"cut", c.Cut},
-		{"unreachable", c.Unreachable},
-	} {
+		n    int64
+	}
+	fields := []field{
+		{"sessions", int64(c.Sessions)}, {"requests", int64(c.Requests)}, {"replies", int64(c.Replies)}, {"unasked", int64(c.Unasked)},
+		{"unanswered", int64(c.Unanswered)}, {"differences", int64(c.Differences)}, {"broken", int64(c.Broken)}, {"cut", int64(c.Cut)},
+		{"unreachable", int64(c.Unreachable)},
+	}
+	if p := c.Pace; p != nil {
+		fields = append(fields, field{"unsent", int64(p.Unsent)}, field{"took_ns", int64(p.Took)})
+		for _, times := range []struct {
+			name string
+			of   ReplayTimes
+		}{{"response", p.Response}, {"service", p.Service}} {
+			if times.of.Count > 0 {
+				fields = append(fields, field{times.name + "_p50_ns", int64(times.of.P50)}, field{times.name + "_p90_ns", int64(times.of.P90)},
+					field{times.name + "_p99_ns", int64(times.of.P99)}, field{times.name + "_max_ns", int64(times.of.Max)})
+			}
+		}
+	}
+	for _, field := range fields {
 		dst = append(append(append(dst, `,"`...), field.name...), `":`...)
-		dst = strconv.AppendInt(dst, int64(field.n), 10)
+		dst = strconv.AppendInt(dst, field.n, 10)
 	}
 	j.buf = append(dst, "}\n"...)
 	j.flush()
@@ -112,6 +126,39 @@ type ReplayCounts struct {
 	Broken      int // sessions that ended early for a reply that did not come
 	Cut         int // sessions played up to a request that the recording does not have whole
 	Unreachable int // sessions that could not be begun
+
+	Pace *ReplayPace // of a replay at a rate; nil of others
+}
+
+// A ReplayPace is how a replay at a rate went.
+type ReplayPace struct {
+	Rate, Reached     float64 // requests a second
+	Unsent            int     // requests
+	Took              time.Duration
+	Response, Service ReplayTimes // from when requests were due, and from when they were sent
+}
+
+// ReplayTimes are how long replies took, if there were any.
+type ReplayTimes struct {
+	Count              int64
+	P50, P90, P99, Max time.Duration
+}
+
+func (t ReplayTimes) String() string {
+	if t.Count == 0 {
+		return "none"
+	}
+	return "p50 " + threeDigits(t.P50) + ", p90 " + threeDigits(t.P90) + ", p99 " + threeDigits(t.P99) + ", max " + threeDigits(t.Max)
+}
+
+// String is such as "500 requests a second of 500 for 10s; response p50 …".
+func (p *ReplayPace) String() string {
+	unsent := ""
+	if p.Unsent > 0 {
+		unsent = ", " + plural(int64(p.Unsent), "request") + " not sent"
+	}
+	return strconv.FormatFloat(p.Reached, 'f', 1, 64) + " of " + strconv.FormatFloat(p.Rate, 'g', -1, 64) + " requests a second for " + threeDigits(p.Took) + unsent +
+		"; response time " + p.Response.String() + "; service time " + p.Service.String()
 }
 
 // String is such as "2 sessions, 4 requests, 4 replies compared, 0 differences". What is

@@ -132,7 +132,7 @@ func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	case parley.Refused:
 		dst = appendRefused(dst, e)
 	case parley.Faulted:
-		dst = n.appendFault(append(dst, "Server: fault: "...), e)
+		dst = n.appendFault(append(dst, faulted...), e)
 	case parley.Closed:
 		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
 	}
@@ -167,7 +167,7 @@ func appendRefused(dst []byte, e *parley.Event) []byte {
 	if len(e.Body) == 0 {
 		return append(append(append(dst, "Server: refused ("...), inWords(e.Reason.String())...), ')')
 	}
-	return appendMessage(append(dst, "Server: refused ["...), e.Body, e.Cut)
+	return appendMessage(append(dst, "Server: refused ["...), e)
 }
 
 // inWords is the name of a reason as a person writes it.
@@ -184,6 +184,7 @@ const (
 	received = "Server: incoming data ["
 	replied  = "Server: reply ["
 	unasked  = "Server: message ["
+	faulted  = "Server: fault: "
 )
 
 func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {

@@ -276,7 +276,7 @@ func writeStatsCSV(out io.Writer, t *tally.Result) error {
 		var record []string
 		switch t.By {
 		case tally.ByShape:
-			record = []string{cell(escaped(row.Shape)), strconv.FormatBool(row.Unasked), escaped(row.Framing)}
+			record = []string{cell(escaped(row.Shape)), strconv.FormatBool(row.Unasked), cell(escaped(row.Framing))}
 		case tally.BySession:
 			opened := ""
 			if !row.Session.Lost {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"strconv"
@@ -84,12 +85,14 @@ func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 }
 
 // appendMessage appends a message's length, in brackets of which the first is there, and
-// its bytes, of which cut are not there.
-func appendMessage(dst, body []byte, cut uint64) []byte {
-	whole := uint64(len(body)) + cut
-	dst = append(strconv.AppendUint(dst, whole, 10), "]: "...)
-	return appendShown(dst, body, whole)
+// its bytes, of which Cut are not there.
+func appendMessage(dst []byte, e *parley.Event) []byte {
+	dst = append(strconv.AppendUint(dst, lengthOf(e), 10), "]: "...)
+	return appendShown(dst, e.Body, uint64(len(e.Body))+e.Cut)
 }
+
+// lengthOf is how long a message was.
+func lengthOf(e *parley.Event) uint64 { return uint64(cmp.Or(e.Whole, len(e.Body))) + e.Cut }
 
 // explainTap says in words why a session ended; "" is an orderly close.
 func explainTap(e *parley.Event) string {

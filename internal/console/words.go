@@ -17,9 +17,9 @@ type messages struct {
 // it is.
 func (m *messages) appendMessage(dst []byte, e *parley.Event) []byte {
 	if m.words == nil && !e.Secret {
-		return appendMessage(dst, e.Body, e.Cut)
+		return appendMessage(dst, e)
 	}
-	dst = append(strconv.AppendUint(dst, uint64(len(e.Body))+e.Cut, 10), "]: "...)
+	dst = append(strconv.AppendUint(dst, lengthOf(e), 10), "]: "...)
 	return m.appendText(dst, e, e.Secret && !m.secrets)
 }
 

@@ -25,6 +25,7 @@ type Failure struct {
 
 	exact         []byte        // what Got should be, of =
 	within        time.Duration // how long it could take
+	limit         int           // of a message, in bytes
 	lacks, advice string        // of Unfinished
 }
 
@@ -104,7 +105,7 @@ func (f *Failure) network() string {
 	case errors.Is(f.Err, io.EOF):
 		return "the server closed"
 	case errors.Is(f.Err, parley.ErrTooLong):
-		return "the message is longer than 16 MiB; is the framing right?"
+		return fmt.Sprintf("the message is longer than %d KiB; is the framing right?", f.limit>>10)
 	case errors.Is(f.Err, parley.ErrMalformed):
 		return "what came can be no message: " + malformation(f.Err) + ": " + written(f.Unfinished)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -18,6 +19,8 @@ import (
 type Player struct {
 	Framing dialect.Framing // of requests and replies
 	Timeout time.Duration   // for each step; 10 s if zero
+
+	MaxReply int // the longest message that is taken, in bytes; 16 MiB if zero
 
 	// StartTLS has a connection go over to TLS, for a tls step. If nil, that step fails.
 	StartTLS func(ctx context.Context, conn net.Conn) (net.Conn, error)
@@ -46,7 +49,8 @@ type Done struct {
 }
 
 const (
-	defaultTimeout = 10 * time.Second
+	defaultTimeout  = 10 * time.Second
+	defaultMaxReply = 16 << 20 // of a parley.Dialer
 )
 
 func (p *Player) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
@@ -74,7 +78,7 @@ type Play struct {
 // open makes the client of the connection. What it is given to send is framed.
 func (play *Play) open(f dialect.Framing) {
 	requests, replies := parley.OpenFraming(f.Requests, f.Replies)
-	dialer := parley.Dialer{Framing: parley.Chunks, Replies: replies,
+	dialer := parley.Dialer{Framing: parley.Chunks, Replies: replies, MaxReply: play.player.MaxReply,
 		NetDial: func(context.Context, string, string) (net.Conn, error) { return play.conn, nil }}
 	play.requests = requests
 	play.client, _ = dialer.Dial(context.Background(), "") // NetDial does not fail
@@ -96,6 +100,7 @@ func (play *Play) Run(ctx context.Context, d *Dialogue, v Values) error {
 			v[number] = []byte("1")
 		}
 	}
+	defer play.endWith(ctx)()
 	again := play.runs > 0
 	play.runs++
 	var first error
@@ -115,18 +120,37 @@ func (play *Play) Run(ctx context.Context, d *Dialogue, v Values) error {
 	return first
 }
 
+// endWith has the end of ctx wake whoever waits for the connection, until release.
+func (play *Play) endWith(ctx context.Context) (release func()) {
+	conn := play.conn // also below TLS
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		conn.SetDeadline(longAgo)
+		close(woken)
+	})
+	return func() {
+		if !stop() {
+			<-woken
+		}
+	}
+}
+
+// longAgo is a deadline that wakes whoever waits.
+var longAgo = time.Unix(1, 0)
+
 // step plays one step within its time, and tells how that went.
 func (play *Play) step(ctx context.Context, d *Dialogue, i int, v Values) error {
 	step := &d.Steps[i]
 	begin := time.Now()
-	limit := ctx
-	if step.Kind != Wait {
-		var cancel context.CancelFunc
-		limit, cancel = context.WithTimeout(ctx, cmp.Or(step.Within, play.player.timeout()))
-		defer cancel()
-	}
 	done := Done{Index: i, Step: step}
-	err := play.do(limit, step, v, &done)
+	play.conn.SetDeadline(begin.Add(cmp.Or(step.Within, play.player.timeout())))
+	err := ctx.Err() // looked at behind the deadline, which may have been set over that of endWith
+	if err == nil {
+		err = play.do(ctx, step, v, &done)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = context.DeadlineExceeded
+	}
 	if err != nil {
 		err = play.failure(ctx, d, i, v, done.Message, err)
 	}
@@ -148,12 +172,12 @@ type localError struct{ error }
 func (play *Play) do(ctx context.Context, step *Step, v Values, done *Done) error {
 	switch step.Kind {
 	case Send:
-		return play.send(ctx, step, v, done)
+		return play.send(step, v, done)
 	case Expect:
 		if play.player.Framing.OfReplies() == parley.NoReplies {
 			return localError{fmt.Errorf("under %s a server says nothing", play.player.Framing.Name)}
 		}
-		if err := play.receive(ctx, done); err != nil {
+		if err := play.receive(done); err != nil {
 			return err
 		}
 		if !step.Judge.Holds(done.Message, v) {
@@ -171,11 +195,11 @@ func (play *Play) do(ctx context.Context, step *Step, v Values, done *Done) erro
 		play.ended = true
 		return play.client.CloseWrite()
 	}
-	return play.receiveEnd(ctx, done)
+	return play.receiveEnd(done)
 }
 
 // send sends a message. One that the end of file ends is the only one.
-func (play *Play) send(ctx context.Context, step *Step, v Values, done *Done) error {
+func (play *Play) send(step *Step, v Values, done *Done) error {
 	if play.ended {
 		return localError{errors.New("nothing can be sent behind our end of file; has each play a connection of its own?")}
 	}
@@ -191,15 +215,15 @@ func (play *Play) send(ctx context.Context, step *Step, v Values, done *Done) er
 	if play.player.Before != nil {
 		play.player.Before(*done)
 	}
-	if err := play.client.Send(ctx, wire); err != nil || play.requests != parley.UntilClose {
+	if err := play.client.Send(context.Background(), wire); err != nil || play.requests != parley.UntilClose {
 		return err
 	}
 	play.ended = true
 	return play.client.CloseWrite()
 }
 
-func (play *Play) receive(ctx context.Context, done *Done) (err error) {
-	if done.Message, err = play.client.Receive(ctx); err != nil {
+func (play *Play) receive(done *Done) (err error) {
+	if done.Message, err = play.client.Receive(context.Background()); err != nil {
 		return err
 	}
 	play.heard = true
@@ -208,8 +232,8 @@ func (play *Play) receive(ctx context.Context, done *Done) (err error) {
 }
 
 // receiveEnd waits for the server's end of file. Something else is a mismatch, also if it is not whole.
-func (play *Play) receiveEnd(ctx context.Context, done *Done) error {
-	err := play.receive(ctx, done)
+func (play *Play) receiveEnd(done *Done) error {
+	err := play.receive(done)
 	switch {
 	case err == nil:
 		return errMismatch
@@ -233,7 +257,10 @@ func (play *Play) startTLS(ctx context.Context) error {
 	case len(play.client.Unfinished()) > 0:
 		return errBehindGoAhead
 	}
-	conn, err := play.player.StartTLS(ctx, play.conn)
+	play.conn.SetDeadline(time.Time{}) // the handshake goes by its context
+	limit, cancel := context.WithTimeout(ctx, play.player.timeout())
+	defer cancel()
+	conn, err := play.player.StartTLS(limit, play.conn)
 	if err != nil {
 		return err
 	}
@@ -265,7 +292,7 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 		return context.Cause(ctx)
 	}
 	step := &d.Steps[i]
-	f := &Failure{Dialogue: d, Index: i, Step: step, Want: step.want(v), within: cmp.Or(step.Within, play.player.timeout())}
+	f := &Failure{Dialogue: d, Index: i, Step: step, Want: step.want(v), within: cmp.Or(step.Within, play.player.timeout()), limit: cmp.Or(play.player.MaxReply, defaultMaxReply)}
 	if err == errMismatch {
 		f.Got = append([]byte{}, got...)
 		if step.Judge.Kind == Exact {
@@ -303,6 +330,7 @@ func (play *Play) HangUp(ctx context.Context, heard func(message []byte, note pa
 			return err
 		}
 	}
+	play.conn.SetDeadline(time.Time{}) // of the last step
 	for {
 		switch message, err := play.client.Receive(ctx); {
 		case err == io.EOF:

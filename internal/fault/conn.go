@@ -172,16 +172,25 @@ func (c *Conn) Read(p []byte) (int, error) {
 			}
 			continue // an error comes again
 		}
-		n, err := c.readStep(k, &c.in[0], p)
-		if err == nil && len(c.in[0].p) == 0 {
-			if end := c.in[0].end; end != nil && n == 0 {
-				return 0, c.endBy(end)
-			} else if end == nil {
-				c.in = c.in[1:]
+		n := 0
+		for n < len(p) && len(c.in) > 0 && (n == 0 || c.in[0].isDue()) {
+			read, err := c.readStep(k, &c.in[0], p[n:])
+			if n += read; err != nil {
+				return n, err
 			}
+			if len(c.in[0].p) > 0 {
+				break // a read of its own for each piece
+			}
+			if end := c.in[0].end; end != nil {
+				if n > 0 {
+					return n, nil
+				}
+				return 0, c.endBy(end)
+			}
+			c.in = c.in[1:]
 		}
-		if n > 0 || err != nil {
-			return n, err
+		if n > 0 {
+			return n, nil
 		}
 	}
 }
@@ -224,6 +233,11 @@ func (c *Conn) begin(k *link, of direction, s *step, until *deadline) error {
 		return c.wait(k.stall(time.Now()), until)
 	}
 	return nil
+}
+
+// isDue reports whether what of a step passes does so at once, and as it is.
+func (s *step) isDue() bool {
+	return !s.at.After(time.Now()) && s.split == 0 && s.rate == 0
 }
 
 // piece is what of a step passes next, in one write.

@@ -53,12 +53,13 @@ func (f *flow) feed(p []byte, came time.Time) (steps []step) {
 			f.now = &fate
 		}
 		m := f.message(&part)
-		s, isCut := f.step(&part, begins, came)
+		s := f.step(&part, begins, came)
 		s.message = m
-		if steps = append(steps, s); isCut {
+		steps = append(steps, s)
+		switch {
+		case s.end != nil:
 			return steps
-		}
-		if !part.ends {
+		case !part.ends:
 			continue
 		}
 		f.link.ended(f.of, !part.note.Alone, f.now.drop)
@@ -83,7 +84,7 @@ func (f *flow) message(p *part) message {
 }
 
 // step is what becomes of a part of a message, but for the end behind it.
-func (f *flow) step(p *part, begins bool, came time.Time) (s step, isCut bool) {
+func (f *flow) step(p *part, begins bool, came time.Time) (s step) {
 	side := f.link.plan.side(f.of)
 	s = step{p: p.p, taken: len(p.p), split: side.Split, rate: side.Rate}
 	add := func(format string, args ...any) {
@@ -94,7 +95,7 @@ func (f *flow) step(p *part, begins bool, came time.Time) (s step, isCut bool) {
 		if begins {
 			add("drop")
 		}
-		return s, false
+		return s
 	}
 	if f.now.delay > 0 {
 		s.at = came.Add(f.now.delay)
@@ -115,7 +116,6 @@ func (f *flow) step(p *part, begins bool, came time.Time) (s step, isCut bool) {
 		add("cut=%d", left)
 		s.p, s.taken = s.p[:left], left
 		s.end = &Ended{fmt.Sprintf("%v %d cut after %s on purpose", f.of, f.number, bytesOf(left)), s.faults[len(s.faults)-1], false}
-		return s, true
 	}
 	if begins && side.Split > 0 {
 		add("split=%d", side.Split)
@@ -123,7 +123,7 @@ func (f *flow) step(p *part, begins bool, came time.Time) (s step, isCut bool) {
 	if begins && side.Rate > 0 {
 		add("rate=%s", rateText(side.Rate))
 	}
-	return s, false
+	return s
 }
 
 // garble replaces some bytes of the body of a message that ends with a part, as far as they are in

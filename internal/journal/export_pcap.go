@@ -15,8 +15,8 @@ import (
 //
 // Of Events with Filter.Loose, each direction of a stream has the bytes that went over the
 // wire, and where they are not kept a gap in the sequence numbers, as where packets were lost
-// in a capture, of 1 GiB at most: for the rest of a message that is cut, and for what is not recorded or not
-// selected. What is known not to have got out is left out. Only of what an older parley has
+// in a capture, of 1 GiB at most: for the rest of a message that is cut, for one of which parts were
+// concealed, and for what is not recorded or not selected. What is known not to have got out is left out. Only of what an older parley has
 // recorded, without its framing, a message is its bytes and a newline.
 //
 // The packets are made up, and acknowledged at once. An end is an orderly close, begun by the side that began it, or a
@@ -82,11 +82,13 @@ func (p *Pcap) Write(e Event) error {
 	}
 	switch e.Kind {
 	case parley.Received:
-		p.message(&s.client, &s.server, e.Time, e.Exchange.Request, e.Exchange.RawRequest, math.MaxUint64)
+		body, raw := onWire(e.Exchange.Request, e.Exchange.RawRequest, e.Exchange.RequestWhole)
+		p.message(&s.client, &s.server, e.Time, body, raw, math.MaxUint64)
 	case parley.Replied:
 		p.reply(s, &e)
 	case parley.Stray:
-		p.message(&s.client, &s.server, e.Time, nil, e.Exchange.RawRequest, math.MaxUint64)
+		_, raw := onWire(nil, e.Exchange.RawRequest, e.Exchange.RequestWhole)
+		p.message(&s.client, &s.server, e.Time, nil, raw, math.MaxUint64)
 		p.reply(s, &e)
 	case parley.Closed:
 		p.skipTo(&s.client, &s.server, e.Time, e.Session.BytesIn)
@@ -156,7 +158,7 @@ func (p *Pcap) handshake(s *stream, at time.Time) {
 // reply sends what the server said as far as it is known to have got out.
 func (p *Pcap) reply(s *stream, e *Event) {
 	limit := uint64(math.MaxUint64)
-	raw := e.Exchange.RawReply
+	body, raw := onWire(e.Exchange.Reply, e.Exchange.RawReply, e.Exchange.ReplyWhole)
 	switch {
 	case e.Session.Closed.IsZero(): // nobody knows
 	case raw.Bytes != nil && !e.Session.LooksOn():
@@ -164,7 +166,16 @@ func (p *Pcap) reply(s *stream, e *Event) {
 	case e.Session.Replied(e.Exchange.Seq) == "no":
 		return
 	}
-	p.message(&s.server, &s.client, e.Time, e.Exchange.Reply, raw, limit)
+	p.message(&s.server, &s.client, e.Time, body, raw, limit)
+}
+
+// onWire is a message as it was on the wire: nothing of one of which parts were concealed.
+func onWire(body []byte, raw parley.Raw, whole int) ([]byte, parley.Raw) {
+	if whole > 0 {
+		raw.Bytes = raw.Bytes[:0]
+		return nil, raw
+	}
+	return body, raw
 }
 
 // message sends a message, of a raw one what lies before the limit, behind what is missing.

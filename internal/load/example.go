@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialogue"
 )
 
 // An Outcome is a way in which replies were not as they should be.
@@ -28,6 +29,8 @@ type Example struct {
 	Cause   dial.Kind     // why it is missing
 	Lacks   string        // what Reply lacks to be whole, if it is missing and some of it came
 	Advice  string        // what may help then
+
+	Failure *dialogue.Failure // of a dialogue, which has no Request: the step, and what it wanted; else nil
 }
 
 // An Excerpt is the beginning of a message.

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
@@ -33,7 +34,7 @@ func (w *worker) countExtra(message []byte, now time.Duration) {
 func (w *worker) count(req *request, reply []byte, now time.Duration) {
 	held := w.Expect.Holds(req.body, reply)
 	service := now - req.sent
-	late := service > w.Timeout
+	late := service > w.lateAfter
 	w.recorder.mu.Lock()
 	defer w.recorder.mu.Unlock()
 	s := w.recorder.stats
@@ -59,13 +60,14 @@ func (w *worker) count(req *request, reply []byte, now time.Duration) {
 			record(s.response, now-req.due)
 			record(s.lag, req.lag)
 		}
-		if w.ConnectEach && !w.Silent() {
+		if w.ConnectEach && !w.Silent() && w.Script == nil {
 			record(s.first, now-w.connected)
 		}
 	}
 }
 
-// connectionLost ends a connection that failed: what waits for a reply gets none.
+// connectionLost ends a connection that failed: what waits for a reply gets none. A dialogue in which
+// something else came than expected ends its connection too, though that has not failed.
 func (w *worker) connectionLost(err error) {
 	w.hangUp()
 	now, unanswered := w.now(), uint64(0)
@@ -86,18 +88,29 @@ func (w *worker) connectionLost(err error) {
 		if unanswered > 0 {
 			s.last = max(s.last, now)
 		}
-		s.fail(err)
 		s.requests += unanswered
+		if isMismatch(err) {
+			s.mismatched += unanswered
+			s.examples.add(Mismatched, example)
+			return
+		}
+		s.fail(err)
 		s.missing += unanswered
 		s.examples.add(Missing, example)
 	})
 }
 
-// missing is the example of a request whose reply did not come, or not whole.
+// missing is the example of a request whose reply did not come, or not whole, or of a dialogue that
+// was not played to its end.
 func (w *worker) missing(req *request, err error, now time.Duration) *Example {
 	e := newExample(req, w.unfinished, now)
-	e.Cause = dial.KindOf(err)
-	if e.Reply.Size > 0 && w.Lacks != nil && e.Cause != dial.TooLong {
+	if errors.As(err, &e.Failure) {
+		e.Reply = newExcerpt(append(e.Failure.Got, e.Failure.Unfinished...)) // one of them, or none
+	}
+	if !isMismatch(err) {
+		e.Cause = kindOf(err)
+	}
+	if e.Reply.Size > 0 && e.Failure == nil && w.Lacks != nil && e.Cause != dial.TooLong {
 		e.Lacks, e.Advice = w.Lacks(w.unfinished)
 	}
 	return e

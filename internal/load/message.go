@@ -2,8 +2,6 @@ package load
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +13,7 @@ import (
 
 // Messages are the requests of a run, sent in turn. In each, {n} stands for the request's
 // number and {conn} for its connection's, both from 1; {{n}} and {{conn}} stand for
-// themselves. Any other brace is a brace: a message may well be JSON.
+// themselves. Any other brace is a brace: a message may well be JSON. Nil has no message.
 type Messages struct {
 	list     [][]piece
 	numbered bool
@@ -150,23 +148,24 @@ func SizedMessages(size int) *Messages {
 }
 
 // Numbered reports whether the requests can be told apart.
-func (m *Messages) Numbered() bool { return m.numbered }
+func (m *Messages) Numbered() bool { return m != nil && m.numbered }
 
-// Digest is the SHA-256 of the texts, in hexadecimal digits: that of other messages is another.
-func (m *Messages) Digest() string {
-	hash := sha256.New()
+// write writes the texts so that those of other messages are others.
+func (m *Messages) write(w io.Writer) {
 	for _, pieces := range m.list {
 		for _, p := range pieces {
-			fmt.Fprintf(hash, "%d %q %d,", p.number, p.literal, p.width)
+			fmt.Fprintf(w, "%d %q %d,", p.number, p.literal, p.width)
 		}
-		fmt.Fprintln(hash)
+		fmt.Fprintln(w)
 	}
-	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // Longest is how many bytes the longest has, at most.
 func (m *Messages) Longest() int {
 	longest := 0
+	if m == nil {
+		return 0
+	}
 	for _, pieces := range m.list {
 		size := 0
 		for _, p := range pieces {
@@ -185,6 +184,9 @@ func (m *Messages) Longest() int {
 
 // Append appends the n-th request of the run, on the conn-th connection.
 func (m *Messages) Append(dst []byte, n, conn uint64) []byte {
+	if m == nil {
+		return dst
+	}
 	for _, p := range m.list[(n-1)%uint64(len(m.list))] {
 		dst = append(dst, p.literal...)
 		switch {

@@ -12,6 +12,8 @@ package load
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"time"
 
@@ -31,8 +33,9 @@ type Plan struct {
 	Framing  parley.Framing // as of a parley.Dialer
 	Replies  parley.Framing // the same; with parley.NoReplies what is measured is what is taken
 	Banner   bool           // the first message on a connection is a greeting: nothing is sent before, and it is no reply
-	Messages *Messages      // the requests
+	Messages *Messages      // the requests; nil with a Script
 	Expect   expect.Rule    // of each reply; the zero value does not judge
+	Script   *Script        // what is played in place of requests and replies: wherever these are counted, a dialogue is
 
 	Connections int     // at once; 1 if zero
 	InFlight    int     // requests sent on one connection before the first of their replies; 1 if zero
@@ -72,6 +75,7 @@ type Second struct {
 	Length  time.Duration
 	Replies uint64 // that were as expected and in time; with Taken, requests that were taken
 	Taken   bool   // nobody replies
+	Played  bool   // they are dialogues
 	Bad     uint64 // mismatched, missing, late and extra ones, and connections that failed
 	P50     time.Duration
 	P99     time.Duration // of the response time
@@ -100,9 +104,21 @@ func (p *Plan) ReplyLimit() int {
 	return cmp.Or(p.MaxReply, min(max(maxHeld/max(p.Connections, 1), leastMaxReply), mostMaxReply))
 }
 
+// Digest is the SHA-256 of the requests, or of the dialogue, in hexadecimal digits.
+func (p *Plan) Digest() string {
+	hash := sha256.New()
+	if p.Script != nil {
+		hash.Write(p.Script.Dialogue.Append(nil))
+	} else {
+		p.Messages.write(hash)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
 // Run puts the load on and returns what was measured, also if ctx ends before its time:
 // then the requests that still wait for their replies are not counted. It fails only if
-// not one connection could be made.
+// not one connection could be made, or if a dialogue cannot be played whatever the service says: then
+// with its *dialogue.Failure.
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	r := newRun(p)
 	if err := r.connectAll(ctx); err != nil {
@@ -110,5 +126,8 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	}
 	r.start()
 	r.watch(ctx)
+	if fault := r.fault.Load(); fault != nil {
+		return nil, *fault
+	}
 	return r.result(), nil
 }

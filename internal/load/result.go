@@ -37,6 +37,8 @@ type Result struct {
 	// Write is in place of Service and Response where there are no replies.
 	Service, Response, Lag, Connect, Handshake, Greeting, Lookup, FirstReply, Write Times
 
+	Steps []StepTimes // of a dialogue, but its pauses
+
 	Seconds []Second // the parts of the counted time
 	CPU     float64  // the share of its cores that this process used, 0 if unknown
 }
@@ -64,6 +66,7 @@ func (r *run) result() *Result {
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
 		Service: Times{t.service}, Response: Times{t.response}, Lag: Times{t.lag},
 		Connect: Times{t.connect}, Handshake: Times{t.handshake}, Greeting: Times{t.greeting}, Lookup: Times{t.lookup}, FirstReply: Times{t.first},
+		Steps:   r.stepTimes(),
 		Seconds: r.totals.seconds,
 		CPU:     usageNow().share(r.usedBefore),
 	}

@@ -38,12 +38,14 @@ type run struct {
 	until     time.Duration // and no more are due from here; 0 is never
 	jobs      chan job      // of an open loop
 	large     bool          // what is in flight on a connection does not fit into its sockets
+	lateAfter time.Duration // of a reply; the steps of a dialogue have each their own time
 	workers   []*worker
 	recorders []*recorder
 	totals    totals
 
-	taken   atomic.Uint64 // requests
-	counted atomic.Uint64 // of these
+	fault   atomic.Pointer[error] // of a dialogue that cannot be played as it is
+	taken   atomic.Uint64         // requests
+	counted atomic.Uint64         // of these
 	working sync.WaitGroup
 	idle    chan struct{} // closed when all workers have ended
 
@@ -76,11 +78,14 @@ func newRun(p *Plan) *run {
 		plan.Framing = parley.Lines
 	}
 	r := &run{Plan: &plan, base: time.Now(), idle: make(chan struct{}), totals: newTotals()}
+	if r.lateAfter = plan.Timeout; plan.Script != nil {
+		r.lateAfter = forever
+	}
 	r.large = uint64(plan.InFlight)*uint64(plan.Messages.Longest()) > socketBuffers
 	r.waiting, r.cut = context.WithCancel(context.Background())
 	r.sending, r.end = context.WithCancel(r.waiting)
 	for range min(plan.Connections, runtime.GOMAXPROCS(0)) {
-		r.recorders = append(r.recorders, newRecorder())
+		r.recorders = append(r.recorders, newRecorder(plan.Script.size()))
 	}
 	for i := range plan.Connections {
 		r.workers = append(r.workers, newWorker(r, i))
@@ -156,7 +161,7 @@ func (r *run) start() {
 		r.working.Go(r.pace)
 	}
 	stopPollers := func() {}
-	if r.Rate == 0 && !r.large && !r.ConnectEach && !r.Silent() {
+	if r.Rate == 0 && !r.large && !r.ConnectEach && !r.Silent() && r.Script == nil {
 		stopPollers = r.startPollers()
 	}
 	for _, w := range r.workers {

@@ -69,7 +69,7 @@ func (s *stats) bad() uint64 {
 
 // fail counts a connection that failed.
 func (s *stats) fail(err error) {
-	kind := dial.KindOf(err)
+	kind := kindOf(err)
 	s.errors[kind]++
 	if kind == dial.TLSFailed && s.noTLS == "" {
 		s.noTLS = dial.Reason(err)
@@ -126,9 +126,16 @@ type recorder struct {
 	mu    sync.Mutex
 	stats *stats
 	spare *stats
+	steps []*hdrhistogram.Histogram // of a dialogue, of the whole run
 }
 
-func newRecorder() *recorder { return &recorder{stats: newStats(), spare: newStats()} }
+func newRecorder(steps int) *recorder {
+	r := &recorder{stats: newStats(), spare: newStats()}
+	for range steps {
+		r.steps = append(r.steps, newStepHistogram())
+	}
+	return r
+}
 
 // count has something counted.
 func (r *recorder) count(what func(*stats)) {
@@ -178,6 +185,7 @@ func (r *run) collect(begin, end time.Duration) {
 		Length:   end - begin,
 		Replies:  all.second.replies,
 		Taken:    r.Silent(),
+		Played:   r.Script != nil,
 		Bad:      all.second.bad(),
 		P50:      time.Duration(latencies.ValueAtQuantile(50)),
 		P99:      time.Duration(latencies.ValueAtQuantile(99)),

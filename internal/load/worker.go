@@ -22,6 +22,7 @@ type worker struct {
 	recorder *recorder
 	poller   *poller        // for a closed loop; nil if there is none
 	client   *parley.Client // nil while it is not connected
+	actor    *actor         // for dialogues, in place of client; else nil
 	wire     countingConn
 	batch    [][]byte // requests to be sent in one write
 
@@ -47,7 +48,11 @@ type request struct {
 }
 
 func newWorker(r *run, i int) *worker {
-	return &worker{run: r, id: uint64(i + 1), recorder: r.recorders[i%len(r.recorders)], requests: make([]request, r.InFlight)}
+	w := &worker{run: r, id: uint64(i + 1), recorder: r.recorders[i%len(r.recorders)], requests: make([]request, r.InFlight)}
+	if r.Script != nil {
+		w.actor = newActor(r, w.id)
+	}
+	return w
 }
 
 // work sends and receives until the run is over, on as many connections as it takes.
@@ -58,11 +63,13 @@ func (w *worker) work() {
 	case w.ConnectEach:
 		w.connectEach()
 		return
+	case w.Script != nil:
+		converse = w.playAll
 	case w.Rate > 0 || w.large || w.Silent():
 		converse = w.duplex
 	}
 	pause := minPause
-	for w.client != nil || w.reconnect() {
+	for w.isConnected() || w.reconnect() {
 		heard := w.wire.in.Load()
 		err := converse()
 		if err == nil {
@@ -99,6 +106,10 @@ func (w *worker) connect(ctx context.Context) error {
 	w.conn, w.halfClosed = conn, false
 	w.mu.Unlock()
 	w.wire.Conn = conn
+	if w.Script != nil {
+		w.actor.begin(&w.wire)
+		return nil
+	}
 	w.client, w.unfinished = w.newClient(&w.wire), nil
 	if w.Banner {
 		err = w.hearGreeting(ctx)
@@ -189,6 +200,8 @@ func (w *worker) hangUp() {
 	defer w.mu.Unlock()
 	if w.conn != nil {
 		closeAtOnce(w.conn)
+	}
+	if w.client != nil {
 		w.unfinished = w.client.Unfinished()
 	}
 	w.conn, w.client = nil, nil
@@ -257,7 +270,7 @@ func (w *worker) isConnected() bool {
 }
 
 func (w *worker) late(now time.Duration) bool {
-	return w.outstanding > 0 && (now-w.requests[w.oldest].sent)/2 >= w.Timeout
+	return w.outstanding > 0 && (now-w.requests[w.oldest].sent)/2 >= w.lateAfter
 }
 
 // closedLoop sends a request for each reply that comes.
@@ -385,7 +398,7 @@ func (w *worker) awaitReplies(broken <-chan struct{}) {
 	}
 }
 
-// connectEach has a connection for each request.
+// connectEach has a connection for each request, or dialogue.
 func (w *worker) connectEach() {
 	pause := minPause
 	for {
@@ -403,9 +416,12 @@ func (w *worker) connectEach() {
 			continue
 		}
 		pause = minPause
-		if err = w.exchange(body); err != nil {
-			w.connectionLost(err)
-		} else if err = w.drain(); err != nil {
+		if w.Script != nil {
+			err = w.playOne(j)
+		} else if err = w.exchange(body); err == nil {
+			err = w.drain()
+		}
+		if err != nil {
 			w.connectionLost(err)
 		}
 		w.hangUp()

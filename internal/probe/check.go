@@ -30,6 +30,7 @@ type Check struct {
 	JSON, Quiet bool      // verdicts as JSON objects; no verdict and no note at all
 
 	summary Summary
+	rounds  int             // told so far
 	secured map[string]bool // what was printed of certificates, each address before its own
 	err     error           // the first of Out
 }
@@ -65,7 +66,7 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 		c.Probe.Dialer.Timeout = c.Probe.Timeout
 		found = c.Probe.Run(ctx)
 		i := slices.IndexFunc(found, func(f Finding) bool { return f.Kind != "" })
-		if i < 0 {
+		if i < 0 || found[i].Kind == Unplayable { // which it will be for ever
 			return true
 		}
 		if f := &found[i]; f.Kind != said && !c.Quiet {
@@ -79,6 +80,7 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 
 // tell prints what was found, a line each, and below it once what is known of TLS; and counts it.
 func (c *Check) tell(found []Finding) {
+	c.rounds++
 	for i := range found {
 		c.summary.add(&found[i])
 		if c.Report != nil {

@@ -59,12 +59,12 @@ func (s seconds) MarshalText() ([]byte, error) {
 func (r *Report) add(c *Check, f *Finding) {
 	d := c.Probe.Script.Dialogue
 	file := escaped(d.File)
-	s := suite{Name: file, Timestamp: f.Time.UTC().Format("2006-01-02T15:04:05"), Output: string(c.scriptVerdict(f)) + "\n"}
+	s := suite{Name: file, Timestamp: f.Time.UTC().Format("2006-01-02T15:04:05"), Output: string(c.scriptVerdict(f))}
 	if c.Probe.All && f.Address != "" {
 		s.Name += " " + escaped(f.Address)
 	}
 	if c.Count > 1 {
-		s.Name += " #" + strconv.Itoa(c.summary.Probes)
+		s.Name += " #" + strconv.Itoa(c.rounds)
 	}
 	add := func(name string, took time.Duration) *testCase {
 		s.Cases = append(s.Cases, testCase{Class: s.Name, Name: name, File: file, Time: seconds(took)})

@@ -402,7 +402,7 @@ func TestASummaryCounts(t *testing.T) {
 	if s.Probes != 5 || s.Held != 1 || s.Lost() != 3 || s.Failed[dial.Refused] != 1 || s.Failed[dial.TLSFailed] != 1 {
 		t.Errorf("%d probes, %d held, %d lost, %v", s.Probes, s.Held, s.Lost(), s.Failed)
 	}
-	want := []spread{{"connect", 3, ms, 2 * ms, 3 * ms, 3 * ms}, {"TLS", 1, 4 * ms, 4 * ms, 4 * ms, 4 * ms}, {"reply", 2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}}
+	want := []spread{{"connect", 3, ms, 2 * ms, 3 * ms, 3 * ms}, {"TLS", 1, 4 * ms, 4 * ms, 4 * ms, 4 * ms}, {"reply", 2, 3 * ms, 3 * ms, 5 * ms, 5 * ms}, {name: "dialogue"}}
 	if got := s.spreads(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

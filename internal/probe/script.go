@@ -142,10 +142,23 @@ func (c *Check) describeScript(o *console.Object, f *Finding) {
 		}
 		if played.Message != nil {
 			step.Payload(played.Message)
+			c.describeInWords(step, played)
 		}
 		if played.Secret {
 			step.Truth("secret", true)
 		}
 		step.Truth("held", played.Err == nil)
 	})
+}
+
+// describeInWords adds what a message of a protocol is in words.
+func (c *Check) describeInWords(step *console.Object, played *Played) {
+	words, message := c.Probe.Script.Framing.Words, dialect.Message{Body: played.Message}
+	switch {
+	case words == nil:
+	case played.Kind == dialogue.Send:
+		step.Text("text", string(words.AppendRequest(nil, message)))
+	default:
+		step.Text("text", string(words.AppendReply(nil, message)))
+	}
 }

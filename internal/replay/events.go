@@ -42,6 +42,16 @@ func (r *Recording) Framings() (names []string) {
 	return names
 }
 
+// OverTLS is how many of its sessions were over TLS.
+func (r *Recording) OverTLS() (n int) {
+	for _, s := range r.Sessions {
+		if s.TLS {
+			n++
+		}
+	}
+	return n
+}
+
 // HasReplies reports whether anything can be compared.
 func (r *Recording) HasReplies() bool {
 	return slices.ContainsFunc(r.Sessions, func(s Session) bool {
@@ -63,7 +73,9 @@ type event struct {
 	Text    *string `json:"payload"`
 	Binary  []byte  `json:"payload_base64"`
 	Cut     uint64
+	Whole   uint64 `json:"whole_bytes"`
 	Count   int64
+	TLS     string `json:"tls_version"`
 }
 
 // ReadEvents reads the events that a server or a tap wrote with --json. Several runs may
@@ -140,7 +152,7 @@ func (b *builder) add(e *event) error {
 }
 
 func (b *builder) begin(e *event) *building {
-	s := &building{Session{Number: e.Session, Opened: e.Time}, make(map[uint64]int)}
+	s := &building{Session{Number: e.Session, Opened: e.Time, TLS: e.TLS != ""}, make(map[uint64]int)}
 	b.all = append(b.all, s)
 	b.open[e.Session] = s
 	return s
@@ -160,18 +172,22 @@ func (b *builder) message(e *event) error {
 	if err != nil {
 		return err
 	}
+	cut := e.Cut
+	if e.Whole > 0 { // of what was concealed only the length is known
+		body, cut = body[:0], e.Whole
+	}
 	s := b.session(e)
 	i, waits := s.place[e.Seq]
 	switch {
 	case e.Event == "received":
 		s.place[e.Seq] = len(s.Exchanges)
-		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: e.Cut})
+		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: cut})
 	case e.Event == "replied" && waits:
 		x := &s.Exchanges[i]
-		x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), body, e.Cut
+		x.Took, x.Reply, x.ReplyCut = e.Time.Sub(x.Received), body, cut
 		delete(s.place, e.Seq)
 	default:
-		s.Exchanges = append(s.Exchanges, Exchange{Received: e.Time, Reply: body, ReplyCut: e.Cut})
+		s.Exchanges = append(s.Exchanges, Exchange{Received: e.Time, Reply: body, ReplyCut: cut})
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing}}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing, TLS: s.TLSVersion != ""}}
 		b.all = append(b.all, sessions[s.ID])
 	}
 	for x, err := range r.Exchanges(ctx, journal.Filter{Loose: true}) {
@@ -106,6 +106,13 @@ func exchangeOf(x *journal.Exchange) Exchange {
 	}
 	if raw := x.RawRequest; raw.Bytes != nil {
 		one.Raw, one.Before, one.RequestCut = raw.Bytes, raw.At, raw.Cut
+	}
+	// Of what was concealed only the length is known.
+	if whole := uint64(x.RequestWhole); whole > 0 {
+		one.Request, one.Raw, one.RequestCut = one.Request[:0], one.Raw[:0], one.RequestCut+whole
+	}
+	if whole := uint64(x.ReplyWhole); whole > 0 {
+		one.Reply, one.ReplyCut = one.Reply[:0], one.ReplyCut+whole
 	}
 	return one
 }

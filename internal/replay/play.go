@@ -26,18 +26,29 @@ type play struct {
 	hungUp   bool           // it was said that nothing more will be sent
 	begun    time.Time
 	done     chan struct{}
+	steps    []step             // of a rate, which has made them
+	sendings map[uint64]sending // of a rate, by their numbers
 
 	// Of a protocol, which knows what is a reply and what came unasked: these need not come in
 	// the recorded order.
 	tellsApart       bool
-	owed             int      // requests whose reply has not come
-	replies, unasked [][]byte // came, and nothing was compared with them yet
+	owed             int       // requests whose reply has not come
+	replies, unasked []message // came, and nothing was compared with them yet
+}
+
+// A message is one that came, and when.
+type message struct {
+	bytes []byte
+	at    time.Time
 }
 
 // play connects, says what the client said, and compares what the server says.
 func (p *play) play() {
 	p.begun = time.Now()
-	steps := p.script()
+	steps := p.steps
+	if p.Rate == 0 {
+		steps = p.script()
+	}
 	if err := p.connect(steps); err != nil {
 		p.unreachable(err)
 		return
@@ -134,8 +145,15 @@ func (p *play) say(s step) bool {
 		p.cancel(fmt.Errorf("request %d of session %d does not go with this framing: %w", s.seq, p.session.Number, err))
 		return false
 	}
-	if !p.sleepUntil(p.begun.Add(p.scaled(s.at.Sub(p.session.Opened)))) {
+	due := p.due(s)
+	if !p.sleepUntil(due) {
 		return false
+	}
+	if p.Rate > 0 && s.answered && s.seq > 0 {
+		if p.sendings == nil {
+			p.sendings = make(map[uint64]sending)
+		}
+		p.sendings[s.seq] = sending{due, time.Now()}
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
 	defer cancel()
@@ -214,7 +232,11 @@ func (p *play) timeout() time.Duration { return cmp.Or(p.Timeout, 10*time.Second
 func (p *play) expect(s step, rest []step) ([]step, bool) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
 	defer cancel()
-	got, err := p.next(ctx, s.seq == 0)
+	came, err := p.next(ctx, s.seq == 0)
+	got := came.bytes
+	if err == nil {
+		p.replied(s.seq, came.at)
+	}
 	if p.heard.stream {
 		s, rest = joined(s, rest)
 		for length := uint64(len(s.bytes)) + s.cut; err == nil && uint64(len(got)) < length; {
@@ -265,9 +287,9 @@ func joined(s step, rest []step) (step, []step) {
 	return s, rest
 }
 
-// next returns the next message, which is its caller's and never nil: of a protocol the next
+// next returns the next message, whose bytes are its caller's and never nil: of a protocol the next
 // reply, or the next message that came unasked. The others wait.
-func (p *play) next(ctx context.Context, unasked bool) ([]byte, error) {
+func (p *play) next(ctx context.Context, unasked bool) (message, error) {
 	queue := &p.replies
 	if unasked {
 		queue = &p.unasked
@@ -275,22 +297,22 @@ func (p *play) next(ctx context.Context, unasked bool) ([]byte, error) {
 	for len(*queue) == 0 {
 		body, err := p.client.Receive(ctx)
 		if err != nil {
-			return nil, err
+			return message{}, err
 		}
-		message := append([]byte{}, body...)
+		one := message{append([]byte{}, body...), time.Now()}
 		switch {
 		case !p.tellsApart, p.heard.stream:
-			return message, nil
+			return one, nil
 		case p.owed == 0, p.client.Note().Alone:
-			p.unasked = append(p.unasked, message)
+			p.unasked = append(p.unasked, one)
 		default:
 			p.owed--
-			p.replies = append(p.replies, message)
+			p.replies = append(p.replies, one)
 		}
 	}
-	message := (*queue)[0]
+	one := (*queue)[0]
 	*queue = (*queue)[1:]
-	return message, nil
+	return one, nil
 }
 
 // lost says in words why a reply did not come.
@@ -310,7 +332,7 @@ func (p *play) lost(err error) string {
 // the recording.
 func (p *play) hangUp() {
 	for _, message := range slices.Concat(p.replies, p.unasked) {
-		p.differs(Difference{Session: p.session.Number, Got: message})
+		p.differs(Difference{Session: p.session.Number, Got: message.bytes})
 	}
 	if p.closeWrite() != nil {
 		return

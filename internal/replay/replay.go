@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/shape"
 )
 
 // A Session is one recorded conversation.
@@ -22,6 +23,7 @@ type Session struct {
 	Opened    time.Time       //
 	Closed    time.Time       // zero if the recording does not have its end
 	Framing   dialect.Framing // its Name is empty if the recording does not say
+	TLS       bool            // it was over TLS
 	Exchanges []Exchange      // by number; a message that came unasked stands anywhere
 }
 
@@ -47,8 +49,10 @@ type Replay struct {
 	Dial    func(ctx context.Context) (net.Conn, error) // connects to the server, once a session; required
 	Framing dialect.Framing                             // of sessions that do not say; lines if its Name is empty
 	Speed   float64                                     // times the recorded pace; 1 if zero, math.Inf(1) does not wait
+	Rate    float64                                     // requests due a second, all in all, instead of a pace: see Run; none if zero
 	Timeout time.Duration                               // for each reply, and for a request to be taken; 10 s if zero
 	Ignore  []*regexp.Regexp                            // what matches is blanked on both sides before they are compared
+	Shape   bool                                        // of what is left the shapes are compared
 
 	// Banner awaits a message of the server before anything is sent, where the recording does not
 	// begin with one. It is compared with nothing.
@@ -82,6 +86,8 @@ type Summary struct {
 	Cut         int   // sessions played only up to a request that the recording does not have whole
 	Unreachable int   // sessions for which there was no connection
 	Err         error // why there was none the first time
+
+	Paced *Paced // with a rate
 }
 
 // lastWords is how long a server has for what it says behind the recorded end.
@@ -96,12 +102,20 @@ const lastWords = time.Second
 // protocol, whose framing is part of them; those under chunk, which has no ends of messages, as one
 // run of bytes between two requests.
 //
+// With a rate it is an open loop: the requests of all sessions are due one after the other, in the
+// order in which they came, at that rate. A session begins when its first request is due, whatever
+// others are at. What a request waits for, a connection or a reply before it, is part of its response time.
+//
 // The error is that of sessions, of ctx, or of a request that the framing cannot carry.
 func (r *Replay) Run(ctx context.Context, sessions iter.Seq2[Session, error]) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	run := &run{Replay: r, ctx: ctx, cancel: cancel}
-	run.all(sessions)
+	if r.Rate > 0 {
+		run.allPaced(sessions)
+	} else {
+		run.all(sessions)
+	}
 	run.playing.Wait()
 	return run.sum, context.Cause(ctx)
 }
@@ -202,7 +216,7 @@ var blank = []byte{0}
 // not there.
 func (r *Replay) same(want []byte, cut uint64, got []byte, steady func([]byte) []byte) bool {
 	if cut > 0 {
-		if len(r.Ignore) == 0 && uint64(len(got)) != uint64(len(want))+cut {
+		if len(r.Ignore) == 0 && !r.Shape && uint64(len(got)) != uint64(len(want))+cut {
 			return false
 		}
 		got = got[:min(len(got), len(want))]
@@ -210,6 +224,9 @@ func (r *Replay) same(want []byte, cut uint64, got []byte, steady func([]byte) [
 	want, got = steady(want), steady(got)
 	for _, ignored := range r.Ignore {
 		want, got = ignored.ReplaceAll(want, blank), ignored.ReplaceAll(got, blank)
+	}
+	if r.Shape {
+		want, got = shape.Append(nil, want), shape.Append(nil, got)
 	}
 	return bytes.Equal(want, got)
 }

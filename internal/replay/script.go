@@ -9,6 +9,7 @@ import (
 // A step is what the client sent, or a message of the server to expect.
 type step struct {
 	at    time.Time // in the recording
+	due   time.Time // of a rate: when it is to be sent
 	sent  bool      // the client did
 	seq   uint64    // 0 of bytes that are no request, and of what came unasked
 	bytes []byte

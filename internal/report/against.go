@@ -47,7 +47,7 @@ type change struct {
 func Judge(then, now *Baseline, file string, maxRatio float64) *Judgement {
 	us := func(v float64) string { return Short(time.Duration(v * float64(time.Microsecond))) }
 	a, b := then.times(), now.times()
-	rate := perSecondName
+	rate := newNouns(now.Result.Script != "").plural() + "/s"
 	if now.Result.Write != nil {
 		rate = "taken/s"
 	}

@@ -35,7 +35,7 @@ type PlanFacts struct {
 	InFlight    int     `json:"in_flight"`
 	Rate        float64 `json:"rate_per_s"` // 0 in a closed loop
 	ConnectEach bool    `json:"connect_each"`
-	Messages    string  `json:"requests_sha256"` // of what is sent, which may be a secret
+	Messages    string  `json:"requests_sha256"` // of what is sent, which may be a secret; of a dialogue all of it
 	Expect      string  `json:"expected"`
 	Timeout     float64 `json:"timeout_s"`
 	Warmup      float64 `json:"warmup_s"`
@@ -58,7 +58,7 @@ type MachineFacts struct {
 func NewSetup(facts PlanFacts, plan *load.Plan, version string) Setup {
 	facts.Connections, facts.InFlight = max(1, plan.Connections), max(1, plan.InFlight)
 	facts.Rate, facts.ConnectEach = plan.Rate, plan.ConnectEach
-	facts.Messages, facts.Expect = plan.Messages.Digest(), plan.Expect.String()
+	facts.Messages, facts.Expect = plan.Digest(), plan.Expect.String()
 	facts.Timeout, facts.Warmup, facts.Duration = plan.Timeout.Seconds(), plan.Warmup.Seconds(), plan.Duration.Seconds()
 	facts.Requests = plan.Requests
 	return Setup{facts, MachineFacts{cpuModel(), runtime.NumCPU(), runtime.GOMAXPROCS(0), runtime.GOOS + "/" + runtime.GOARCH, kernelRelease(), version}}
@@ -138,13 +138,15 @@ func (b *Baseline) Write(w io.Writer) error { return json.NewEncoder(w).Encode(b
 const maxBaseline = 64 << 20
 
 // ReadBaseline reads what Write has written. Its errors say what else the file is.
-func ReadBaseline(r io.Reader) (*Baseline, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxBaseline+1))
+func ReadBaseline(r io.Reader) (*Baseline, error) { return readBaseline(r, maxBaseline) }
+
+func readBaseline(r io.Reader, most int64) (*Baseline, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(text) > maxBaseline:
-		return nil, fmt.Errorf("it is no run that bench --save wrote: those are never longer than %d MiB", maxBaseline>>20)
+	case int64(len(text)) > most:
+		return nil, fmt.Errorf("it is longer than %d bytes, as no run is that bench --save wrote", most)
 	}
 	b := new(Baseline)
 	var broken *json.SyntaxError

@@ -50,7 +50,7 @@ func (c *Comparison) Run(ctx context.Context, rounds int, told func(round, targe
 
 // A Ratio is how many times worse the second service did, over the rounds.
 type Ratio struct {
-	Name             string
+	Key, Name        string  // in JSON, and for people
 	First, Second    float64 // the medians of both, as they are shown
 	Median, Min, Max float64
 	show             func(float64) string
@@ -66,13 +66,13 @@ func (c *Comparison) Ratios() []Ratio {
 		return func(r *load.Result) float64 { return float64(r.Response.Quantile(percent)) }
 	}
 	return []Ratio{
-		c.ratio(perSecondName, grouped, func(r *load.Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
-		c.ratio("p50", duration, quantile(50), func(a, b float64) float64 { return b / a }),
-		c.ratio("p99", duration, quantile(99), func(a, b float64) float64 { return b / a }),
+		c.ratio("rate", nounsOf(&c.Plans[0]).plural()+"/s", grouped, func(r *load.Result) float64 { return r.Rate }, func(a, b float64) float64 { return a / b }),
+		c.ratio("p50", "p50", duration, quantile(50), func(a, b float64) float64 { return b / a }),
+		c.ratio("p99", "p99", duration, quantile(99), func(a, b float64) float64 { return b / a }),
 	}
 }
 
-func (c *Comparison) ratio(name string, show func(float64) string, of func(*load.Result) float64, worse func(a, b float64) float64) Ratio {
+func (c *Comparison) ratio(key, name string, show func(float64) string, of func(*load.Result) float64, worse func(a, b float64) float64) Ratio {
 	var first, second, ratios []float64
 	for _, pair := range c.Rounds {
 		a, b := of(pair[0]), of(pair[1])
@@ -85,7 +85,7 @@ func (c *Comparison) ratio(name string, show func(float64) string, of func(*load
 		}
 		first, second, ratios = append(first, a), append(second, b), append(ratios, times)
 	}
-	return Ratio{name, median(first), median(second), median(ratios), slices.Min(ratios), slices.Max(ratios), show}
+	return Ratio{key, name, median(first), median(second), median(ratios), slices.Min(ratios), slices.Max(ratios), show}
 }
 
 // judgedBy is the figure that a run is judged by beside another: the replies a second in a closed
@@ -94,15 +94,13 @@ func judgedBy(rate float64) string {
 	if rate > 0 {
 		return "p99"
 	}
-	return perSecondName
+	return "rate"
 }
-
-const perSecondName = "replies/s"
 
 // Verdict is the ratio that is judged.
 func (c *Comparison) Verdict() (Ratio, bool) {
 	for _, r := range c.Ratios() {
-		if r.Name == judgedBy(c.Plans[0].Rate) {
+		if r.Key == judgedBy(c.Plans[0].Rate) {
 			return r, true
 		}
 	}
@@ -160,11 +158,11 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 	}
 	ratios := make(map[string]map[string]*float64)
 	for _, r := range c.Ratios() {
-		name, unit, of := "rate", "_per_s", 1.0
-		if r.Name != perSecondName {
-			name, unit, of = r.Name, "_us", float64(time.Microsecond)
+		unit, of := "_per_s", 1.0
+		if r.Key != "rate" {
+			unit, of = "_us", float64(time.Microsecond)
 		}
-		ratios[name] = map[string]*float64{
+		ratios[r.Key] = map[string]*float64{
 			"a" + unit: number(r.First / of), "b" + unit: number(r.Second / of),
 			"ratio": number(r.Median), "ratio_min": number(r.Min), "ratio_max": number(r.Max),
 		}

@@ -53,6 +53,8 @@ type reportJSON struct {
 	Greeting    *timesJSON                   `json:"greeting,omitempty"`  // of servers that speak first
 	FirstReply  *timesJSON                   `json:"first_reply"`
 	Write       *timesJSON                   `json:"write,omitempty"`   // where there are no replies
+	Script      string                       `json:"script,omitempty"`  // the file of a dialogue
+	Steps       []stepJSON                   `json:"steps,omitempty"`   // its steps
 	Against     *againstJSON                 `json:"against,omitempty"` // if it was judged against a run from before
 }
 
@@ -63,10 +65,13 @@ func newReportJSON(r *Report) *reportJSON {
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
 		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Handshake), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),
-		newAgainstJSON(r.Against),
+		"", r.stepsJSON(), newAgainstJSON(r.Against),
 	}
 	if j.Errors == nil {
 		j.Errors = map[dial.Kind]uint64{}
+	}
+	if r.Plan.Script != nil {
+		j.Script, j.Judged = r.Plan.Script.Dialogue.File, true
 	}
 	if r.Handshake.Count() > 0 {
 		j.Resumed = &r.Resumed
@@ -113,6 +118,10 @@ type exampleJSON struct {
 	TookUS        float64 `json:"took_us"`
 	Kind          string  `json:"kind,omitempty"`  // of failure, for a reply that is missing
 	Lacks         string  `json:"lacks,omitempty"` // what a reply lacks of which only this came
+	Step          int     `json:"step,omitempty"`  // of a dialogue, from 1: the one that failed
+	Line          int     `json:"line,omitempty"`  // of its file
+	Want          string  `json:"want,omitempty"`  // what the step wants
+	Why           string  `json:"why,omitempty"`   // what failed, in words
 }
 
 func newExamplesJSON(res *load.Result) map[load.Outcome]exampleJSON {
@@ -120,7 +129,9 @@ func newExamplesJSON(res *load.Result) map[load.Outcome]exampleJSON {
 	for outcome, e := range res.Examples {
 		j := exampleJSON{ReplyBytes: e.Reply.Size, TookUS: microseconds(e.Took), Kind: string(e.Cause), Lacks: e.Lacks}
 		j.Reply, j.ReplyBase64 = textOrBytes(e.Reply.Bytes)
-		if outcome != load.Extra {
+		if f := e.Failure; f != nil {
+			j.Step, j.Line, j.Want, j.Why = f.Index+1, f.Step.Line, f.Want, f.Error()
+		} else if outcome != load.Extra {
 			j.RequestBytes = &e.Request.Size
 			j.Request, j.RequestBase64 = textOrBytes(e.Request.Bytes)
 		}

@@ -48,6 +48,8 @@ type page struct {
 	Rows           []row
 	Glossary       []string // what the columns are
 	Counts         []count
+	Steps          []row // of a dialogue
+	PerSecond      string
 	Parts          []row
 	SecondsAPart   int
 }
@@ -73,7 +75,11 @@ func newPage(about *About, res *load.Result) *page {
 		Tiles:   tiles(about, res),
 		Counts:  counts(about, res),
 
+		PerSecond:    newNouns(about.Dialogues).plural() + "/s",
 		SecondsAPart: secondsAPart(res),
+	}
+	for _, s := range about.steps {
+		p.Steps = append(p.Steps, row{strconv.Itoa(s.step), append([]string{strconv.Itoa(s.line), escaped(s.what)}, s.figures()...)})
 	}
 	for i, c := range charts(about, res) {
 		height := 240.0
@@ -96,7 +102,7 @@ func tiles(about *About, res *load.Result) []count {
 		kind = "response"
 	}
 	return []count{
-		{Name: "replies a second", Value: grouped(math.Round(res.Rate))},
+		{Name: newNouns(about.Dialogues).plural() + " a second", Value: grouped(math.Round(res.Rate))},
 		{Name: "median " + kind, Value: timeOf(res.Response, 50)},
 		{Name: "p99 " + kind, Value: timeOf(res.Response, 99)},
 		{Name: "longest " + kind, Value: timeOf(res.Response, 100)},
@@ -125,6 +131,10 @@ func inline(c *chart, width, height float64) template.HTML {
 // timesTable has a column for each kind of time that there is, and a row for each
 // percentile that one of them can tell.
 func (p *page) timesTable(about *About, res *load.Result) {
+	begun, start, sent, done := "request", "sending of the request", "sent", "reply"
+	if about.Dialogues {
+		begun, start, sent, done = "dialogue", "beginning of the dialogue", "begun", "end"
+	}
 	var columns []load.Times
 	for _, c := range []struct {
 		name  string
@@ -132,9 +142,9 @@ func (p *page) timesTable(about *About, res *load.Result) {
 		shown bool
 		means string
 	}{
-		{"response", res.Response, about.Rate > 0, "Response: from when the request was due to its reply."},
-		{"service", res.Service, true, "Service: from the sending of the request to its reply."},
-		{"lag", res.Lag, about.Rate > 0, "Lag: how much later a request was sent than it could have been, which is the load program's own."},
+		{"response", res.Response, about.Rate > 0, "Response: from when the " + begun + " was due to its " + done + "."},
+		{"service", res.Service, true, "Service: from the " + start + " to its " + done + "."},
+		{"lag", res.Lag, about.Rate > 0, "Lag: how much later a " + begun + " was " + sent + " than it could have been, which is the load program's own."},
 		{"connect", res.Connect, true, "Connect: making a connection."},
 		{"handshake", res.Handshake, true, "Handshake: agreeing on TLS over a connection that is made."},
 		{"greeting", res.Greeting, true, "Greeting: from making a connection to what the server said first."},
@@ -169,6 +179,16 @@ func (p *page) timesTable(about *About, res *load.Result) {
 
 // counts are all that was counted, each with what it means.
 func counts(about *About, res *load.Result) []count {
+	if about.Dialogues {
+		list := []count{
+			{Name: "dialogues", Value: grouped(float64(res.Requests)), Meaning: "played, and their end is known"},
+			{Name: "as expected", Value: grouped(float64(res.Replies)), Meaning: "to their end; only these are in the times, but for those of single steps"},
+		}
+		for _, f := range dialogueFailures(res) {
+			list = append(list, count{f.name, grouped(float64(f.n)), f.about, f.n > 0})
+		}
+		return append(list, traffic(res)...)
+	}
 	list := []count{
 		{Name: "requests", Value: grouped(float64(res.Requests)), Meaning: "sent, and their fate is known"},
 		{Name: "replies", Value: grouped(float64(res.Replies)), Meaning: "as expected and in time; only these are in the times"},
@@ -183,12 +203,18 @@ func counts(about *About, res *load.Result) []count {
 	if about.Rate > 0 {
 		failed("unsent", res.Unsent, "requests that were due and could not be sent in time")
 	}
+	return append(list, traffic(res)...)
+}
+
+// traffic counts connections and bytes.
+func traffic(res *load.Result) (list []count) {
 	for _, kind := range slices.Sorted(maps.Keys(res.Errors)) {
 		meaning := "connections that failed so"
 		if kind == dial.TLSFailed {
 			meaning += ": " + escaped(res.NoTLS)
 		}
-		failed("error: "+words(kind), res.Errors[kind], meaning)
+		n := res.Errors[kind]
+		list = append(list, count{"error: " + words(kind), grouped(float64(n)), meaning, n > 0})
 	}
 	list = append(list,
 		count{Name: "connections", Value: grouped(float64(res.Connects)), Meaning: "made, those before the warm-up included"},

@@ -24,6 +24,9 @@ type About struct {
 	Machine  []Setting // what it ran on
 	Examples []string  // of replies that were not as they should be
 	Notes    []string  // sentences that a reader of the figures must know
+
+	Dialogues bool // these are counted, and not requests and replies
+	steps     []stepRow
 }
 
 // A Setting is a parameter and its value.
@@ -207,7 +210,7 @@ func rateChart(about *About, res *load.Result) *chart {
 	if about.Rate > 0 {
 		c.add("asked for", "asked", []point{{0, about.Rate}, {good[len(good)-1].x, about.Rate}})
 	}
-	c.add("replies", "rate", good)
+	c.add(newNouns(about.Dialogues).plural(), "rate", good)
 	if failures > 0 {
 		c.add("failures", "bad", bad)
 	}

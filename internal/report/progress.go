@@ -73,8 +73,11 @@ func figures(s load.Second) []string {
 		return []string{"warm-up", errors} // its replies are not counted
 	}
 	unit := " replies/s"
-	if s.Taken {
+	switch {
+	case s.Taken:
 		unit = " requests/s taken"
+	case s.Played:
+		unit = " dialogues/s"
 	}
 	return []string{grouped(perSecond(s.Replies, s.Length)) + unit, "p50 " + Short(s.P50), "p99 " + Short(s.P99), errors}
 }

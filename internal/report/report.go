@@ -30,13 +30,14 @@ type Report struct {
 // Title says what was done, in one line that is escaped.
 func (r *Report) Title() string {
 	p := &r.Plan
+	noun := nounsOf(p).begun
 	parts := []string{"closed loop"}
 	if p.Rate > 0 {
-		parts[0] = fmt.Sprintf("open loop at %s requests/s", grouped(p.Rate))
+		parts[0] = fmt.Sprintf("open loop at %s %ss/s", grouped(p.Rate), noun)
 	}
 	parts = append(parts, plural(uint64(max(1, p.Connections)), "connection"))
 	if p.ConnectEach {
-		parts[1] += " at a time, one for each request"
+		parts[1] += " at a time, one for each " + noun
 	} else if p.InFlight > 1 {
 		parts = append(parts, fmt.Sprintf("up to %d in flight on each", p.InFlight))
 	}
@@ -63,6 +64,10 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 		b.WriteString(strings.Join(examples, "\n") + "\n\n")
 	}
 	r.writeTimes(&b, width)
+	if len(r.Steps) > 0 {
+		b.WriteString("\n")
+		r.writeSteps(&b, width)
+	}
 	if times, name := r.seen(); times.Count() > 0 {
 		fmt.Fprintf(&b, "\n%s\n", name)
 		writeBars(&b, times.Histogram, width)
@@ -98,14 +103,17 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	row := func(name string, n uint64, about string) {
 		fmt.Fprintf(t, "%s\t%15s\t%s\n", name, grouped(float64(n)), about)
 	}
-	row("requests", r.Requests, "")
+	row(nounsOf(&r.Plan).begun+"s", r.Requests, "")
 	expected := "as expected: " + escaped(r.Plan.Expect.String())
 	if !r.Plan.Expect.Judges() {
 		expected = "not judged"
 	}
-	if r.Plan.Silent() {
+	switch {
+	case r.Plan.Script != nil:
+		row("as expected", r.Replies, grouped(r.Rate)+"/s, all of "+escaped(r.Plan.Script.Dialogue.File))
+	case r.Plan.Silent():
 		row("taken", r.Taken, grouped(r.Rate)+"/s; nothing was answered: there are no replies")
-	} else {
+	default:
 		row("replies", r.Replies, grouped(r.Rate)+"/s, "+expected)
 	}
 	for _, f := range r.failures() {
@@ -149,7 +157,10 @@ type failure struct {
 }
 
 func (r *Report) failures() []failure {
-	if r.Plan.Silent() {
+	switch {
+	case r.Plan.Script != nil:
+		return dialogueFailures(r.Result)
+	case r.Plan.Silent():
 		return []failure{
 			{"not taken", r.Missing, "requests of which not all was taken"},
 			{"late", r.Late, fmt.Sprintf("requests that took longer than %v to be taken", r.Plan.Timeout)},
@@ -175,6 +186,10 @@ func Examples(res *load.Result) (lines []string) {
 	for _, outcome := range outcomes {
 		e := res.Examples[outcome]
 		if e == nil {
+			continue
+		}
+		if e.Failure != nil {
+			lines = append(lines, fmt.Sprintf("first %s: %s", outcome, escaped(e.Failure.Error())))
 			continue
 		}
 		text := fmt.Sprintf("first %s: to %s came ", outcome, requestOf(e))
@@ -252,7 +267,7 @@ func (r *Report) measures() []measure {
 		case "lookup":
 			return !r.Plan.ConnectEach
 		case "first reply":
-			return !r.Plan.ConnectEach || r.Plan.Silent()
+			return !r.Plan.ConnectEach || m.times.Count() == 0
 		}
 		return m.times.Count() == 0
 	})
@@ -306,30 +321,33 @@ func (r *Report) writeTimes(b *strings.Builder, width int) {
 // Notes are what must be known to read the figures rightly, each a sentence.
 func (r *Report) Notes() (notes []string) {
 	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	nouns := nounsOf(&r.Plan)
 	switch {
 	case r.Plan.Silent():
 		say("A request counts as taken when all of it is with the peer or in the buffers on the way there. Whether it was read or handled nobody says.")
+	case r.Plan.Rate == 0 && r.Plan.Script != nil:
+		say("Closed loop: a connection plays again only when it is done, so a stall also keeps away the dialogues that would have felt it. With a rate, --rate, they are counted.")
 	case r.Plan.Rate == 0:
 		say("Closed loop: a connection sends again only when its reply is there, so a stall also keeps away the requests that would have felt it. With a rate, --rate, they are counted.")
 	}
-	if !r.Plan.Expect.Judges() && !r.Plan.Silent() {
+	if !r.Plan.Expect.Judges() && !r.Plan.Silent() && r.Plan.Script == nil {
 		say("The replies were not judged; --expect says what they should be.")
 	}
 	if r.GaveUp {
-		say("There was no connection for %v, so this ended after %s of %s requests.", r.Plan.Timeout, grouped(float64(r.Requests)), grouped(float64(r.Plan.Requests)))
+		say("There was no connection for %v, so this ended after %s of %s %ss.", r.Plan.Timeout, grouped(float64(r.Requests)), grouped(float64(r.Plan.Requests)), nouns.begun)
 	}
 	if n := r.Errors[dial.NoRoom]; n > 0 {
 		say("This machine was itself the limit: %s times it had no open file (ulimit -n) or local port left for a connection.", grouped(float64(n)))
 	}
 	if r.Errors[dial.Closed] > 0 && r.Replies > 0 && !r.Plan.ConnectEach {
-		say("The service closed %s that were to be kept. If it does so behind each reply, --connect-each makes one for each request.", plural(r.Errors[dial.Closed], "connection"))
+		say("The service closed %s that were to be kept. If it does so behind each %s, --connect-each makes one for each %s.", plural(r.Errors[dial.Closed], "connection"), nouns.done, nouns.begun)
 	}
 	if r.Errors[dial.TooLong] > 0 {
 		say("A reply longer than %s bytes was not taken: that is the limit for each of %s. Fewer connections, -c, may have longer ones.",
 			grouped(float64(r.Plan.ReplyLimit())), plural(uint64(max(1, r.Plan.Connections)), "connection"))
 	}
 	if r.Unsent > 0 {
-		say("The service did not keep up: %s requests were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)))
+		say("The service did not keep up: %s %ss were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)), nouns.begun)
 	}
 	const much = 0.9
 	if r.CPU > much {
@@ -432,7 +450,7 @@ func (r *Report) About(command []string) *About {
 	settings := []Setting{{"connections", grouped(float64(max(1, p.Connections)))}}
 	add := func(name, value string) { settings = append(settings, Setting{name, value}) }
 	if p.ConnectEach {
-		add("a connection for", "each request")
+		add("a connection for", "each "+nounsOf(p).begun)
 	} else {
 		add("in flight", grouped(float64(max(1, p.InFlight))))
 	}
@@ -441,14 +459,18 @@ func (r *Report) About(command []string) *About {
 	} else {
 		add("rate", "none: a closed loop")
 	}
-	first := p.Messages.Append(nil, 1, 1)
-	if p.Conceal != nil {
-		if words, ok := p.Conceal(first); ok {
-			first = []byte(words)
+	if p.Script != nil {
+		add("dialogue", escaped(p.Script.Dialogue.File))
+	} else {
+		first := p.Messages.Append(nil, 1, 1)
+		if p.Conceal != nil {
+			if words, ok := p.Conceal(first); ok {
+				first = []byte(words)
+			}
 		}
+		add("first request", escaped(string(first)))
+		add("expected", escaped(p.Expect.String()))
 	}
-	add("first request", escaped(string(first)))
-	add("expected", escaped(p.Expect.String()))
 	add("warm-up", seconds(p.Warmup))
 	add("counted", seconds(r.Elapsed))
 	add("timeout", seconds(p.Timeout))
@@ -463,7 +485,7 @@ func (r *Report) About(command []string) *About {
 	if r.Against != nil {
 		notes = append(notes, r.Against.sentences()...)
 	}
-	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: notes}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: notes, Dialogues: p.Script != nil, steps: r.stepRows()}
 }
 
 // escaped is a text in which all that is not printable is escaped.

@@ -16,7 +16,7 @@ import (
 var routes = []string{"/", "/page.css", "/page.js", "/state", "/earlier", "/session?number=1", "/session?id=1", "/session", "/nowhere", "/debug/pprof/", "/../page.go"}
 
 // ask has one request answered.
-func ask(p *Page, method, path string, change func(*http.Request)) *httptest.ResponseRecorder {
+func ask(p http.Handler, method, path string, change func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "http://127.0.0.1:8080"+path, nil)
 	if change != nil {
 		change(r)

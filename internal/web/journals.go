@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
@@ -34,8 +35,9 @@ type JournalsOptions struct {
 // wants more asks again from where the last answer ended.
 type Journals struct {
 	guard
-	opt   JournalsOptions
-	files []*journalFile
+	opt    JournalsOptions
+	files  []*journalFile
+	within time.Duration // pageWithin; tests have less patience
 
 	indexing   context.Context // ends with the page
 	stop       context.CancelFunc
@@ -45,7 +47,7 @@ type Journals struct {
 // NewJournals opens a page of journals. A file that cannot be read now is shown as such, and read as soon
 // as it can be. Close it in the end.
 func NewJournals(opt JournalsOptions) *Journals {
-	p := &Journals{guard: guard{opt.Hosts, opt.Token}, opt: opt}
+	p := &Journals{guard: guard{opt.Hosts, opt.Token}, opt: opt, within: pageWithin}
 	p.indexing, p.stop = context.WithCancel(context.Background())
 	for _, name := range opt.Files {
 		p.files = append(p.files, &journalFile{name: name})

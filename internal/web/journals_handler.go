@@ -253,7 +253,7 @@ func (p *Journals) recorded(ctx context.Context, file int, id, before int64) (t 
 		next := before
 		for first := true; first || next != 0 && len(exchanges) < pageExchanges; first = false {
 			var more []journal.Exchange
-			more, next, err = r.NewestExchanges(ctx, journal.Filter{Session: id}, journal.Span{Before: next, Most: pageExchanges - len(exchanges), Within: pageWithin})
+			more, next, err = r.NewestExchanges(ctx, journal.Filter{Session: id}, journal.Span{Before: next, Most: pageExchanges - len(exchanges), Within: p.within})
 			if err != nil {
 				return err
 			}
@@ -267,6 +267,9 @@ func (p *Journals) recorded(ctx context.Context, file int, id, before int64) (t 
 			s.Opened = exchanges[len(exchanges)-1].Received
 		}
 		slices.Reverse(exchanges)
+		if n := len(exchanges); n > 0 && s.Closed.IsZero() && before == 0 {
+			s.Requests = exchanges[n-1].Seq // as far as it has come
+		}
 		s.Framing = p.framing(s)
 		t = recordedTranscript{transcript: transcriptOf(*s, exchanges, p.opt.Secrets), File: file, Lost: s.Lost}
 		if next != 0 {
@@ -312,7 +315,7 @@ func newest[T any](ctx context.Context, p *Journals, q question, most int,
 					return errors.New("another file has come in its place")
 				}
 				c.times = times
-				list, id, err := ask(r, ctx, q.filter, journal.Span{After: after.id, Before: c.id, Most: most, Within: pageWithin})
+				list, id, err := ask(r, ctx, q.filter, journal.Span{After: after.id, Before: c.id, Most: most, Within: p.within})
 				heaps[i] = heap{list, id != 0}
 				c.id, c.done = id, id == 0
 				return err

@@ -127,7 +127,7 @@ func (p *Journals) stats(ctx context.Context, q question, v url.Values) (a stats
 	if c.every = time.Duration(ms) * time.Millisecond; err != nil || c.every < minInterval {
 		return a, fmt.Errorf("every %q: use milliseconds, 1 or more", v.Get("every"))
 	}
-	deadline := time.Now().Add(pageWithin)
+	deadline := time.Now().Add(p.within)
 	for {
 		var problems []problem
 		var next cursors

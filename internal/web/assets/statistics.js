@@ -8,12 +8,9 @@ const keptGroups = 20000 // the rest are counted together
 
 // Tally is what the server's tally is, as it grows.
 class Tally {
-  count = 0
-  errors = 0
-  in = 0
-  out = 0
-  max = 0
-  times = new Map() // bucket of a histogram -> how many
+  constructor() {
+    Object.assign(this, { count: 0, errors: 0, in: 0, out: 0, max: 0, times: new Map() }) // bucket of a histogram -> how many
+  }
 
   add(t) {
     this.count += t.count

@@ -83,7 +83,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 				file = args[0]
 			}
 			switch {
-			case opt.web.at != "" && len(opt.redact.Rules) == 0: // which makes a copy
+			case isGiven(cmd.Flags().Lookup("web")): // a variable is for servers
 				return runLogWeb(cmd, args, opt)
 			case len(args) > 1:
 				if _, err := dialect.Parse(file); err == nil && cmd.Flags().Changed("follow") {
@@ -465,8 +465,8 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
-	var not *console.NotExported
 	var exit *exitError
+	var not *console.NotExported
 	switch {
 	case errors.As(err, &not):
 		return usageError("%s: %w", file, err)

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// The terminals that pages of the manual show below a line <!-- run --> are run, and print what is there.
+// The terminals that pages of the manual show below a line <!-- run --> are run, and print what is
+// there. Those that need more than commands have tests of their own.
 func TestTerminalsOfTheManual(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -22,11 +23,12 @@ func TestTerminalsOfTheManual(t *testing.T) {
 	}
 	shown := 0
 	for _, page := range pages {
-		switch filepath.Base(page) {
+		name := filepath.Base(page)
+		switch name {
 		case "tapping.md":
-			continue // its terminal needs a redis with TLS: TestTheManualsTapOfTLS runs it
+			continue // a redis with TLS: TestTheManualsTapOfTLS
 		case "log.md":
-			continue // its terminals need a journal: TestQuestionsOfTheManual runs them
+			continue // a journal: TestQuestionsOfTheManual
 		}
 		manual, err := os.ReadFile(page)
 		if err != nil {
@@ -35,10 +37,13 @@ func TestTerminalsOfTheManual(t *testing.T) {
 		terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
 		shown += len(terminals)
 		for i, text := range terminals {
-			t.Run(fmt.Sprintf("%s/%d", filepath.Base(page), i+1), func(t *testing.T) { runTranscript(t, text) })
+			t.Run(fmt.Sprintf("%s/%d", name, i+1), func(t *testing.T) {
+				t.Parallel()
+				runTranscript(t, text)
+			})
 		}
 	}
-	if shown < 3 {
+	if shown < 15 {
 		t.Errorf("the manual has %d terminals", shown)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -331,3 +333,35 @@ type oneConn struct {
 }
 
 func (l *oneConn) Accept() (net.Conn, error) { return l.conn, nil }
+
+// Each dialogue of the manual can be played by both sides.
+func TestExamplesHaveBothSides(t *testing.T) {
+	files, err := filepath.Glob("../../docs/dialogues/*.talk")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, mock, f, told := mockOf(t, string(text), false)
+			dial := serveTLS(t, mock, f)
+			p := dialogue.Player{Framing: named(t, f.Name), Timeout: patience, StartTLS: func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+				secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+				return secure, secure.HandshakeContext(ctx)
+			}}
+			for n := range 2 {
+				play := p.Open(dial())
+				if err := play.Run(context.Background(), d, dialogue.Values{"n": fmt.Append(nil, n+1)}); err != nil {
+					t.Error(err)
+				}
+				play.Close()
+			}
+			if mock.Failures() > 0 {
+				t.Errorf("told %s", told.all())
+			}
+		})
+	}
+}

@@ -280,7 +280,7 @@ func (r *Recording) About() string {
 	defer r.mu.Unlock()
 	text := fmt.Sprintf("%d recorded requests, %d of them different", r.requests, len(r.answers))
 	if r.unusable > 0 {
-		text += fmt.Sprintf("; %d requests or replies are not there whole, since they were cut or redacted, and are not answered with", r.unusable)
+		text += fmt.Sprintf("; cut or redacted, and so not answered with: %d", r.unusable)
 	}
 	return text
 }

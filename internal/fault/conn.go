@@ -38,7 +38,7 @@ func newConn(l *Layer, conn net.Conn) *Conn {
 	return &Conn{Conn: conn, layer: l, closed: make(chan struct{})}
 }
 
-// Join has a session's faults befall what passes from now on.
+// Join has a session's faults befall what passes from now on. The connection below is told too.
 func (c *Conn) Join(s *parley.Session) {
 	s.Join(c.Conn)
 	c.link.Store(c.layer.join(s))

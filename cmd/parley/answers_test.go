@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -156,22 +155,4 @@ func (c *todoClient) receive() string {
 		values = append(values, c.receive())
 	}
 	return "[" + strings.Join(values, " ") + "]"
-}
-
-// The terminals that docs/mocking.md shows are run, and print what it says.
-func TestTerminalsOfMocks(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/mocking.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
-	if len(terminals) < 3 {
-		t.Fatalf("docs/mocking.md has %d terminals", len(terminals))
-	}
-	for i, text := range terminals {
-		t.Run(strconv.Itoa(i+1), func(t *testing.T) {
-			t.Parallel()
-			runTranscript(t, text)
-		})
-	}
 }

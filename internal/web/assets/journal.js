@@ -85,6 +85,7 @@ function startOver() {
   exchanges.more()
   sessions.more()
   startCounting()
+  renderSession() // which may have been there before its file's name
   refreshSession()
 }
 
@@ -309,6 +310,9 @@ for (const [id, list] of [['rows-more', exchanges], ['sessions-more', sessions]]
 let stats = null
 let counting = false
 
+// countedBy is what the groups go by. Beside the list of exchanges the figures are theirs.
+const countedBy = () => view.stats || view.by !== 'end' ? view.by : 'shape'
+
 // startCounting counts all that is chosen, in as many questions as that takes.
 async function startCounting() {
   const mine = round
@@ -316,8 +320,8 @@ async function startCounting() {
   const from = chosen.since ? Date.parse(chosen.since) * 1e3 : first
   const to = Math.max(from + 1000, chosen.until ? Date.parse(chosen.until) * 1e3 : last)
   const before = stats
-  const fresh = stats = new Statistics(view.by, from, to)
-  const id = view.by === 'end' ? 'session' : 'exchange'
+  const fresh = stats = new Statistics(countedBy(), from, to)
+  const id = fresh.by === 'end' ? 'session' : 'exchange'
   counting = true
   if (before?.by !== fresh.by) renderStatistics('0\u00a0% counted')
   try {
@@ -371,13 +375,16 @@ function renderStatistics(progress) {
   showTable(stats, progress, g => {
     if (g.session) return [opening(g.session, keyOf(g.session)), ' ', whoOf(g.session), ...(many() ? [' ' + nameOf(g.session.file)] : [])]
     if (stats.by === 'end') return [nameText(g), make('span', { className: 'aside' }, ' ' + (endings[nameText(g)] ?? (nameText(g) === 'open' ? 'no end is recorded' : '')))]
-    if (stats.by === 'shape' && !g.name) return [make('span', { className: 'aside' }, 'not asked for')]
+    if (g.unasked) return [nameText(g), make('span', { className: 'aside' }, ' not asked for')]
     return [nameText(g)]
   })
 }
 
 for (const id of ['count-chart', 'time-chart']) {
-  chooseTime($(id), (from, to) => choose({ since: iso(from), until: iso(to) }))
+  chooseTime($(id), (from, to) => {
+    choose({ since: iso(Math.floor(from / 1000) * 1000), until: iso(Math.floor(to / 1000 + 1) * 1000) }) // the last one is within
+    fillForm()
+  })
 }
 
 // ---- one session
@@ -447,14 +454,12 @@ function address(change = {}) {
 function choose(change) {
   Object.assign(chosen, change)
   history.replaceState(null, '', '#' + address())
-  fillForm()
   startOver()
 }
 
 function fillForm() {
   for (const name of names) {
     const e = field(name), value = chosen[name] ?? ''
-    if (e === document.activeElement && e.type !== 'datetime-local') continue
     e.value = e.type === 'datetime-local' ? value && local(value) : value
   }
   $('regexp').checked = Boolean(chosen.regexp)
@@ -478,7 +483,6 @@ function followAddress() {
   const now = Object.fromEntries([...names, 'regexp'].map(name => [name, told.get(name) ?? '']).filter(([, value]) => value))
   const changed = [...names, 'regexp'].some(name => (now[name] ?? '') !== (chosen[name] ?? ''))
   const by = ['shape', 'session', 'peer', 'end'].includes(told.get('by')) ? told.get('by') : 'shape'
-  const recount = by !== view.by
   view = { stats: told.get('view') === 'stats', by }
   chosen = now
   fillForm()
@@ -495,7 +499,7 @@ function followAddress() {
   if (open) openSession(open)
   else if (before) $(view.stats ? 'statistics' : 'exchanges').focus({ preventScroll: true })
   if (files.length && changed) startOver()
-  else if (files.length && recount) startCounting()
+  else if (files.length && stats?.by !== countedBy()) startCounting()
   else renderStatistics(counting ? 'counting' : '')
 }
 
@@ -510,6 +514,7 @@ $('question').addEventListener('input', () => {
 $('question').addEventListener('reset', e => {
   e.preventDefault()
   choose(Object.fromEntries([...names, 'regexp'].map(name => [name, ''])))
+  fillForm()
 })
 $('view-list').addEventListener('click', () => show({ view: '' }))
 $('view-stats').addEventListener('click', () => show({ view: 'stats' }))

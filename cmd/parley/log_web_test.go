@@ -171,4 +171,3 @@ func TestJournalsInABrowser(t *testing.T) {
 		t.Errorf("exit code %d, want 0; %s", code, p.stderr)
 	}
 }
-

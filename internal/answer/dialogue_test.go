@@ -305,8 +305,7 @@ func TestNobodyBeginsTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, mock, f, _ := mockOf(t, pop3TLS, false)
 		client, server := parleytest.ConnPair()
-		l := &oneConn{conn: server, done: make(chan struct{})}
-		wrapped, err := mock.Listener(l, new(tls.Config)).Accept()
+		wrapped, err := mock.Listener(&oneConn{conn: server}, new(tls.Config)).Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,10 +325,43 @@ func TestNobodyBeginsTLS(t *testing.T) {
 	})
 }
 
+// A stop of the server leaves a handshake its time.
+func TestStopDuringTheHandshake(t *testing.T) {
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	defer cert.Close()
+	synctest.Test(t, func(t *testing.T) {
+		_, mock, f, _ := mockOf(t, pop3TLS, false)
+		client, server := parleytest.ConnPair()
+		wrapped, err := mock.Listener(&oneConn{conn: server}, &tls.Config{Certificates: cert.TLS.Certificates}).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		srv := &parley.Server{Handler: mock, Framing: f.Requests}
+		go func() { served <- srv.ServeConn(wrapped) }()
+		io.WriteString(client, "STLS\r\n")
+		io.ReadFull(client, make([]byte, len("+OK hi\r\n+OK go\r\n")))
+		synctest.Wait() // it waits for the handshake
+		drained := make(chan error, 1)
+		go func() { drained <- srv.Shutdown(t.Context()) }()
+		synctest.Wait()
+		secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		if err := secure.Handshake(); err != nil {
+			t.Errorf("handshake: %v", err)
+		}
+		io.Copy(io.Discard, secure)
+		secure.Close()
+		if err := <-drained; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		<-served
+	})
+}
+
 type oneConn struct {
 	net.Listener
 	conn net.Conn
-	done chan struct{}
 }
 
 func (l *oneConn) Accept() (net.Conn, error) { return l.conn, nil }

@@ -375,7 +375,7 @@ function renderStatistics(progress) {
   showTable(stats, progress, g => {
     if (g.session) return [opening(g.session, keyOf(g.session)), ' ', whoOf(g.session), ...(many() ? [' ' + nameOf(g.session.file)] : [])]
     if (stats.by === 'end') return [nameText(g), make('span', { className: 'aside' }, ' ' + (endings[nameText(g)] ?? (nameText(g) === 'open' ? 'no end is recorded' : '')))]
-    if (stats.by === 'shape' && !g.name) return [make('span', { className: 'aside' }, 'not asked for')]
+    if (g.unasked) return [nameText(g), make('span', { className: 'aside' }, ' not asked for')]
     return [nameText(g)]
   })
 }

@@ -326,3 +326,36 @@ func FuzzPlay(f *testing.F) {
 		}
 	})
 }
+
+// The end of ctx is not overlooked between two steps, each of which has its own time.
+func TestAPlayIsCutBetweenItsSteps(t *testing.T) {
+	serve := func(c *parleytest.Conn, in *bufio.Reader) { io.WriteString(c, "a\n"); io.Copy(io.Discard, in) }
+	playing(t, "line", serve, func(t *testing.T, p *Player, play *Play) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p.Done = func(Done) {
+			cancel()
+			synctest.Wait() // whoever was to be woken has been
+		}
+		begin := time.Now()
+		if err := play.Run(ctx, read(t, "< *", "< *"), nil); err != context.Canceled || time.Since(begin) > 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// The time of a step is over with it.
+func TestHangUpHasItsOwnTime(t *testing.T) {
+	serve := func(c *parleytest.Conn, in *bufio.Reader) {
+		io.WriteString(c, "a\n")
+		io.Copy(io.Discard, in)
+		time.Sleep(time.Minute)
+	}
+	playing(t, "line", serve, func(t *testing.T, p *Player, play *Play) {
+		if err := play.Run(t.Context(), read(t, "within 1s < *"), nil); err != nil {
+			t.Error(err)
+		}
+		if err := play.HangUp(t.Context(), func([]byte, parley.Note) {}); err != nil {
+			t.Error(err)
+		}
+	})
+}

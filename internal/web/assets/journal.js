@@ -285,8 +285,8 @@ const opening = (s, key) => sessionButton(s.lost ? '?' : s.number, () => address
 function renderSessions(list) {
   const rows = list.shown.map(s => make('li', {},
     opening(s, keyOf(s)), make('span', { className: 'mono' }, whoOf(s)),
-    make('span', { className: 'state' + (s.closed ? '' : ' is-open') }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : 'no end is recorded'}`),
-    make('span', { className: 'count' }, s.closed ? requestCount(s) : ''),
+    make('span', { className: 'state' + (s.closed ? '' : ' is-open') },
+      `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.closed ? `${requestCount(s)}, ${s.reason} after ${duration((s.closed - s.opened) * 1e3)}` : 'no end is recorded'}`),
     ...(many() ? [make('span', { className: 'state file' }, nameOf(s.file))] : [])))
   const focused = [...$('sessions').children].findIndex(li => li.contains(document.activeElement))
   $('sessions').replaceChildren(...rows)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,26 +153,47 @@ func TestSpeakerWaits(t *testing.T) {
 	})
 }
 
-// A speaker that never stops is held back by a peer that reads nothing, answers one that does, and
-// ends with a drain.
+// A speaker that never stops is held back by a peer that reads nothing, answers one that does, says
+// all of what it says, and ends with a drain, also once its peer has half-closed.
 func TestEndlessSpeaker(t *testing.T) {
+	const requests, behind = 100, 512 << 10
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		w := new(witness)
-		srv := &parley.Server{Observer: w, Handler: herald{echo, func(*parley.Session, time.Time) (string, time.Time, error) {
-			return "so it goes on", time.Time{}, nil
+		srv := &parley.Server{Observer: w, Handler: herald{echo, func(s *parley.Session, _ time.Time) (string, time.Time, error) {
+			said, _ := s.Data.(int)
+			s.Data = said + 1
+			return fmt.Sprintf("%d %s", said, strings.Repeat("x", 100)), time.Time{}, nil
 		}}}
 		dial := serve(srv)
 		c, deaf := dial(), dial()
-		io.WriteString(c, "a\n")
+		var sent sync.WaitGroup
+		sent.Go(func() {
+			for range requests {
+				io.WriteString(c, "a\n")
+			}
+			c.CloseWrite()
+		})
 		in := bufio.NewReader(c)
-		for line := ""; line != "a\n"; {
-			var err error
-			if line, err = in.ReadString('\n'); err != nil {
+		for said, answered, ahead := 0, 0, behind; answered < requests || ahead > 0; {
+			line, err := in.ReadString('\n')
+			if err != nil {
 				t.Fatal(err)
 			}
+			if line == "a\n" {
+				answered++
+				continue
+			}
+			if number, _, _ := strings.Cut(line, " "); number != fmt.Sprint(said) {
+				t.Fatalf("message %d is %q", said, line)
+			}
+			said++
+			if answered == requests {
+				ahead -= len(line) // by then the end of file is seen
+			}
 		}
-		c.CloseWrite()
-		go io.Copy(io.Discard, in)
+		sent.Wait()
+		var read sync.WaitGroup
+		read.Go(func() { io.Copy(io.Discard, in) })
 		drained := make(chan error, 1)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -183,6 +205,7 @@ func TestEndlessSpeaker(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Errorf("Shutdown = %v", err)
 		}
+		read.Wait()
 	})
 }
 

@@ -74,12 +74,14 @@ service goes. With one the requests are due at that rate, whatever the service d
 are counted from when they were due: an open loop, which hides no stall. In a message {n}
 is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
 and prints what was measured. With --script a dialogue is played in place of a request and
-its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With --framing line/none, for services that never reply, it
-measures how many requests are taken, and how long a write takes.
+its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With
+--framing line/none, for services that never reply, it measures how many requests are
+taken, and how long a write takes.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
 be reached or went away, 2 for wrong usage, 3 if replies were mismatched, missing, late or
-extra, or a promise or a ratio was not kept. A run that counted nothing is no success: 1.`,
+extra, a promise or a ratio was not kept, or the run is worse than that of --against. A run
+that counted or judged nothing is no success: 1.`,
 		Example: `  parley bench :6969                             16 connections, 10 s, as fast as it goes
   parley bench -r 5000 -d 30s :6969              5,000 requests a second, honestly timed
   parley bench -n 100000 -c 64 -p 16 :6969       64 connections, 16 in flight on each

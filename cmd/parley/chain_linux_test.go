@@ -20,6 +20,7 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 	if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 		t.Skip("only root may capture")
 	}
+	t.Parallel()
 	redis := "unix:" + startRedis(t)
 	dir := t.TempDir()
 	recording, captured, dialogue := filepath.Join(dir, "recording"), filepath.Join(dir, "pcap"), filepath.Join(dir, "chain.talk")
@@ -37,11 +38,16 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 		}
 		return exchangesIn(t, file)
 	}
-	link := func(name, upstream string, use func(t *testing.T, addr string)) {
+	links := func(name, upstream string, sessions int, use func(t *testing.T, addr string)) {
 		t.Helper()
-		if got := tapped(upstream, filepath.Join(dir, name), use); got != want {
+		got, want := tapped(upstream, filepath.Join(dir, name), use), strings.Repeat(want, sessions)
+		if got != want {
 			t.Errorf("%s: of what was said there are %s", name, whereDiffer([]byte(got), []byte(want)))
 		}
+	}
+	link := func(name, upstream string, use func(t *testing.T, addr string)) {
+		t.Helper()
+		links(name, upstream, 1, use)
 	}
 	parley := func(args ...string) func(t *testing.T, addr string) {
 		return func(t *testing.T, addr string) {
@@ -62,6 +68,7 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 	run(t, program(t, "log", recording, "--export", "dialogue", "-o", dialogue), "")
 	link("check", redis, parley("check", "--script", dialogue, "ADDR"))
 	link("client", redis, parley("client", "--script", dialogue, "ADDR"))
+	links("bench", redis, 3, parley("bench", "-q", "-c", "1", "-n", "3", "--connect-each", "--script", dialogue, "ADDR"))
 	link("replay", redis, parley("replay", recording, "ADDR"))
 	imported := filepath.Join(dir, "imported")
 	run(t, program(t, "log", "--import", captured, "-o", imported, "--framing", "redis"), "")
@@ -69,6 +76,22 @@ func TestWhatIsSaidIsTheSameAllAlongTheChain(t *testing.T) {
 		t.Errorf("of what was captured there are %s", whereDiffer([]byte(got), []byte(want)))
 	}
 	link("replay of the capture", redis, parley("replay", imported, "ADDR"))
+
+	mock := func(args ...string) *server { return startServer(t, append(args, "--strict")...) }
+	for _, recorded := range []string{recording, imported} {
+		answers := mock("--answers", recorded)
+		link("client of a mock of "+filepath.Base(recorded), answers.addr, client)
+		link("replay to a mock of "+filepath.Base(recorded), answers.addr, parley("replay", recording, "ADDR"))
+		if code := answers.stop(t, os.Interrupt); code != 0 {
+			t.Errorf("the mock exits %d: %s", code, answers.stderr)
+		}
+	}
+	plays := mock("--script", dialogue)
+	link("client of the dialogue", plays.addr, client)
+	link("check of the dialogue", plays.addr, parley("check", "--script", dialogue, "ADDR"))
+	if code := plays.stop(t, os.Interrupt); code != 0 {
+		t.Errorf("the mock exits %d: %s", code, plays.stderr)
+	}
 }
 
 // exchangesIn are those of each session of a journal: of redis all bytes that were on the wire.
@@ -84,7 +107,10 @@ func exchangesIn(t *testing.T, file string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&text, "session %d: %s\n", s.Number, s.Reason)
+		if s.Requests == 0 {
+			continue // a bench looks first whether it can connect at all
+		}
+		fmt.Fprintf(&text, "session: %s\n", s.Reason)
 		for x, err := range r.Exchanges(t.Context(), journal.Filter{Session: s.ID, Loose: true}) {
 			if err != nil {
 				t.Fatal(err)

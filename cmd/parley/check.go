@@ -42,8 +42,12 @@ address answered, how long the lookup of its name, the connection and the reply 
 what the reply was; over TLS lines below it say which version and cipher were agreed on, whose
 certificate it was and whether it can be trusted. Without an address: localhost:6969.
 
+With --script it plays a dialogue instead, a conversation of a file, and the line has the
+time of each of its steps, or says which one failed.
+
 The exit code is 0 if all held, 1 if the service could not be reached or did not answer, 2
-for wrong usage, 3 if the reply was not the expected one or a certificate expires too early.`,
+for wrong usage or a dialogue that cannot be played, 3 if the reply was not the expected one
+or a certificate expires too early; of several checks that of the worst: 2, then 1, then 3.`,
 		Example: `  parley check db.internal:5432                     does it accept?
   parley check :6969 hello --expect '^Request #'    does it answer, and so?
   parley check --crlf redis:6379 PING --expect-text +PONG
@@ -58,7 +62,9 @@ for wrong usage, 3 if the reply was not the expected one or a certificate expire
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
   parley check --all www.internal:80                each address of the name
-  parley check --script smtp.talk mail.internal:587 a whole dialogue, step by step`,
+  parley check --script smtp.talk mail.internal:587 a whole dialogue, step by step
+  parley check --script a.talk --script b.talk --junit report.xml :6969    for CI
+  parley check --script a.talk --print              is it written well? connects to nobody`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.script.given() {
 				return opt.checkScripts(cmd, args)

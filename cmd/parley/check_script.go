@@ -22,7 +22,7 @@ type checkScripts struct {
 }
 
 func (s *checkScripts) add(cmd *cobra.Command) {
-	s.scriptFlags.add(cmd, true, "play the dialogue in this `FILE`, over a connection of its own; repeated for more of them")
+	s.scriptFlags.add(cmd, true, "play the dialogue in this `FILE`, over a connection of its own; - is standard input; repeated for more of them")
 	flags := cmd.Flags()
 	flags.StringVar(&s.junit, "junit", "", "with --script: write the verdicts to `FILE` as JUnit's XML, for CI")
 	flags.BoolVar(&s.print, "print", false, "with --script: print the dialogues as they are written by the rules, and connect to nobody")

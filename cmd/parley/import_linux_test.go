@@ -32,7 +32,7 @@ func TestACaptureBecomesTheJournalOfATap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	dumper := peer(t, "tcpdump", "-i", "lo", "-Z", "root", "-U", "--immediate-mode", "-w", "-", "port", port)
+	dumper := peer(t, "tcpdump", "-i", "lo", "-Z", "root", "-U", "--immediate-mode", "-B", "65536", "-w", "-", "port", port)
 	dumper.Stdout = out
 	dump := start(t, dumper)
 	dump.stderr.await(t, "listening on lo")
@@ -60,12 +60,18 @@ func TestACaptureBecomesTheJournalOfATap(t *testing.T) {
 	if code := tap.stop(t, os.Interrupt); code != 0 {
 		t.Fatalf("the tap exits %d: %s", code, tap.stderr)
 	}
+	var sum *capture.Summary
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("captured so far: %+v; %s", sum, dump.stderr)
+		}
+	})
 	eventually(t, "the capture has the end of all six", func() bool {
 		data, err := os.ReadFile(captured)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := capture.Read(t.Context(), bytes.NewReader(data), capture.Options{})
+		sum, err = capture.Read(t.Context(), bytes.NewReader(data), capture.Options{})
 		return err == nil && sum.Sessions == 6 && sum.Open == 0
 	})
 	if code := dump.stop(t, syscall.SIGTERM); code != 0 {

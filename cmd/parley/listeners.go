@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -129,16 +127,12 @@ func (ls listeners) writeAddresses(file string) error {
 
 // writeWhole writes the file that a flag names, whole or not at all.
 func writeWhole(flag, file string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
-	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+	f, err := createWhole(file)
 	if err == nil {
-		err = os.Rename(f.Name(), file)
+		defer f.discard()
+		err = errors.Join(write(f), f.keep())
 	}
 	if err != nil {
-		os.Remove(f.Name())
 		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
 	}
 	return nil

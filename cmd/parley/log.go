@@ -462,8 +462,8 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 // explainLog says what went wrong; a reader who left is nothing wrong.
 func explainLog(ctx context.Context, file string, err error) error {
 	var path *fs.PathError
-	var not *console.NotExported
 	var exit *exitError
+	var not *console.NotExported
 	switch {
 	case errors.As(err, &not):
 		return usageError("%s: %w", file, err)

@@ -16,13 +16,13 @@ import (
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
-// The questions to a journal that docs/log.md shows are asked, and answered as it says.
+// The questions to a journal that docs/log.md shows below a line <!-- ask --> are asked, and answered as it says.
 func TestQuestionsOfTheManual(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/log.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
+	terminals := strings.Split(string(manual), "\n<!-- ask -->\n")[1:]
 	if len(terminals) < 3 {
 		t.Fatalf("docs/log.md has %d terminals", len(terminals))
 	}

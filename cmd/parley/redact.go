@@ -43,13 +43,13 @@ func (f *redactFlag) conceal(s *serving, gate parley.Gate) parley.Gate {
 // addCopy adds the flag to a command that makes a copy.
 func (f *redactFlag) addCopy(cmd *cobra.Command) {
 	f.add(cmd, "in the journal -o NEW that is made of this one")
-	for _, name := range showing {
-		cmd.MarkFlagsMutuallyExclusive("redact", name)
-	}
 }
 
 // runRedactedCopy makes a copy of a journal in which what matches is concealed.
 func runRedactedCopy(cmd *cobra.Command, file string, opt logOptions) error {
+	if err := refuseOthers(cmd, "redact", "output"); err != nil {
+		return err
+	}
 	r, err := openJournal(file)
 	if err != nil {
 		return err

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// The terminals that pages of the manual show below a line <!-- run --> are run, and print what is there.
+// The terminals that pages of the manual show below a line <!-- run --> are run, and print what is
+// there. Those that need more than commands have tests of their own.
 func TestTerminalsOfTheManual(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -22,8 +23,12 @@ func TestTerminalsOfTheManual(t *testing.T) {
 	}
 	shown := 0
 	for _, page := range pages {
-		if filepath.Base(page) == "tapping.md" {
-			continue // its terminal needs a redis with TLS: TestTheManualsTapOfTLS runs it
+		name := filepath.Base(page)
+		switch name {
+		case "tapping.md":
+			continue // a redis with TLS: TestTheManualsTapOfTLS
+		case "log.md":
+			continue // a journal: TestQuestionsOfTheManual
 		}
 		manual, err := os.ReadFile(page)
 		if err != nil {
@@ -32,10 +37,13 @@ func TestTerminalsOfTheManual(t *testing.T) {
 		terminals := strings.Split(string(manual), "\n<!-- run -->\n")[1:]
 		shown += len(terminals)
 		for i, text := range terminals {
-			t.Run(fmt.Sprintf("%s/%d", filepath.Base(page), i+1), func(t *testing.T) { runTranscript(t, text) })
+			t.Run(fmt.Sprintf("%s/%d", name, i+1), func(t *testing.T) {
+				t.Parallel()
+				runTranscript(t, text)
+			})
 		}
 	}
-	if shown < 3 {
+	if shown < 15 {
 		t.Errorf("the manual has %d terminals", shown)
 	}
 }
@@ -139,6 +147,8 @@ func (tr *transcript) plain(text string) string {
 		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
 		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
 		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},
+		{`\d[\d,.]*/s\b`, "RATE"},
+		{`(\S)   +`, "$1  "}, // columns are as wide as what is in them
 		{`(127\.0\.0\.1|\[::1\]):\d{5}\b`, "LOCALHOST:PORT"},
 		{`(127\.0\.0\.1|\[::1\]):7`, "LOCALHOST:7"},
 	} {

@@ -78,6 +78,7 @@ func each(t *testing.T, env []string, name string, args ...string) (addr string)
 			return
 		}
 		defer ours.Close()
+		ours.SetDeadline(time.Now().Add(patience))
 		cmd := exec.Command(path, args...)
 		var said bytes.Buffer
 		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), theirs, theirs, &said

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -303,8 +305,7 @@ func TestNobodyBeginsTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, mock, f, _ := mockOf(t, pop3TLS, false)
 		client, server := parleytest.ConnPair()
-		l := &oneConn{conn: server, done: make(chan struct{})}
-		wrapped, err := mock.Listener(l, new(tls.Config)).Accept()
+		wrapped, err := mock.Listener(&oneConn{conn: server}, new(tls.Config)).Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,10 +325,75 @@ func TestNobodyBeginsTLS(t *testing.T) {
 	})
 }
 
+// A stop of the server leaves a handshake its time.
+func TestStopDuringTheHandshake(t *testing.T) {
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	defer cert.Close()
+	synctest.Test(t, func(t *testing.T) {
+		_, mock, f, _ := mockOf(t, pop3TLS, false)
+		client, server := parleytest.ConnPair()
+		wrapped, err := mock.Listener(&oneConn{conn: server}, &tls.Config{Certificates: cert.TLS.Certificates}).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		srv := &parley.Server{Handler: mock, Framing: f.Requests}
+		go func() { served <- srv.ServeConn(wrapped) }()
+		io.WriteString(client, "STLS\r\n")
+		io.ReadFull(client, make([]byte, len("+OK hi\r\n+OK go\r\n")))
+		synctest.Wait() // it waits for the handshake
+		drained := make(chan error, 1)
+		go func() { drained <- srv.Shutdown(t.Context()) }()
+		synctest.Wait()
+		secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		if err := secure.Handshake(); err != nil {
+			t.Errorf("handshake: %v", err)
+		}
+		io.Copy(io.Discard, secure)
+		secure.Close()
+		if err := <-drained; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		<-served
+	})
+}
+
 type oneConn struct {
 	net.Listener
 	conn net.Conn
-	done chan struct{}
 }
 
 func (l *oneConn) Accept() (net.Conn, error) { return l.conn, nil }
+
+// Each dialogue of the manual can be played by both sides.
+func TestExamplesHaveBothSides(t *testing.T) {
+	files, err := filepath.Glob("../../docs/dialogues/*.talk")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, mock, f, told := mockOf(t, string(text), false)
+			dial := serveTLS(t, mock, f)
+			p := dialogue.Player{Framing: named(t, f.Name), Timeout: patience, StartTLS: func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+				secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+				return secure, secure.HandshakeContext(ctx)
+			}}
+			for n := range 2 {
+				play := p.Open(dial())
+				if err := play.Run(context.Background(), d, dialogue.Values{"n": fmt.Append(nil, n+1)}); err != nil {
+					t.Error(err)
+				}
+				play.Close()
+			}
+			if mock.Failures() > 0 {
+				t.Errorf("told %s", told.all())
+			}
+		})
+	}
+}

@@ -278,9 +278,12 @@ func (r *Recording) Framing() (f dialect.Framing, crlf bool) { return r.framing,
 func (r *Recording) About() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	text := fmt.Sprintf("%d recorded requests, %d of them different", r.requests, len(r.answers))
+	text := "1 recorded request"
+	if r.requests != 1 {
+		text = fmt.Sprintf("%d recorded requests, %d of them different", r.requests, len(r.answers))
+	}
 	if r.unusable > 0 {
-		text += fmt.Sprintf("; %d requests or replies are not there whole, since they were cut or redacted, and are not answered with", r.unusable)
+		text += fmt.Sprintf("; cut or redacted, and so not answered with: %d", r.unusable)
 	}
 	return text
 }

@@ -122,7 +122,7 @@ func TestRecordedInPart(t *testing.T) {
 	cut.ReplyCut, concealed.Redacted, long.RequestCut = 5, true, 7
 	f := named(t, "line")
 	r := newRecording(t, recorded(f, []replay.Exchange{cut, concealed, long, asked(4, 4, "d", "D")}), RecordingOptions{})
-	if want := "4 recorded requests, 1 of them different; 3 requests or replies are not there whole, since they were cut or redacted, and are not answered with"; r.About() != want {
+	if want := "4 recorded requests, 1 of them different; cut or redacted, and so not answered with: 3"; r.About() != want {
 		t.Errorf("about: %q, want %q", r.About(), want)
 	}
 	dial := serve(t, parley.Goroutines, f, r)

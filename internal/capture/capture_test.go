@@ -21,6 +21,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/journal"
 )
 
 // A heard is what was told of a capture, a line each.
@@ -629,5 +630,81 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	}
 	if len(r.all) != 3 || r.Sessions != 5 || r.Open != 2 {
 		t.Errorf("%d connections kept of %d, %d given up", len(r.all), r.Sessions, r.Open)
+	}
+}
+
+// What is no TCP is counted, and what cannot be read is named.
+func TestWhatElseThereIs(t *testing.T) {
+	f := newFile(layers.LinkTypeEthernet)
+	ends := func(kind layers.EthernetType) *layers.Ethernet {
+		return &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6), EthernetType: kind}
+	}
+	ip := func(protocol layers.IPProtocol) *layers.IPv4 {
+		return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: net.IP{10, 0, 0, 1}, DstIP: net.IP{10, 0, 0, 2}}
+	}
+	ip6 := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolIPv6Fragment, SrcIP: net.IP(netip.MustParseAddr("fd00::1").AsSlice()), DstIP: net.IP(netip.MustParseAddr("fd00::2").AsSlice())}
+	fragment, last := ip(layers.IPProtocolTCP), ip(layers.IPProtocolTCP)
+	fragment.Flags, last.FragOffset = layers.IPv4MoreFragments, 10
+	tcp := func() *layers.TCP { return &layers.TCP{SrcPort: 1, DstPort: 2, ACK: true} }
+	f.packet(ends(layers.EthernetTypeIPv4), ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2}, gopacket.Payload("x"))
+	f.packet(ends(layers.EthernetTypeIPv4), fragment, tcp(), gopacket.Payload("part"))
+	f.packet(ends(layers.EthernetTypeIPv4), last, gopacket.Payload("rest"))
+	f.packet(ends(layers.EthernetTypeIPv6), ip6, gopacket.Payload([]byte{6, 0, 0, 1, 0, 0, 0, 1, 1, 2, 3}))
+	f.packet(ends(layers.EthernetTypeARP), gopacket.Payload("arp"))
+	f.packet(ends(layers.EthernetTypeIPv4), gopacket.Payload("short"))
+	f.packet(ends(layers.EthernetTypeIPv4), ip(layers.IPProtocolTCP), gopacket.Payload("no header"))
+	f.packet(ends(layers.EthernetTypeIPv4), ip(layers.IPProtocolTCP), tcp())
+	sum, h := read(t, bytes.NewReader(f.Bytes()), "line")
+	if sum.Packets != 8 || sum.UDP != 1 || sum.Fragments != 3 || sum.Other != 1 || sum.Damaged != 2 || sum.TCP != 1 || sum.Sessions != 0 || len(h.lines) > 0 {
+		t.Errorf("%+v, %q", sum, h.lines)
+	}
+	f = newFile(layers.LinkTypeIEEE802_11)
+	f.packet(gopacket.Payload("over the air"))
+	if sum, _ := read(t, bytes.NewReader(f.Bytes()), "line"); sum.Other != 1 || sum.UnknownLink == "" {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// ours is a capture as parley log writes it, of one session in which a reply was cut and one message is missing.
+func ours(t testing.TB) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	p, err := journal.NewPcap(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(ms int) time.Time { return time.Date(2026, 11, 26, 8, 0, 0, ms*1e6+123456, time.UTC) }
+	s := &journal.Session{ID: 7, Remote: clientAddr, Local: serverAddr, Opened: at(0), Closed: at(9), Reason: "eof", Requests: 3, RepliedUpTo: 3, BytesIn: 20, BytesOut: 30,
+		About: journal.About{Role: "tap"}}
+	raw := func(text string, at, cut int) parley.Raw {
+		return parley.Raw{Bytes: []byte(text), At: uint64(at), Cut: uint64(cut)}
+	}
+	x := &journal.Exchange{Session: 7, Seq: 1, Received: at(1), Took: 2e6, Request: []byte("one"), RawRequest: raw("one\n", 0, 0), Reply: []byte("1"), RawReply: raw("1\n", 0, 0)}
+	y := &journal.Exchange{Session: 7, Seq: 3, Received: at(5), Took: 2e6, Request: []byte("three"), RawRequest: raw("three\n", 14, 0), Reply: []byte("beg"), ReplyCut: 20, RawReply: raw("beg", 6, 21)}
+	for _, e := range []journal.Event{
+		{Kind: parley.Opened, Time: at(0)}, {Kind: parley.Received, Time: at(1), Exchange: x}, {Kind: parley.Replied, Time: at(3), Exchange: x},
+		{Kind: parley.Received, Time: at(5), Exchange: y}, {Kind: parley.Replied, Time: at(7), Exchange: y}, {Kind: parley.Closed, Time: at(9)},
+	} {
+		e.Session = s
+		if err := p.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
+// A capture that parley has written has the same messages at the same times, to the ns, and what it does
+// not have is missing.
+func TestOurOwnCaptures(t *testing.T) {
+	sum, h := read(t, bytes.NewReader(ours(t)), "line")
+	want := []string{opened, `1 received "one"`, `1 replied 1 "1" 2ms`,
+		"1 framing_lost the client's byte 14: 10 bytes before it are missing; from there its bytes are shown as they come", `1 received "three\n"`,
+		"1 framing_lost the server's byte 6: 4 bytes before it are missing; from there its bytes are shown as they come", `1 message "beg"`,
+		"1 closed eof in 20 out 30"}
+	if !slices.Equal(h.lines, want) || sum.Gaps != 3 || sum.Missing != 10+4+21 {
+		t.Errorf("told\n%s\n%+v", strings.Join(h.lines, "\n"), sum)
+	}
+	if got, want := h.batches[0].Received, time.Date(2026, 11, 26, 8, 0, 0, 1123456, time.UTC); !got.Equal(want) || string(h.batches[0].RawReply.Bytes) != "1\n" {
+		t.Errorf("%+v, want it received at %v", h.batches[0], want)
 	}
 }

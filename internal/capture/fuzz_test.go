@@ -24,7 +24,7 @@ func (s *sum) Pass(_ *parley.Session, batch []parley.Exchange) bool {
 // Whatever a capture has, it is read to its end, and each session is told of in order: what is recorded is
 // what was said, but for what is missing.
 func FuzzImport(f *testing.F) {
-	for _, data := range seeds() {
+	for _, data := range append(seeds(), ours(f)) {
 		f.Add(data, true)
 		f.Add(data, false)
 	}

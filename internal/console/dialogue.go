@@ -24,12 +24,13 @@ func notExported(format string, args ...any) error {
 
 // A dialogueView writes one session as a dialogue that a client can play.
 type dialogueView struct {
-	out     io.Writer
-	framing dialect.Framing // of a session of which the journal does not say
-	session *journal.Session
-	d       dialogue.Dialogue
-	sent    int // requests
-	crlf    int // of those, lines that ended in CRLF
+	out      io.Writer
+	framing  dialect.Framing // of a session of which the journal does not say
+	session  *journal.Session
+	d        dialogue.Dialogue
+	requests map[uint64][]byte // that are not replied to, of a protocol that has to know to what a reply is
+	sent     int               // requests
+	crlf     int               // of those, lines that ended in CRLF
 }
 
 func (v *dialogueView) Show(e journal.Event) error {
@@ -57,7 +58,7 @@ func (v *dialogueView) Show(e journal.Event) error {
 
 // begin writes the head of the dialogue.
 func (v *dialogueView) begin(s *journal.Session) (err error) {
-	v.session = s
+	v.session, v.requests = s, make(map[uint64][]byte)
 	if s.Framing != "" {
 		if v.framing, err = dialect.Parse(s.Framing); err != nil {
 			return notExported("its framing is of a newer parley: %v", err)
@@ -76,6 +77,9 @@ func (v *dialogueView) request(x *journal.Exchange) error {
 	raw := x.RawRequest.Bytes
 	if v.framing.Requests == parley.Chunks && raw != nil {
 		body = raw // a chunk is sent as it is
+	}
+	if v.framing.Steady != nil {
+		v.requests[x.Seq] = x.Request
 	}
 	v.sent++
 	if bytes.HasSuffix(raw, []byte("\r\n")) {
@@ -133,9 +137,14 @@ func (v *dialogueView) reply(x *journal.Exchange) {
 	if v.framing.OfReplies() == parley.Chunks { // who reads a chunk takes that off
 		body = bytes.TrimSuffix(bytes.TrimSuffix(body, []byte("\n")), []byte("\r"))
 	}
-	const enough = 1024 // bytes of a message that is not whole
 	text := dialogue.NewText(body)
 	step := dialogue.Step{Kind: dialogue.Expect}
+	matches := func(pattern string) { step.Judge = dialogue.Judge{Kind: dialogue.Matches, Pattern: pattern} }
+	steady := body
+	if v.framing.Steady != nil {
+		steady = v.framing.Steady(v.requests[x.Seq], body)
+		delete(v.requests, x.Seq)
+	}
 	switch {
 	case x.ReplyWhole > 0:
 		v.d.Note("parts of this were replaced before it was recorded")
@@ -143,12 +152,36 @@ func (v *dialogueView) reply(x *journal.Exchange) {
 	case x.ReplyCut > 0:
 		v.d.Note(fmt.Sprintf("the recording has only the first %d bytes of %d", len(body), uint64(len(body))+x.ReplyCut))
 		if len(body) > 0 {
-			step.Judge = dialogue.Judge{Kind: dialogue.Matches, Pattern: "^" + dialogue.Quote(body[:min(len(body), enough)])}
+			matches("^" + dialogue.Quote(body[:min(len(body), maxPattern)]))
 		}
+	case len(steady) < len(body):
+		matches(patternOf(body, steady))
+		step.Example = &text
 	default:
 		step.Judge = dialogue.Judge{Kind: dialogue.Exact, Text: text}
 	}
 	v.d.Steps = append(v.d.Steps, step)
+}
+
+// maxPattern is how much of a message a regular expression has, in bytes.
+const maxPattern = 4096
+
+// patternOf is a regular expression of what of a reply is said again, which is all of it but for one
+// part.
+func patternOf(reply, steady []byte) string {
+	n := 0
+	for n < len(steady) && steady[n] == reply[n] {
+		n++
+	}
+	behind := steady[n:]
+	pattern := "^" + dialogue.Quote(reply[:n])
+	if len(behind) > 0 {
+		pattern += "(?s:.*?)" + dialogue.Quote(behind[:min(len(behind), maxPattern)])
+	}
+	if 0 < len(behind) && len(behind) <= maxPattern {
+		pattern += "$"
+	}
+	return pattern
 }
 
 // end writes how the session ended, where one of the two ended it in order.

@@ -3,9 +3,11 @@ package console
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,14 +46,22 @@ eof
 < = $13\r\npong 2 PING\r\n\r\n
 eof
 `},
+		{"pages", "http", page, []string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, `framing http
+> GET / HTTP/1.1\r\nHost: a\r\n\r\n
+< ~ ^HTTP/1\.1 200 OK\r\nDate:(?s:.*?)\nContent-Length: 2\r\n\r\n\x{1}\x{20}$
+eg HTTP/1.1 200 OK\r\nDate: 1\r\nContent-Length: 2\r\n\r\n\x01\x20
+eof
+`},
 		{"mail", "smtp", done, []string{"", "EHLO me\r\n", "DATA\r\n", ".. a\r\n\r\nb\r\n.\r\n", "QUIT\r\n"}, `framing smtp
-< = 220 here ESMTP parley\r\n
+< ~ ^220
+eg 220 here ESMTP parley\r\n
 > EHLO me
 < = 250 OK\r\n
 > DATA
 < = 354 OK\r\n
 > . a\n\nb\n.
-< = 250 OK\r\n
+< ~ ^250
+eg 250 OK\r\n
 > QUIT
 < = 221 OK\r\n
 < eof
@@ -94,6 +104,12 @@ eof
 func pong(dst []byte, req *parley.Request) ([]byte, error) {
 	return append(append(dst, "pong "+string('0'+rune(req.Seq))+" "...), req.Body...), nil
 }
+
+func page(dst []byte, _ *parley.Request) ([]byte, error) {
+	return fmt.Appendf(dst, "HTTP/1.1 200 OK\r\nDate: %d\r\nContent-Length: 2\r\n\r\n\x01 ", dates.Add(1)), nil
+}
+
+var dates atomic.Int64 // each page has its own
 
 func done(dst []byte, _ *parley.Request) ([]byte, error) { return append(dst, "OK"...), nil }
 
@@ -216,7 +232,7 @@ framing line
 eg hello *
 > a
 # the recording has only the first 8 bytes of 17
-< ~ ^a\.\x{a}(?s:.)\{n\}\x{20}
+< ~ ^a\.\n(?s:.)\{n\}\x{20}
 > b
 # the reply to request 2 did not get out
 # it ended: reset

@@ -182,6 +182,12 @@ func Quote(literal []byte) string {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			quoted.WriteString("(?s:.)")
+		case r == '\r':
+			quoted.WriteString(`\r`)
+		case r == '\n':
+			quoted.WriteString(`\n`)
+		case r == '\t':
+			quoted.WriteString(`\t`)
 		case !unicode.IsPrint(r) || r == ' ' && last:
 			fmt.Fprintf(&quoted, `\x{%x}`, r)
 		default:

@@ -29,11 +29,24 @@ func (r *Reader) Copy(ctx context.Context, file string, conceal Concealer) (Copi
 	if err := c.create(file); err != nil {
 		return c.Copied, err
 	}
-	err := r.snapshot(ctx, func(ctx context.Context, from *sql.Tx) error { return c.copy(ctx, from) })
+	err := c.copySnapshot(ctx)
 	if e := c.db.Close(); err == nil {
 		err = e
 	}
 	return c.Copied, err
+}
+
+// copySnapshot copies the journal as it is at one moment, which may take as long as it does.
+func (c *copier) copySnapshot(ctx context.Context) error {
+	from, err := c.reader.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer from.Rollback()
+	if err := c.reader.lookAgain(ctx, from); err != nil {
+		return err
+	}
+	return c.copy(ctx, from)
 }
 
 // A copier fills a journal with what another has.

@@ -174,18 +174,15 @@ func (r *Reader) hitColumns(bytes bool) string {
 	} else {
 		columns += "parts, request_at, reply_at, "
 	}
-	switch {
-	case !bytes:
-		return columns + "NULL, NULL, NULL, NULL, NULL, NULL"
-	case r.version.Load() < 3:
-		return columns + "NULL, NULL, NULL, NULL, exchanges.request, exchanges.reply"
+	if !bytes {
+		return columns + "NULL, NULL, NULL"
 	}
-	return columns + "request_head, request_tail, reply_head, reply_tail, exchanges.request, exchanges.reply"
+	return columns + r.rareColumn() + ", exchanges.request, exchanges.reply"
 }
 
 // hitJoin is what belongs to those columns.
 func (r *Reader) hitJoin(bytes bool) string {
-	if bytes && r.version.Load() >= 3 {
+	if bytes {
 		return joinCuts
 	}
 	return ""
@@ -199,7 +196,7 @@ type hitRow struct {
 func (r *hitRow) id() int64 { return r.hit.exchange }
 func (r *hitRow) columns() []any {
 	return []any{&r.hit.exchange, &r.hit.session, &r.hit.received, &r.hit.took, &r.unasked, &r.partsColumn, &r.requestPlace, &r.replyPlace,
-		&r.rareRequestHead, &r.rareRequestTail, &r.rareReplyHead, &r.rareReplyTail, &r.requestBytes, &r.replyBytes}
+		&r.rare, &r.requestBytes, &r.replyBytes}
 }
 
 // found is the hit that the row is.

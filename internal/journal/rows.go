@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,32 +170,80 @@ type exchangeRow struct {
 	took                                       int64
 	requestBytes, replyBytes                   blob
 	requestPlace, replyPlace, partsColumn, sum sql.NullInt64 // parts is NULL in versions before 3
-	rareRequestHead, rareRequestTail           sql.NullInt64
-	rareReplyHead, rareReplyTail               sql.NullInt64
-	wholeRequest, wholeReply                   sql.NullInt64 // NULL in versions before 4
+	rare                                       rareRow
 }
 
 func (x *exchangeRow) id() int64 { return x.ID }
 func (x *exchangeRow) columns() []any {
-	return []any{&x.ID, &x.session, &x.seq, &x.received, &x.took, &x.requestBytes, &x.replyBytes, &x.requestCut, &x.replyCut, &x.sum,
-		&x.requestPlace, &x.replyPlace, &x.partsColumn, &x.requestRawCut, &x.replyRawCut,
-		&x.rareRequestHead, &x.rareRequestTail, &x.rareReplyHead, &x.rareReplyTail, &x.wholeRequest, &x.wholeReply}
+	return []any{&x.ID, &x.session, &x.seq, &x.received, &x.took, &x.requestBytes, &x.replyBytes, &x.sum,
+		&x.requestPlace, &x.replyPlace, &x.partsColumn, &x.rare}
 }
 
 // unpack has the record say what the columns do.
 func (x *exchangeRow) unpack() {
 	x.record.took = time.Duration(x.took)
 	x.requestAt, x.replyAt = placeOf(x.requestPlace), placeOf(x.replyPlace)
-	x.requestWhole, x.replyWhole = int(x.wholeRequest.Int64), int(x.wholeReply.Int64)
 	x.takeParts(x.partsColumn.Int64)
-	for _, rare := range []struct {
-		column sql.NullInt64
-		of     *int
-	}{{x.rareRequestHead, &x.requestHead}, {x.rareRequestTail, &x.requestTail}, {x.rareReplyHead, &x.replyHead}, {x.rareReplyTail, &x.replyTail}} {
-		if rare.column.Valid {
-			*rare.of = int(rare.column.Int64)
+	x.rare.unpack(&x.record)
+}
+
+// A rareRow is a row of cuts, which hardly any exchange has. It is read as one column: each of an
+// exchange's costs as much as its bytes. A field is not there if it is NULL, or of a later version.
+type rareRow struct {
+	fields [rareFields]int64
+	there  [rareFields]bool
+}
+
+const rareFields = 10
+
+func (r *rareRow) Scan(column any) error {
+	*r = rareRow{}
+	if column == nil {
+		return nil
+	}
+	text, _ := column.(string)
+	fields := strings.Split(text, ",")
+	if len(fields) != rareFields {
+		return fmt.Errorf("%T %q where a row of cuts is expected", column, text)
+	}
+	for i, field := range fields {
+		if field == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return err
+		}
+		r.fields[i], r.there[i] = n, true
+	}
+	return nil
+}
+
+// unpack is the order of rareColumn.
+func (r *rareRow) unpack(into *record) {
+	into.requestCut, into.replyCut = uint64(r.fields[0]), uint64(r.fields[1])
+	into.requestRawCut, into.replyRawCut = uint64(r.fields[2]), uint64(r.fields[3])
+	for i, of := range []*int{&into.requestHead, &into.requestTail, &into.replyHead, &into.replyTail} {
+		if r.there[4+i] {
+			*of = int(r.fields[4+i])
 		}
 	}
+	into.requestWhole, into.replyWhole = int(r.fields[8]), int(r.fields[9])
+}
+
+// rareColumn is what a rareRow is read of: NULL if there is none.
+func (r *Reader) rareColumn() string {
+	columns := []string{"cuts.request", "cuts.reply"}
+	if r.version.Load() >= 3 {
+		columns = append(columns, "request_raw", "reply_raw", "request_head", "request_tail", "reply_head", "reply_tail")
+	}
+	if r.version.Load() >= 4 {
+		columns = append(columns, "request_whole", "reply_whole")
+	}
+	for len(columns) < rareFields {
+		columns = append(columns, "''")
+	}
+	return "iif(cuts.exchange IS NULL, NULL, coalesce(" + strings.Join(columns, ", '') || ',' || coalesce(") + ", ''))"
 }
 
 func placeOf(column sql.NullInt64) int64 {
@@ -234,17 +284,14 @@ func (x *exchangeRow) exchange(r *Reader) *Exchange {
 const joinCuts = " LEFT JOIN cuts ON cuts.exchange = exchanges.id"
 
 func (r *Reader) exchangeColumns() string {
-	const columns = "id, session, seq, received_ns, took_ns, exchanges.request, exchanges.reply, coalesce(cuts.request, 0), coalesce(cuts.reply, 0), "
-	const framed = "sum, request_at, reply_at, parts, coalesce(request_raw, 0), coalesce(reply_raw, 0), request_head, request_tail, reply_head, reply_tail"
+	const columns = "id, session, seq, received_ns, took_ns, exchanges.request, exchanges.reply, "
 	switch r.version.Load() {
 	case 1:
-		return columns + "NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL"
+		return columns + "NULL, NULL, NULL, NULL, " + r.rareColumn()
 	case 2:
-		return columns + "sum, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL"
-	case 3:
-		return columns + framed + ", NULL, NULL"
+		return columns + "sum, NULL, NULL, NULL, " + r.rareColumn()
 	}
-	return columns + framed + ", request_whole, reply_whole"
+	return columns + "sum, request_at, reply_at, parts, " + r.rareColumn()
 }
 
 func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {

@@ -66,7 +66,7 @@ func (c *Check) await(ctx context.Context) (found []Finding) {
 		c.Probe.Dialer.Timeout = c.Probe.Timeout
 		found = c.Probe.Run(ctx)
 		i := slices.IndexFunc(found, func(f Finding) bool { return f.Kind != "" })
-		if i < 0 {
+		if i < 0 || found[i].Kind == Unplayable { // which it will be for ever
 			return true
 		}
 		if f := &found[i]; f.Kind != said && !c.Quiet {

@@ -186,6 +186,19 @@ func TestADialogueIsWaitedFor(t *testing.T) {
 	})
 }
 
+// One that cannot be played is not waited for.
+func TestAnUnplayableDialogueIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		check, out := playing(t, "> a\\nb\n", silent)
+		check.Wait = time.Minute
+		begin := time.Now()
+		summary, err := check.Run(t.Context())
+		if err != nil || summary.Failed[Unplayable] != 1 || strings.Contains(out.String(), "waiting") || time.Since(begin) > time.Second {
+			t.Errorf("%+v, %v after %v; it says\n%s", summary, err, time.Since(begin), out)
+		}
+	})
+}
+
 // A dialogue that goes over to TLS shows the certificate, and has it judged.
 func TestADialogueGoesOverToTLS(t *testing.T) {
 	ca := newCA(t)

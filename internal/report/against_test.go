@@ -187,14 +187,15 @@ func TestOtherFilesAreNoRuns(t *testing.T) {
 		whole(func(b *Baseline) { b.Result.Response.P50 = 1e18 }): "it is damaged: a time of its result is out of range",
 		whole(func(b *Baseline) { b.Seconds[1].Length = 0 }):      "it is damaged: a figure of its seconds is out of range",
 		whole(func(b *Baseline) { b.Seconds[1].P99 = -1 }):        "it is damaged: a figure of its seconds is out of range",
-		strings.Repeat(" ", maxBaseline+1):                        foreign + ": those are never longer than 64 MiB",
 	} {
 		if _, err := ReadBaseline(strings.NewReader(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.60q: %v, want %s", text, err, want)
 		}
 	}
-	if _, err := ReadBaseline(strings.NewReader(good + strings.Repeat(" ", maxBaseline-len(good)))); err != nil {
-		t.Errorf("the longest: %v", err)
+	for most, ok := range map[int]bool{len(good) - 1: false, len(good): true, len(good) + 1: true} {
+		if _, err := readBaseline(strings.NewReader(good), int64(most)); (err == nil) != ok {
+			t.Errorf("%d bytes where there may be %d: %v", len(good), most, err)
+		}
 	}
 }
 

@@ -138,13 +138,15 @@ func (b *Baseline) Write(w io.Writer) error { return json.NewEncoder(w).Encode(b
 const maxBaseline = 64 << 20
 
 // ReadBaseline reads what Write has written. Its errors say what else the file is.
-func ReadBaseline(r io.Reader) (*Baseline, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxBaseline+1))
+func ReadBaseline(r io.Reader) (*Baseline, error) { return readBaseline(r, maxBaseline) }
+
+func readBaseline(r io.Reader, most int64) (*Baseline, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(text) > maxBaseline:
-		return nil, fmt.Errorf("it is no run that bench --save wrote: those are never longer than %d MiB", maxBaseline>>20)
+	case int64(len(text)) > most:
+		return nil, fmt.Errorf("it is longer than %d bytes, as no run is that bench --save wrote", most)
 	}
 	b := new(Baseline)
 	var broken *json.SyntaxError

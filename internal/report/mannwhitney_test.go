@@ -64,7 +64,7 @@ func TestExactMannWhitneyIsThatOfAllChoices(t *testing.T) {
 		seed = seed*1664525 + 1013904223
 		return float64(seed >> 16 % below)
 	}
-	for range 200 {
+	for range 50 {
 		var a, b []float64
 		for range 1 + int(next(6)) {
 			a = append(a, next(8))
@@ -82,8 +82,12 @@ func TestExactMannWhitneyIsThatOfAllChoices(t *testing.T) {
 			u := 0.0
 			for i, v := range values {
 				for j, w := range values {
-					if choice>>i&1 == 1 && choice>>j&1 == 0 {
-						u += map[bool]float64{true: 1}[v > w] + map[bool]float64{true: 0.5}[v == w]
+					switch {
+					case choice>>i&1 == 0 || choice>>j&1 == 1:
+					case v > w:
+						u++
+					case v == w:
+						u += 0.5
 					}
 				}
 			}

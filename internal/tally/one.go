@@ -7,7 +7,7 @@ import (
 
 // Failed says whether an exchange of a session counts as an error.
 func Failed(s *journal.Session, x *journal.Exchange, framing dialect.Framing) bool {
-	return new(tally).failed(&session{Session: *s}, x, framing)
+	return new(tally).failed(&session{repliedUpTo: s.RepliedUpTo, closed: !s.Closed.IsZero()}, x, framing)
 }
 
 // AppendShape appends to dst by what an exchange counts by shape.

@@ -64,7 +64,7 @@ func New(opt Options) *Page {
 // Wants what conversations are made of.
 func (p *Page) Wants(kind parley.EventKind) bool {
 	switch kind {
-	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Refused, parley.HandshakeFailed:
+	case parley.Opened, parley.Received, parley.Replied, parley.Unasked, parley.Closed, parley.Refused, parley.HandshakeFailed, parley.Faulted:
 		return true
 	}
 	return false

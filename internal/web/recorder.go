@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -18,6 +19,7 @@ type recorder struct {
 	latencies     []uint16    // buckets of the histogram
 	complete      []*exchange // of those that are kept
 	leftOut       uint64
+	faults        []parley.Event
 	sinceKept     uint64 // requests since the last that was kept
 
 	pending  map[*parley.Session][]*exchange // kept requests that wait for their reply, in order
@@ -51,12 +53,20 @@ func (r *recorder) Observe(e *parley.Event) {
 	case parley.Unasked:
 		r.countsOf(e).out += lengthOf(e)
 		r.keepMessage(&exchange{Session: e.Session.Number()}, e)
+	case parley.Faulted:
+		own := *e
+		own.Body = nil
+		r.faults = append(r.faults, own)
+		r.markRequest(e)
 	case parley.Opened:
 		r.opened = append(r.opened, *e)
 	case parley.HandshakeFailed:
 		r.ended = append(r.ended, *e)
 	case parley.Closed:
 		r.ended = append(r.ended, *e)
+		if list := r.pending[e.Session]; len(list) > 0 {
+			list[0].fault(e.Fault) // that ended it in the middle of the reply
+		}
 		r.keepUnanswered(e.Session)
 	case parley.Refused:
 		r.ended = append(r.ended, *e)
@@ -130,6 +140,15 @@ func (r *recorder) keepReply(e *parley.Event) {
 	}
 }
 
+// markRequest has a request that was kept say what befalls it behind that, as on a tap.
+func (r *recorder) markRequest(e *parley.Event) {
+	for _, x := range r.pending[e.Session] {
+		if x.Seq == e.Seq && strings.HasPrefix(e.Fault, "request.") {
+			x.fault(e.Fault)
+		}
+	}
+}
+
 // keepUnanswered keeps the requests of a session that ended without a reply to them.
 func (r *recorder) keepUnanswered(s *parley.Session) {
 	if list := r.pending[s]; len(list) > 0 {
@@ -141,7 +160,7 @@ func (r *recorder) keepUnanswered(s *parley.Session) {
 
 // Flush puts what came together into the page's state.
 func (r *recorder) Flush() {
-	if len(r.counts)+len(r.opened)+len(r.ended) == 0 {
+	if len(r.counts)+len(r.opened)+len(r.ended)+len(r.faults) == 0 {
 		return
 	}
 	r.page.mu.Lock()
@@ -165,10 +184,13 @@ func (r *recorder) apply() {
 	for _, x := range r.complete {
 		s.keep(x)
 	}
+	for i := range r.faults {
+		s.faulted(&r.faults[i])
+	}
 	for i := range r.ended {
 		s.ended(&r.ended[i])
 	}
-	r.opened, r.ended = emptied(r.opened), emptied(r.ended)
+	r.opened, r.ended, r.faults = emptied(r.opened), emptied(r.ended), emptied(r.faults)
 	r.counts, r.complete = emptied(r.counts), emptied(r.complete)
 	r.latencies, r.leftOut = r.latencies[:0], 0
 }

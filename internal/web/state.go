@@ -157,6 +157,7 @@ type totals struct {
 	Refused  uint64 `json:"refused"`
 	Failed   uint64 `json:"failed"`   // handshakes
 	Probes   uint64 `json:"probes"`   // who never sent a byte, among the sessions or instead of a handshake
+	Faults   uint64 `json:"faults"`   // on purpose, refusals among them
 	LeftOut  uint64 `json:"left_out"` // requests that were counted and not kept
 }
 
@@ -239,6 +240,22 @@ func (s *state) keep(x *exchange) {
 	s.oldest = (s.oldest + 1) % maxExchanges
 }
 
+// faulted counts a fault, and has the exchange say so that is told before it is: a tap's, of which
+// the reply was shown. It is one of the newest; browsers may be reading it, so it is replaced.
+func (s *state) faulted(e *parley.Event) {
+	s.totals.Faults++
+	const newest = 32
+	for i := range min(newest, len(s.exchanges)) {
+		at := (s.oldest + len(s.exchanges) - 1 - i) % len(s.exchanges)
+		if x := s.exchanges[at]; e.Seq > 0 && x.Session == e.Session.Number() && x.Seq == e.Seq {
+			marked := *x
+			marked.fault(e.Fault)
+			s.exchanges[at] = &marked
+			return
+		}
+	}
+}
+
 // ended closes a session, or counts a connection that became none.
 func (s *state) ended(e *parley.Event) {
 	if e.Reason == parley.NoRequest || e.Reason == parley.FirstByteTimeout {
@@ -247,6 +264,9 @@ func (s *state) ended(e *parley.Event) {
 	switch {
 	case e.Kind == parley.Refused:
 		s.totals.Refused++
+		if e.Fault != "" {
+			s.totals.Faults++
+		}
 		return
 	case e.Kind == parley.HandshakeFailed:
 		if e.Reason != parley.NoRequest {

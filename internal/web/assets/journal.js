@@ -55,6 +55,7 @@ const behind = (all, id) => all.map(f => f.why ? '0.0' : `${f.times}.${f[id]}`).
 
 let asking = false
 let timer = 0
+let missed = false // something that was new did not get here
 
 // look asks what is new, again and again.
 async function look() {
@@ -67,9 +68,10 @@ async function look() {
     const before = files
     files = now
     showFiles()
-    if (before.length !== now.length || now.some((f, i) => f.times !== before[i].times || Boolean(f.why) !== Boolean(before[i].why) || f.exchange < before[i].exchange)) startOver()
+    if (missed || before.length !== now.length || now.some((f, i) => f.times !== before[i].times || Boolean(f.why) !== Boolean(before[i].why) || f.exchange < before[i].exchange)) startOver()
     else if (now.some((f, i) => f.exchange !== before[i].exchange || f.session !== before[i].session || f.ended !== before[i].ended)) await grow(before)
   } catch (error) {
+    missed = files.length > 0 && !(error instanceof Refused)
     failed(error)
   }
   asking = false
@@ -79,6 +81,7 @@ async function look() {
 // startOver asks for what is chosen.
 function startOver() {
   round++
+  missed = false
   $('wrong').hidden = true
   exchanges.reset()
   sessions.reset()

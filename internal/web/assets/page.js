@@ -117,10 +117,10 @@ function renderNow() {
   $('left-out').textContent = totals.left_out ? `${count(totals.left_out)} of ${count(totals.requests)} left out` : ''
 }
 
-// othersThanSessions counts connections that came to nothing.
+// othersThanSessions counts connections that came to nothing, and faults on purpose.
 function othersThanSessions() {
-  const { refused, failed, probes } = totals
-  return [[refused, 'refused'], [failed, failed === 1 ? 'handshake failed' : 'handshakes failed'], [probes, probes === 1 ? 'probe' : 'probes']]
+  const { refused, failed, probes, faults } = totals
+  return [[refused, 'refused'], [failed, failed === 1 ? 'handshake failed' : 'handshakes failed'], [probes, probes === 1 ? 'probe' : 'probes'], [faults, faults === 1 ? 'fault' : 'faults']]
     .filter(([n]) => n).map(([n, what]) => count(n) + ' ' + what).join(', ')
 }
 

@@ -129,6 +129,22 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
+// The password that a dialogue expects is told neither to who does not know it, nor to who reads along.
+func TestMismatchKeepsCredentials(t *testing.T) {
+	const text = "framing smtp\n< = 220 hi\n> AUTH LOGIN\n< = 334 \n> dXNlcg==\n< = 334 \n> c2VjcmV0\n< = 235 ok\n> AUTH PLAIN c2VjcmV0\n< = 235 ok\n> QUIT\n< = 221 bye\n"
+	for in, want := range map[string]string{
+		"AUTH LOGIN\r\ndXNlcg==\r\nbad\r\n":                      "t.talk:7 expects: > (secret)",
+		"AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\nAUTH PLAIN x\r\n": "t.talk:9 expects: > AUTH PLAIN (secret)",
+		"AUTH LOGIN\r\ndXNlcg==\r\n":                             "it ended (eof) before t.talk:7: > (secret)",
+	} {
+		_, mock, f, told := mockOf(t, text, false)
+		heard := say(t, serve(t, parley.Goroutines, f, mock)(), in)
+		if all := heard + told.all(); strings.Contains(all, "c2VjcmV0") || !strings.Contains(all, want) {
+			t.Errorf("%q: heard %q, told %q, want %q", in, heard, told.all(), want)
+		}
+	}
+}
+
 // What a client says of what the server has told it has to be that.
 func TestNamesAreWhatTheServerSaid(t *testing.T) {
 	const text = "> HI\n< ~ ^token (?P<token>\\w+)\neg token abc\n> AUTH {token}\n< = welcome\n"
@@ -294,7 +310,7 @@ func TestPlainTextBehindTheWishForTLS(t *testing.T) {
 		for mock.Failures() == 0 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
-		if !strings.Contains(told.all(), "before t.talk:6: > QUIT") {
+		if !strings.Contains(told.all(), "before t.talk:7: > QUIT") {
 			t.Errorf("%q behind it: told %q", behind, told.all())
 		}
 	}

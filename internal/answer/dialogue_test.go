@@ -310,7 +310,7 @@ func TestPlainTextBehindTheWishForTLS(t *testing.T) {
 		for mock.Failures() == 0 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
-		if !strings.Contains(told.all(), "before t.talk:7: > QUIT") {
+		if !strings.Contains(told.all(), "before t.talk:6: > QUIT") {
 			t.Errorf("%q behind it: told %q", behind, told.all())
 		}
 	}

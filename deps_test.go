@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/redact":   {".", "internal/expect"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},
-	"internal/web":      {".", "internal/dialect", "internal/expect", "internal/journal", "internal/shape"},
+	"internal/web":      {".", "internal/dialect", "internal/expect", "internal/journal", "internal/tally"},
 	"cmd/parley":        {"*"},
 
 	"scripts/testprogress": {},

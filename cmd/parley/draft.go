@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,7 +31,10 @@ func newDraft(ctx context.Context, name string, about journal.About) (*draft, co
 	ctx, draft.failed = context.WithCancelCause(ctx)
 	draft.Writer, err = journal.Create(draft.draft, journal.Options{
 		About: about,
-		Warn:  func(text string) { draft.failed(errors.New(text)) },
+		Warn: func(text string) { // all that it has to say here is that something cannot be done
+			why, _, _ := strings.Cut(strings.TrimPrefix(text, "cannot be written: "), "; ")
+			draft.failed(errors.New(why))
+		},
 	})
 	if err != nil {
 		draft.discard()

@@ -119,20 +119,17 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
 	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
-	opt.addWeb(cmd)
 	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
 	addImport(cmd, &opt.imported)
 	opt.redact.addCopy(cmd)
 	opt.stats.add(cmd)
 	opt.sql.add(cmd)
+	opt.addWeb(cmd)
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
 	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
 		cmd.MarkFlagsMutuallyExclusive("verify", name)
-	}
-	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify") {
-		cmd.MarkFlagsMutuallyExclusive("web", name)
 	}
 	return cmd
 }

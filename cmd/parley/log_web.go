@@ -13,6 +13,9 @@ import (
 func (opt *logOptions) addWeb(cmd *cobra.Command) {
 	opt.web.addFlags(cmd)
 	cmd.Flags().Lookup("web").Usage = "show it, or several files together, as a page at `[HOST:]PORT`, until interrupted; of this host only unless another address is named"
+	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify", "import", "redact", "stats", "sql") {
+		cmd.MarkFlagsMutuallyExclusive("web", name)
+	}
 }
 
 // runLogWeb shows journals as a page until it is interrupted.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/cdproto/input"
@@ -131,7 +132,7 @@ func TestJournalsInABrowser(t *testing.T) {
 		}
 		other.fine(url)
 		b.press(kb.Escape)
-		b.until(`!document.querySelector('#overview').hidden && document.querySelector('#sessions li .state').textContent.includes('eof, after')`)
+		b.until(`!document.querySelector('#overview').hidden && document.querySelector('#sessions li .state').textContent.includes('2 requests, eof after')`)
 	})
 
 	t.Run("hands and ears", func(t *testing.T) {
@@ -172,3 +173,38 @@ func TestJournalsInABrowser(t *testing.T) {
 	}
 }
 
+// TestPicturesOfJournals renews the pictures of the page of journals in docs, which are to be looked at:
+//
+//	go test -run TestPicturesOfJournals -pictures 10s -v ./cmd/parley
+func TestPicturesOfJournals(t *testing.T) {
+	if *pictures == 0 {
+		t.Skip("asked for with -pictures")
+	}
+	dir := t.TempDir()
+	shop, stock := filepath.Join(dir, "shop.journal"), filepath.Join(dir, "stock.journal")
+	a, b := startServer(t, "-q", "--journal", shop), startServer(t, "-q", "--journal", stock)
+	var talking sync.WaitGroup
+	for _, s := range []*server{a, b} {
+		talking.Go(func() { inWaves(t, s.addr, *pictures, nil) })
+	}
+	talking.Wait()
+	for n := range 12 {
+		converse(t, a.addr, fmt.Sprintf("ORDER %d 3 lamps\nPAY %d EUR 120.50\n", 4100+n, 4100+n))
+		converse(t, b.addr, fmt.Sprintf("RESERVE lamp %d\n", n))
+	}
+	open := talkTo(t, a.addr)
+	open.say("ORDER 4112 1 chair")
+	_, url := startJournalPage(t, shop, stock)
+	browser := startBrowser(t)
+	counted := `document.querySelector('#sum-progress').textContent === '' && document.querySelector('#sum-count').textContent !== '–' && document.querySelectorAll('#rows > li').length > 10`
+	wide, narrow := openTab(t, browser, 1280, 800, url), openTab(t, browser, 360, 740, url+"#regexp=1&text=ORDER%7CRESERVE")
+	wide.until(isLive)
+	for _, tab := range []*tab{wide, narrow} {
+		tab.until(counted)
+	}
+	wide.picture("journals", "light")
+	narrow.picture("journals-phone", "dark")
+	eval[any](wide, `location.hash = 'view=stats'`)
+	wide.until(`document.querySelectorAll('#statistics-rows tr').length > 3`)
+	wide.picture("journals-statistics", "dark")
+}

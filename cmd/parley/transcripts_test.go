@@ -147,6 +147,8 @@ func (tr *transcript) plain(text string) string {
 		{`([0-9A-F]{2}:){31}[0-9A-F]{2}`, "FINGERPRINT"},
 		{`\d+ days left \(\d{4}-\d\d-\d\d\)`, "DAYS"},
 		{`\d[\d.]* (ms|µs|s)\b`, "TIME"},
+		{`\d[\d,.]*/s\b`, "RATE"},
+		{`(\S)   +`, "$1  "}, // columns are as wide as what is in them
 		{`(127\.0\.0\.1|\[::1\]):\d{5}\b`, "LOCALHOST:PORT"},
 		{`(127\.0\.0\.1|\[::1\]):7`, "LOCALHOST:7"},
 	} {

@@ -78,13 +78,10 @@ func reasonsOf(ends map[string]int64) []string {
 
 func endsOf(row *tally.Row) string {
 	if row.Session != nil {
-		if row.Session.Lost {
+		if row.Session.Lost && row.Session.ID != 0 {
 			return "not recorded"
 		}
-		if row.Session.Closed.IsZero() {
-			return journal.ReasonOpen
-		}
-		return escaped(row.Session.Reason)
+		return escaped(row.Session.Ended)
 	}
 	var ends []string
 	for _, reason := range reasonsOf(row.Ends) {
@@ -136,7 +133,7 @@ func statsColumns(by tally.By) []statsColumn {
 	switch by {
 	case tally.BySession:
 		return slices.Concat([]statsColumn{
-			{title: "session", width: 7, right: true, text: func(r *tally.Row, _ int) string { return number(r.Session) }},
+			{title: "session", width: 7, right: true, text: func(r *tally.Row, _ int) string { return sessionNumber(r) }},
 			{title: "remote", width: 21, dispensable: 7, text: func(r *tally.Row, _ int) string { return escaped(r.Session.Remote) }},
 		}, numbers, []statsColumn{ends})
 	case tally.ByPeer:
@@ -150,6 +147,10 @@ func statsColumns(by tally.By) []statsColumn {
 	return append(numbers, statsColumn{title: "request", width: 40, elastic: true, text: func(r *tally.Row, width int) string {
 		return within(width, shapeName(r))
 	}})
+}
+
+func sessionNumber(r *tally.Row) string {
+	return number(&journal.Session{Number: r.Session.Number, Lost: r.Session.Lost})
 }
 
 func shapeName(r *tally.Row) string {
@@ -269,7 +270,10 @@ func writeStatsCSV(out io.Writer, t *tally.Result) error {
 	rows := t.Rows
 	if t.Rest != nil {
 		rest := *t.Rest
-		rest.Shape, rest.Peer, rest.Session = "(the rest)", "(the rest)", &journal.Session{Lost: true}
+		rest.Shape, rest.Peer = "(the rest)", "(the rest)"
+		if t.By == tally.BySession {
+			rest.Session = &tally.Session{Lost: true}
+		}
 		rows = append(slices.Clone(rows), &rest)
 	}
 	for _, row := range rows {
@@ -282,9 +286,9 @@ func writeStatsCSV(out io.Writer, t *tally.Result) error {
 			if !row.Session.Lost {
 				opened = row.Session.Opened.Format(time.RFC3339Nano)
 			}
-			record = []string{number(row.Session), cell(escaped(row.Session.Remote)), opened, endsOf(row)}
+			record = []string{sessionNumber(row), cell(escaped(row.Session.Remote)), opened, cell(endsOf(row))}
 		case tally.ByPeer:
-			record = []string{cell(escaped(row.Peer)), strconv.FormatInt(row.Sessions, 10), endsOf(row)}
+			record = []string{cell(escaped(row.Peer)), strconv.FormatInt(row.Sessions, 10), cell(endsOf(row))}
 		case tally.ByTime:
 			record = []string{row.From.Format(time.RFC3339Nano)}
 		}

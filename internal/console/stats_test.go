@@ -9,7 +9,6 @@ import (
 
 	"github.com/clipperhouse/displaywidth"
 
-	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/internal/tally"
 )
 
@@ -32,7 +31,7 @@ func written(t *testing.T, write func(out *bytes.Buffer) error) string {
 func TestStatsOfHostilePeers(t *testing.T) {
 	for _, by := range []tally.By{tally.ByShape, tally.BySession, tally.ByPeer, tally.ByTime} {
 		result := &tally.Result{By: by, Ends: map[string]int64{"eof": 2, "a\x1b": 1}, Rows: []*tally.Row{{
-			Shape: hostile, Framing: hostile, Peer: hostile, Session: &journal.Session{Number: 1, Remote: hostile, Reason: hostile}, Exchanges: 1, Ends: map[string]int64{hostile: 1},
+			Shape: hostile, Framing: hostile, Peer: hostile, Session: &tally.Session{Number: 1, Remote: hostile, Ended: hostile}, Exchanges: 1, Ends: map[string]int64{hostile: 1},
 		}}, Rest: &tally.Row{Exchanges: 7}}
 		for _, format := range []string{"table", "json", "csv"} {
 			text := written(t, func(out *bytes.Buffer) error { return WriteStats(format, out, 0, result) })
@@ -48,7 +47,7 @@ func TestStatsTableFits(t *testing.T) {
 	for _, by := range []tally.By{tally.ByShape, tally.BySession, tally.ByPeer} {
 		result := &tally.Result{By: by}
 		for n := range statsShown + 2 {
-			result.Rows = append(result.Rows, &tally.Row{Shape: strings.Repeat("long shape ", 30), Peer: "10.0.0.1", Session: &journal.Session{Number: uint64(n), Remote: "10.0.0.1:5"}, Exchanges: 3})
+			result.Rows = append(result.Rows, &tally.Row{Shape: strings.Repeat("long shape ", 30), Peer: "10.0.0.1", Session: &tally.Session{Number: uint64(n), Remote: "10.0.0.1:5"}, Exchanges: 3})
 		}
 		text := written(t, func(out *bytes.Buffer) error { return WriteStats("table", out, 60, result) })
 		if want := "\n… and 2 more, with 6 exchanges; --json and --csv have up to 100,000\n"; !strings.HasSuffix(text, want) {

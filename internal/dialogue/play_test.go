@@ -129,7 +129,7 @@ func TestFailures(t *testing.T) {
 			`step 1 (f:1): want *, but the message is not whole after 10s: 5 bytes came and no line's end: PONG\x00; --framing delim:00 would end it`},
 		{"reset", "line", func(c *parleytest.Conn, _ *bufio.Reader) { c.Reset() }, []string{"< *"}, dial.Reset,
 			"step 1 (f:1): want *, but the connection broke: connection reset by peer"},
-		{"malformed", "redis", says("what\r\n"), []string{"> PING", "< *"}, dial.IOError,
+		{"malformed", "redis", says("", "what\r\n"), []string{"> PING", "< *"}, dial.IOError,
 			`step 2 (f:2): want *, but what came can be no message: byte 0x77 where a value should begin: what\r\n`},
 		{"a message where the end is wanted", "line", says("bye\n"), []string{"< eof"}, dial.Mismatch,
 			"step 1 (f:1): want eof, got bye"},
@@ -323,6 +323,39 @@ func FuzzPlay(f *testing.F) {
 		}
 		if _, _, err := update.Of(d); err != nil && update.Played(d) {
 			t.Fatal(err)
+		}
+	})
+}
+
+// The end of ctx is not overlooked between two steps, each of which has its own time.
+func TestAPlayIsCutBetweenItsSteps(t *testing.T) {
+	serve := func(c *parleytest.Conn, in *bufio.Reader) { io.WriteString(c, "a\n"); io.Copy(io.Discard, in) }
+	playing(t, "line", serve, func(t *testing.T, p *Player, play *Play) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p.Done = func(Done) {
+			cancel()
+			synctest.Wait() // whoever was to be woken has been
+		}
+		begin := time.Now()
+		if err := play.Run(ctx, read(t, "< *", "< *"), nil); err != context.Canceled || time.Since(begin) > 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// The time of a step is over with it.
+func TestHangUpHasItsOwnTime(t *testing.T) {
+	serve := func(c *parleytest.Conn, in *bufio.Reader) {
+		io.WriteString(c, "a\n")
+		io.Copy(io.Discard, in)
+		time.Sleep(time.Minute)
+	}
+	playing(t, "line", serve, func(t *testing.T, p *Player, play *Play) {
+		if err := play.Run(t.Context(), read(t, "within 1s < *"), nil); err != nil {
+			t.Error(err)
+		}
+		if err := play.HangUp(t.Context(), func([]byte, parley.Note) {}); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -25,10 +25,14 @@ type Conn struct {
 	ended                 atomic.Pointer[Ended] // nil if no fault has ended it
 	finished              atomic.Bool           // nothing more is written: what comes is for nobody
 
-	in      []step // of what was read and is not taken yet
-	out     []step // of what a write was to do that was cut off
-	readAt  time.Time
-	writeAt time.Time // when the next bytes may pass at the rate
+	reading sync.Mutex // one at a time; guards what follows
+	in      []step     // of what was read and is not taken yet
+	readAt  time.Time  // when the next bytes may pass at the rate
+
+	writing sync.Mutex // likewise
+	out     []step     // of what a write was to do that was cut off
+	owed    []byte     // what it did not write
+	writeAt time.Time
 }
 
 // of is which direction passes there.
@@ -97,21 +101,26 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if k == nil {
 		return c.Conn.Write(p)
 	}
-	begun := 0
-	for _, s := range c.out {
-		begun += s.taken
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if !bytes.HasPrefix(p, c.owed) { // the rest of what was cut off is given up
+		c.out, c.owed = nil, nil
 	}
-	if begun < len(p) {
-		c.out = append(c.out, k.flow(c.writes).feed(bytes.Clone(p[begun:]), time.Now())...)
-	}
+	c.out = append(c.out, k.flow(c.writes).feed(bytes.Clone(p[len(c.owed):]), time.Now())...)
+	n, err = c.writeSteps(k)
+	n = min(n, len(p))
+	c.owed = bytes.Clone(p[n:])
+	return n, err
+}
+
+func (c *Conn) writeSteps(k *link) (n int, err error) {
 	for len(c.out) > 0 {
 		if ended := c.ended.Load(); ended != nil {
 			return n, ended
 		}
 		written, err := c.writeStep(k, &c.out[0])
-		n += written
-		if err != nil {
-			return min(n, len(p)), err
+		if n += written; err != nil {
+			return n, err
 		}
 		c.out = c.out[1:]
 	}
@@ -152,6 +161,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if k == nil || c.reads == nil && (!c.stalls || c.layer.Plan.Stall == 0) {
 		return c.readBelow(p)
 	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	for {
 		if c.finished.Load() && c.ended.Load() != nil || len(p) == 0 {
 			return c.readBelow(p)

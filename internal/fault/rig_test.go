@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,7 @@ func (r *record) Observe(e *parley.Event) {
 	}
 	r.at[number], r.closed[number] = true, e.Kind == parley.Closed
 	r.mu.Unlock()
+	runtime.Gosched() // and here another would come between
 	line := ""
 	switch e.Kind {
 	case parley.Faulted:

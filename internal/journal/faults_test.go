@@ -194,6 +194,9 @@ func TestViewsOfAllVersions(t *testing.T) {
 				t.Errorf("%s brought up to date has\n%s\n%s\nwant\n%s\n%s", name, gotExchanges, gotSessions, wantExchanges, wantSessions)
 			}
 		}
+		if name == "version2-tap" && (!strings.Contains(wantExchanges, "|9|unasked|") || !strings.Contains(wantExchanges, "|100|<nil>|no|")) {
+			t.Errorf("v_exchange does not say what was replied:\n%s", wantExchanges)
+		}
 		if name == "version3-tap" {
 			for _, want := range []string{
 				"\n1|1|1|1|127.0.0.1:33140|127.0.0.1:17972|2026-11-26T14:40:04.9898", "|one|Request #1 - one ...|3|20|yes|0|<nil>|line|vm|tap|[::]:17972|localhost:17971",

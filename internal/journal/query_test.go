@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley"
 )
 
 // ask returns what a question is answered, a line each row.
@@ -129,4 +131,32 @@ func FuzzStatements(f *testing.F) {
 			t.Errorf("%q has %d statements, and with lines around it %d", text, n, m)
 		}
 	})
+}
+
+// A question is asked of the journal as it is now, also where a writer has brought it up to date
+// since it was opened.
+func TestQueryOfAGrowingJournal(t *testing.T) {
+	file := copyOf(t, filepath.Join("testdata", "version2-server.journal"))
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const question = "SELECT count(*) AS n, count(framing) AS framed FROM v_exchange"
+	if got, err := ask(t.Context(), r, question); got != "n|framed\n4|0" || err != nil {
+		t.Errorf("before: %q, %v", got, err)
+	}
+	w, err := Create(file, Options{About: About{Framing: "line"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := parley.NewSession(1, nil, nil, at(0))
+	w.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: s.Opened()})
+	w.Pass(s, []parley.Exchange{{Seq: 1, Received: at(1), Request: []byte("new"), RawRequest: parley.Raw{Bytes: []byte("new\n")}}})
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ask(t.Context(), r, question); got != "n|framed\n5|1" || err != nil {
+		t.Errorf("after: %q, %v", got, err)
+	}
 }

@@ -21,7 +21,7 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 			yield(Session{}, err)
 			return
 		}
-		for page := range slices.Chunk(ids, pageSize) {
+		for page := range slices.Chunk(ids, sessionsAtOnce) {
 			found, err := r.sessions(ctx, page)
 			if err != nil {
 				yield(Session{}, err)
@@ -35,6 +35,9 @@ func (r *Reader) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, erro
 		}
 	}
 }
+
+// sessionsAtOnce is how many are read at once: each costs less then, and has no messages.
+const sessionsAtOnce = 1024
 
 // sessionIDs are the sessions that the filter selects, and those of them that are lost.
 func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost map[int64]*Session, err error) {

@@ -256,3 +256,19 @@ func TestAPlayThatCannotGoOn(t *testing.T) {
 		}
 	})
 }
+
+// Each step may take its time; all of them together may take longer.
+func TestALongDialogueIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := speaking(func(line string, conn *parleytest.Conn) bool {
+			time.Sleep(900 * time.Millisecond)
+			io.WriteString(conn, line+"\n")
+			return true
+		})
+		script := scriptOf(t, "> 1", "< = 1", "> 2", "< = 2", "> 3", "< = 3", "> 4", "< = 4")
+		r := playing(t, t.Context(), s, Plan{Script: script, Requests: 2, Timeout: time.Second})
+		if got, want := counted(r), "2: 2 held, 0 mismatched, 0 missing, errors map[]; 1:2 2:2 3:2 4:2 5:2 6:2 7:2 8:2"; got != want || r.Late > 0 {
+			t.Errorf("%s, %d late; want %s", got, r.Late, want)
+		}
+	})
+}

@@ -41,7 +41,7 @@ func TestADialogueIsShown(t *testing.T) {
 			`sending [1] a ...|response: b\x1b|Connection closed (not as expected)`, `step 2 (f:2): want = x, got b\x1b`},
 		{"something is said where the end is expected", "line", "< eof", []string{"b\n"}, false,
 			"message: b|Connection closed (not as expected)", "step 1 (f:1): want eof, got b"},
-		{"it closes", "line", "> a|< = x", []string{""}, false,
+		{"it closes", "line", "> a|< = x", []string{"", ""}, false,
 			"sending [1] a ...|Connection closed (closed by the server before it replied)", "step 2 (f:2): want = x, but the server closed"},
 		{"nothing comes", "line", "> a|within 2s < = x", []string{"", ""}, true,
 			"sending [1] a ...|Connection closed (no reply within 2s)", "step 2 (f:2): want = x, but nothing came within 2s"},

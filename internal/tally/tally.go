@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
@@ -50,12 +51,12 @@ type Result struct {
 
 // A Row is what was counted together.
 type Row struct {
-	Shape   string           // of ByShape; any bytes
-	Unasked bool             // the same: it is the shape of messages that nobody asked for
-	Framing string           // of ByShape; empty if it is not known
-	Session *journal.Session // of BySession
-	Peer    string           // of ByPeer; empty if it is not known
-	From    time.Time        // of ByTime: the first moment of the bucket
+	Shape   string    // of ByShape; any bytes
+	Unasked bool      // the same: it is the shape of messages that nobody asked for
+	Framing string    // of ByShape; empty if it is not known
+	Session *Session  // of BySession
+	Peer    string    // of ByPeer; empty if it is not known
+	From    time.Time // of ByTime: the first moment of the bucket
 
 	Exchanges                int64 // requests; messages if they were unasked
 	Errors                   int64 // of these: not replied to, or the reply did not get out, or it says that it failed
@@ -64,6 +65,16 @@ type Row struct {
 
 	Sessions int64            // of ByPeer
 	Ends     map[string]int64 // the same
+}
+
+// A Session is one that has a row of its own.
+type Session struct {
+	ID     int64  // the journal's
+	Number uint64 // as the server counted it
+	Lost   bool   // the journal has exchanges of it and not its own record: the rest is zero
+	Remote string
+	Opened time.Time
+	Ended  string // why, as docs/events.md names it, or journal.ReasonOpen
 }
 
 // A TooMany is that a journal has more buckets of time than can be shown.
@@ -99,7 +110,7 @@ func Of(ctx context.Context, r *journal.Reader, f journal.Filter, opt Options) (
 		if err != nil {
 			return nil, err
 		}
-		t.sessions[s.ID] = &session{Session: s}
+		t.keep(&s)
 	}
 	for x, err := range r.Exchanges(ctx, f) {
 		if err != nil {
@@ -130,10 +141,50 @@ type tally struct {
 	words, text []byte
 }
 
+// A session is what has to be known of one, of which there may be millions.
 type session struct {
-	journal.Session
-	counted bool
-	row     *Row // of BySession and ByPeer
+	number, repliedUpTo   uint64
+	opened                int64 // ns since 1970
+	closed, lost, counted bool
+	remote                string // of ByPeer and BySession
+	framing, reason       string
+	row                   *Row // of BySession and ByPeer, once there is one
+}
+
+// keep keeps that of a session.
+func (t *tally) keep(s *journal.Session) *session {
+	one := &session{
+		number: s.Number, repliedUpTo: s.RepliedUpTo, opened: s.Opened.UnixNano(), closed: !s.Closed.IsZero(), lost: s.Lost,
+		framing: unique.Make(s.Framing).Value(), reason: unique.Make(cmp.Or(s.Reason, journal.ReasonOpen)).Value(),
+	}
+	switch t.By {
+	case BySession:
+		one.remote = s.Remote
+	case ByPeer:
+		one.remote = unique.Make(peerOf(s.Remote)).Value()
+	}
+	t.sessions[s.ID] = one
+	return one
+}
+
+// rowOf is the row of a session, or of its peer.
+func (t *tally) rowOf(id int64, s *session) *Row {
+	if s.row != nil {
+		return s.row
+	}
+	if t.By == BySession {
+		of := &Session{ID: id, Number: s.number, Lost: s.lost}
+		if !s.lost {
+			of.Remote, of.Opened, of.Ended = s.remote, time.Unix(0, s.opened).UTC(), s.reason
+		}
+		s.row = t.put(key{number: id}, &Row{Session: of})
+		return s.row
+	}
+	k := key{text: s.remote}
+	if s.row = t.rows[k]; s.row == nil {
+		s.row = t.put(k, &Row{Peer: k.text, Ends: make(map[string]int64)})
+	}
+	return s.row
 }
 
 // A key is what a row is found by.
@@ -159,7 +210,7 @@ func (t *tally) add(x *journal.Exchange) error {
 	s.counted = true
 	at := place{x.Session, x.Seq}
 	replies := int64(len(x.Reply)) + int64(x.ReplyCut)
-	framing := t.framing(s.Framing)
+	framing := t.framing(s.framing)
 	if row := t.waiting[at]; row != nil && x.Request == nil && x.Seq > 0 {
 		delete(t.waiting, at)
 		row.ReplyBytes += replies
@@ -204,16 +255,14 @@ func (t *tally) session(id int64) (*session, error) {
 	if s := t.sessions[id]; s != nil {
 		return s, nil
 	}
-	s := &session{Session: journal.Session{ID: id, Lost: true}}
 	found, _, err := t.reader.Session(t.ctx, id, 1)
-	if err == nil {
-		s.Session = found
-	}
-	if err != nil && t.ctx.Err() != nil {
+	switch {
+	case err != nil && t.ctx.Err() != nil:
 		return nil, err
+	case err != nil:
+		found = journal.Session{ID: id, Lost: true}
 	}
-	t.sessions[id] = s
-	return s, nil
+	return t.keep(&found), nil
 }
 
 func (t *tally) framing(name string) dialect.Framing {
@@ -233,7 +282,7 @@ func (t *tally) failed(s *session, x *journal.Exchange, framing dialect.Framing)
 	switch {
 	case x.Reply == nil:
 		return framing.WantsReply(x.Request)
-	case x.Seq > 0 && !s.Lost && s.Replied(x.Seq) == "no":
+	case x.Seq > s.repliedUpTo && s.closed:
 		return true
 	}
 	return framing.Failed(x.Reply)
@@ -243,11 +292,11 @@ func (t *tally) failed(s *session, x *journal.Exchange, framing dialect.Framing)
 func (t *tally) row(s *session, x *journal.Exchange, framing dialect.Framing) *Row {
 	switch t.By {
 	case BySession, ByPeer:
-		return t.rowOf(s)
+		return t.rowOf(x.Session, s)
 	case ByTime:
 		return t.bucket(x.Received)
 	}
-	k := key{framing: s.Framing, unasked: x.Request == nil}
+	k := key{framing: s.framing, unasked: x.Request == nil}
 	t.text = t.shape(t.text[:0], x, framing)
 	// The compiler makes no string of the text for a look-up only.
 	if row := t.rows[key{text: string(t.text), framing: k.framing, unasked: k.unasked}]; row != nil {
@@ -296,22 +345,6 @@ func (t *tally) shape(dst []byte, x *journal.Exchange, framing dialect.Framing) 
 	return shape.Append(dst, text)
 }
 
-// rowOf is the row of a session, or of its peer.
-func (t *tally) rowOf(s *session) *Row {
-	if s.row != nil {
-		return s.row
-	}
-	if t.By == BySession {
-		s.row = t.put(key{number: s.ID}, &Row{Session: &s.Session})
-		return s.row
-	}
-	k := key{text: peerOf(s.Remote)}
-	if s.row = t.rows[k]; s.row == nil {
-		s.row = t.put(k, &Row{Peer: k.text, Ends: make(map[string]int64)})
-	}
-	return s.row
-}
-
 // peerOf is an address without its port.
 func peerOf(remote string) string {
 	if host, _, err := net.SplitHostPort(remote); err == nil {
@@ -346,21 +379,17 @@ func (t *tally) buckets() int64 {
 // end puts the rows in their order, and counts why sessions ended: of those that have an exchange
 // that was counted, if exchanges were selected.
 func (t *tally) end(ofExchanges bool) {
-	for _, s := range t.sessions {
-		if ofExchanges && !s.counted || s.Lost {
+	for id, s := range t.sessions {
+		if ofExchanges && !s.counted || s.lost {
 			continue
 		}
-		reason := cmp.Or(s.Reason, journal.ReasonOpen)
-		t.result.Ends[reason]++
-		switch t.By {
-		case BySession:
-			t.rowOf(s)
-		case ByPeer:
-			row := t.rowOf(s)
+		t.result.Ends[s.reason]++
+		if t.By != BySession && t.By != ByPeer {
+			continue
+		}
+		if row := t.rowOf(id, s); row.Ends != nil {
 			row.Sessions++
-			if row.Ends != nil {
-				row.Ends[reason]++
-			}
+			row.Ends[s.reason]++
 		}
 	}
 	rows := make([]*Row, 0, len(t.rows))

@@ -1,89 +1,69 @@
 package web
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
-	"github.com/parley-tcp/parley/internal/shape"
+	"github.com/parley-tcp/parley/internal/tally"
 )
 
 const (
 	statsBatch  = 1000 // exchanges that are read together
 	maxGroups   = 1000 // and so many at most come in one answer: more come with the next, and no batch is told in part
 	maxMoments  = 2000 // the same of the chart's
-	maxShape    = 200  // bytes of a message's that are shown
 	minInterval = time.Millisecond
 )
 
-// A tally counts exchanges. Two of the same can be added, which a browser does: each answer is
+// Counts are of exchanges. Two of the same can be added, which a browser does: each answer is
 // of a part of the journals.
-type tally struct {
+type counts struct {
 	Count  uint64        `json:"count"`
-	Errors uint64        `json:"errors"` // requests without a reply, and replies that say error
+	Errors uint64        `json:"errors"` // as internal/tally has them
 	In     uint64        `json:"in"`     // bytes of requests
 	Out    uint64        `json:"out"`
 	Max    time.Duration `json:"max"`   // ns
 	Times  [][2]int      `json:"times"` // of a histogram: bucket, and how many replies took so long
-	counts map[int]int   // the same, while it grows
+	times  map[int]int   // the same, while it grows
 }
 
-// add counts an exchange.
-func (t *tally) add(x *journal.Exchange, framing *dialect.Framing) {
-	t.Count++
+// add counts an exchange, of an unasked message only its bytes.
+func (t *counts) add(x *journal.Exchange, failed bool) {
 	t.In += uint64(len(x.Request)) + x.RequestCut
 	t.Out += uint64(len(x.Reply)) + x.ReplyCut
-	if x.Request != nil && x.Reply == nil || isError(x.Reply, framing) {
+	if x.Request == nil {
+		return
+	}
+	t.Count++
+	if failed {
 		t.Errors++
 	}
-	if x.Reply != nil && x.Seq > 0 {
+	if x.Reply != nil {
 		t.took(x.Took)
 	}
 }
 
-func (t *tally) took(d time.Duration) {
-	if t.counts == nil {
-		t.counts = make(map[int]int)
+func (t *counts) took(d time.Duration) {
+	if t.times == nil {
+		t.times = make(map[int]int)
 	}
-	t.counts[bucketOf(d)]++
+	t.times[bucketOf(d)]++
 	t.Max = max(t.Max, d)
 }
 
 // end makes what is told.
-func (t *tally) end() {
-	t.Times = make([][2]int, 0, len(t.counts))
-	for bucket, n := range t.counts {
+func (t *counts) end() {
+	t.Times = make([][2]int, 0, len(t.times))
+	for bucket, n := range t.times {
 		t.Times = append(t.Times, [2]int{bucket, n})
 	}
 	slices.SortFunc(t.Times, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
-}
-
-// isError reports whether a reply says so: an error text of Parley, a status of 400 and more, an error of redis
-// or memcached.
-func isError(reply []byte, framing *dialect.Framing) bool {
-	if bytes.HasPrefix(reply, []byte("Error: ")) {
-		return true
-	}
-	switch framing.Name {
-	case "redis":
-		return bytes.HasPrefix(reply, []byte("-")) || bytes.HasPrefix(reply, []byte("!"))
-	case "memcached":
-		return bytes.HasPrefix(reply, []byte("ERROR")) || bytes.HasPrefix(reply, []byte("CLIENT_ERROR ")) || bytes.HasPrefix(reply, []byte("SERVER_ERROR "))
-	}
-	if framing.Status == nil {
-		return false
-	}
-	code, ok := framing.Status(reply)
-	return ok && code >= "400"
 }
 
 // A group is what has the same shape, or is of one session, one peer, or one reason of ending.
@@ -91,13 +71,14 @@ type group struct {
 	key     string        // what tells it from others
 	Name    []byte        `json:"name"`              // what to show of it
 	Session *foundSession `json:"session,omitempty"` // if it is one
-	tally
+	Unasked bool          `json:"unasked,omitempty"` // the shape of messages that nobody asked for; Count is of these
+	counts
 }
 
 // A moment is what came between two times of the chart.
 type moment struct {
 	At int64 `json:"at"` // µs since 1970, when it begins
-	tally
+	counts
 }
 
 // A statsAnswer is a part of the statistics; a browser adds them up.
@@ -114,12 +95,32 @@ type counting struct {
 	every   time.Duration // width of a moment
 	groups  map[string]*group
 	moments map[int64]*moment
+
+	framings map[string]dialect.Framing
+	alone    map[place]*journal.Exchange // replies whose requests were kept alone
+}
+
+// A place is that of an exchange.
+type place struct {
+	file    int
+	session int64
+	seq     uint64
+}
+
+func (c *counting) framing(name string) dialect.Framing {
+	f, known := c.framings[name]
+	if !known {
+		f, _ = dialect.Parse(name) // of one that is not known the bytes are shown
+		c.framings[name] = f
+	}
+	return f
 }
 
 // stats counts what a question selects, in groups by shape, session, peer or end, and over
 // time, for as long as an answer may take.
 func (p *Journals) stats(ctx context.Context, q question, v url.Values) (a statsAnswer, err error) {
-	c := counting{by: cmp.Or(v.Get("by"), "shape"), groups: make(map[string]*group), moments: make(map[int64]*moment)}
+	c := counting{by: cmp.Or(v.Get("by"), "shape"), groups: make(map[string]*group), moments: make(map[int64]*moment),
+		framings: make(map[string]dialect.Framing), alone: make(map[place]*journal.Exchange)}
 	if !slices.Contains([]string{"shape", "session", "peer", "end"}, c.by) {
 		return a, fmt.Errorf("by %q: there are shape, session, peer and end", c.by)
 	}
@@ -154,60 +155,48 @@ func (p *Journals) countExchanges(ctx context.Context, q question, c *counting) 
 	if err != nil {
 		return next, problems, err
 	}
-	framings := make(map[string]*dialect.Framing)
 	for i := range found {
-		x := &found[i]
-		s := of[x.file][x.one.Session]
+		file, x := found[i].file, &found[i].one
+		s := of[file][x.Session]
 		if s == nil {
-			s = &journal.Session{ID: x.one.Session, Lost: true}
+			s = &journal.Session{ID: x.Session, Lost: true}
 		}
-		name := p.framing(s)
-		if framings[name] == nil {
-			f, _ := dialect.Parse(name) // one that is not known has no words
-			framings[name] = &f
+		at := place{file, x.Session, x.Seq}
+		if x.Request == nil && x.Seq > 0 { // a tap has kept the request alone, before this
+			c.alone[at] = x
+			continue
 		}
-		c.moment(x.one.Received).add(&x.one, framings[name])
-		switch c.by {
-		case "shape":
-			shown := p.shapeOf(&x.one, framings[name])
-			c.group(string(shown), shown).add(&x.one, framings[name])
-		case "session":
-			of := p.foundSession(x.file, s)
-			g := c.group(keyOf(x.file, s.ID), []byte(of.Remote))
-			g.Session = &of
-			g.add(&x.one, framings[name])
-		case "peer":
-			host := hostOf(s.Remote)
-			c.group(host, []byte(host)).add(&x.one, framings[name])
+		if reply := c.alone[at]; reply != nil && x.Reply == nil {
+			x.Reply, x.ReplyCut, x.Took = reply.Reply, reply.ReplyCut, reply.Took
+			delete(c.alone, at)
 		}
+		p.count(c, file, s, x)
 	}
 	return next, problems, nil
 }
 
-// shapeOf is what the request has in common with others, in the words of its protocol.
-func (p *Journals) shapeOf(x *journal.Exchange, framing *dialect.Framing) []byte {
-	if x.Request == nil {
-		return nil
+// count counts an exchange with its group and its moment.
+func (p *Journals) count(c *counting, file int, s *journal.Session, x *journal.Exchange) {
+	framing := c.framing(p.framing(s))
+	failed := tally.Failed(s, x, framing)
+	c.moment(x.Received).add(x, failed)
+	var g *group
+	switch c.by {
+	case "shape":
+		shape := tally.AppendShape(nil, x, framing, p.opt.Secrets)
+		if g = c.group(fmt.Sprint(x.Request == nil, string(shape)), shape); x.Request == nil {
+			g.Unasked = true
+			g.Count++
+		}
+	case "session":
+		of := p.foundSession(file, s)
+		g = c.group(keyOf(file, s.ID), []byte(of.Remote))
+		g.Session = &of
+	case "peer":
+		peer := tally.PeerOf(s.Remote)
+		g = c.group(peer, []byte(peer))
 	}
-	text := x.Request[:min(len(x.Request), maxShape)]
-	secret := x.Secret && !p.opt.Secrets
-	switch {
-	case framing.Words != nil:
-		text = framing.Words.AppendRequest(nil, dialect.Message{Body: x.Request, Cut: x.RequestCut, Secret: secret})
-		text = text[:min(len(text), maxShape)]
-	case secret:
-		return []byte("(secret)")
-	}
-	shown := shape.Append(nil, text)
-	return shown[:min(len(shown), maxShape)]
-}
-
-// hostOf is a peer's address without its port.
-func hostOf(remote string) string {
-	if host, _, err := net.SplitHostPort(remote); err == nil && !strings.HasPrefix(remote, "unix:") {
-		return host
-	}
-	return remote
+	g.add(x, failed)
 }
 
 // countEnds counts sessions by why they ended, and how long they lasted.
@@ -216,7 +205,7 @@ func (p *Journals) countEnds(ctx context.Context, q question, c *counting) (curs
 	for i := range found {
 		s := &found[i].one
 		reason := cmp.Or(s.Reason, journal.ReasonOpen)
-		for _, t := range []*tally{&c.group(reason, []byte(reason)).tally, c.moment(s.Opened)} {
+		for _, t := range []*counts{&c.group(reason, []byte(reason)).counts, c.moment(s.Opened)} {
 			t.Count++
 			t.In += s.BytesIn
 			t.Out += s.BytesOut
@@ -238,7 +227,7 @@ func (c *counting) group(key string, name []byte) *group {
 }
 
 // moment is where the chart has a time.
-func (c *counting) moment(at time.Time) *tally {
+func (c *counting) moment(at time.Time) *counts {
 	width := c.every.Microseconds()
 	begin := at.UnixMicro() - at.UnixMicro()%width
 	m := c.moments[begin]
@@ -246,7 +235,7 @@ func (c *counting) moment(at time.Time) *tally {
 		m = &moment{At: begin}
 		c.moments[begin] = m
 	}
-	return &m.tally
+	return &m.counts
 }
 
 func (c *counting) told() (groups []*group, moments []*moment) {

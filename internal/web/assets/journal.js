@@ -55,6 +55,7 @@ const behind = (all, id) => all.map(f => f.why ? '0.0' : `${f.times}.${f[id]}`).
 
 let asking = false
 let timer = 0
+let missed = false // something that was new did not get here
 
 // look asks what is new, again and again.
 async function look() {
@@ -67,9 +68,10 @@ async function look() {
     const before = files
     files = now
     showFiles()
-    if (before.length !== now.length || now.some((f, i) => f.times !== before[i].times || Boolean(f.why) !== Boolean(before[i].why) || f.exchange < before[i].exchange)) startOver()
+    if (missed || before.length !== now.length || now.some((f, i) => f.times !== before[i].times || Boolean(f.why) !== Boolean(before[i].why) || f.exchange < before[i].exchange)) startOver()
     else if (now.some((f, i) => f.exchange !== before[i].exchange || f.session !== before[i].session || f.ended !== before[i].ended)) await grow(before)
   } catch (error) {
+    missed = files.length > 0 && !(error instanceof Refused)
     failed(error)
   }
   asking = false
@@ -79,6 +81,7 @@ async function look() {
 // startOver asks for what is chosen.
 function startOver() {
   round++
+  missed = false
   $('wrong').hidden = true
   exchanges.reset()
   sessions.reset()
@@ -285,8 +288,8 @@ const opening = (s, key) => sessionButton(s.lost ? '?' : s.number, () => address
 function renderSessions(list) {
   const rows = list.shown.map(s => make('li', {},
     opening(s, keyOf(s)), make('span', { className: 'mono' }, whoOf(s)),
-    make('span', { className: 'state' + (s.closed ? '' : ' is-open') }, `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : 'no end is recorded'}`),
-    make('span', { className: 'count' }, s.closed ? requestCount(s) : ''),
+    make('span', { className: 'state' + (s.closed ? '' : ' is-open') },
+      `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.closed ? `${requestCount(s)}, ${s.reason} after ${duration((s.closed - s.opened) * 1e3)}` : 'no end is recorded'}`),
     ...(many() ? [make('span', { className: 'state file' }, nameOf(s.file))] : [])))
   const focused = [...$('sessions').children].findIndex(li => li.contains(document.activeElement))
   $('sessions').replaceChildren(...rows)
@@ -375,7 +378,7 @@ function renderStatistics(progress) {
   showTable(stats, progress, g => {
     if (g.session) return [opening(g.session, keyOf(g.session)), ' ', whoOf(g.session), ...(many() ? [' ' + nameOf(g.session.file)] : [])]
     if (stats.by === 'end') return [nameText(g), make('span', { className: 'aside' }, ' ' + (endings[nameText(g)] ?? (nameText(g) === 'open' ? 'no end is recorded' : '')))]
-    if (stats.by === 'shape' && !g.name) return [make('span', { className: 'aside' }, 'not asked for')]
+    if (g.unasked) return [nameText(g), make('span', { className: 'aside' }, ' not asked for')]
     return [nameText(g)]
   })
 }

@@ -55,10 +55,10 @@ export class Statistics {
 
   add(answer) {
     for (const g of answer.groups) {
-      this.sum.add(g)
-      const key = g.session ? g.session.file + '.' + g.session.id : g.name
+      this.sum.add(g.unasked ? { ...g, count: 0, errors: 0 } : g)
+      const key = g.session ? g.session.file + '.' + g.session.id : g.name + (g.unasked ? ' unasked' : '')
       let group = this.groups.get(key)
-      if (!group && this.groups.size < keptGroups) this.groups.set(key, group = Object.assign(new Tally(), { name: g.name, session: g.session }))
+      if (!group && this.groups.size < keptGroups) this.groups.set(key, group = Object.assign(new Tally(), { name: g.name, session: g.session, unasked: g.unasked }))
       ;(group ?? this.rest).add(g)
       if (g.session && group) group.session = g.session
     }

@@ -196,7 +196,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		case err != nil || c.isTooLong(n, body, rest):
 			c.refuseRequest(out, err)
 			return c.keepLoose(out, in, used)
-		case n == 0 && eof && c.isToSpeak(c.again): // before it hangs up
+		case n == 0 && eof && turn && c.isFull(out): // what else there is to say now comes before it hangs up
 			c.scanned, c.phase = len(rest), needsRoom
 			return used
 		case n == 0:

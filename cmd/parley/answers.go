@@ -55,7 +55,7 @@ func (f *answerFlags) prepare(cmd *cobra.Command, opt *serverOptions) error {
 }
 
 func (f *answerFlags) openRecording(cmd *cobra.Command, opt *serverOptions) error {
-	options := mock.RecordingOptions{Default: opt.framing.Framing, Pace: f.pace, Unknown: f.unknown}
+	options := mock.RecordingOptions{Default: opt.framing.Framing, Pace: f.pace, Unknown: f.unknown, Conceal: opt.redact.Replace}
 	if isGiven(cmd.Flags().Lookup("framing")) {
 		options.Framing = opt.framing.Framing
 	}

@@ -21,8 +21,9 @@ const (
 
 // unanswered are the requests that nobody had an answer for.
 type unanswered struct {
-	words dialect.Words // nil if a message is its words
-	tell  func(s *parley.Session, request string)
+	words   dialect.Words // nil if a message is its words
+	conceal func(message []byte) (concealed []byte, any bool)
+	tell    func(s *parley.Session, request string)
 
 	lock  sync.Mutex
 	kinds map[string]int // how many of each
@@ -50,13 +51,17 @@ func (u *unanswered) add(req *parley.Request) {
 // inWords is a request as it is told: without credentials, and not all of a long one.
 func (u *unanswered) inWords(req *parley.Request) string {
 	var words []byte
+	body := req.Body
+	if u.conceal != nil {
+		body, _ = u.conceal(body)
+	}
 	switch {
 	case u.words != nil:
-		words = u.words.AppendRequest(nil, dialect.Message{Body: req.Body, Secret: req.Secret})
+		words = u.words.AppendRequest(nil, dialect.Message{Body: body, Secret: req.Secret})
 	case req.Secret:
 		return "(secret)"
 	default:
-		words = append(words, req.Body[:min(len(req.Body), maxKind+1)]...)
+		words = append(words, body[:min(len(body), maxKind+1)]...)
 	}
 	if len(words) > maxKind {
 		words = append(words[:maxKind], "…"...)

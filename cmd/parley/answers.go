@@ -55,7 +55,10 @@ func (f *answerFlags) prepare(cmd *cobra.Command, opt *serverOptions) error {
 }
 
 func (f *answerFlags) openRecording(cmd *cobra.Command, opt *serverOptions) error {
-	options := mock.RecordingOptions{Default: opt.framing.Framing, Pace: f.pace, Unknown: f.unknown, Conceal: opt.redact.Replace}
+	options := mock.RecordingOptions{Default: opt.framing.Framing, Pace: f.pace, Unknown: f.unknown, Conceal: func(request []byte) []byte {
+		concealed, _ := opt.redact.Replace(request)
+		return concealed
+	}}
 	if isGiven(cmd.Flags().Lookup("framing")) {
 		options.Framing = opt.framing.Framing
 	}

@@ -30,9 +30,7 @@ type RecordingOptions struct {
 	// Unknown is told of each request that has no answer the first time, in words, for up to
 	// MostTold of them; may be nil. It is called from any goroutine.
 	Unknown func(s *parley.Session, request string)
-
-	// Conceal is what those requests are put through before they are told of or listed; may be nil.
-	Conceal func(message []byte) (concealed []byte, any bool)
+	Conceal func(request []byte) []byte // has what is told of a request be without what is nobody's to see; may be nil
 }
 
 // A Recording is a Handler that answers from what was recorded: the same request gets its recorded
@@ -92,7 +90,7 @@ func NewRecording(recorded *replay.Recording, opt RecordingOptions) (*Recording,
 		return nil, err
 	}
 	r := &Recording{framing: framing, match: opt.Match, pace: opt.Pace, answers: make(map[string]*answers)}
-	r.unanswered = unanswered{words: framing.Words, conceal: opt.Conceal, tell: opt.Unknown}
+	r.unanswered = unanswered{words: framing.Words, tell: opt.Unknown, conceal: opt.Conceal}
 	var all []timed
 	bare := false
 	for _, session := range recorded.Sessions {

@@ -22,8 +22,8 @@ const (
 // unanswered are the requests that nobody had an answer for.
 type unanswered struct {
 	words   dialect.Words // nil if a message is its words
-	conceal func(message []byte) (concealed []byte, any bool)
 	tell    func(s *parley.Session, request string)
+	conceal func(request []byte) []byte
 
 	lock  sync.Mutex
 	kinds map[string]int // how many of each
@@ -50,21 +50,19 @@ func (u *unanswered) add(req *parley.Request) {
 
 // inWords is a request as it is told: without credentials, and not all of a long one.
 func (u *unanswered) inWords(req *parley.Request) string {
-	var words []byte
 	body := req.Body
 	if u.conceal != nil {
-		body, _ = u.conceal(body)
+		body = u.conceal(body)
 	}
+	words := body
 	switch {
 	case u.words != nil:
 		words = u.words.AppendRequest(nil, dialect.Message{Body: body, Secret: req.Secret})
 	case req.Secret:
 		return "(secret)"
-	default:
-		words = append(words, body[:min(len(body), maxKind+1)]...)
 	}
 	if len(words) > maxKind {
-		words = append(words[:maxKind], "…"...)
+		return string(words[:maxKind]) + "…"
 	}
 	return string(words)
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -254,21 +253,4 @@ func (f *journalFile) state(ctx context.Context) fileState {
 		s.Index = fmt.Sprintf("%d of %d", f.index.done, f.index.all)
 	}
 	return s
-}
-
-// names are those of the files as they are shown: without their directories where these are the same.
-func (p *Journals) names() []string {
-	seen := make(map[string]int)
-	for _, f := range p.files {
-		seen[filepath.Base(f.name)]++
-	}
-	var names []string
-	for _, f := range p.files {
-		name := filepath.Base(f.name)
-		if seen[name] > 1 {
-			name = f.name
-		}
-		names = append(names, name)
-	}
-	return names
 }

@@ -65,7 +65,7 @@ func runScript(cmd *cobra.Command, at address, words []string, opt clientOptions
 	var update dialogue.Update
 	view := opt.view(cmd, conn, framing)
 	script := talk.Script{Conn: conn, Server: at.target(), View: view, Player: dialogue.Player{
-		Framing: framing, Timeout: opt.timeout, StartTLS: opt.out.overToTLS(at),
+		Framing: framing, Timeout: opt.timeout, Secrets: opt.showSecrets, StartTLS: opt.out.overToTLS(at),
 	}}
 	if opt.update {
 		script.Player.Lenient, script.Player.Done = true, update.Done

@@ -231,7 +231,7 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 		note("%s is damaged: %s", file, damage)
 	}
 	if len(recording.Sessions) == 0 {
-		return nil, networkError("%s has no sessions, so nothing is compared; record some with parley tap --journal or parley server --json", file)
+		return nil, networkError("%s has no sessions, so there is nothing to play; record some with parley tap --journal or parley server --json", file)
 	}
 	return recording, nil
 }

@@ -43,6 +43,7 @@ type Dialogue struct {
 // A turn is a message of the client, and what the server does then.
 type turn struct {
 	step    *dialogue.Step // nil of the first
+	shown   string         // step, without credentials
 	literal []byte         // what the message has to be, if catch is nil
 	catch   *regexp.Regexp // the same where there are names
 	acts    []act
@@ -58,12 +59,13 @@ type act struct {
 func NewDialogue(d *dialogue.Dialogue, opt DialogueOptions) (*Dialogue, error) {
 	p := &Dialogue{file: d.File, framing: opt.Framing, anyOrder: opt.AnyOrder, failed: opt.Failed, turns: make([]turn, 1)}
 	var paused, secured bool // behind a message of the client, or tls, in this turn
+	shown := d.Shown(opt.Framing)
 	for i := range d.Steps {
 		step := &d.Steps[i]
 		current := &p.turns[len(p.turns)-1]
 		switch step.Kind {
 		case dialogue.Send:
-			p.turns = append(p.turns, newTurn(step))
+			p.turns = append(p.turns, newTurn(step, shown[i]))
 			paused, secured = false, false
 			continue
 		case dialogue.Expect:
@@ -89,8 +91,8 @@ func NewDialogue(d *dialogue.Dialogue, opt DialogueOptions) (*Dialogue, error) {
 	return p, nil
 }
 
-func newTurn(step *dialogue.Step) turn {
-	t := turn{step: step, literal: step.Text.Append(nil, nil)}
+func newTurn(step *dialogue.Step, shown string) turn {
+	t := turn{step: step, shown: shown, literal: step.Text.Append(nil, nil)}
 	if len(step.Text.Names()) > 0 {
 		t.catch = step.Text.Catcher()
 	}
@@ -189,19 +191,22 @@ func (d *Dialogue) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 	if p.conn.isGoingOver() {
 		return d.mismatch(dst, p, req, "TLS, and not more in plain")
 	}
+	if p.isFull() {
+		return nil, errMostWaiting
+	}
 	i := d.find(p, req.Body)
 	switch {
 	case i < 0 && !d.anyOrder && p.turn == len(d.turns)-1:
 		return d.mismatch(dst, p, req, "nothing more")
 	case i < 0 && !d.anyOrder:
-		step := d.turns[p.turn+1].step
-		return d.mismatch(dst, p, req, "> "+step.Text.String())
+		return d.mismatch(dst, p, req, d.turns[p.turn+1].shown)
 	case i < 0:
 		return d.mismatch(dst, p, req, "")
 	}
 	p.turn, p.used[i] = i, true
-	r := &reply{dst: dst, none: true}
+	r, before := &reply{dst: dst, none: true}, len(p.queue)
 	d.act(p, d.turns[i].acts, req.Session, req.Time, r)
+	p.addedSince(before)
 	switch {
 	case r.none:
 		return nil, parley.ErrNoReply
@@ -350,5 +355,5 @@ func (d *Dialogue) Observe(e *parley.Event) {
 	if p == nil || p.over || stopped || d.anyOrder || e.Seq == 0 || p.turn >= len(d.turns)-1 {
 		return
 	}
-	d.fail(e.Session, fmt.Sprintf("it ended (%v) before %s: > %v", e.Reason, d.place(p.turn+1), &d.turns[p.turn+1].step.Text))
+	d.fail(e.Session, fmt.Sprintf("it ended (%v) before %s: %s", e.Reason, d.place(p.turn+1), d.turns[p.turn+1].shown))
 }

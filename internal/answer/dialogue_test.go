@@ -129,6 +129,22 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
+// The password that a dialogue expects is told neither to who does not know it, nor to who reads along.
+func TestMismatchKeepsCredentials(t *testing.T) {
+	const text = "framing smtp\n< = 220 hi\n> AUTH LOGIN\n< = 334 \n> dXNlcg==\n< = 334 \n> c2VjcmV0\n< = 235 ok\n> AUTH PLAIN c2VjcmV0\n< = 235 ok\n> QUIT\n< = 221 bye\n"
+	for in, want := range map[string]string{
+		"AUTH LOGIN\r\ndXNlcg==\r\nbad\r\n":                      "t.talk:7 expects: > (secret)",
+		"AUTH LOGIN\r\ndXNlcg==\r\nc2VjcmV0\r\nAUTH PLAIN x\r\n": "t.talk:9 expects: > AUTH PLAIN (secret)",
+		"AUTH LOGIN\r\ndXNlcg==\r\n":                             "it ended (eof) before t.talk:7: > (secret)",
+	} {
+		_, mock, f, told := mockOf(t, text, false)
+		heard := say(t, serve(t, parley.Goroutines, f, mock)(), in)
+		if all := heard + told.all(); strings.Contains(all, "c2VjcmV0") || !strings.Contains(all, want) {
+			t.Errorf("%q: heard %q, told %q, want %q", in, heard, told.all(), want)
+		}
+	}
+}
+
 // What a client says of what the server has told it has to be that.
 func TestNamesAreWhatTheServerSaid(t *testing.T) {
 	const text = "> HI\n< ~ ^token (?P<token>\\w+)\neg token abc\n> AUTH {token}\n< = welcome\n"
@@ -157,6 +173,31 @@ func TestAnyOrder(t *testing.T) {
 		}
 		if got, want := say(t, dial(), "D\nA\n"), "hello\nError: not what t.talk expects\n"; got != want {
 			t.Errorf("heard %q, want %q", got, want)
+		}
+	})
+}
+
+// A client cannot have more wait to be said to it than so much.
+func TestMostThatWaitsToBeSaid(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		_, mock, f, _ := mockOf(t, "> A\n< = a\nwait 1h\n< = later\n", true)
+		dial := serve(t, engine, f, mock)
+		for asked, want := range map[int]int{mostWaiting - 1: mostWaiting - 1, mostWaiting: mostWaiting, mostWaiting + 1: mostWaiting} {
+			c := dial()
+			go io.WriteString(c, strings.Repeat("A\n", asked)+"A")
+			in := bufio.NewReader(c)
+			n := 0
+			for ; n < want; n++ {
+				if line, err := in.ReadString('\n'); line != "a\n" {
+					t.Fatalf("reply %d of %d is %q, %v", n+1, asked, line, err)
+				}
+			}
+			if asked > want {
+				if line, err := in.ReadString('\n'); err != io.EOF {
+					t.Errorf("behind %d replies comes %q, %v; want the end", n, line, err)
+				}
+			}
+			c.Close()
 		}
 	})
 }
@@ -310,7 +351,7 @@ func TestNobodyBeginsTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		served := make(chan error, 1)
-		srv := &parley.Server{Handler: mock, Framing: f.Requests}
+		srv := &parley.Server{Handler: mock, Framing: f.Requests, IdleTimeout: -1} // no deadline but that of the handshake
 		go func() { served <- srv.ServeConn(wrapped) }()
 		io.WriteString(client, "STLS\r\n")
 		begun := time.Now()

@@ -381,6 +381,12 @@ func TestRedisWords(t *testing.T) {
 		{replies, "*x\r\n", `*x\r\n`, 0},
 		{replies, "*999999999999999999\r\n", "[…]", 1},
 		{replies, "", "…", 0},
+		// What was replaced is shown whole, whatever the length before it says.
+		{requests, "*3\r\n$3\r\nSET\r\n$3\r\n[redacted]\r\n$2\r\nab\r\n", "SET [redacted] ab", 0},
+		{requests, "*3\r\n$3\r\nSET\r\n$30\r\n[redacted]\r\n$2\r\nab\r\n", "SET [redacted] ab", 0},
+		{requests, "*2\r\n$4\r\nAUTH\r\n$9\r\nx\r\n", "AUTH x", 0},
+		{replies, "$5\r\n[redacted]\r\n", "[redacted]", 0},
+		{replies, "$50\r\n[redacted]\r\n", "[redacted]", 0},
 	} {
 		words := redis.Words.AppendRequest
 		if test.of == replies {

@@ -150,7 +150,7 @@ func (g *redisGrammar) appendText(of side, dst []byte, m Message) []byte {
 type redisWords struct{}
 
 func (redisWords) AppendRequest(dst []byte, m Message) []byte {
-	v := redisView{redisReader: redisReader{m.Body}, dst: dst, start: len(dst), hide: m.Secret}
+	v := redisView{redisReader: redisReader{m.Body, m.Cut == 0}, dst: dst, start: len(dst), hide: m.Secret}
 	if len(m.Body) > 0 && m.Body[0] == '*' {
 		v.command()
 	} else {
@@ -160,7 +160,7 @@ func (redisWords) AppendRequest(dst []byte, m Message) []byte {
 }
 
 func (redisWords) AppendReply(dst []byte, m Message) []byte {
-	v := redisView{redisReader: redisReader{m.Body}, dst: dst, start: len(dst)}
+	v := redisView{redisReader: redisReader{m.Body, m.Cut == 0}, dst: dst, start: len(dst)}
 	v.value(0)
 	return v.dst
 }
@@ -361,7 +361,7 @@ func (v *redisView) elements(of redisItem, depth int, open byte, between, end st
 // printRedis prints a reply as redis-cli does: "bar", (integer) 3, 1) "a" on a terminal, and bar,
 // 3, a elsewhere. What a server says of a reply beside it, its attributes, is left out.
 func printRedis(dst, reply []byte, terminal bool) []byte {
-	p := redisPrinter{redisReader{reply}, dst}
+	p := redisPrinter{redisReader{rest: reply}, dst}
 	if terminal {
 		p.print(nil, 0)
 		return p.dst
@@ -549,7 +549,10 @@ func (i redisItem) boolean() string {
 func (i redisItem) verbatim() []byte { return i.text[min(4, len(i.text)):] }
 
 // A redisReader reads values of which the end may be missing.
-type redisReader struct{ rest []byte }
+type redisReader struct {
+	rest  []byte
+	whole bool // nothing is missing
+}
 
 // next reads a value, or the beginning of one that has others in it. It is not ok if there
 // is none: rest is then what is there instead.
@@ -589,14 +592,24 @@ func (r *redisReader) next() (item redisItem, ok bool) {
 		item.text = r.chunks()
 		item.n, item.streamed = uint64(len(item.text)), false
 	default:
+		left := r.rest
 		item.text = r.data(item.n)
+		if len(item.text)+2 <= len(left) { // its end is there
+			item.n = uint64(len(item.text))
+		}
 	}
 	return item, true
 }
 
-// data reads a string and its end.
+// data reads a string and its end. One that has another end than its length says had a part of it
+// replaced, and ends with its line.
 func (r *redisReader) data(n uint64) (text []byte) {
 	k := int(min(n, uint64(len(r.rest))))
+	if short := k+2 > len(r.rest); short && r.whole || !short && string(r.rest[k:k+2]) != "\r\n" {
+		if end := bytes.Index(r.rest, []byte("\r\n")); end >= 0 {
+			k = end
+		}
+	}
 	text = r.rest[:k]
 	r.rest = r.rest[min(k+2, len(r.rest)):]
 	return text

@@ -18,7 +18,7 @@ type Failure struct {
 	Dialogue   *Dialogue
 	Index      int
 	Step       *Step
-	Want       string // what the step wants, such as "~ ^250" or "eof", names replaced by their values
+	Want       string // what the step wants, such as "~ ^250" or "eof", names replaced by their values; of one that sends, the step as Shown
 	Got        []byte // the message that is not as expected; nil if Err says what is wrong
 	Unfinished []byte // what came of a message that is not whole, with its framing
 	Err        error  // nil for a mismatch
@@ -65,21 +65,30 @@ func (f *Failure) why() string {
 		line, column := f.differs()
 		return fmt.Sprintf("want = and %d bytes, got %d, of which line %d differs at its byte %d", len(f.exact), len(f.Got), line, column)
 	case f.Mismatch():
-		return want + ", got " + written(f.Got)
+		return want + ", got " + written(f.Got) + f.lineEnd()
 	case f.Step.Kind == StartTLS && !f.Local():
 		return "tls: " + dial.WhyNot(f.within, f.Err)
 	case f.Local() && expects:
 		return want + ": " + f.Err.Error()
 	case f.Local():
-		return excerpt(f.Step.String()) + ": " + f.Err.Error()
+		return excerpt(f.Want) + ": " + f.Err.Error()
 	case !expects:
-		return excerpt(f.Step.String()) + ": " + f.network()
+		return excerpt(f.Want) + ": " + f.network()
 	}
 	why := want + ", but " + f.network()
 	if f.advice != "" {
 		why += "; " + f.advice
 	}
 	return why
+}
+
+// lineEnd is advice for who has left out what ends a protocol's message.
+func (f *Failure) lineEnd() string {
+	rest, longer := bytes.CutPrefix(f.Got, f.exact)
+	if f.Step.Kind != Expect || f.Step.Judge.Kind != Exact || !longer || string(rest) != "\r\n" && string(rest) != "\n" {
+		return ""
+	}
+	return "; the end of the line is part of the message here: " + written(rest) + " behind the text"
 }
 
 // network says what became of the connection.

@@ -22,6 +22,8 @@ type Player struct {
 
 	MaxReply int // the longest message that is taken, in bytes; 16 MiB if zero
 
+	Secrets bool // a failure shows credentials too, where the protocol knows them
+
 	// StartTLS has a connection go over to TLS, for a tls step. If nil, that step fails.
 	StartTLS func(ctx context.Context, conn net.Conn) (net.Conn, error)
 
@@ -292,7 +294,7 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 		return context.Cause(ctx)
 	}
 	step := &d.Steps[i]
-	f := &Failure{Dialogue: d, Index: i, Step: step, Want: step.want(v), within: cmp.Or(step.Within, play.player.timeout()), limit: cmp.Or(play.player.MaxReply, defaultMaxReply)}
+	f := &Failure{Dialogue: d, Index: i, Step: step, Want: play.want(d, i, v), within: cmp.Or(step.Within, play.player.timeout()), limit: cmp.Or(play.player.MaxReply, defaultMaxReply)}
 	if err == errMismatch {
 		f.Got = append([]byte{}, got...)
 		if step.Judge.Kind == Exact {
@@ -310,15 +312,18 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 	return f
 }
 
-// want is what the step wants, as it is written, with values.
-func (s *Step) want(v Values) string {
-	if s.Kind == Expect {
-		return s.Judge.want(v)
-	}
-	if s.Kind == ExpectEnd {
+// want is what a step wants, as it is written, with values.
+func (play *Play) want(d *Dialogue, i int, v Values) string {
+	step := &d.Steps[i]
+	switch {
+	case step.Kind == Expect:
+		return step.Judge.want(v)
+	case step.Kind == ExpectEnd:
 		return "eof"
+	case play.player.Secrets:
+		return step.String()
 	}
-	return s.String()
+	return d.Shown(play.player.Framing)[i]
 }
 
 // HangUp says that nothing more will come, and waits for the server's end of file. What it still says

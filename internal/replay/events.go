@@ -90,6 +90,9 @@ func ReadEvents(in io.Reader) (*Recording, error) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
+		if bytes.TrimSpace(line)[0] != '{' {
+			return nil, fmt.Errorf("line %d: it is no event in JSON, and the file no journal; record one with --journal or --json", number)
+		}
 		var e event
 		err := json.Unmarshal(line, &e)
 		if err != nil && line[len(line)-1] != '\n' {

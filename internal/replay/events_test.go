@@ -55,7 +55,7 @@ func TestReadEvents(t *testing.T) {
 func TestBadRecordingsNameTheLine(t *testing.T) {
 	good := line("opened", 5, 1, "")
 	for _, c := range []struct{ text, want string }{
-		{"Server: started on port 6969\n", "line 1: "},
+		{"Server: started on port 6969\n", "line 1: it is no event in JSON"},
 		{good + "{}\n", `line 2: an event of side ""; only what a server or a tap recorded can be replayed`},
 		{good + strings.Replace(good, "tap", "client", 1), `line 2: an event of side "client"`},
 		{good + line("received", 5, 1, `,"seq":1`), "line 2: a message without payload"},

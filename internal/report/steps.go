@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/parley-tcp/parley/internal/console"
-	"github.com/parley-tcp/parley/internal/dialogue"
 	"github.com/parley-tcp/parley/internal/load"
 )
 
@@ -52,14 +51,12 @@ type stepRow struct {
 
 // stepRows are the steps that were timed. What is sent has no credentials.
 func (r *Report) stepRows() (rows []stepRow) {
+	if len(r.Steps) == 0 {
+		return nil
+	}
+	shown := r.Plan.Script.Dialogue.Shown(r.Plan.Script.Framing)
 	for _, s := range r.Steps {
-		what := s.Step.String()
-		if s.Step.Kind == dialogue.Send && r.Plan.Conceal != nil {
-			if words, ok := r.Plan.Conceal(s.Step.Text.Append(nil, nil)); ok {
-				what = "> " + words
-			}
-		}
-		rows = append(rows, stepRow{s.Index + 1, s.Step.Line, what, s.Times})
+		rows = append(rows, stepRow{s.Index + 1, s.Step.Line, shown[s.Index], s.Times})
 	}
 	return rows
 }

@@ -9,11 +9,36 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/dialogue"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/parleytest"
 )
+
+// guarded is a protocol of lines, of which those that begin with AUTH are secret.
+type guarded struct{ parley.Framing }
+
+func (g guarded) Open() (requests, replies parley.Framing) {
+	return &guardedRequests{Framing: parley.Lines}, parley.Lines
+}
+
+func (guarded) AppendRequest(dst []byte, m dialect.Message) []byte {
+	return append(dst, "AUTH (secret)"...)
+}
+func (guarded) AppendReply(dst []byte, m dialect.Message) []byte { return append(dst, m.Body...) }
+
+type guardedRequests struct {
+	parley.Framing
+	secret bool
+}
+
+func (g *guardedRequests) End(dst []byte, start int) ([]byte, error) {
+	g.secret = bytes.HasPrefix(dst[start:], []byte("AUTH"))
+	return g.Framing.End(dst, start)
+}
+
+func (g *guardedRequests) Note() parley.Note { return parley.Note{Secret: g.secret} }
 
 // dialogued is the report of a dialogue of which every tenth ends with something else, and of every
 // hundredth nothing more comes.
@@ -26,8 +51,8 @@ func dialogued(t *testing.T, plan load.Plan) *Report {
 	}
 	line, _ := dialect.Parse("line")
 	plan.Script = &load.Script{Dialogue: d, Framing: line}
-	plan.Conceal = func(request []byte) (string, bool) {
-		return "AUTH (secret)", bytes.HasPrefix(request, []byte("AUTH")) && plan.Warmup == 0
+	if plan.Warmup == 0 {
+		plan.Script.Framing = dialect.Framing{Name: "auth", Requests: guarded{parley.Lines}, Words: guarded{}}
 	}
 	return measured(t, plan, func(line string, conn *parleytest.Conn) bool {
 		switch {

@@ -196,7 +196,7 @@ func (c *conversation) answer(by Handler, out *writeBuffer, in []byte, eof bool)
 		case err != nil || c.isTooLong(n, body, rest):
 			c.refuseRequest(out, err)
 			return c.keepLoose(out, in, used)
-		case n == 0 && eof && c.isToSpeak(c.again): // before it hangs up
+		case n == 0 && eof && turn && c.isFull(out): // what else there is to say now comes before it hangs up
 			c.scanned, c.phase = len(rest), needsRoom
 			return used
 		case n == 0:
@@ -293,8 +293,10 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
 	out.req.Seq, out.req.Body, out.req.Secret = c.seq, body, c.protocol != nil && c.note().Secret
 	if c.tells(Received) {
-		out.event = Event{Kind: Received, Time: out.req.Time, Session: c.session, Seq: c.seq, Body: body, Secret: c.note().Secret}
-		c.observer.Observe(&out.event)
+		e := &out.event
+		*e = Event{}
+		e.Kind, e.Time, e.Session, e.Seq, e.Body, e.Secret = Received, out.req.Time, c.session, c.seq, body, out.req.Secret
+		c.observer.Observe(e)
 	}
 	if c.gate != nil {
 		c.keepRequest(out, body)
@@ -336,7 +338,9 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 			c.noteReply(out, before, start, end)
 		}
 	}
-	c.finishIf(said, hangUp)
+	if hangUp {
+		c.finishIf(said, hangUp)
+	}
 }
 
 // say puts an error text into the write buffer, if the framing can carry it.
@@ -435,11 +439,13 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 			c.addMilestone(end)
 		}
 		if c.tells(kind) {
-			out.event = Event{Kind: kind, Time: now, Session: c.session, Seq: m.seq, Body: out.buf[m.start:m.end], Secret: m.secret}
+			e := &out.event
+			*e = Event{}
+			e.Kind, e.Time, e.Session, e.Seq, e.Body, e.Secret = kind, now, c.session, m.seq, out.buf[m.start:m.end], m.secret
 			if kind == Replied {
-				out.event.Took = at - m.arrived
+				e.Took = at - m.arrived
 			}
-			c.observer.Observe(&out.event)
+			c.observer.Observe(e)
 		}
 	}
 	if len(out.marks) > 0 && c.out/milestoneEvery != end/milestoneEvery {

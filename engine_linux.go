@@ -445,13 +445,21 @@ func (l *loop) settle(t *loopConn) {
 	switch {
 	case t.phase >= over:
 		l.finish(t)
-	case t.phase == needsRoom || t.again != 0 && t.since(l.last) >= t.again:
-		if !t.queued {
-			t.queued = true
-			l.again = append(l.again, t)
-		}
+	case t.phase == needsRoom:
+		l.queue(t)
 	default:
-		l.arm(t)
+		l.arm(t) // also of one that speaks at once: its other clocks go on
+		if t.again != 0 && t.since(l.last) >= t.again {
+			l.queue(t)
+		}
+	}
+}
+
+// queue has a connection answered again in the next round.
+func (l *loop) queue(t *loopConn) {
+	if !t.queued {
+		t.queued = true
+		l.again = append(l.again, t)
 	}
 }
 

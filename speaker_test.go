@@ -209,6 +209,31 @@ func TestEndlessSpeaker(t *testing.T) {
 	})
 }
 
+// A speaker that says nothing, and always names a time that is past, keeps no session: neither one
+// whose peer has half-closed, nor one whose peer is silent for too long.
+func TestSpeakerWithNothingToSayIsLeft(t *testing.T) {
+	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+		w := new(witness)
+		dial := serve(&parley.Server{Observer: w, IdleTimeout: 200 * time.Millisecond, Handler: herald{echo, func(_ *parley.Session, now time.Time) (string, time.Time, error) {
+			return "", now.Add(-time.Second), nil
+		}}})
+		if got := say(t, dial(), "a\n"); got != "a\n" {
+			t.Errorf("heard %q", got)
+		}
+		if end := w.closed(t, 1); end.reason != parley.EndOfFile {
+			t.Errorf("ended for %v, want %v", end.reason, parley.EndOfFile)
+		}
+		c := dial()
+		io.WriteString(c, "a\n")
+		if got, err := io.ReadAll(c); string(got) != "a\n" || err != nil {
+			t.Errorf("heard %q, %v", got, err)
+		}
+		if end := w.closed(t, 2); end.reason != parley.IdleTimeout {
+			t.Errorf("ended for %v, want %v", end.reason, parley.IdleTimeout)
+		}
+	})
+}
+
 // A speaker that panics or fails ends its session alone.
 func TestSpeakerThatFails(t *testing.T) {
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {

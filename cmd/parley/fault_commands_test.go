@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -93,36 +94,41 @@ func TestEveryCommandMeetsEveryFault(t *testing.T) {
 	if err := kept.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("> a\n< ~ ^Request #\\d+ - a \\.\n> b\n< ~ ^Request #\\d+ - b \\.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const waits = "-w 10s" // for who is to wait as long as it takes
 	commands := []string{
 		"client ADDR one -q", "client ADDR", "check ADDR hello", "check ADDR hello -c 5 -i 1ms",
 		"bench ADDR -c 2 --requests 8", "bench ADDR -c 2 --rate 100 -d 100ms --warmup 0s", "replay " + recording + " ADDR --speed max",
+		"check ADDR --script " + script, "client ADDR -q --script " + script, "bench ADDR -c 2 --requests 8 --script " + script,
 	}
 	for _, row := range []struct {
 		list, wait string
 		codes      string // of the commands; ? is 0 or 3, whether a request was under way, and ! 1 or 3, whether the end was seen when connecting: matters of luck
 		text       string // what a client that fails says
 	}{
-		{"delay=5ms~5ms", waits, "0000000", ""},
-		{"request.delay=5ms~5ms", waits, "0000000", ""},
-		{"split=1", waits, "0000000", ""},
-		{"request.split=1", waits, "0000000", ""},
-		{"rate=1KiB/s", waits, "0000000", ""},
-		{"request.rate=1KiB/s", waits, "0000000", ""},
-		{"stall=50ms/60ms", waits, "0000000", ""},
-		{"drop=2", "-w 100ms", "0100333", "no reply from ADDR within 100ms; --timeout waits longer"},
-		{"request.drop=1", "-w 100ms", "1111333", "no reply from ADDR within 100ms; --timeout waits longer"},
-		{"close-after=1", waits, "0100??3", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
-		{"request.close-after=1", waits, "0100??3", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
-		{"reset-after=1", waits, "0100??3", "the connection to ADDR broke: connection reset by peer"},
-		{"request.reset-after=1", waits, "0100??3", "the connection to ADDR broke: connection reset by peer"},
-		{"cut=2", waits, "0100333", "ADDR closed the connection; line 3 of the input was not sent|ADDR closed the connection before it replied|the connection to ADDR broke: connection reset by peer"},
-		{"cut=1", waits, "0100333", "ADDR closed the connection; line 2 of the input was not sent|ADDR closed the connection before it replied|the connection to ADDR broke: connection reset by peer"},
-		{"request.cut=1", waits, "1111333", "ADDR closed the connection before it replied"},
-		{"garbage=2", waits, "0000333", ""},
-		{"request.garbage=1", waits, "0000333", ""},
-		{"refuse=2", waits, "0001??0", ""},
-		{"refuse=1", waits, "1111!!!", "cannot connect to ADDR: connection reset by peer|the connection to ADDR broke: connection reset by peer"},
+		{"delay=5ms~5ms", waits, "0000000000", ""},
+		{"request.delay=5ms~5ms", waits, "0000000000", ""},
+		{"split=1", waits, "0000000000", ""},
+		{"request.split=1", waits, "0000000000", ""},
+		{"rate=1KiB/s", waits, "0000000000", ""},
+		{"request.rate=1KiB/s", waits, "0000000000", ""},
+		{"stall=50ms/60ms", waits, "0000000000", ""},
+		{"drop=2", "-w 100ms", "0100333113", "no reply from ADDR within 100ms; --timeout waits longer"},
+		{"request.drop=1", "-w 100ms", "1111333113", "no reply from ADDR within 100ms; --timeout waits longer"},
+		{"close-after=1", waits, "0100??3113", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
+		{"request.close-after=1", waits, "0100??3113", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
+		{"reset-after=1", waits, "0100??3113", "the connection to ADDR broke: connection reset by peer"},
+		{"request.reset-after=1", waits, "0100??3113", "the connection to ADDR broke: connection reset by peer"},
+		{"cut=2", waits, "0100333333", "ADDR closed the connection; line 3 of the input was not sent|ADDR closed the connection before it replied|the connection to ADDR broke: connection reset by peer"},
+		{"cut=1", waits, "0100333333", "ADDR closed the connection; line 2 of the input was not sent|ADDR closed the connection before it replied|the connection to ADDR broke: connection reset by peer"},
+		{"request.cut=1", waits, "1111333113", "ADDR closed the connection before it replied"},
+		{"garbage=2", waits, "0000333333", ""},
+		{"request.garbage=1", waits, "0000333333", ""},
+		{"refuse=2", waits, "0001??000?", ""},
+		{"refuse=1", waits, "1111!!!11!", "cannot connect to ADDR: connection reset by peer|the connection to ADDR broke: connection reset by peer"},
 	} {
 		t.Run(row.list, func(t *testing.T) {
 			t.Parallel()
@@ -137,11 +143,14 @@ func TestEveryCommandMeetsEveryFault(t *testing.T) {
 				if !strings.Contains(want, strconv.Itoa(code)) {
 					t.Errorf("parley %s: exit %d, want one of %s\n%s%s", command, code, want, stdout, stderr)
 				}
-				if said := strings.ReplaceAll(stderr, addr, "ADDR"); strings.HasPrefix(command, "client") && code != 0 &&
-					!regexp.MustCompile(`^parley: (`+row.text+`)\n$`).MatchString(said) {
-					t.Errorf("parley %s says %q, want %s", command, said, row.text)
+				said, text := strings.ReplaceAll(stderr, addr, "ADDR"), `^parley: (`+row.text+`)\n$`
+				if strings.Contains(command, "--script") {
+					text = `^parley: (step \d \(\S+:\d\): (want .*, (got|but) .*|> [ab]: the connection broke: .*)|` + row.text + `)\n$`
 				}
-				if strings.HasPrefix(command, "check") && code != 0 && !regexp.MustCompile(`no reply|closed the connection|connection reset`).MatchString(stdout) {
+				if strings.HasPrefix(command, "client") && code != 0 && !regexp.MustCompile(text).MatchString(said) {
+					t.Errorf("parley %s says %q, want %s", command, said, text)
+				}
+				if strings.HasPrefix(command, "check") && code != 0 && !regexp.MustCompile(`no reply|closed the connection|connection reset|: step \d `).MatchString(stdout) {
 					t.Errorf("parley %s says\n%s", command, stdout)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
@@ -49,6 +50,20 @@ type logOptions struct {
 // selections are the flags that leave something out.
 var selections = []string{"session", "address", "since", "until", "text", "regexp", "slower-than", "reason", "limit"}
 
+// tasks are what log does but show what is selected: each by a flag, and with the flags that go with
+// it. The first that is given is done.
+var tasks = []struct {
+	flag string
+	with []string
+}{
+	{"import", []string{"output", "framing", "redact"}},
+	{"redact", []string{"output"}},
+	{"web", []string{"web-token", "framing", "show-secrets"}},
+	{"verify", []string{"output"}},
+	{"sql", []string{"timeout", "table", "json", "csv", "output"}},
+	{"stats", append([]string{"by", "every", "table", "json", "csv", "output", "framing", "show-secrets"}, selections...)},
+}
+
 func logCommand() *cobra.Command {
 	opt := logOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
@@ -75,6 +90,9 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --redact 'pass=\S+' -o shared.journal    a copy without what matches
   parley log --verify                           is all as it was written?`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseStrays(cmd); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("import") {
 				return runImport(cmd, args, opt)
 			}
@@ -128,10 +146,27 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
-	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export") {
-		cmd.MarkFlagsMutuallyExclusive("verify", name)
-	}
 	return cmd
+}
+
+// refuseStrays refuses the flags that do not go with what log is to do.
+func refuseStrays(cmd *cobra.Command) error {
+	for _, task := range tasks {
+		if isGiven(cmd.Flags().Lookup(task.flag)) {
+			return refuseOthers(cmd, task.flag, task.with)
+		}
+	}
+	return nil
+}
+
+// refuseOthers refuses all flags beside one and those that go with it.
+func refuseOthers(cmd *cobra.Command, flag string, with []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && isGiven(f) && f.Name != flag && !slices.Contains(with, f.Name) {
+			err = usageError("--%s and --%s exclude each other; use one of them", flag, f.Name)
+		}
+	})
+	return err
 }
 
 func runLog(cmd *cobra.Command, file string, opt logOptions) error {

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/capture"
@@ -25,20 +24,7 @@ func addImport(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "import", "", "make the journal -o NEW of the capture `FILE`, pcap or pcapng, read as --framing says; - is standard input")
 }
 
-// refuseOthers refuses all flags beside those: a journal that is made is not shown.
-func refuseOthers(cmd *cobra.Command, flag string, allowed ...string) (err error) {
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if err == nil && isGiven(f) && f.Name != flag && !slices.Contains(allowed, f.Name) {
-			err = usageError("--%s and --%s exclude each other; use one of them", flag, f.Name)
-		}
-	})
-	return err
-}
-
 func runImport(cmd *cobra.Command, args []string, opt logOptions) error {
-	if err := refuseOthers(cmd, "import", "output", "framing", "redact"); err != nil {
-		return err
-	}
 	if len(args) > 0 {
 		return usageError("--import reads a capture and no journal; %q is too much", args[0])
 	}

@@ -24,9 +24,6 @@ func (s *logSQL) add(cmd *cobra.Command) {
 	flags.StringVar(&s.query, "sql", "", "ask the journal by this `SELECT` statement; it has the views v_exchange and v_session")
 	flags.DurationVar(&s.timeout, "timeout", 30*time.Second, "with --sql: give up after this long; 0 never does")
 	flags.SetAnnotation("timeout", goesWith, []string{"sql"})
-	for _, name := range append(selections, "sessions", "follow", "export", "verify", "stats", "framing", "show-secrets", "web", "import") {
-		cmd.MarkFlagsMutuallyExclusive("sql", name)
-	}
 }
 
 // errLate is that a question was given up.

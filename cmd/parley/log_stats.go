@@ -27,9 +27,6 @@ func (s *logStats) add(cmd *cobra.Command) {
 	flags.SetAnnotation("by", goesWith, []string{"stats"})
 	flags.SetAnnotation("every", goesWith, []string{"stats"})
 	cmd.MarkFlagsMutuallyExclusive("by", "every")
-	for _, name := range []string{"sessions", "follow", "export", "verify", "web", "import"} {
-		cmd.MarkFlagsMutuallyExclusive("stats", name)
-	}
 }
 
 // options are what the flags say.

@@ -13,9 +13,6 @@ import (
 func (opt *logOptions) addWeb(cmd *cobra.Command) {
 	opt.web.addFlags(cmd)
 	cmd.Flags().Lookup("web").Usage = "show it, or several files together, as a page at `[HOST:]PORT`, until interrupted; of this host only unless another address is named"
-	for _, name := range append(selections, "follow", "sessions", "table", "json", "csv", "export", "output", "verify") {
-		cmd.MarkFlagsMutuallyExclusive("web", name)
-	}
 }
 
 // runLogWeb shows journals as a page until it is interrupted.
@@ -47,10 +44,7 @@ func runLogWeb(cmd *cobra.Command, files []string, opt logOptions) error {
 
 // checkJournals says what cannot be shown before a browser has to find out.
 func (opt *logOptions) checkJournals(ctx context.Context, cmd *cobra.Command, files []string, note func(format string, args ...any)) error {
-	switch {
-	case len(opt.redact.Rules) > 0:
-		return usageError("--redact makes a copy, and --web shows what is there; make the copy with -o NEW first")
-	case len(files) > web.MaxJournals:
+	if len(files) > web.MaxJournals {
 		return usageError("%d journals are too many for one page; it shows %d", len(files), web.MaxJournals)
 	}
 	for i, file := range files {

@@ -47,6 +47,10 @@ func usageError(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
+func init() {
+	cobra.EnableCommandSorting = false // the help has them in the order of rootCommand
+}
+
 func main() {
 	limitMemory()
 	exit(rootCommand().Execute())
@@ -115,7 +119,6 @@ client short.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(fmt.Sprintf(usageTemplate, 0))
 	root.SetFlagErrorFunc(explainFlag)
-	cobra.EnableCommandSorting = false // the help has them in this order
 	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
 	writeHelp := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {

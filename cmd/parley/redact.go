@@ -47,9 +47,6 @@ func (f *redactFlag) addCopy(cmd *cobra.Command) {
 
 // runRedactedCopy makes a copy of a journal in which what matches is concealed.
 func runRedactedCopy(cmd *cobra.Command, file string, opt logOptions) error {
-	if err := refuseOthers(cmd, "redact", "output"); err != nil {
-		return err
-	}
 	r, err := openJournal(file)
 	if err != nil {
 		return err

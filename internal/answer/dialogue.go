@@ -191,6 +191,9 @@ func (d *Dialogue) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 	if p.conn.isGoingOver() {
 		return d.mismatch(dst, p, req, "TLS, and not more in plain")
 	}
+	if p.isFull() {
+		return nil, errMostWaiting
+	}
 	i := d.find(p, req.Body)
 	switch {
 	case i < 0 && !d.anyOrder && p.turn == len(d.turns)-1:
@@ -201,8 +204,9 @@ func (d *Dialogue) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		return d.mismatch(dst, p, req, "")
 	}
 	p.turn, p.used[i] = i, true
-	r := &reply{dst: dst, none: true}
+	r, before := &reply{dst: dst, none: true}, len(p.queue)
 	d.act(p, d.turns[i].acts, req.Session, req.Time, r)
+	p.addedSince(before)
 	switch {
 	case r.none:
 		return nil, parley.ErrNoReply

@@ -177,6 +177,31 @@ func TestAnyOrder(t *testing.T) {
 	})
 }
 
+// A client cannot have more wait to be said to it than so much.
+func TestMostThatWaitsToBeSaid(t *testing.T) {
+	overEngines(t, func(t *testing.T, engine parley.Engine) {
+		_, mock, f, _ := mockOf(t, "> A\n< = a\nwait 1h\n< = later\n", true)
+		dial := serve(t, engine, f, mock)
+		for asked, want := range map[int]int{mostWaiting - 1: mostWaiting - 1, mostWaiting: mostWaiting, mostWaiting + 1: mostWaiting} {
+			c := dial()
+			go io.WriteString(c, strings.Repeat("A\n", asked)+"A")
+			in := bufio.NewReader(c)
+			n := 0
+			for ; n < want; n++ {
+				if line, err := in.ReadString('\n'); line != "a\n" {
+					t.Fatalf("reply %d of %d is %q, %v", n+1, asked, line, err)
+				}
+			}
+			if asked > want {
+				if line, err := in.ReadString('\n'); err != io.EOF {
+					t.Errorf("behind %d replies comes %q, %v; want the end", n, line, err)
+				}
+			}
+			c.Close()
+		}
+	})
+}
+
 // A session that ends before the dialogue does is no success; one that never begins is nothing.
 func TestDialogueThatIsLeft(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
@@ -326,7 +351,7 @@ func TestNobodyBeginsTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		served := make(chan error, 1)
-		srv := &parley.Server{Handler: mock, Framing: f.Requests}
+		srv := &parley.Server{Handler: mock, Framing: f.Requests, IdleTimeout: -1} // no deadline but that of the handshake
 		go func() { served <- srv.ServeConn(wrapped) }()
 		io.WriteString(client, "STLS\r\n")
 		begun := time.Now()

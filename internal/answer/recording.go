@@ -296,12 +296,17 @@ func (r *Recording) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		r.unanswered.add(req)
 		return append(dst, NoAnswer...), nil
 	}
-	now := time.Time{}
+	state, now := r.of(req.Session), time.Time{}
+	if state.isFull() {
+		return nil, errMostWaiting
+	}
 	if r.pace {
 		waitUntil(req.Time.Add(one.took), req.Session)
 		now = time.Now()
 	}
-	r.queue(r.of(req.Session), one.behind, now)
+	before := len(state.queue)
+	r.queue(state, one.behind, now)
+	state.addedSince(before)
 	if one.reply == nil {
 		return nil, parley.ErrNoReply
 	}

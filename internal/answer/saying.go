@@ -4,6 +4,7 @@
 package answer
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -15,12 +16,32 @@ type saying struct {
 	due     time.Time // zero is at once
 	nothing bool      // it is only to hang up
 	last    bool      // and hang up behind it
+	first   bool      // of those behind one request
 }
 
 // sayings are those of one session, in order. A session asks about them one call at a time.
-type sayings struct{ queue []saying }
+type sayings struct {
+	queue    []saying
+	requests int // behind which something of it is
+}
+
+// mostWaiting is how many requests a peer may have made behind which there is something to say and
+// its time has not come: what waits for that takes up memory, and nothing holds the peer back.
+const mostWaiting = 1024
+
+var errMostWaiting = fmt.Errorf("%d requests have something to be said later, and the peer sends more", mostWaiting)
 
 func (s *sayings) add(one saying) { s.queue = append(s.queue, one) }
+
+// addedSince notes that what was added since the queue had a length is said behind one request.
+func (s *sayings) addedSince(before int) {
+	if len(s.queue) > before {
+		s.queue[before].first = true
+		s.requests++
+	}
+}
+
+func (s *sayings) isFull() bool { return s.requests >= mostWaiting }
 
 // speak is parley.Speaker's Speak.
 func (s *sayings) speak(dst []byte, now time.Time) (message []byte, again time.Time, err error) {
@@ -33,6 +54,9 @@ func (s *sayings) speak(dst []byte, now time.Time) (message []byte, again time.T
 	}
 	if s.queue = s.queue[1:]; len(s.queue) == 0 {
 		s.queue = nil
+	}
+	if one.first {
+		s.requests--
 	}
 	if one.last {
 		err = parley.ErrHangUp

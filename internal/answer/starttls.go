@@ -2,7 +2,10 @@ package answer
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +16,8 @@ import (
 
 // handshakeTimeout is how long TLS may take to begin.
 const handshakeTimeout = 5 * time.Second
+
+var errLateHandshake = fmt.Errorf("TLS did not begin within %v", handshakeTimeout)
 
 // Listener is a listener whose connections go over to TLS where the dialogue says so. It wants the
 // engine Goroutines.
@@ -101,6 +106,9 @@ func (c *conn) shakeHands() error {
 	c.mu.Unlock()
 	secure := tlsconn.Server(c.Conn, c.listener.config)
 	err := secure.Handshake()
+	if errors.Is(err, os.ErrDeadlineExceeded) { // not one of those that are set from outside, behind which it would go on
+		err = errLateHandshake
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shaking, c.failed = false, err

@@ -20,6 +20,9 @@ func (j *Judge) Holds(message []byte, v Values) bool {
 		return bytes.Equal(message, j.Text.Append(nil, v))
 	case Matches:
 		re := j.compiled(v)
+		if re == nil {
+			return false
+		}
 		found := re.FindSubmatchIndex(message)
 		if found == nil || v == nil {
 			return found != nil
@@ -35,17 +38,31 @@ func (j *Judge) Holds(message []byte, v Values) bool {
 		}
 		return true
 	case Differs:
-		return !j.compiled(v).Match(message)
+		re := j.compiled(v)
+		return re != nil && !re.Match(message)
 	}
 	return true
 }
 
-// compiled is the pattern with the values of its names.
+// maxInPattern is the longest value of a name that a regular expression may have, in bytes: what is
+// compiled of it takes up hundreds of times as many, and a peer says how many they are.
+const maxInPattern = 4 << 10
+
+// compiled is the pattern with the values of its names, which are quoted; nil if it is too large then,
+// and holds for nothing.
 func (j *Judge) compiled(v Values) *regexp.Regexp {
 	if j.re != nil {
 		return j.re
 	}
-	return regexp.MustCompile(j.filled(v)) // what stands for the names was quoted
+	pieces := piecesOf(j.Pattern)
+	if slices.ContainsFunc(pieces, func(p patternPiece) bool { return len(v[p.name]) > maxInPattern }) {
+		return nil
+	}
+	re, err := regexp.Compile(fill(pieces, v))
+	if err != nil { // such as one that repeats a long value too often
+		return nil
+	}
+	return re
 }
 
 // AppendTo appends the judge as it is written, such as ~ ^250.

@@ -142,6 +142,28 @@ func TestWhatIsWrongIsSaidInALine(t *testing.T) {
 	}
 }
 
+// What a peer has said may be too long to stand in a regular expression, which then holds for nothing.
+func TestJudgeOfALongValue(t *testing.T) {
+	for _, pattern := range []string{"^{x}$", "^(?:{x}{x}{x}{x}{x}{x}{x}{x}){1000}$"} {
+		d, err := Parse("t.talk", []byte("> a\n< ~ (?s)^(?P<x>.*)$\n> b\n< ~ "+pattern+"\n< !~ "+pattern+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []int{maxInPattern - 1, maxInPattern, maxInPattern + 1} {
+			v := Values{}
+			said := bytes.Repeat([]byte("\xff"), n)
+			d.Steps[1].Judge.Holds(said, v)
+			fits := n <= maxInPattern && pattern == "^{x}$"
+			if d.Steps[3].Judge.Holds(said, v) != fits {
+				t.Errorf("~ %s of %d bytes holds: %v, want %v", pattern, n, !fits, fits)
+			}
+			if not := d.Steps[4].Judge; not.Holds([]byte("other"), v) != fits || not.Holds(said, v) {
+				t.Errorf("!~ %s of %d bytes: %v, want %v", pattern, n, !fits, fits)
+			}
+		}
+	}
+}
+
 func TestJudges(t *testing.T) {
 	for _, c := range []struct {
 		judge, message string

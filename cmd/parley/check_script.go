@@ -197,5 +197,10 @@ func writable(flag, file string) error {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		return usageError("--%s %s: it is a directory", flag, file)
 	}
+	f, err := createWhole(file)
+	if err != nil {
+		return usageError("--%s %s: %w", flag, file, inWords(err, aFileToWrite))
+	}
+	f.discard()
 	return nil
 }

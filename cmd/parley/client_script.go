@@ -113,16 +113,19 @@ func rewriteScript(cmd *cobra.Command, d *dialogue.Dialogue, update *dialogue.Up
 		return usageError("%w", err)
 	}
 	note := notesOn(cmd)
-	switch changed {
-	case 0:
+	if changed == 0 {
 		note("%s is as the server says", d.File)
 		return nil
-	case 1:
-		note("%s: one line is rewritten", d.File)
-	default:
-		note("%s: %d lines are rewritten", d.File, changed)
 	}
-	return rewriteFile(d.File, updated.Append(nil))
+	if err := rewriteFile(d.File, updated.Append(nil)); err != nil {
+		return err
+	}
+	lines := "one line is"
+	if changed > 1 {
+		lines = fmt.Sprintf("%d lines are", changed)
+	}
+	note("%s: %s rewritten", d.File, lines)
+	return nil
 }
 
 // rewriteFile puts other text into a file, all of it or none; its permissions stay, and a link to it.

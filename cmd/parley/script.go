@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,10 @@ func (s *scriptFlags) open() ([]*dialogue.Dialogue, error) {
 		return nil, usageError("--script %s: one is enough here; %s is given already", s.files[1], s.files[0])
 	}
 	var dialogues []*dialogue.Dialogue
-	for _, file := range s.files {
+	for i, file := range s.files {
+		if file == "-" && slices.Contains(s.files[:i], file) {
+			return nil, usageError("--script -: standard input is read once, and is given twice")
+		}
 		text, err := s.read(file)
 		if err != nil {
 			return nil, err

@@ -24,6 +24,7 @@ type Failure struct {
 	Err        error  // nil for a mismatch
 
 	exact         []byte        // what Got should be, of =
+	meant         string        // advice for who wrote the words of Got, and not its bytes
 	within        time.Duration // how long it could take
 	limit         int           // of a message, in bytes
 	lacks, advice string        // of Unfinished
@@ -65,7 +66,7 @@ func (f *Failure) why() string {
 		line, column := f.differs()
 		return fmt.Sprintf("want = and %d bytes, got %d, of which line %d differs at its byte %d", len(f.exact), len(f.Got), line, column)
 	case f.Mismatch():
-		return want + ", got " + written(f.Got) + f.lineEnd()
+		return want + ", got " + written(f.Got) + f.meant
 	case f.Step.Kind == StartTLS && !f.Local():
 		return "tls: " + dial.WhyNot(f.within, f.Err)
 	case f.Local() && expects:
@@ -80,15 +81,6 @@ func (f *Failure) why() string {
 		why += "; " + f.advice
 	}
 	return why
-}
-
-// lineEnd is advice for who has left out what ends a protocol's message.
-func (f *Failure) lineEnd() string {
-	rest, longer := bytes.CutPrefix(f.Got, f.exact)
-	if f.Step.Kind != Expect || f.Step.Judge.Kind != Exact || !longer || string(rest) != "\r\n" && string(rest) != "\n" {
-		return ""
-	}
-	return "; the end of the line is part of the message here: " + written(rest) + " behind the text"
 }
 
 // network says what became of the connection.

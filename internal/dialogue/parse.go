@@ -284,6 +284,10 @@ func (p *parser) readExpectation(step *Step, s string) (err error) {
 	case trimmed == "":
 		return p.errorf("what is expected? = TEXT, ~ REGEX, !~ REGEX, * or eof")
 	}
+	if word := firstWord(rest); word == "*" || word == "eof" {
+		p.column += len(word) + 1
+		return p.errorf("nothing stands behind %s; a comment is a line of its own", word)
+	}
 	return p.errorf("%q does not say how to judge; write < = before an exact text, < ~ before a regular expression; there are = ~ !~ * and eof", firstWord(rest))
 }
 

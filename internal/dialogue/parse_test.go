@@ -102,6 +102,8 @@ func TestWhatIsWrongIsSaidInALine(t *testing.T) {
 		"< ~ {user}":                          "f:1:5: no group named user is caught by a ~ before; {{user}} stands for the text {user}",
 		"< ~ (?P<a>.){a}":                     "f:1:13: no group named a is caught by a ~ before; {{a}} stands for the text {a}",
 		"< !~ (?P<a>.)\n> {a}":                "f:2:3: no group named a is caught by a ~ before; {{a}} stands for the text {a}",
+		"< * what":                            `f:1:5: nothing stands behind *; a comment is a line of its own`,
+		"< eof # end":                         `f:1:7: nothing stands behind eof; a comment is a line of its own`,
 		"< 250 OK":                            `f:1:3: "250" does not say how to judge; write < = before an exact text, < ~ before a regular expression; there are = ~ !~ * and eof`,
 		"<":                                   "f:1:2: what is expected? = TEXT, ~ REGEX, !~ REGEX, * or eof",
 		"< ~":                                 "f:1:4: the regular expression is empty; < * holds for anything",

@@ -299,6 +299,9 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 		f.Got = append([]byte{}, got...)
 		if step.Judge.Kind == Exact {
 			f.exact = step.Judge.Text.Append(nil, v)
+			if play.isMeant(f.exact, f.Got) {
+				f.meant = fmt.Sprintf("; under %s a text is all bytes of a message: < = %s", play.player.Framing.Name, written(f.Got))
+			}
 		}
 		return f
 	}
@@ -310,6 +313,17 @@ func (play *Play) failure(ctx context.Context, d *Dialogue, i int, v Values, got
 		f.lacks, f.advice = play.player.Framing.Lacks(f.Unfinished)
 	}
 	return f
+}
+
+// isMeant reports whether a text, as a mock would say it, is what came.
+func (play *Play) isMeant(text, got []byte) bool {
+	protocol, is := play.player.Framing.OfReplies().(parley.Protocol)
+	if !is {
+		return false
+	}
+	_, replies := protocol.Open()
+	wire, err := replies.End(append(replies.Begin(nil), text...), 0)
+	return err == nil && bytes.Equal(wire, got)
 }
 
 // want is what a step wants, as it is written, with values.

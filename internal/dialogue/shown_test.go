@@ -49,6 +49,24 @@ func TestStepsAreShownWithoutCredentials(t *testing.T) {
 	}
 }
 
+// Who has written the words of a reply is told its bytes.
+func TestAReplyInWordsIsToldInBytes(t *testing.T) {
+	for framing, c := range map[string]struct{ want, got, advice string }{
+		"redis": {"PONG", "+PONG\r\n", "; under redis a text is all bytes of a message: < = +PONG\\r\\n"},
+		"smtp":  {"220 hi", "220 hi\r\n", "; under smtp a text is all bytes of a message: < = 220 hi\\r\\n"},
+		"http":  {"PONG", "HTTP/1.1 204 No Content\r\n\r\n", ""},
+		"line":  {"PONG", "PONG \n", ""},
+	} {
+		playing(t, framing, says(c.got), func(t *testing.T, _ *Player, play *Play) {
+			got := fmt.Sprint(play.Run(context.Background(), read(t, "< = "+c.want), nil))
+			_, heard, _ := strings.Cut(got, ", got ")
+			if _, advice, _ := strings.Cut(heard, ";"); advice != strings.TrimPrefix(c.advice, ";") {
+				t.Errorf("%s: %s, want %s behind it", framing, got, c.advice)
+			}
+		})
+	}
+}
+
 // The send that fails is named without its credentials, unless they are asked for.
 func TestAFailedSendHasNoCredentials(t *testing.T) {
 	for secrets, want := range map[bool]string{false: "> AUTH PLAIN (secret): ", true: "> AUTH PLAIN AHUAcHc=: "} {

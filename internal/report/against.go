@@ -105,7 +105,7 @@ func (j *Judgement) sentences() (all []string) {
 	case NotWorse:
 		say("Not worse: %s.", by)
 	case TooShort:
-		say("Not judged: %s then and %d now are too few for any difference to rule out chance; --duration measures longer.", plural(uint64(j.seconds[0]), "second"), j.seconds[1])
+		say("Not judged: %s then and %d now are too few for any difference to rule out chance; --duration measures longer, and 4 of both are enough.", plural(uint64(j.seconds[0]), "second"), j.seconds[1])
 		return all
 	}
 	say("Mann-Whitney U test of the %s of each second, %d then and %d now: U = %v of %d, p = %s (two-sided; chance is ruled out below %v).",

@@ -103,7 +103,7 @@ Mann-Whitney U test of the replies/s of each second, 5 then and 5 now: U = 0 of 
 	}{
 		NotWorse: {baselineOf(0, 2000, 1990, 2000, 2010, 2005, 1995), "Not worse: replies/s is better by 2.00 times."},
 		ByChance: {baselineOf(0, 800, 200, 1003, 1004, 1011, 300), "Not judged worse: replies/s is worse by 1.25 times, and 1.1 is allowed, but the seconds of the two runs do not rule out chance. A longer run may."},
-		TooShort: {baselineOf(0, 800, 800), "Not judged: 5 seconds then and 1 now are too few for any difference to rule out chance; --duration measures longer."},
+		TooShort: {baselineOf(0, 800, 800), "Not judged: 5 seconds then and 1 now are too few for any difference to rule out chance; --duration measures longer, and 4 of both are enough."},
 	} {
 		if j := Judge(then, c.now, "", 1.1); j.Verdict != verdict || j.sentences()[0] != c.want {
 			t.Errorf("%s: %q, want %q", j.Verdict, j.sentences()[0], c.want)

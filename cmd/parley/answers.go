@@ -103,7 +103,11 @@ func (f *answerFlags) openScript(opt *serverOptions) error {
 	}
 	framing.Framing = framing.WithTLSBelow()
 	opt.framing = framing
-	if f.play, err = mock.NewDialogue(d, mock.DialogueOptions{Framing: framing.Framing, AnyOrder: f.anyOrder, Failed: f.unlike}); err != nil {
+	unlike := func(s *parley.Session, why string) {
+		concealed, _ := opt.redact.Replace([]byte(why))
+		f.unlike(s, string(concealed))
+	}
+	if f.play, err = mock.NewDialogue(d, mock.DialogueOptions{Framing: framing.Framing, AnyOrder: f.anyOrder, Failed: unlike}); err != nil {
 		return usageError("%w", err)
 	}
 	if f.play.GoesOverToTLS() {

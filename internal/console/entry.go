@@ -25,7 +25,7 @@ type Entry struct {
 	In, Out       uint64
 	Stray         uint64 // of Closed: bytes that belonged to no message
 	Reason        string // as docs/events.md names it
-	Fault         string // of Faulted: such as reply.delay=50ms
+	Fault         string // of Faulted, and what did to the exchange that a reply ends: such as reply.delay=50ms
 
 	Tap               bool   // told by a tap, not by a server
 	Framing, Upstream string // how the session was recorded, where that is to be told
@@ -155,7 +155,7 @@ func AppendEntryJSON(dst []byte, e *Entry) []byte {
 	case parley.Faulted:
 		dst = appendJSONString(append(dst, `,"fault":`...), e.Fault)
 	case parley.Replied:
-		dst = appendTook(dst, e.Took)
+		dst = appendName(appendTook(dst, e.Took), "fault", e.Fault)
 		if e.Unsent != "" {
 			dst = appendJSONString(append(dst, `,"replied":`...), e.Unsent)
 		}

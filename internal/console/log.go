@@ -43,7 +43,7 @@ func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	case "csv":
 		v := exchangeCSV{newCSV(out), said}
 		return v, v.write("session", "seq", "remote", "local", "received", "took_ns", "replied",
-			"request", "request_base64", "reply", "reply_base64", "request_text", "reply_text")
+			"request", "request_base64", "reply", "reply_base64", "request_text", "reply_text", "fault")
 	case "md":
 		return &markdownView{out, said, NewTranscript("Server Terminal (server.js)", "Client Terminal (client.js)"), make(map[int64]*ClientNarrative)}, nil
 	case "mermaid":
@@ -101,7 +101,7 @@ func entryOf(e journal.Event) *Entry {
 		entry.Seq, entry.Body, entry.Cut, entry.Whole = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut, e.Exchange.RequestWhole
 	case parley.Replied:
 		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
-		entry.Whole = e.Exchange.ReplyWhole
+		entry.Whole, entry.Fault = e.Exchange.ReplyWhole, e.Exchange.Fault
 		if entry.Seq == 0 {
 			entry.Kind = parley.Unasked
 			break
@@ -287,7 +287,7 @@ func (v exchangeCSV) Show(e journal.Event) error {
 	request, request64 := plainOrBase64(r.x.Request)
 	reply, reply64 := plainOrBase64(r.x.Reply)
 	return v.write(session, fmt.Sprint(r.x.Seq), escaped(r.Remote), escaped(r.Local), r.x.Received.Format(time.RFC3339Nano),
-		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64, r.text(r.request()), r.text(r.reply()))
+		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64, r.text(r.request()), r.text(r.reply()), escaped(r.x.Fault))
 }
 
 func (v exchangeCSV) End() error { return nil }

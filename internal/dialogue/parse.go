@@ -167,6 +167,10 @@ func (p *parser) readStep(step *Step, word, s string) (err error) {
 	case "eof":
 		step.Kind = End
 	default:
+		if word == "tls" || word == "eof" {
+			p.column += len(word) + 1
+			return p.errorf("nothing stands behind %s; a comment is a line of its own", word)
+		}
 		return p.errorf("no statement begins with %q; there are > < within eg tls wait eof framing and #", firstWord(s))
 	}
 	return nil

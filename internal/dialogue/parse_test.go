@@ -122,6 +122,8 @@ func TestWhatIsWrongIsSaidInALine(t *testing.T) {
 		"eof\n> a":                            "f:2:1: nothing is sent behind eof: our side of the conversation has ended",
 		"eof\neof":                            "f:2:1: nothing is sent behind eof: our side of the conversation has ended",
 		"< eof\nwait 1s":                      "f:2:1: nothing comes behind < eof: the server has ended the conversation",
+		"> a\neof x":                          `f:2:5: nothing stands behind eof; a comment is a line of its own`,
+		"tls # go on":                         `f:1:5: nothing stands behind tls; a comment is a line of its own`,
 		"hello there":                         `f:1:1: no statement begins with "hello"; there are > < within eg tls wait eof framing and #`,
 		"> a\x00":                             `f:1:4: a byte 0x00, which is no text; \x00 stands for it`,
 		"> a\n# \xff":                         `f:2:3: a byte 0xff, which is no text; \xff stands for it`,

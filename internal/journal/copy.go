@@ -137,6 +137,9 @@ func (c *copier) table(ctx context.Context, from *sql.Tx, name string) error {
 	for i := range values {
 		into[i] = &values[i]
 	}
+	for i, column := range columns { // which the file may have from anybody
+		columns[i] = `"` + strings.ReplaceAll(column, `"`, `""`) + `"`
+	}
 	insert, err := c.to.PrepareContext(ctx, "INSERT INTO "+name+" ("+strings.Join(columns, ", ")+") VALUES (?"+strings.Repeat(",?", len(columns)-1)+")")
 	if err != nil {
 		return err

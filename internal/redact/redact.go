@@ -135,6 +135,9 @@ type observer struct {
 
 func (o *observer) Observe(e *parley.Event) {
 	body, is := o.rules.Replace(e.Body)
+	if e.Kind == parley.Unfinished && len(e.Body) > 0 { // of which half a match may be there
+		body, is = []byte(Concealed), true
+	}
 	err, hasErr := o.rules.conceal(e.Err)
 	if !is && !hasErr {
 		o.next.Observe(e)

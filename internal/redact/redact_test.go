@@ -197,3 +197,16 @@ func FuzzReplace(f *testing.F) {
 		}
 	})
 }
+
+// Of a message that is not whole nothing is told: what is to be concealed may have begun.
+func TestUnfinishedIsConcealed(t *testing.T) {
+	var told parley.Event
+	o := rules(t, `key=\d{4}`).Observer(parley.ObserverFunc(func(e *parley.Event) { told = *e }))
+	o.Observe(&parley.Event{Kind: parley.Unfinished, Body: []byte("key=12")})
+	if string(told.Body) != Concealed || told.Whole != len("key=12") {
+		t.Errorf("told %q, of %d bytes", told.Body, told.Whole)
+	}
+	if o.Observe(&parley.Event{Kind: parley.Unfinished}); told.Body != nil {
+		t.Errorf("told %q of nothing", told.Body)
+	}
+}

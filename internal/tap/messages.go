@@ -46,13 +46,21 @@ func (s *session) await(held <-chan struct{}) {
 func (s *session) tellMessages(d *direction, p []byte, eof bool, now time.Time) (held <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = now
+	s.moveOn(now)
 	s.count(d, uint64(len(p)))
 	d.scanner.feed(p, eof)
 	if d == &s.requests {
 		s.watchUnfinished()
 	}
 	return s.ask()
+}
+
+// moveOn sets the time, which does not go back: two directions are told of at once, and one that looked
+// at the clock first may have its turn last.
+func (s *session) moveOn(now time.Time) {
+	if now.After(s.now) {
+		s.now = now
+	}
 }
 
 // count counts bytes of a direction.
@@ -84,7 +92,7 @@ func (s *session) tellOpened() {
 func (s *session) tellClosed(end *ending, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = now
+	s.moveOn(now)
 	s.recordRest()
 	s.closed = true
 	if s.unfinishedTimer != nil {

@@ -44,31 +44,23 @@ func (o *Onlooker) direction(from Side) *direction {
 	return &o.s.replies
 }
 
-// at is a time that is not before the last one.
-func (o *Onlooker) at(t time.Time) time.Time {
-	if t.Before(o.s.now) {
-		return o.s.now
-	}
-	return t
-}
-
 // Say has one side have said p.
 func (o *Onlooker) Say(from Side, p []byte, at time.Time) {
 	d := o.direction(from)
-	o.s.await(o.s.tellMessages(d, p, false, o.at(at)))
+	o.s.await(o.s.tellMessages(d, p, false, at))
 	o.s.notePassed(d)
 }
 
 // Miss has one side have said n bytes that nobody has. A message that they belong to is recorded as
 // bytes of no message, with a Raw.Cut, and FramingLost is told: what follows is told as it comes.
 func (o *Onlooker) Miss(from Side, n uint64, at time.Time) {
-	o.s.await(o.s.miss(o.direction(from), n, o.at(at)))
+	o.s.await(o.s.miss(o.direction(from), n, at))
 }
 
 func (s *session) miss(d *direction, n uint64, now time.Time) (held <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = now
+	s.moveOn(now)
 	s.count(d, n)
 	if raw := d.scanner.unfinishedRaw(); len(raw.Bytes) > 0 {
 		raw.Cut += n
@@ -81,12 +73,11 @@ func (s *session) miss(d *direction, n uint64, now time.Time) (held <-chan struc
 // End has one side have said all, and reports whether the session has ended with it.
 func (o *Onlooker) End(from Side, at time.Time) bool {
 	d := o.direction(from)
-	now := o.at(at)
-	o.s.await(o.s.tellMessages(d, nil, true, now))
+	o.s.await(o.s.tellMessages(d, nil, true, at))
 	o.s.notePassed(d)
 	end := o.s.countEnd(d)
 	if end != nil {
-		o.close(end, now)
+		o.close(end, at)
 	}
 	return end != nil
 }
@@ -100,12 +91,12 @@ func (o *Onlooker) Reset(by Side, at time.Time) {
 	case o.s.in == 0 && o.s.out == 0:
 		end.reason = parley.NoRequest
 	}
-	o.close(end, o.at(at))
+	o.close(end, at)
 }
 
 // Unreachable has the server have let nobody in.
 func (o *Onlooker) Unreachable(at time.Time) {
-	o.close(&ending{reason: parley.Unreachable}, o.at(at))
+	o.close(&ending{reason: parley.Unreachable}, at)
 }
 
 func (o *Onlooker) close(end *ending, now time.Time) {
@@ -116,7 +107,7 @@ func (o *Onlooker) close(end *ending, now time.Time) {
 // Leave records what is there of a session whose end nobody has seen, and tells of none.
 func (o *Onlooker) Leave(at time.Time) {
 	o.s.mu.Lock()
-	o.s.now = o.at(at)
+	o.s.moveOn(at)
 	o.s.recordRest()
 	o.s.mu.Unlock()
 	o.s.awaitRecords()

@@ -746,3 +746,18 @@ func FuzzScanner(f *testing.F) {
 		}
 	})
 }
+
+// The time does not go back where one direction has looked at the clock before the other, and is told of
+// behind it.
+func TestTimeDoesNotGoBack(t *testing.T) {
+	var times []time.Time
+	s := newSession(&Tap{Observer: parley.ObserverFunc(func(e *parley.Event) { times = append(times, e.Time) })}, nil)
+	begin := time.Now()
+	s.public = parley.NewSession(1, nil, nil, begin)
+	s.tellMessages(&s.requests, []byte("a\n"), false, begin.Add(2))
+	s.tellMessages(&s.replies, []byte("A\n"), false, begin.Add(1))
+	s.tellClosed(&ending{reason: parley.EndOfFile}, begin)
+	if want := slices.Repeat([]time.Time{begin.Add(2)}, 3); !slices.Equal(times, want) {
+		t.Errorf("told at %v, want %v", times, want)
+	}
+}

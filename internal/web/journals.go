@@ -99,6 +99,7 @@ type journalFile struct {
 type indexing struct {
 	mu        sync.Mutex
 	running   bool
+	stop      context.CancelFunc // ends the one that is running
 	done, all int64
 	failed    string
 }
@@ -124,6 +125,7 @@ func (f *journalFile) look() {
 	if same {
 		return
 	}
+	f.index.end() // which uses the reader
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err = os.Stat(f.name)
@@ -184,9 +186,12 @@ func (p *Journals) bringIndexUpToDate(f *journalFile) {
 		return
 	}
 	f.index.running, f.index.done, f.index.all = true, 0, 0
+	ctx, stop := context.WithCancel(p.indexing)
+	f.index.stop = stop
 	p.background.Go(func() {
+		defer stop()
 		err := f.use(func(r *journal.Reader, _ int64) error {
-			return r.Index(p.indexing, func(done, all int64) {
+			return r.Index(ctx, func(done, all int64) {
 				f.index.mu.Lock()
 				defer f.index.mu.Unlock()
 				f.index.done, f.index.all = done, all
@@ -195,10 +200,19 @@ func (p *Journals) bringIndexUpToDate(f *journalFile) {
 		f.index.mu.Lock()
 		defer f.index.mu.Unlock()
 		f.index.running, f.index.failed = false, ""
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			f.index.failed = err.Error()
 		}
 	})
+}
+
+// end ends what is running.
+func (i *indexing) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.running {
+		i.stop()
+	}
 }
 
 // A fileState is what is known of a file without reading it.

@@ -554,3 +554,31 @@ func TestManyAskAtOnce(t *testing.T) {
 		<-done
 	}
 }
+
+// A file that comes in the place of another is not kept waiting by the index of that, which may take
+// minutes to make.
+func TestAnotherFileEndsTheIndex(t *testing.T) {
+	files := twoFiles(t, 1, 2)
+	p := show(t, files[0])
+	f := p.files[0]
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	f.index.running, f.index.stop = true, stop
+	begun, ended := make(chan struct{}), make(chan struct{})
+	go func() { // what stands for it
+		defer close(ended)
+		f.use(func(*journal.Reader, int64) error {
+			close(begun)
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	<-begun
+	if err := os.Rename(files[1], files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.state(t.Context())[0]; s.Times != 2 || s.Why != "" {
+		t.Errorf("the file is the %d. one, %s", s.Times, s.Why)
+	}
+	<-ended
+}

@@ -27,9 +27,9 @@ type QueryError struct{ Text string }
 func (e *QueryError) Error() string { return e.Text }
 
 const (
-	limitLength    = 0         // SQLITE_LIMIT_LENGTH
-	maxValue       = 256 << 20 // bytes of one value of a question
-	codeNotAllowed = 23        // SQLITE_AUTH
+	limitLength    = 0        // SQLITE_LIMIT_LENGTH
+	maxValue       = 64 << 20 // bytes of one value of a question
+	codeNotAllowed = 23       // SQLITE_AUTH
 )
 
 // Query asks the journal in SQL, as it is now, by tables and views of any version: v_exchange and

@@ -57,7 +57,7 @@ lint:
 
 test:
 	scripts/install-test-tools
-	@echo "testing with the race detector: up to nine minutes on two cores the first time, since it compiles SQLite too, then seven"
+	@echo "testing with the race detector: eight minutes on two cores the first time, since it compiles SQLite too, then six or seven"
 	$(GO) test -json $(RACE) -shuffle=on -p 3 -timeout 9m ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
 

@@ -78,15 +78,6 @@ func blackHole(t *testing.T, hosts string) func(name string, args ...string) *ex
 	}
 }
 
-// skipOutsideCI skips a test that wants more rights; in CI nothing may be left out.
-func skipOutsideCI(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // build makes the program as it is shipped: static, and without the race detector.
 func build(t *testing.T, file string) {
 	t.Helper()

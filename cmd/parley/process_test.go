@@ -36,17 +36,23 @@ func command(t testing.TB, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, path, args...)
 }
 
-// peer is command for a real peer. Where it may be missing its test is skipped; in CI
-// nothing may be missing.
+// peer is command for a real peer, which has to be installed.
 func peer(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; scripts/install-test-tools installs it", name)
-		}
-		t.Skipf("%s is not installed; scripts/install-test-tools installs it", name)
+		skipOutsideCI(t, name+" is not installed; scripts/install-test-tools installs it")
 	}
 	return command(t, name, args...)
+}
+
+// skipOutsideCI skips a test that wants more rights, or a program that is not there; in CI nothing
+// may be left out.
+func skipOutsideCI(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
 
 // run gives a command its input and returns what it prints.

@@ -2,9 +2,14 @@
 # make build    the program, bin/parley
 # make static   the same without a C library: for any Linux
 # make cross    see that the other systems build
+# make install  the program, manual pages, completions and units, below PREFIX; nothing is enabled
+# make release  archives, deb, rpm, checksums and what is in them, into dist; VERSION=v1.2.3 if git does not say
+# make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
-# make soak     what is tested a few times a hundred times: senders that never read
+# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, and journals
+#               over a NATS that dies in every way
 # make fuzz     every fuzz target for FUZZTIME
+# make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, into docs/performance.md
 # make micro    the benchmarks of the packages
 # make profile  what the compiler optimises by: cmd/parley/default.pgo
@@ -14,12 +19,22 @@ GO ?= go
 FUZZTIME ?= 30s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CROSS = linux/arm64 linux/386 darwin/arm64 windows/amd64
-LDFLAGS = '-s -w -X main.version=$(VERSION)'
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+COMMIT_DATE := $(shell git log -1 --format=%cs 2>/dev/null)
+LDFLAGS = '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMIT_DATE)'
+BINARY ?= bin/parley
 TOOL = $(GO) tool -modfile=tools/go.mod
 
-# SQLite is C code in Go's clothes: it brings its own locks, and the race detector would watch
+# SQLite is C code in Go's clothes, as is its allocator: it brings its own locks, and the race detector would watch
 # every access of its pages, for half of the time that the tests take.
-RACE = -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false
+RACE = -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false -gcflags=modernc.org/memory=-race=false
+
+# Tests in a browser wait for it most of the time, and the rest goes on beside them; so do, when these are
+# over, those that take a minute and more. Lint has vetted them, and links without what debuggers read are
+# quicker.
+TESTS = $(GO) test -json $(RACE) -vet=off -ldflags='-s -w' -shuffle=on -timeout 30m
+BROWSER = ^(TestLivePage|TestJournalsInABrowser|TestASilentServerIsNotLive|TestPageShowsATappedConversation)$$
+LONG = ^(TestScripts|TestTerminalsOfTheManual|TestRecordingsOfRealServices|TestPackages)$$
 
 # A pipe fails where any part of it does.
 SHELL = /bin/bash
@@ -28,21 +43,62 @@ SHELL = /bin/bash
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build static cross fmt lint test soak fuzz bench micro profile vuln clean
+.PHONY: all build static cross install uninstall release reproducible fmt lint test soak fuzz mutants bench micro profile vuln clean
 all: fmt lint test
 
 # What `go run ./cmd/parley` has compiled is used again.
 build:
-	$(GO) build -ldflags $(LDFLAGS) -o bin/parley ./cmd/parley
+	$(GO) build -ldflags $(LDFLAGS) -o $(BINARY) ./cmd/parley
 
 static:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags $(LDFLAGS) -o bin/parley ./cmd/parley
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags $(LDFLAGS) -o $(BINARY) ./cmd/parley
 
 cross:
 	@set -e; for target in $(CROSS); do \
 		echo "building for $$target"; \
 		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -o /dev/null ./...; \
 	done
+
+# The program says itself what its pages and completions are: PRINTER, if BINARY is of another machine.
+PREFIX ?= /usr/local
+PRINTER ?= $(BINARY)
+MAN = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/parley \
+	$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_parley \
+	$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/parley.fish
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+UNIT_FILES = parley.socket parley.service parley@.service
+CONFIG = $(DESTDIR)/etc/parley/parley.conf
+
+# Root need have no Go: what was built is installed.
+install: $(BINARY)
+	umask 022; set -e; \
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(MAN) $(dir $(COMPLETIONS)); \
+	install -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/parley; \
+	$(PRINTER) man $(MAN); \
+	for file in $(COMPLETIONS); do \
+		case $$file in */bash-completion/*) shell=bash;; */zsh/*) shell=zsh;; *) shell=fish;; esac; \
+		$(PRINTER) completion $$shell >$$file; \
+	done; \
+	test "$$(uname -s)" = Linux || exit 0; \
+	mkdir -p $(UNITS) $(dir $(CONFIG)); \
+	for unit in $(UNIT_FILES); do \
+		sed 's,/usr/bin/parley,$(PREFIX)/bin/parley,' packaging/systemd/$$unit >$(UNITS)/$$unit; \
+	done; \
+	test -e $(CONFIG) || install -m 644 packaging/parley.conf $(CONFIG)
+
+bin/parley:
+	$(MAKE) build
+
+# The configuration stays.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/parley $(MAN)/parley.1 $(MAN)/parley-*.1 $(COMPLETIONS) $(addprefix $(UNITS)/,$(UNIT_FILES))
+
+release:
+	$(GO) run ./scripts/release -version $(VERSION) -time $(shell git log -1 --format=%ct) $(if $(ONLY),-only $(ONLY))
+
+reproducible:
+	scripts/reproducible $(VERSION) $(ONLY)
 
 fmt:
 	gofmt -l -w .
@@ -57,16 +113,25 @@ lint:
 
 test:
 	scripts/install-test-tools
-	@echo "testing with the race detector: eight minutes on two cores the first time, since it compiles SQLite too, then six or seven"
-	$(GO) test -json $(RACE) -shuffle=on -p 3 -timeout 9m ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress
+	@echo "testing with the race detector: about nine minutes on two cores, longer the first time, since it compiles SQLite too"
+	@$(TESTS) -run TestSeed ./cmd/parley | $(GO) run ./scripts/testprogress # what is compiled for it is for both that follow
+	@{ failed=0; for some in '$(BROWSER)' '$(LONG)'; do \
+		$(TESTS) -run "$$some" ./cmd/parley | $(GO) run ./scripts/testprogress || failed=1; \
+	done; exit $$failed; } & beside=$$!; \
+	$(TESTS) -skip '$(BROWSER)|$(LONG)' -p 3 ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress; rest=$$?; \
+	wait $$beside && exit $$rest
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
 
 soak:
 	scripts/install-test-tools
+	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+mutants:
+	$(GO) run ./scripts/mutants
 
 bench:
 	bench/install
@@ -82,4 +147,4 @@ vuln:
 	$(TOOL) govulncheck ./...
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -118,6 +118,11 @@ func newClient(conn net.Conn, framing, replies Framing) *Client {
 // too if a whole message is already there before the request is written, since that
 // cannot be its reply. What a Protocol says is no reply is passed over. With NoReplies, and with
 // a request that a Protocol says is not replied to, it is Send, and the reply nil.
+//
+// An empty request is what the framing makes of one, such as a newline. A Server ends the
+// conversation there, so that Do returns io.EOF, unless its KeepBlank is set: then it is answered
+// like any other. OctetCounted has no empty message, which is an error before anything is sent. With
+// Chunks there is no byte to send, and so nothing to reply to: Do waits until ctx ends.
 func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -252,8 +257,8 @@ func (c *Client) Receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// TryReceive is Receive where a whole message, or the end, has been read already, with
-// others before it. Otherwise ok is false: it does not read.
+// TryReceive is Receive for what came together with the messages before: a whole message, or the
+// end of file. It never reads from the connection, so it never waits; if nothing is there ok is false.
 func (c *Client) TryReceive() (message []byte, ok bool, err error) {
 	if message = c.early; message != nil {
 		c.early = nil

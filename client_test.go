@@ -42,6 +42,25 @@ func scripted(t *testing.T, framing parley.Framing) (*parley.Client, *net.TCPCon
 	return client, server.(*net.TCPConn)
 }
 
+// A reply of the largest size is one, in every framing that has a limit; a byte more is too long.
+func TestLargestReply(t *testing.T) {
+	for _, framing := range []parley.Framing{parley.Lines, parley.LengthPrefixed, parley.Delimited(0), parley.Netstring, parley.UntilClose} {
+		for size, want := range map[int]error{999: nil, 1000: nil, 1001: parley.ErrTooLong} {
+			client, server := scripted(t, framing)
+			reply, err := framing.End(append(framing.Begin(nil), strings.Repeat("x", size)...), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Write(reply)
+			server.Close()
+			got, err := client.Receive(t.Context())
+			if !errors.Is(err, want) || want == nil && len(got) != size {
+				t.Errorf("%T: a reply of %d bytes is received as %d with %v, want %v", framing, size, len(got), err, want)
+			}
+		}
+	}
+}
+
 func TestDoGetsEachItsReply(t *testing.T) {
 	noLeaks(t)
 	for _, framing := range []parley.Framing{parley.Lines, parley.LinesCRLF, parley.Chunks, parley.LengthPrefixed, parley.Delimited(0), parley.Delimited(0x1c, 0x0d), mllp, parley.OctetCounted, parley.Netstring, parley.Length{Bytes: 8, Little: true, Inclusive: true}} {

@@ -102,6 +102,7 @@ type writeBuffer struct {
 	last    uint64     // the request that the last of them answers
 	marks   []mark     // where they are, if somebody wants to know when they are written
 	told    int        // how many of them are
+	counted int        // how many of the replies Answered was told of
 	batch   []Exchange // those that a gate is to be asked about
 	asked   Exchange   // what the handler is asked, if there is a gate
 
@@ -125,7 +126,7 @@ func (o *writeBuffer) flushed() bool { return o.sent == len(o.buf) && o.told == 
 
 func (o *writeBuffer) reset() {
 	o.buf, o.marks = o.buf[:0], o.marks[:0]
-	o.sent, o.replies, o.last, o.told = 0, 0, 0, 0
+	o.sent, o.replies, o.last, o.told, o.counted = 0, 0, 0, 0, 0
 }
 
 func (c *conversation) open() {
@@ -455,6 +456,9 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	if out.sent == len(out.buf) {
 		c.replied = max(c.replied, out.last)
 		c.stalled = false
+		if out.counted < out.replies && c.tells(Answered) {
+			c.tellAnswered(out, at, now)
+		}
 		if c.clock += at - c.stopped; len(out.buf) > 0 || out.replies > 0 {
 			c.clock = at
 		}
@@ -644,6 +648,27 @@ func onPurpose(err error) (is, inOrder bool) {
 		return false, false
 	}
 	return true, ended.OnPurpose()
+}
+
+// tellAnswered tells of the replies in the write buffer that it was not told of before.
+func (c *conversation) tellAnswered(out *writeBuffer, at time.Duration, now time.Time) {
+	e := &out.event
+	*e = Event{}
+	e.Kind, e.Time, e.Session, e.Seq, e.Replied, e.Took = Answered, now, c.session, out.last, uint64(out.replies-out.counted), at-out.arrived
+	c.observer.Observe(e)
+	out.counted = out.replies
+}
+
+// tellProgress has whoever asks see how far the session has come, and whether it owes replies.
+func (c *conversation) tellProgress(owes bool) {
+	p := Progress{Requests: c.seq, In: c.in, Out: c.out}
+	switch {
+	case owes && c.silent:
+		p.Waiting = 1
+	case owes:
+		p.Waiting = c.seq - c.replied
+	}
+	c.session.Advance(p)
 }
 
 // endContext lets a handler that is still at work know.

@@ -857,7 +857,7 @@ func (endsOnly) Observe(*Event)            {}
 func (endsOnly) Wants(kind EventKind) bool { return kind == Closed }
 
 func TestRequestsAllocateNothing(t *testing.T) {
-	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}", nil)
+	handler, err := ParseTemplate("{conn} {seq} {message} {bytes} {host} {node} {local} {remote} {tls_name} {time}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

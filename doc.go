@@ -2,14 +2,13 @@
 // gets exactly one reply, in order, and both sides learn how the conversation
 // ended.
 //
-//	srv := &parley.Server{Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+//	upper := func(dst []byte, req *parley.Request) ([]byte, error) {
 //		return append(dst, bytes.ToUpper(req.Body)...), nil
-//	})}
-//	l, err := net.Listen("tcp", ":6969")
-//	if err != nil {
-//		log.Fatal(err)
 //	}
-//	log.Fatal(srv.Serve(l))
+//	log.Fatal(parley.ListenAndServe(":6969", parley.HandlerFunc(upper)))
+//
+// That is a server of lines with limits, clocks and backpressure. To set them, to stop in good order,
+// or to speak otherwise than in lines, make a [Server].
 //
 // # The wire
 //
@@ -24,8 +23,9 @@
 // # The server
 //
 // A [Server] hands each request to its [Handler] and tells its [Observer] what
-// happens. Its zero value has limits and clocks that survive hostile peers; each
-// field's comment gives the default. [Server.Shutdown] drains: what was read is
+// happens. [Server.ListenAndServe] opens a port for it, [Server.Serve] takes any listener. Its zero
+// value has limits and clocks that survive hostile peers; each field's comment gives the default.
+// What a handler has to remember of a peer is in [Session.Data]. [Server.Shutdown] drains: what was read is
 // answered. [Server.Engine] chooses what drives the sessions: a goroutine each, or, for
 // handlers that never block, a few event loops. A [Template] is a Handler made of a pattern such as
 // `Request #{conn} - {message} ...`; one that is a [Speaker] also says what nobody asked for.

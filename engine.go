@@ -383,10 +383,12 @@ func (d *goroutineConn) release() {
 // account says what it holds while it waits for its peer, or for the gate.
 func (d *goroutineConn) account() {
 	bytes := d.in.memory()
-	if d.out != nil && !d.out.flushed() {
+	owes := d.out != nil && !d.out.flushed()
+	if owes {
 		bytes += d.out.memory()
 	}
 	d.srv.hold(d.session, bytes)
+	d.tellProgress(owes)
 }
 
 // evict has it end: from a wait for the peer, or for the gate.
@@ -647,6 +649,7 @@ func (d *goroutineConn) stopDiscarding() {
 // Reply stands before the server's handler: while it is at work, the replies that
 // were made before it are flushed once they have waited for a millisecond.
 func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
+	d.tellProgress(true)
 	if !d.out.flushed() {
 		d.flushLate()
 		defer d.stopLate()

@@ -690,6 +690,7 @@ func (l *loop) account(t *loopConn) {
 		bytes += t.out.memory()
 	}
 	l.srv.hold(t.session, bytes)
+	t.tellProgress(t.out != nil || t.phase == needsRoom)
 }
 
 // evict ends a conversation that holds too much. Its peer is told, unless it does not take

@@ -12,9 +12,9 @@ var (
 	// conversation in good order: the reply is sent, then the session closes.
 	ErrHangUp = errors.New("parley: hang up")
 
-	// ErrMismatch is returned by a Handler, bare or wrapped, that plays a part in a conversation
-	// and was told what is none of it: the reply, which may say so, is sent, then the session
-	// closes with the reason Mismatch and the whole error.
+	// ErrMismatch is returned by a Handler, bare or wrapped, that plays a part, as a mock does,
+	// when the peer says what does not belong to it: the reply, which may say so, is sent, then the
+	// session closes with the reason Mismatch and the whole error.
 	ErrMismatch = errors.New("parley: not what was to be said")
 
 	// ErrNoReply is returned by Handler.Reply, bare or wrapped, for a request that nobody answers:
@@ -46,8 +46,8 @@ var (
 	// closed while replies were still to be written to it: it has not read them.
 	ErrRepliesUnread = errors.New("the peer closed without reading its replies")
 
-	// ErrDenied is returned, wrapped, by the handshake of a connection that may not be: it is
-	// refused as Denied.
+	// ErrDenied is returned, wrapped, by the handshake of a connection whose peer may not connect:
+	// it is refused as Denied.
 	ErrDenied = errors.New("connections from this address are not allowed")
 
 	// ErrServerClosed is returned by Serve and ServeConn once Shutdown or Close
@@ -55,7 +55,8 @@ var (
 	ErrServerClosed = errors.New("parley: server closed")
 
 	// ErrRefused is returned, wrapped, by ServeConn for a connection over MaxSessions or
-	// MaxSessionsPerIP, whose peer has been told and hung up on, or that Allow lets not in.
+	// MaxSessionsPerIP, whose peer has been told so and hung up on, or one that Allow does not let
+	// in, which is hung up on without a word.
 	ErrRefused = errors.New("parley: connection refused")
 
 	// ErrNoLoops is returned by Serve with the engine Loops for a listener that they

@@ -25,7 +25,7 @@ import (
 func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
-		const runs = 1000
+		runs := atLength(100, 1000)
 		more := strings.Repeat("more\n", 40000) // more than one read takes
 		hangUp := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 			if string(req.Body) == "bye" {
@@ -44,7 +44,7 @@ func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				addr := parleytest.Start(t, &parley.Server{Engine: engine, Handler: hangUp, MaxRequest: 100, MaxSessions: c.max})
-				dial := dialer(t, "tcp", addr)
+				dial, text := dialer(t, "tcp", addr), []byte(c.in)
 				if c.max == 1 {
 					exchange(t, dial(), "the one session")
 				}
@@ -52,7 +52,7 @@ func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 					conn := dial()
 					conn.SetDeadline(time.Now().Add(patience))
 					var writer sync.WaitGroup
-					writer.Go(func() { io.WriteString(conn, c.in) })
+					writer.Go(func() { conn.Write(text) })
 					got, err := io.ReadAll(conn)
 					conn.Close()
 					writer.Wait()
@@ -69,7 +69,7 @@ func TestOwedRepliesSurviveEveryClose(t *testing.T) {
 func TestDrainUnderLoad(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
-		for run := range 100 {
+		for run := range atLength(20, 100) {
 			w := new(witness)
 			srv := &parley.Server{Engine: engine, Handler: echo, Observer: w}
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,12 +132,13 @@ func TestDrainUnderLoad(t *testing.T) {
 	})
 }
 
-// A thousand connections of a thousand numbered requests, split at random: reply n
+// Many connections of many numbered requests each, split at random: reply n
 // belongs to request n, none missing, doubled or crossed.
 func TestRepliesBelongToTheirRequests(t *testing.T) {
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
 		noLeaks(t)
-		const conns, requests, atOnce = 1000, 1000, 100
+		conns, requests := atLength(100, 1000), atLength(500, 1000)
+		const atOnce = 50
 		addr := parleytest.Start(t, &parley.Server{Engine: engine, Handler: echo})
 		var slots = make(chan struct{}, atOnce)
 		var peers sync.WaitGroup
@@ -183,7 +184,7 @@ func TestRepliesBelongToTheirRequests(t *testing.T) {
 // A session that has sent more than one write buffer holds the replies to is not read on before
 // they are written: nothing is lost, and what waits does not pile up.
 func TestSessionThatIsOwedMoreIsNotReadOn(t *testing.T) {
-	const requests = 3000
+	const requests = 300
 	var sent, want bytes.Buffer
 	for n := range requests {
 		line := fmt.Sprintf("%d%s\n", n, strings.Repeat("x", 1000))
@@ -343,7 +344,7 @@ func TestPanicsEndOnlyTheirSession(t *testing.T) {
 		})}
 		dial := dialer(t, "tcp", parleytest.Start(t, srv))
 		other := dial()
-		const panics = 1000
+		panics := atLength(100, 1000)
 		for range panics {
 			if got := say(t, dial(), "a\npanic\nb\n"); got != "a\n" {
 				t.Fatalf("got %q, want the reply before the panic", got)
@@ -371,7 +372,7 @@ func TestManyShortConnectionsAndAtOnceTheSamePort(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- srv.Serve(l) }()
 		dial := dialer(t, "tcp", l.Addr().String())
-		for range 3000 {
+		for range atLength(300, 3000) {
 			if got := say(t, dial(), "x\n"); got != "x\n" {
 				t.Fatalf("got %q", got)
 			}

@@ -52,8 +52,8 @@ type Noter interface {
 	Note() Note // of the message that Next returned last, that ended in Skip, or that End completed
 }
 
-// A Skipper is a Framing that can find the end of a message that is not to be held in memory, as
-// who looks on needs it, such as a proxy. All framings of this package are.
+// A Skipper is a Framing that can find the end of a message without holding it in memory, as a proxy
+// needs it for messages that are too long to be shown. All framings of this package are.
 type Skipper interface {
 	// Skip returns a function to be called with the bytes of a message from its beginning
 	// on, piece by piece: for one that Next has called ErrTooLong. It says how many bytes

@@ -67,7 +67,7 @@ type hold struct {
 // A releaser looks whether the gate still holds its session.
 type releaser interface{ release() }
 
-// Release has a batch go on that a Gate holds, and with the last one its session. It may be
+// Release lets a batch go that a Gate holds; with the last of them the session goes on. It may be
 // called from any goroutine, also before Pass has returned. On a session that is not held,
 // or is over, it does nothing.
 func (s *Session) Release() {

@@ -123,7 +123,7 @@ func (p *porter) exchanges() []exchanged {
 // The gate is asked once about each reply to a request, in order, with the bytes as they
 // were, and in its place about an error text, which answers none.
 func TestGateIsAskedOnceAboutEachExchange(t *testing.T) {
-	const requests = 5000
+	requests := atLength(1000, 5000)
 	var text, want strings.Builder
 	for i := range requests {
 		fmt.Fprintf(&text, "%d \x00ü%s\r\n", i, strings.Repeat("x", i%500))
@@ -185,7 +185,7 @@ func TestHeldSessionSendsNothingAndOthersGoOn(t *testing.T) {
 // Whatever a gate does, each reply is there once and in its place: some batches pass, some
 // are released before Pass returns, some later by another goroutine.
 func TestOrderUnderAGate(t *testing.T) {
-	const sessions, requests = 20, 2000
+	const sessions, requests = 10, 1000
 	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		var later sync.WaitGroup
 		var asked atomic.Int64
@@ -504,12 +504,12 @@ func TestCloseWhileHeld(t *testing.T) {
 // The event Closed says which replies got out whole: those of a peer that reads some of
 // them, and none that a gate held to the end.
 func TestClosedSaysHowFarRepliesGot(t *testing.T) {
-	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+	overEachTight(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		ends := make(chan parley.Event, 2)
 		gate := &porter{pass: func(_ *parley.Session, batch []parley.Exchange) bool { return string(batch[0].Request) != "hold" }}
 		srv := &parley.Server{Gate: gate, Observer: endings(ends), Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 			if string(req.Body) == "large" {
-				return append(dst, make([]byte, 32<<20)...), nil
+				return append(dst, make([]byte, tightly)...), nil
 			}
 			return append(dst, req.Body...), nil
 		})}

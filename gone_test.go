@@ -38,7 +38,7 @@ func TestPeerThatHasGoneIsHeardOut(t *testing.T) {
 				})}
 				ends := make(chan parley.Event, 1)
 				srv.Observer = parley.Observers(w, endings(ends))
-				c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+				c := transports[socketOf[engine]](t, srv)().(*net.TCPConn)
 				io.WriteString(c, "first\n")
 				eventually(t, "a reply is there", func() bool { return w.count(parley.Replied) == 1 })
 				io.WriteString(c, "hold\n")
@@ -107,7 +107,7 @@ func TestNothingIsARequestBehindABlankLine(t *testing.T) {
 			once.Do(func() { held <- struct{}{}; <-held })
 			return append(dst, req.Body...), nil
 		})}
-		c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+		c := transports[socketOf[engine]](t, srv)().(*net.TCPConn)
 		io.WriteString(c, "a\n")
 		<-held
 		io.WriteString(c, "b\nc\n\n"+strings.Repeat("no request\n", 10000))
@@ -143,7 +143,7 @@ func TestPeerThatHasGoneIsHeardOutInMemory(t *testing.T) {
 }
 
 // How many requests of a peer that went were answered is known: if anybody wants to know of
-// replies, how many it took.
+// replies, how many it took, but for those in the last 4 KiB (see Closed).
 func TestRepliesWrittenBeforeThePeerWent(t *testing.T) {
 	const requests, size = 20000, 1000
 	reply := strings.Repeat("x", size)
@@ -164,7 +164,7 @@ func TestRepliesWrittenBeforeThePeerWent(t *testing.T) {
 					case "a gate":
 						srv.Gate = new(porter)
 					}
-					c := transports[map[parley.Engine]string{parley.Goroutines: "tcp", parley.Loops: "tcp, loops"}[engine]](t, srv)().(*net.TCPConn)
+					c := transports[socketOf[engine]](t, srv)().(*net.TCPConn)
 					one, err := framing.End(append(framing.Begin(nil), 'a'), 0)
 					if err != nil {
 						t.Fatal(err)
@@ -177,11 +177,11 @@ func TestRepliesWrittenBeforeThePeerWent(t *testing.T) {
 					sending.Wait()
 					end := <-ends
 					framed := uint64(len(one)-1) + size
-					exact := end.Replied == end.Out/framed
+					known := end.Replied <= end.Out/framed && end.Replied+4<<10/framed >= end.Out/framed
 					if wants == "ends" { // and so nobody knows where replies lie of which it took none
-						exact = end.Replied >= end.Out/framed && end.Replied <= uint64(asked.Load())
+						known = end.Replied >= end.Out/framed && end.Replied <= uint64(asked.Load())
 					}
-					if end.Reason != parley.Reset || !exact || end.Replied >= end.Seq {
+					if end.Reason != parley.Reset || !known || end.Replied >= end.Seq {
 						t.Errorf("closed for %v with %d of %d requests answered, %d by the %d bytes that it took", end.Reason, end.Replied, end.Seq, end.Out/framed, end.Out)
 					}
 				})

@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // Reply appends the answer to dst, which has length 0, and returns it; the
 // framing is added behind it. With a nil error the reply is sent. With ErrHangUp,
 // also wrapped, it is sent and the session closes. With ErrNoReply nothing is sent and the session
-// goes on: for who plays a server that leaves requests unanswered. With any other error, after a
+// goes on: for a protocol in which some requests have no reply. With any other error, after a
 // panic, or if the reply contains the framing's own ending, this reply is dropped,
 // the replies owed before it are sent and the session closes with HandlerError;
 // nothing of the error reaches the peer. It is the Err of the event Closed; if no Observer
@@ -39,8 +40,8 @@ type Handler interface {
 // as Unasked. An error is as Reply's: with ErrHangUp the message is sent and the session closes.
 // Where there are no replies it is not asked at all.
 //
-// What it says once the session is open is the greeting: that of a Protocol is said only if it is
-// nothing. A peer that takes nothing more holds it back as it does replies, and with a reply of
+// What it says once the session is open is the greeting; if that is nothing, a Protocol's own
+// greeting is sent. A peer that takes nothing more holds it back as it does replies, and with a reply of
 // MaxUnsent, or 1,024 messages, it is asked again only once these are written; between such rounds
 // the peer is heard. Clocks go on as without it, and what it says restarts that of IdleTimeout, as
 // replies do: a time that lies behind it does not keep the session. A peer that has half-closed gets
@@ -74,15 +75,18 @@ const DefaultReply = "Request #{conn} - {message} ..."
 // A Template is a Handler that fills in a pattern. Its names, in braces:
 //
 //	conn     the session's number       host    this machine's name
-//	seq      the request's number       local   the address the peer dialled
-//	message  the request's bytes        remote  the peer's address
-//	bytes    how many they are          time    when they were read (RFC 3339, UTC)
+//	seq      the request's number       node    what it is called among others, see Node
+//	message  the request's bytes        local   the address the peer dialled
+//	bytes    how many they are          remote  the peer's address
+//	time     when they were read (RFC 3339, UTC)
 //	tls_name what the client is called in its certificate; nothing if it showed none
 //
 // {{ and }} stand for the braces themselves. Bytes are inserted unchanged; of a Protocol's
 // message, its words. A name that the framing cannot carry ends its session, as any such reply
 // does.
 type Template struct {
+	Node string // what {node} stands for; this machine's name if empty. Set it before the first request
+
 	parts      []part
 	host       string
 	appendText func(dst, request []byte) []byte // nil if a message is its words
@@ -104,6 +108,7 @@ const (
 	fillMessage
 	fillBytes
 	fillHost
+	fillNode
 	fillLocal
 	fillRemote
 	fillTLSName
@@ -112,7 +117,7 @@ const (
 
 var fillers = map[string]filler{
 	"conn": fillConn, "seq": fillSeq, "message": fillMessage, "bytes": fillBytes,
-	"host": fillHost, "local": fillLocal, "remote": fillRemote, "tls_name": fillTLSName, "time": fillTime,
+	"host": fillHost, "node": fillNode, "local": fillLocal, "remote": fillRemote, "tls_name": fillTLSName, "time": fillTime,
 }
 
 // ParseTemplate reads a pattern. An unknown name, a brace without its partner, or
@@ -184,6 +189,8 @@ func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
 			dst = strconv.AppendInt(dst, int64(len(req.Body)), 10)
 		case fillHost:
 			dst = append(dst, t.host...)
+		case fillNode:
+			dst = append(dst, cmp.Or(t.Node, t.host)...)
 		case fillLocal:
 			dst = req.Session.local.appendTo(dst)
 		case fillRemote:

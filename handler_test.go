@@ -47,13 +47,27 @@ func TestTemplateFillsIn(t *testing.T) {
 	}
 }
 
+func TestTemplateKnowsItsNode(t *testing.T) {
+	host, _ := os.Hostname()
+	tm, err := ParseTemplate("{node} {host}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for node, want := range map[string]string{"": host + " " + host, "web-2": "web-2 " + host} {
+		tm.Node = node
+		if got, err := tm.Reply(nil, &Request{Session: &Session{}}); string(got) != want || err != nil {
+			t.Errorf("on node %q: %q, %v, want %q", node, got, err, want)
+		}
+	}
+}
+
 func TestTemplateRefuses(t *testing.T) {
 	for _, c := range []struct {
 		pattern string
 		framing Framing
 		want    string
 	}{
-		{"{nope}", nil, `no name "{nope}"; there are {bytes} {conn} {host} {local} {message} {remote} {seq} {time} {tls_name}`},
+		{"{nope}", nil, `no name "{nope}"; there are {bytes} {conn} {host} {local} {message} {node} {remote} {seq} {time} {tls_name}`},
 		{"{", nil, `a lone "{"; write "{{"`},
 		{"a{conn", nil, `a lone "{"`},
 		{"a}", nil, `a lone "}"; write "}}"`},

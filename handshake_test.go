@@ -685,7 +685,7 @@ func TestDeniedConnections(t *testing.T) {
 	if all := w.all(); len(all) != 1 || all[0].kind != parley.Refused || all[0].reason != parley.Denied {
 		t.Errorf("told %+v", all)
 	}
-	unix := serveUnix(t, &parley.Server{Handler: echo, Allow: func(netip.Addr) bool { return false }})
+	unix := transports["unix"](t, &parley.Server{Handler: echo, Allow: func(netip.Addr) bool { return false }})
 	if got := say(t, unix(), "x\n"); got != "x\n" {
 		t.Errorf("over a Unix socket: %q", got)
 	}

@@ -112,29 +112,29 @@ func TestUnsentRepliesAreHeld(t *testing.T) {
 		"not let go": gateFunc(func(_ *parley.Session, batch []parley.Exchange) bool { return string(batch[0].Request) != "large" }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+			overEachTight(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 				w := new(witness)
-				srv := &parley.Server{Observer: w, Gate: gate, MaxHeld: 11 << 20, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+				srv := &parley.Server{Observer: w, Gate: gate, MaxHeld: 11 << 18, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 					if string(req.Body) == "large" {
-						return append(dst, make([]byte, 8<<20)...), nil
+						return append(dst, make([]byte, 8<<18)...), nil
 					}
 					return append(dst, req.Body...), nil
-				}), MaxRequest: 4 << 20, WriteTimeout: -1}
+				}), MaxRequest: 4 << 18, WriteTimeout: -1}
 				dial := serve(srv)
 				owed, asking := dial(), dial()
 				io.WriteString(owed, "large\n")
-				eventually(t, "its reply is held", func() bool { return srv.Held() >= 8<<20 }) // and 2 MiB at most of what its buffer has behind it
-				request := strings.Repeat("x", 3<<20)
+				eventually(t, "its reply is held", func() bool { return srv.Held() >= 8<<18 }) // and half a MiB at most of what its buffer has behind it
+				request := strings.Repeat("x", 3<<18)
 				var sent sync.WaitGroup
 				sent.Go(func() { io.WriteString(asking, request) })
 				if end := w.closed(t, 1); end.reason != parley.Memory || end.number != 1 && end.number != 2 {
 					t.Errorf("closed for %v, want memory", end.reason)
 				}
-				if got, err := io.ReadAll(owed); len(got) > 8<<20 {
+				if got, err := io.ReadAll(owed); len(got) > 8<<18 {
 					t.Errorf("who was ended got %d bytes, %v; want less than its reply", len(got), err)
 				}
 				sent.Wait()
-				finish(t, asking, 3<<20)
+				finish(t, asking, 3<<18)
 				eventually(t, "nothing is held", func() bool { return srv.Held() == 0 })
 			})
 		})
@@ -143,7 +143,7 @@ func TestUnsentRepliesAreHeld(t *testing.T) {
 
 // However sessions end, nothing of them is counted on.
 func TestNothingIsHeldInTheEnd(t *testing.T) {
-	const peers = 300
+	const peers = 100
 	overSome(t, []string{"memory", "tcp", "tcp, loops", "unix, loops"}, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		var later, clients sync.WaitGroup
 		defer later.Wait()
@@ -155,7 +155,7 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 			return false
 		})
 		w := new(witness)
-		srv := &parley.Server{Observer: w, Gate: gate, MaxHeld: 1 << 20, MaxRequest: 100 << 10, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		srv := &parley.Server{Observer: w, Gate: gate, MaxHeld: 1 << 20, MaxRequest: 100 << 10, WriteTimeout: time.Second, Handler: parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 			return append(dst, bytes.Repeat(req.Body, 10)...), nil
 		})}
 		dial := serve(srv)

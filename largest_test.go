@@ -47,7 +47,7 @@ func TestLargestValueOfEachLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Run("memory", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					waitWithEachLimit(t, framing, 1<<20, transports["memory"], func() { time.Sleep(10000 * time.Hour) })
+					waitWithEachLimit(t, framing, 128<<10, transports["memory"], func() { time.Sleep(10000 * time.Hour) })
 				})
 			})
 			if name != "line" {
@@ -56,7 +56,7 @@ func TestLargestValueOfEachLimit(t *testing.T) {
 			for _, network := range socketTransports() {
 				t.Run(network, func(t *testing.T) {
 					noLeaks(t)
-					waitWithEachLimit(t, framing, 8<<20, transports[network], func() {
+					waitWithEachLimit(t, framing, tightly, tight[network], func() {
 						another := &parley.Server{Handler: echo, FirstByteTimeout: 150 * time.Millisecond} // more than a tick of a loop
 						readToEnd(t, transports[network](t, another)())
 					})

@@ -10,7 +10,7 @@ import (
 // same time. An observer that is slow holds back the session that calls it.
 //
 // An observer may have a method Wants(EventKind) bool, asked at the start: what it does
-// not want need not be put together. Without it, it is told of everything.
+// not want need not be put together. Without it, it is told of everything but Answered.
 //
 // With the engine Loops an observer may have two methods more. Fork() Observer is
 // called once a loop: what it returns is told of the loop's sessions, by one goroutine,
@@ -92,7 +92,7 @@ func wantedKinds(o Observer) (wanted kindSet) {
 	}
 	chooser, chooses := o.(interface{ Wants(EventKind) bool })
 	for kind := Opened; int(kind) < len(kindNames); kind++ {
-		if !chooses || chooser.Wants(kind) {
+		if chooses && chooser.Wants(kind) || !chooses && kind != Answered {
 			wanted |= 1 << kind
 		}
 	}
@@ -125,11 +125,11 @@ type Event struct {
 	Seq     uint64        // the request's number; when Closed, how many requests there were
 	Body    []byte        // Received: the request. Replied: the reply. Unasked: the message. Unfinished: what is there. Refused: the text that is sent
 	Cut     uint64        // how many bytes of the message Body leaves out at its end; a Server leaves out none
-	Took    time.Duration // Replied: since Received. Closed: since Opened. HandshakeFailed: since it was accepted. By the monotonic clock
-	Replied uint64        // Closed: the last request whose reply got out whole, see there
+	Took    time.Duration // Replied: since Received. Answered: since that of the first. Closed: since Opened. HandshakeFailed: since it was accepted. By the monotonic clock
+	Replied uint64        // Closed: the last request whose reply got out whole, see there. Answered: how many replies
 	In, Out uint64        // Closed: bytes read from the peer and written to it, all in all, but for those it is known not to have taken
 	Stray   uint64        // Closed: bytes of In that belonged to no message. Stray: how many there are so far
-	Raw     Raw           // Refused: Body as it is sent
+	Raw     Raw           // Refused: Body as it is sent. Received, Replied, Unasked: of who looks on, Body as it passed; a Server leaves it out
 	Reason  CloseReason   // of Closed, Refused and HandshakeFailed
 	Secret  bool          // Received, Replied, Unasked: Body carries credentials, see Note
 	Fault   string        // Faulted: what goes wrong on purpose. Of others: what did to what they tell of. Such as "reply.delay=50ms"; "" if nothing
@@ -143,21 +143,21 @@ type EventKind uint8
 const (
 	// Opened: a connection was accepted and became a session.
 	Opened EventKind = iota + 1
-	// Received: a whole request is there; its reply is not yet made. None is made to what
-	// a peer had sent that is found to be gone.
+	// Received: a whole request is there; its reply is not yet made. Where
+	// the peer turns out to be gone, none will be.
 	Received
 	// Replied: the write that took the last byte of this reply has returned. It
 	// does not say that the peer read it.
 	Replied
 	// Closed: the session is over; every reply that will be written has been. Told
-	// before the peer can see the end of file. If the server gave up on a peer that did not
-	// take all that was written (Linux, TCP), Event.Replied counts no reply that is known
-	// not to have been taken, of which Replied may have been told; it may be short by as
-	// many as were taken in the last 4 KiB. If neither Replied is wanted nor there is a Gate,
-	// it counts what was written.
+	// before the peer can see the end of file. Event.Replied counts the replies that got out
+	// whole. On Linux, over TCP, it leaves out those that a peer which the server gave up on is
+	// known not to have taken, though Replied was told of them; it may then be too low by the
+	// replies in the last 4 KiB that the peer took. Where nobody wants Replied and there is no
+	// Gate, it counts what was written.
 	Closed
-	// Refused: a connection over a session limit was told so and hung up on, or one that may
-	// not be, without a word.
+	// Refused: a connection was hung up on. One over a session limit was told so first; one that
+	// Allow does not let in was not.
 	Refused
 	// Unfinished: the bytes of a request have waited two seconds for the rest of it.
 	// At most once a session.
@@ -179,19 +179,24 @@ const (
 	FramingLost
 	// HandshakeFailed: what had to be agreed on a connection before there could be a session,
 	// such as TLS, was not, and the connection is closed. Reason is NoRequest if its peer never
-	// sent a byte, HandshakeTimeout, Full if as many as may were at it, PerIP if as many as may of
-	// its address were, or else Handshake.
+	// sent a byte, HandshakeTimeout if it took too long, Full if too many others were at theirs,
+	// PerIP if too many of its address were, and Handshake for anything else.
 	HandshakeFailed
 	// Faulted: something goes wrong on purpose, with the message that is Body, of the request
 	// Seq or its reply, or with the session if there is no Body. A Server tells of none itself.
 	Faulted
+	// Answered: all replies that were made of what one read brought, or those since the last such event,
+	// have been written; Replied says how many, Took how long ago that read was, and Seq is the last
+	// of them. It is for who only counts: where many are written together it costs far less than a
+	// Replied of each. Only an Observer with a method Wants is told of it.
+	Answered
 )
 
 var kindNames = [...]string{
 	Opened: "opened", Received: "received", Replied: "replied", Closed: "closed",
 	Refused: "refused", Unfinished: "unfinished", AcceptFailed: "accept_failed",
 	Unasked: "message", ListenerLost: "listener_lost", Stray: "stray", FramingLost: "framing_lost", HandshakeFailed: "handshake_failed",
-	Faulted: "fault",
+	Faulted: "fault", Answered: "answered",
 }
 
 // String returns the kind as docs/events.md names it, such as "received".

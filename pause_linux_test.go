@@ -51,7 +51,11 @@ func TestServeToBePaused(t *testing.T) {
 	if engine == parley.Loops.String() {
 		srv.Engine = parley.Loops
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listen := net.Listen
+	if os.Getenv("PARLEY_TEST_BUFFERS") == "small" {
+		listen = listenTight
+	}
+	l, err := listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +66,15 @@ func TestServeToBePaused(t *testing.T) {
 }
 
 const (
-	largeReply  = 12 << 20 // more than both ends' buffers take
-	mediumReply = 1 << 20  // as much as the server's alone do
+	largeReply  = 3 * tightly // more than both ends' small buffers take
+	mediumReply = 1 << 20     // as much as the server's alone do that are not limited
 )
 
 // pausable starts such a server and returns where it listens, and what it prints from then on.
-func pausable(t *testing.T, engine parley.Engine) (server *os.Process, addr string, out *bufio.Reader) {
+func pausable(t *testing.T, engine parley.Engine, buffers string) (server *os.Process, addr string, out *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeToBePaused$")
-	cmd.Env = append(os.Environ(), "PARLEY_TEST_ENGINE="+engine.String())
+	cmd.Env = append(os.Environ(), "PARLEY_TEST_ENGINE="+engine.String(), "PARLEY_TEST_BUFFERS="+buffers)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,11 +128,12 @@ func TestPauseCountsForNobody(t *testing.T) {
 		{"for long", 2*shortClock + 500*time.Millisecond, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			noLeaks(t)
 			overEngines(t, func(t *testing.T, engine parley.Engine) {
-				noLeaks(t)
-				server, addr, out := pausable(t, engine)
+				t.Parallel() // most of it is waiting
+				server, addr, out := pausable(t, engine, "small")
 				go io.Copy(io.Discard, out)
-				dial := dialer(t, "tcp", addr)
+				dial := dialerWith(t, dialTight, "tcp", addr)
 				asking, silent, slow := peersOfAPaused(t, server, dial)
 				resumed := time.After(c.pause)
 				var readers sync.WaitGroup
@@ -176,9 +181,10 @@ func TestPauseCountsForNobody(t *testing.T) {
 
 // A peer that only has to take the rest has its time anew too.
 func TestPauseCountsForNobodyWhoHasToTake(t *testing.T) {
+	noLeaks(t)
 	overEngines(t, func(t *testing.T, engine parley.Engine) {
-		noLeaks(t)
-		server, addr, out := pausable(t, engine)
+		t.Parallel() // most of it is waiting
+		server, addr, out := pausable(t, engine, "")
 		for range 20 {
 			begun := time.Now()
 			peer := slowPeer(t, addr)

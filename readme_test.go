@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// The README's program is the one of the package's first example: they cannot part.
+// The README's program is the one of an example: they cannot part.
 func TestReadmeProgramIsTheExample(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := os.ReadFile("example_upper_test.go")
+	example, err := os.ReadFile("example_service_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +27,7 @@ func TestReadmeProgramIsTheExample(t *testing.T) {
 	}
 	body := func(text, from string) string {
 		_, body, _ := strings.Cut(text, from)
+		body, _, _ = strings.Cut(body, "\n}")
 		var lines []string
 		for line := range strings.Lines(body) {
 			if line = strings.TrimSpace(line); line != "" && line != "}" {
@@ -35,7 +36,7 @@ func TestReadmeProgramIsTheExample(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
-	got, want := body(program, "func main() {"), body(string(example), "func ExampleServer() {")
+	got, want := body(program, "func main() {"), body(string(example), "func ExampleListenAndServe() {")
 	if got != want || got == "" {
 		t.Errorf("the README's program is\n%s\n\nthe example's\n%s", got, want)
 	}
@@ -83,7 +84,7 @@ func TestTestsThatPagesNameAreThere(t *testing.T) {
 	}
 }
 
-// No page sends its reader to a file that is not there.
+// No page sends its reader to a file that is not there, or to a heading that none of its has.
 func TestLinksLeadSomewhere(t *testing.T) {
 	pages, err := filepath.Glob("docs/*.md")
 	if err != nil {
@@ -93,16 +94,40 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := regexp.MustCompile(`\]\(([^)#:]+)[^):]*\)`) // to a file, not to an address
+	link := regexp.MustCompile(`\]\(([^)#: ]*)(#[^) ]*)?\)`) // to a file, not to an address
 	for _, page := range slices.Concat([]string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"}, pages, adrs) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, to := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), to[1])); err != nil {
+			file := page
+			if to[1] != "" {
+				file = filepath.Join(filepath.Dir(page), to[1])
+			}
+			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s links to %s: %v", page, to[1], err)
+			} else if to[2] != "" && !slices.Contains(anchors(t, file), to[2]) {
+				t.Errorf("%s links to %s%s, which has no such heading", page, to[1], to[2])
 			}
 		}
 	}
+}
+
+// anchors are the fragments by which GitHub knows the headings of a page.
+func anchors(t *testing.T, page string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	fence := false
+	for line := range strings.Lines(string(text)) {
+		fence = fence != strings.HasPrefix(line, "```")
+		if heading := strings.TrimLeft(line, "#"); heading != line && !fence {
+			all = append(all, "#"+strings.ReplaceAll(left.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), ""), " ", "-"))
+		}
+	}
+	return all
 }

@@ -23,16 +23,16 @@ import (
 // Handler works. Set the fields before the first call of Serve or ServeConn and
 // leave them alone from then on.
 type Server struct {
-	Handler  Handler  // answers each request; required
+	Handler  Handler  // answers each request; required: without one nothing is served, see Serve
 	Framing  Framing  // where a request ends; Lines if nil. It may be a Protocol
 	Replies  Framing  // where a reply ends; as Framing if nil, and with a Protocol
 	Observer Observer // told of every event; nobody if nil
 	Gate     Gate     // asked before replies are written; open if nil
 	Engine   Engine   // what drives the sessions that Serve accepts; Goroutines if zero
 
-	// Log is told of what went wrong and no Observer is told of: a handler's error or panic,
-	// with its stack, unless Closed is wanted, and an error of Accept, unless AcceptFailed
-	// is. slog.Default() if nil.
+	// Log gets what went wrong and no Observer hears of: a handler's error or panic, with its
+	// stack, if none wants Closed, and an error of Accept, if none wants AcceptFailed.
+	// slog.Default() if nil.
 	Log *slog.Logger
 
 	// KeepBlank has empty requests answered like any other. Otherwise one ends the
@@ -286,17 +286,44 @@ func DefaultMaxRequest(framing Framing) int {
 	return 64 << 10
 }
 
+// ListenAndServe answers the requests of lines that come to a TCP address, such as ":6969", by h: it is a
+// Server with that Handler and defaults for all else. It does not return before an error, which is never
+// nil. A program that wants to stop in good order, other limits or another framing makes a Server.
+func ListenAndServe(addr string, h Handler) error {
+	return (&Server{Handler: h}).ListenAndServe(addr)
+}
+
+// ListenAndServe listens at a TCP address, host:port, and serves there. Without a host it is at all
+// addresses of this machine, IPv6 and IPv4; with port 0 at any free port, which nobody is told of: to
+// learn it, or to listen on anything else, call net.Listen and Serve. It returns what Serve does, or why
+// it cannot listen.
+func (s *Server) ListenAndServe(addr string) error {
+	if s.Handler == nil {
+		return errNoHandler
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(l)
+}
+
+// errNoHandler is that of a Server that cannot answer.
+var errNoHandler = errors.New("parley: Server.Handler is nil")
+
 // Serve accepts connections of l and answers their requests until Shutdown or
 // Close is called, or l fails for good; it closes l. It returns ErrServerClosed or
 // the listener's error, in either case after the last of its sessions has ended. A
 // server may serve several listeners at once. With the engine Loops it returns
-// ErrNoLoops for a listener that they cannot serve.
+// ErrNoLoops for a listener that they cannot serve, and without a Handler an error: at once,
+// before any connection is accepted.
 //
 // An error of Accept is told to the Observer and tried again after 5 ms, doubling to 1 s.
 // Final are only those of the listener itself: a closed one, EBADF, EINVAL and ENOTSOCK.
 func (s *Server) Serve(l net.Listener) error {
 	if s.Handler == nil {
-		return errors.New("parley: Server.Handler is nil")
+		l.Close()
+		return errNoHandler
 	}
 	s.init()
 	a, err := s.newAcceptor(l)
@@ -344,11 +371,12 @@ func (s *Server) newAcceptor(l net.Listener) (acceptor, error) {
 
 // ServeConn has one conversation over conn, which it closes, and returns when it
 // is over: nil, however it ended, which the Observer is told; ErrServerClosed, ErrRefused
-// or the handshake's error if it was not begun. Whatever the Engine is, it is driven by the calling
+// or the handshake's error if it was not begun, and an error without a Handler. Whatever the Engine is, it is driven by the calling
 // goroutine.
 func (s *Server) ServeConn(conn net.Conn) error {
 	if s.Handler == nil {
-		return errors.New("parley: Server.Handler is nil")
+		conn.Close()
+		return errNoHandler
 	}
 	s.init()
 	return s.serveConn(conn)
@@ -389,6 +417,17 @@ func (s *Server) Close() error {
 	s.halt()
 	s.cut(ServerClosed)
 	return nil
+}
+
+// Sessions are those that there are now, in no order.
+func (s *Server) Sessions() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Session, 0, s.sessions.size)
+	for p := range s.sessions.all {
+		all = append(all, p.describe())
+	}
+	return all
 }
 
 // halt lets nobody in any more.

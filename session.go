@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-// A Session is one conversation with one peer. It is never reused, and safe to use
+// A Session is one conversation with one peer. It is never reused. Its methods may be called
 // from any goroutine, also after its end.
 type Session struct {
-	// Data is the handler's own; the package does not look at it.
+	// Data is the handler's own, such as what the peer has said so far; the package does not look
+	// at it. A session's requests are answered one after the other, so its Handler, also as a
+	// Speaker, needs no lock for it. Whoever uses it from another goroutine, such as one that the
+	// handler has started, or from another session, does.
 	Data any
 
 	number uint64
@@ -26,8 +29,31 @@ type Session struct {
 	hold *hold        // nil where there is no gate
 	held atomic.Int64 // bytes that count for Server.MaxHeld; or evicted
 
-	mu   sync.Mutex
-	life *lifetime // nil until its context is asked for, or it ends
+	mu       sync.Mutex
+	life     *lifetime // nil until its context is asked for, or it ends
+	progress Progress
+}
+
+// Progress is how far a session has come.
+type Progress struct {
+	Requests uint64 // received
+	Waiting  uint64 // of them, those that wait for their reply to be made and written
+	In, Out  uint64 // bytes read from the peer, and written to it
+}
+
+// Progress is how far the session has come: as of the last time that it waited for its peer, or with the
+// engine Goroutines for its handler.
+func (s *Session) Progress() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.progress
+}
+
+// Advance says how far the session has come, for who drives one that no Server has, such as a proxy.
+func (s *Session) Advance(p Progress) {
+	s.mu.Lock()
+	s.progress = p
+	s.mu.Unlock()
 }
 
 // A lifetime is the context of a session, or why it has ended.

@@ -156,13 +156,14 @@ func TestSpeakerWaits(t *testing.T) {
 // A speaker that never stops is held back by a peer that reads nothing, answers one that does, says
 // all of what it says, and ends with a drain, also once its peer has half-closed.
 func TestEndlessSpeaker(t *testing.T) {
-	const requests, behind = 100, 512 << 10
-	overEach(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
+	const requests, behind = 20, tightly
+	overEachTight(t, func(t *testing.T, serve func(*parley.Server) func() conn) {
 		w := new(witness)
-		srv := &parley.Server{Observer: w, Handler: herald{echo, func(s *parley.Session, _ time.Time) (string, time.Time, error) {
+		padding := strings.Repeat("x", 1000)
+		srv := &parley.Server{Observer: w, WriteTimeout: 4 * patience, Handler: herald{echo, func(s *parley.Session, _ time.Time) (string, time.Time, error) {
 			said, _ := s.Data.(int)
 			s.Data = said + 1
-			return fmt.Sprintf("%d %s", said, strings.Repeat("x", 100)), time.Time{}, nil
+			return fmt.Sprintf("%d %s", said, padding), time.Time{}, nil
 		}}}
 		dial := serve(srv)
 		c, deaf := dial(), dial()

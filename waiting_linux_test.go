@@ -24,7 +24,7 @@ func TestWaitingCostsALoopNothing(t *testing.T) {
 	noLeaks(t)
 	procs := runtime.GOMAXPROCS(1) // one loop
 	t.Cleanup(func() { runtime.GOMAXPROCS(procs) })
-	const replies = 12 << 20 // more than buffers take
+	const replies = 6 << 20 // more than buffers take
 	for _, c := range []struct {
 		name string
 		text string
@@ -154,12 +154,13 @@ func TestNothingIsHeardBehindWhatWasDiscarded(t *testing.T) {
 // nothing of it is held or left behind, and Shutdown comes back.
 func TestDrainWhileSessionsAreEndedForMemory(t *testing.T) {
 	listen := func(t *testing.T) net.Listener {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenTight("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return l
 	}
+	many := numbered(600) // whose replies are more than buffers take
 	config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	for name, open := range map[string]func(t *testing.T) (parley.Engine, net.Listener){
 		"goroutines": func(t *testing.T) (parley.Engine, net.Listener) { return parley.Goroutines, listen(t) },
@@ -173,11 +174,11 @@ func TestDrainWhileSessionsAreEndedForMemory(t *testing.T) {
 			for round := range 3 {
 				engine, l := open(t)
 				w := new(witness)
-				srv := &parley.Server{Engine: engine, Observer: w, Handler: thick, MaxHeld: 2 << 20, MaxRequest: 200 << 10, WriteTimeout: 300 * time.Millisecond}
+				srv := &parley.Server{Engine: engine, Observer: w, Handler: thick, MaxHeld: 1 << 20, MaxRequest: 200 << 10, WriteTimeout: 300 * time.Millisecond}
 				served := make(chan error, 1)
 				go func() { served <- srv.Serve(l) }()
 				var clients sync.WaitGroup
-				const peers = 40
+				const peers = 20
 				for n := range peers {
 					c := net.Conn(slowPeer(t, l.Addr().String()))
 					if name == "TLS" {
@@ -185,7 +186,7 @@ func TestDrainWhileSessionsAreEndedForMemory(t *testing.T) {
 					}
 					clients.Go(func() {
 						defer c.Close()
-						text := numbered(4000) // their replies are more than buffers take
+						text := many
 						switch n % 4 {
 						case 0:
 							text += "\n" + text
@@ -195,7 +196,7 @@ func TestDrainWhileSessionsAreEndedForMemory(t *testing.T) {
 							text += text + text
 						}
 						io.WriteString(c, text)
-						io.CopyN(io.Discard, c, int64(n)<<15)
+						io.CopyN(io.Discard, c, int64(n)<<14)
 						io.WriteString(c, text)
 					})
 				}

@@ -192,6 +192,7 @@ func (b *bench) circumstances(rounds int, took time.Duration) string {
 Medians of %d rounds with windows of %g s; it took %v. Other programs used %.0f %% of the
 machine during the windows. To repeat it, in bench/:
 
+<!-- not run: it takes minutes, and a machine with nothing else to do -->
     %s
 
 `,

@@ -49,6 +49,7 @@ var servers = []server{
 	{name: "parley-narrative", build: buildParley, run: runParley + "loops", log: true},
 	{name: "parley-journal", build: buildParley, run: runParley + "loops -q --journal DIR/journal-PORT", only: []string{"64x1", "64x16"}},
 	{name: "parley-journal-sync", build: buildParley, run: runParley + "loops -q --journal DIR/journal-PORT --journal-sync", only: []string{"64x1", "64x16"}},
+	{name: "parley-metrics", build: buildParley, run: runParley + "loops -q --admin unix:DIR/admin-PORT", only: []string{"64x1", "64x16"}},
 	{name: "parley-json", build: buildParley, run: runParley + "loops --json", log: true},
 	{name: "parley-goroutines", build: buildParley, run: runParley + "goroutines -q"},
 	{name: "parley-goroutines-narrative", build: buildParley, run: runParley + "goroutines", log: true},

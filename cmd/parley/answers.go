@@ -23,6 +23,7 @@ type answerFlags struct {
 
 func (f *answerFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	defer heading(flags, ofStandIn)()
 	flags.StringVar(&f.answers, "answers", "", "answer as in this recording, a journal or JSON events of a server or a tap: a `FILE`, or - for events on standard input")
 	flags.StringVar(&f.match, "match", "", "which requests of a recording are the same: shape, in which numbers, ids and times do not count, or a `REGEX` whose groups have to be equal (default all of their bytes)")
 	flags.BoolVar(&f.pace, "pace", false, "answer as slowly as in the recording")
@@ -83,7 +84,7 @@ func (f *answerFlags) openRecording(cmd *cobra.Command, opt *serverOptions) erro
 		}
 	}
 	if f.pace {
-		return f.blocks(opt, "--pace")
+		return opt.needGoroutines("--pace")
 	}
 	return nil
 }
@@ -117,7 +118,7 @@ func (f *answerFlags) openScript(opt *serverOptions) error {
 		opt.in.startTLS = true
 	}
 	if why := f.play.Blocks(); why != "" {
-		return f.blocks(opt, why)
+		return opt.needGoroutines(why)
 	}
 	return nil
 }
@@ -140,8 +141,8 @@ func (f *answerFlags) observer(others parley.Observer) parley.Observer {
 	return parley.Observers(others, f.play)
 }
 
-// blocks has the sessions be in goroutines, since the handler waits.
-func (f *answerFlags) blocks(opt *serverOptions, why string) error {
+// needGoroutines has the sessions be in goroutines, since the handler waits.
+func (opt *serverOptions) needGoroutines(why string) error {
 	if opt.engine.engine == parley.Loops {
 		return usageError("--engine loops: %s needs goroutines; use goroutines or auto", why)
 	}

@@ -87,7 +87,7 @@ func (b *bench) openBaseline(plan *load.Plan) (*baseline, error) {
 
 // facts are what the plan does not say of itself.
 func (opt *benchOptions) facts(at address) report.PlanFacts {
-	facts := report.PlanFacts{Target: kindOf(at), Framing: opt.framing.Name}
+	facts := report.PlanFacts{Target: kindOf(at), Framing: opt.framing.Name, Agents: opt.agents.number}
 	switch {
 	case opt.greeting.until != "":
 		facts.Greeting = "until " + opt.greeting.until
@@ -129,14 +129,16 @@ func (k *baseline) done(measured *report.Report) error {
 	switch {
 	case measured.Replies+measured.Taken == 0:
 		why = "nothing was counted"
+	case len(measured.Lost()) > 0:
+		why = "an agent was lost"
 	case measured.Interrupted:
 		why = "the run was interrupted"
 	case measured.GaveUp:
 		why = "the service went away"
 	}
-	if measured.Replies+measured.Taken > 0 {
+	if measured.Replies+measured.Taken > 0 && (k.then != nil || k.file != nil) {
 		now := report.NewBaseline(k.setup, measured)
-		if k.then != nil {
+		if k.then != nil && len(measured.Lost()) == 0 {
 			measured.Against = report.Judge(k.then, now, k.flags.against, k.maxRatio)
 		}
 		if k.file != nil && why == "" {

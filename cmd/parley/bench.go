@@ -6,18 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dial"
-	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/dialogue"
-	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/load"
 	"github.com/parley-tcp/parley/internal/report"
 )
@@ -45,9 +39,10 @@ type benchOptions struct {
 	maxRatio    float64
 	json, quiet bool
 
-	hdr, plot, html string
-	baseline        baselineFlags
-	script          benchScript
+	files    benchFiles
+	baseline baselineFlags
+	script   benchScript
+	agents   benchAgents
 }
 
 // What a run is when nothing else is asked for.
@@ -74,8 +69,9 @@ service goes. With one the requests are due at that rate, whatever the service d
 are counted from when they were due: an open loop, which hides no stall. In a message {n}
 is the request's number and {conn} its connection's; {{n}} is {n}. An interrupt stops it
 and prints what was measured. With --script a dialogue is played in place of a request and
-its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With
---framing line/none, for services that never reply, it measures how many requests are
+its reply, and each of its steps is timed; docs/dialogues.md has the grammar. With --agents
+other machines put the load on together, and it is measured as if one had; docs/fleet.md says
+how. With --framing line/none, for services that never reply, it measures how many requests are
 taken, and how long a write takes.
 
 The exit code is 0 if every reply was as expected and in time, 1 if the service could not
@@ -94,7 +90,10 @@ that counted or judged nothing is no success: 1.`,
   parley bench --script smtp.talk -r 20 :25      twenty dialogues a second, and the time of each step
   parley bench -r 1000 --save was.json :6969     keep a run, to judge a later one by it:
   parley bench -r 1000 --against was.json :6969
+  parley bench --agents 3 --nats nats://nats.internal db.internal:6969    from three machines that run parley agent
+  parley bench -q -n 1000 :6969                  just the report, no progress
   parley bench --json -r 1000 :6969 | jq .response.p99_us`,
+		ValidArgsFunction: inPlaces(anAddress, anAddress),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd, args, opt)
 		},
@@ -106,36 +105,38 @@ that counted or judged nothing is no success: 1.`,
 	flags.Uint64VarP(&opt.requests, "requests", "n", 0, "how many requests to measure; with --duration too, what comes first ends it (default no limit)")
 	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second, all in all: an open loop; 0 is a closed one")
 	flags.IntVarP(&opt.inFlight, "in-flight", "p", 1, "requests sent on a connection before the first of their replies")
+	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
+	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
+	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply: one that takes longer is late, one that takes twice that is missing")
+	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
+	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
+	messages := heading(flags, ofMessages)
 	flags.StringVarP(&opt.message, "message", "m", benchMessage, "the `TEXT` of each request")
-	flags.IntVar(&opt.size, "size", 0, "a numbered request of this many bytes")
+	flags.IntVar(&opt.size, "size", 0, "a numbered request of `N` bytes")
 	flags.StringVar(&opt.file, "file", "", "the requests, one a line of this `FILE`, in turn; - is standard input")
 	flags.StringVarP(&opt.expect, "expect", "e", "",
 		"each reply: contains (the request; default if it counts), exact (is the request), any (default otherwise), or a match of this `REGEX`")
 	opt.script.add(cmd)
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
-	flags.DurationVar(&opt.warmup, "warmup", 0, "first, and not counted (default 1s, with --slo and --compare 500ms, with --requests none)")
 	opt.greeting.add(flags)
-	flags.BoolVar(&opt.connectEach, "connect-each", false, "a connection for each request: connect, exchange, close")
-	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "to connect, and for a reply: one that takes longer is late, one that takes twice that is missing")
+	messages()
+	judging := heading(flags, ofJudging)
 	flags.StringVar(&opt.slo, "slo", "", "search for the highest rate that keeps a `PROMISE` such as p99=5ms; -d is one step (default 3s)")
 	flags.BoolVar(&opt.compare, "compare", false, "two addresses, measured in turn; -d is one turn (default 3s)")
 	flags.IntVar(&opt.rounds, "rounds", 5, "with --compare: how often")
-	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare or --against: exit with 3 if the second, or this run, is worse by more, in replies/s or, with --rate, in p99")
-	flags.BoolVar(&opt.json, "json", false, "print the report as a JSON object")
-	flags.StringVar(&opt.hdr, "hdr", "", "write the times of each second to `FILE`, as an HdrHistogram log")
-	flags.StringVar(&opt.plot, "plot", "", "draw percentiles, rate and p99 over time into `FILE.svg`")
-	flags.StringVar(&opt.html, "html", "", "write all of it to `FILE` as one HTML page")
-	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing while it runs")
 	opt.baseline.add(cmd)
+	flags.Float64Var(&opt.maxRatio, "max-ratio", 0, "with --compare or --against: exit with 3 if the second, or this run, is worse by more, in replies/s or, with --rate, in p99")
+	judging()
+	opt.agents.add(cmd)
+	opt.files.add(cmd)
 	opt.out.add(cmd)
+	resumption := heading(flags, ofTLS)
 	flags.Var(&opt.tlsResume, "tls-resume", "on or off: over TLS a connection resumes the session of one before, as clients do that come again; if not, each handshake is a full one")
+	resumption()
 	cmd.RegisterFlagCompletionFunc("tls-resume", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	addFamily(cmd, &opt.only4, &opt.only6)
 	cmd.MarkFlagsMutuallyExclusive("message", "size", "file")
-	for _, file := range []string{"hdr", "plot", "html"} {
-		cmd.MarkFlagsMutuallyExclusive("slo", "compare", file)
-	}
 	flags.SetAnnotation("rounds", goesWith, []string{"compare"})
 	flags.SetAnnotation("max-ratio", goesWith, []string{"compare", "against"})
 	cmd.MarkFlagsMutuallyExclusive("slo", "rate")
@@ -177,8 +178,15 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 	if resume := cmd.Flags().Lookup("tls-resume"); isGiven(resume) && opt.out.secure == nil {
 		return usageError("--tls-resume goes with --tls")
 	}
+	if err := b.checkAgents(); err != nil {
+		return err
+	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
+	if err := b.gather(ctx); err != nil {
+		return err
+	}
+	defer b.release()
 	switch {
 	case opt.slo != "":
 		return b.search(ctx)
@@ -186,200 +194,6 @@ func runBench(cmd *cobra.Command, args []string, opt benchOptions) error {
 		return b.compare(ctx)
 	}
 	return b.measure(ctx)
-}
-
-// plan is the load that the flags describe, but for where it goes.
-func (opt *benchOptions) plan(cmd *cobra.Command) (load.Plan, error) {
-	none := load.Plan{}
-	flags := cmd.Flags()
-	for _, limit := range []struct {
-		flag string
-		ok   bool
-		must string
-	}{
-		{"connections", opt.connections >= 1 && opt.connections <= maxTogether, fmt.Sprintf("from 1 to %d", maxTogether)},
-		{"in-flight", opt.inFlight >= 1 && opt.inFlight <= maxInFlight, fmt.Sprintf("from 1 to %d", maxInFlight)},
-		{"requests", opt.requests >= 1 || !flags.Changed("requests"), "at least 1"},
-		{"rate", opt.rate >= 0 && opt.rate <= maxRate, "from 0 to 1e+09"},
-		{"size", (opt.size >= 1 || !flags.Changed("size")) && opt.size <= maxSize, fmt.Sprintf("from 1 to %d", maxSize)},
-		{"duration", opt.duration != 0, "more than 0"},
-		{"timeout", opt.timeout != 0, "more than 0"},
-		{"rounds", opt.rounds >= 1, "at least 1"},
-		{"max-ratio", opt.maxRatio >= 0, "0 or more"},
-	} {
-		if !limit.ok {
-			return none, usageError("--%s %v: it must be %s", limit.flag, flags.Lookup(limit.flag).Value, limit.must)
-		}
-	}
-	var err error
-	if opt.maxRatio, err = opt.baseline.ratio(cmd, opt.maxRatio); err != nil {
-		return none, err
-	}
-	switch {
-	case opt.connections > maxTogether/opt.inFlight:
-		return none, usageError("--connections %d with --in-flight %d is too much: at most %d requests together", opt.connections, opt.inFlight, maxTogether)
-	case opt.connectEach && opt.inFlight > 1:
-		return none, usageError("--in-flight is for connections that are kept; with --connect-each it is 1")
-	case opt.inFlight > 1 && (opt.framing.Requests == parley.Chunks || opt.framing.OfReplies() == parley.Chunks):
-		return none, usageError("--framing %s is lockstep: --in-flight must be 1", opt.framing.Name)
-	case !slices.Contains([]string{"", ".svg"}, filepath.Ext(opt.plot)):
-		return none, usageError("--plot %s: the plot is an SVG; name a FILE.svg", opt.plot)
-	}
-	if err := opt.readScript(cmd); err != nil {
-		return none, err
-	}
-	if opt.crlf {
-		if err := opt.framing.withCRLF(); err != nil {
-			return none, err
-		}
-	}
-	if err := opt.out.conversation(&opt.framing, opt.greeting.asked()); err != nil {
-		return none, err
-	}
-	if err := opt.greeting.resolve(opt.framing); err != nil {
-		return none, err
-	}
-	if err := opt.refuseReplies(flags.Changed); err != nil {
-		return none, err
-	}
-	if err := opt.limitToOne(flags.Changed); err != nil {
-		return none, err
-	}
-	if err := opt.checkRepeats(); err != nil {
-		return none, err
-	}
-	messages, err := opt.messages(cmd)
-	if err != nil {
-		return none, err
-	}
-	expected := opt.expect
-	if expected == "" {
-		if expected = "any"; messages.Numbered() && !opt.framing.IsProtocol() && opt.framing.OfReplies() != parley.NoReplies {
-			expected = "contains"
-		}
-	}
-	judge, err := expect.Parse(expected)
-	if err != nil {
-		return none, usageError("--expect: %w", err)
-	}
-	opt.setLengths(flags.Changed)
-	framing := opt.greeting.of(opt.framing.Framing)
-	return load.Plan{
-		Framing: framing.Requests, Replies: framing.Replies, Banner: opt.greeting.awaited(opt.framing) && opt.script.dialogue == nil, Messages: messages, Expect: judge,
-		Connections: opt.connections, InFlight: opt.inFlight, Rate: opt.rate, ConnectEach: opt.connectEach,
-		Warmup: opt.warmup, Duration: opt.duration, Requests: opt.requests, Timeout: opt.timeout,
-		Lacks: func(came []byte) (lacks, advice string) {
-			return opt.framing.Lacks(came)
-		},
-		Conceal: opt.framing.Conceal,
-	}, nil
-}
-
-// refuseReplies is an error for a flag that asks for replies where there are none.
-func (opt *benchOptions) refuseReplies(changed func(flag string) bool) error {
-	if opt.framing.OfReplies() != parley.NoReplies {
-		return nil
-	}
-	for _, flag := range []string{"expect", "slo", "compare", "hdr", "plot", "html"} {
-		if changed(flag) {
-			return usageError("--%s is about replies, and with --framing %s there are none", flag, opt.framing.Name)
-		}
-	}
-	if opt.inFlight > 1 {
-		return usageError("--in-flight is about replies, and with --framing %s there are none", opt.framing.Name)
-	}
-	return nil
-}
-
-// limitToOne has a connection for each request where the end of the connection ends a message.
-func (opt *benchOptions) limitToOne(changed func(flag string) bool) error {
-	if !endsWithConnection(opt.framing.Framing) {
-		return nil
-	}
-	switch {
-	case opt.inFlight > 1:
-		return usageError("--in-flight must be 1: with --framing %s a connection has one request", opt.framing.Name)
-	case changed("slo"):
-		return usageError("--slo wants connections that are kept: with --framing %s each has one request", opt.framing.Name)
-	}
-	opt.connectEach = true
-	return nil
-}
-
-// endsWithConnection says whether it is the end of the connection that ends a message.
-func endsWithConnection(f dialect.Framing) bool {
-	return f.Requests == parley.UntilClose || f.OfReplies() == parley.UntilClose
-}
-
-// setLengths fills in how long to measure where that was not said.
-func (opt *benchOptions) setLengths(changed func(flag string) bool) {
-	steps := opt.slo != "" || opt.compare
-	switch {
-	case !changed("duration") && opt.requests > 0:
-		opt.duration = 0
-	case !changed("duration") && steps:
-		opt.duration = stepDuration
-	}
-	switch {
-	case changed("warmup") || opt.requests > 0:
-	case steps:
-		opt.warmup = stepWarmup
-	default:
-		opt.warmup = benchWarmup
-	}
-}
-
-// messages are the requests, each of which the framing can carry.
-func (opt *benchOptions) messages(cmd *cobra.Command) (*load.Messages, error) {
-	messages := load.ParseMessages([]byte(opt.message))
-	switch {
-	case opt.script.dialogue != nil:
-		return nil, nil
-	case opt.size > 0:
-		messages = load.SizedMessages(opt.size)
-	case opt.file != "":
-		var err error
-		if messages, err = readMessages(cmd.InOrStdin(), opt.file, opt.framing.Requests); err != nil {
-			return nil, usageError("--file %s: %w", opt.file, inWords(err, aFileToRead))
-		}
-	}
-	if err := messages.Fit(opt.framing.Requests); err != nil {
-		return nil, usageError("%w", err)
-	}
-	return messages, nil
-}
-
-// readMessages reads the requests from a file, or from standard input.
-func readMessages(stdin io.Reader, file string, framing parley.Framing) (*load.Messages, error) {
-	if file == "-" {
-		return load.ReadMessages(stdin, framing)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return load.ReadMessages(f, framing)
-}
-
-// A resumeFlag is --tls-resume.
-type resumeFlag bool
-
-func (f *resumeFlag) Type() string { return "on|off" }
-
-func (f *resumeFlag) String() string {
-	if *f {
-		return "on"
-	}
-	return "off"
-}
-
-func (f *resumeFlag) Set(s string) error {
-	if s != "on" && s != "off" {
-		return errors.New("use on or off")
-	}
-	*f = s == "on"
-	return nil
 }
 
 // A bench is one run of the command.
@@ -390,6 +204,7 @@ type bench struct {
 	out      io.Writer
 	progress report.Progress
 	note     func(format string, args ...any) // on standard error
+	team     *team                            // nil if this machine puts the load on itself
 }
 
 // planFor is the load on one of the targets.
@@ -403,6 +218,9 @@ func (b *bench) planFor(target int) load.Plan {
 	plan.Script = b.opt.script.to(b.targets[target], b.opt)
 	b.progress.Begin()
 	plan.Watch = b.progress.Show
+	if b.team != nil {
+		plan.Elsewhere = b.elsewhere(target)
+	}
 	return plan
 }
 
@@ -414,8 +232,8 @@ func (b *bench) measure(ctx context.Context) error {
 		return err
 	}
 	defer keeps.close()
-	files, err := openBenchFiles(b.opt)
-	if err != nil {
+	files := &b.opt.files
+	if err := files.open(); err != nil {
 		return err
 	}
 	defer files.close()
@@ -440,6 +258,8 @@ func (b *bench) verdict(measured *report.Report) error {
 	switch {
 	case measured.Failed():
 		return &exitError{code: exitMismatch}
+	case len(measured.Lost()) > 0: // as the report says
+		return &exitError{code: exitNetwork}
 	case measured.Plan.Silent() && len(measured.Errors) > 0: // what was taken before may be lost
 		return &exitError{code: exitNetwork}
 	case measured.GaveUp, measured.Replies == 0 && len(measured.Errors) > 0:
@@ -467,7 +287,7 @@ func (b *bench) search(ctx context.Context) error {
 		b.progress.End()
 		tell(slo.Describe(s))
 		if !shown {
-			for _, line := range report.Examples(s.Result) {
+			for _, line := range report.Examples(&b.plan, s.Result) {
 				tell(line)
 				shown = true
 			}
@@ -540,7 +360,11 @@ func (b *bench) unreachable(ctx context.Context, target int, err error) error {
 		return networkError("nothing was counted: it was interrupted while it connected")
 	}
 	var failure *dialogue.Failure
-	if errors.As(err, &failure) {
+	var told *exitError
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.As(err, &failure):
 		return explainScript(err)
 	}
 	var greeting *load.GreetingError
@@ -573,80 +397,13 @@ func (b *bench) explainGreeting(target string, err *load.GreetingError) error {
 	return networkError("the connection to %s broke before its greeting: %s", target, dial.Reason(err.Err))
 }
 
-// benchFiles are those that a run leaves behind. They are made before it begins: that
-// they cannot be is not to be learnt after an hour.
-type benchFiles struct {
-	opt             *benchOptions
-	hdr, plot, html *os.File // nil if not asked for
-	log             *report.HDRLog
-}
-
-func openBenchFiles(opt *benchOptions) (*benchFiles, error) {
-	f := &benchFiles{opt: opt}
-	for _, file := range []struct {
-		flag, name string
-		file       **os.File
-	}{{"hdr", opt.hdr, &f.hdr}, {"plot", opt.plot, &f.plot}, {"html", opt.html, &f.html}} {
-		if file.name == "" {
-			continue
-		}
-		var err error
-		if *file.file, err = os.Create(file.name); err != nil {
-			f.close()
-			return nil, usageError("--%s %s: %w", file.flag, file.name, inWords(err, aFileToWrite))
-		}
-	}
-	if f.hdr != nil {
-		f.log = report.NewHDRLog(f.hdr)
-	}
-	return f, nil
-}
-
-func (f *benchFiles) close() {
-	for _, file := range []*os.File{f.hdr, f.plot, f.html} {
-		if file != nil {
-			file.Close()
-		}
-	}
-}
-
-// watch has the log told of each second too.
-func (f *benchFiles) watch(show func(load.Second)) func(load.Second) {
-	if f.log == nil {
-		return show
-	}
-	return func(s load.Second) {
-		f.log.Add(s)
-		show(s)
-	}
-}
-
-// write writes the files.
-func (f *benchFiles) write(measured *report.Report) error {
-	if f.log != nil && f.log.Err() != nil {
-		return usageError("--hdr %s: %w", f.opt.hdr, inWords(f.log.Err(), aFileToWrite))
-	}
-	about := measured.About(append([]string{"parley"}, concealProxy(os.Args[1:])...))
-	if f.plot != nil {
-		if err := report.WritePlot(f.plot, about, measured.Result); err != nil {
-			return usageError("--plot %s: %w", f.opt.plot, inWords(err, aFileToWrite))
-		}
-	}
-	if f.html != nil {
-		if err := report.WritePage(f.html, about, measured.Result); err != nil {
-			return usageError("--html %s: %w", f.opt.html, inWords(err, aFileToWrite))
-		}
-	}
-	return nil
-}
-
 // benchProgress goes to standard error, unless that is to be quiet.
 func benchProgress(out io.Writer, quiet bool) report.Progress {
 	p := report.Progress{Out: out}
 	if quiet {
 		p.Out = nil
-	} else if isTerminal(out) {
-		p.Width = func() int { return columnsOf(out) }
+	} else {
+		p.Width = widthOf(out)
 	}
 	return p
 }

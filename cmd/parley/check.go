@@ -15,6 +15,7 @@ import (
 
 type checkOptions struct {
 	quiet, json        bool
+	node               nodeFlag
 	framing            framingFlag
 	crlf               bool
 	reply              replyFlags
@@ -30,10 +31,17 @@ type checkOptions struct {
 	stays              time.Duration
 	expires            daysFlag
 	script             checkScripts
+	prober             proberOptions
 }
 
 func checkCommand() *cobra.Command {
-	opt := checkOptions{framing: newFramingFlag()}
+	_, cmd := newCheck()
+	return cmd
+}
+
+// newCheck is the command and its flags.
+func newCheck() (*checkOptions, *cobra.Command) {
+	opt := &checkOptions{framing: newFramingFlag()}
 	cmd := &cobra.Command{
 		Use:   "check [[host:]port] [message...]",
 		Short: "Say whether a service is reachable and answers as expected",
@@ -45,16 +53,21 @@ certificate it was and whether it can be trusted. Without an address: localhost:
 With --script it plays a dialogue instead, a conversation of a file, and the line has the
 time of each of its steps, or says which one failed.
 
+With --every it is a prober: it goes on until a signal ends it, prints a line whenever the service
+goes up or down, and with --admin has Prometheus scrape what each probe took and found. --targets
+has it probe many services.
+
 The exit code is 0 if all held, 1 if the service could not be reached or did not answer, 2
 for wrong usage or a dialogue that cannot be played, 3 if the reply was not the expected one
-or a certificate expires too early; of several checks that of the worst: 2, then 1, then 3.`,
+or a certificate expires too early; of several checks that of the worst: 2, then 1, then 3. A
+prober that a signal ends is done: 0, whatever it has found.`,
 		Example: `  parley check db.internal:5432                     does it accept?
   parley check :6969 hello --expect '^Request #'    does it answer, and so?
   parley check --crlf redis:6379 PING --expect-text +PONG
   parley check mail.internal:25 --banner --expect '^220 '
   parley check -f http :80 'GET /health' --expect-status 200
   parley check --tls db.internal:5433               does it speak TLS, with a certificate to trust?
-  parley check --tls --expires 14d db.internal:5433 and one that is good for two weeks more?
+  parley check --tls --expires 14d db.internal:5433   and one that is good for two weeks more?
   parley check --starttls smtp mail.internal:25     the same, of a server that begins in plain
   parley check --stays 500ms :6969                  is there a server behind the proxy that accepts?
   parley check --send-proxy v2 :6969 hello          as a load balancer does
@@ -62,18 +75,20 @@ or a certificate expires too early; of several checks that of the worst: 2, then
   parley check --wait 30s -q :6969                  for scripts: wait until it is up
   parley check --count 10 :6969 hello               a ping with an exchange
   parley check --all www.internal:80                each address of the name
-  parley check --script smtp.talk mail.internal:587 a whole dialogue, step by step
+  parley check --script smtp.talk mail.internal:587   a whole dialogue, step by step
   parley check --script a.talk --script b.talk --junit report.xml :6969    for CI
-  parley check --script a.talk --print              is it written well? connects to nobody`,
+  parley check --script a.talk --print              is it written well? connects to nobody
+  parley check --every 15s :6969 hello              a line whenever it goes up or down
+  parley check --every 15s --admin :9115 --targets targets.txt    a prober that Prometheus scrapes`,
+		ValidArgsFunction: inPlaces(anAddress),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if opt.script.given() {
+			switch {
+			case opt.prober.every > 0:
+				return opt.keepProbing(cmd, args)
+			case opt.script.given():
 				return opt.checkScripts(cmd, args)
 			}
-			at, err := addressOf(args)
-			if err != nil {
-				return err
-			}
-			check, err := opt.check(cmd, at, args[min(1, len(args)):])
+			check, err := opt.check(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -87,7 +102,6 @@ or a certificate expires too early; of several checks that of the worst: 2, then
 	flags.StringVarP(&opt.expect, "expect", "e", "", "the reply must have a match of this `REGEX`")
 	flags.StringVar(&opt.expectText, "expect-text", "", "the reply must be exactly this `TEXT`")
 	flags.StringVar(&opt.status, "expect-status", "", "the reply must have this `STATUS`, such as 200 or 2xx, with --framing http or smtp")
-	opt.greeting.add(flags)
 	flags.DurationVar(&opt.stays, "stays", 0, "the connection must be open for this long: since it was made, with a message since its reply")
 	flags.Var(&opt.expires, "expires", "over TLS: the server's certificates must be valid for this long from now, such as 14d or 336h")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 5*time.Second, "how long to wait to connect, and for each reply")
@@ -97,21 +111,31 @@ or a certificate expires too early; of several checks that of the worst: 2, then
 	flags.BoolVarP(&opt.all, "all", "a", false, "check each address of the name")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print nothing: the exit code says it")
 	flags.BoolVar(&opt.json, "json", false, "print a JSON object a check")
+	opt.node.add(cmd, "JSON objects")
 	opt.script.add(cmd)
+	messages := heading(flags, ofMessages)
 	opt.framing.add(cmd, "")
-	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end the message with CRLF")
+	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
+	opt.greeting.add(flags)
 	opt.reply.add(flags)
+	messages()
 	opt.out.add(cmd)
 	addFamily(cmd, &opt.only4, &opt.only6)
+	opt.prober.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("expect", "expect-text")
 	cmd.MarkFlagsMutuallyExclusive("wait", "count")
 	flags.SetAnnotation("interval", goesWith, []string{"count"})
-	return cmd
+	return opt, cmd
 }
 
 // check is what the command line asks for.
-func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (*probe.Check, error) {
+func (opt *checkOptions) check(cmd *cobra.Command, args []string) (*probe.Check, error) {
+	at, err := addressOf(args)
+	if err != nil {
+		return nil, err
+	}
+	words := args[min(1, len(args)):]
 	if err := opt.refuse(cmd.Flags()); err != nil {
 		return nil, err
 	}
@@ -176,7 +200,8 @@ func (opt *checkOptions) check(cmd *cobra.Command, at address, words []string) (
 	}
 	return &probe.Check{
 		Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Words: framing.Words,
-		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,
+		Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json, Node: opt.node.orHost(),
+		Columns: columnsOf(cmd.OutOrStdout()), Style: styleOf(cmd, cmd.OutOrStdout()),
 	}, nil
 }
 
@@ -185,6 +210,8 @@ func (opt *checkOptions) refuse(flags *pflag.FlagSet) error {
 	switch {
 	case opt.timeout == 0:
 		return usageError("--timeout 0s: it must be more than 0")
+	case flags.Changed("every") && opt.prober.every == 0:
+		return usageError("--every 0s: it must be more than 0")
 	case flags.Changed("count") && opt.count < 1:
 		return usageError("--count %d: it must be at least 1", opt.count)
 	case opt.all && opt.out.via != "":

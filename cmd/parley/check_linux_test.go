@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -75,37 +72,5 @@ func blackHole(t *testing.T, hosts string) func(name string, args ...string) *ex
 		cmd := peer(t, "ip", append([]string{"netns", "exec", name, command}, args...)...)
 		cmd.Env = append(os.Environ(), "GODEBUG=netdns=go") // keeps the order of the hosts file
 		return cmd
-	}
-}
-
-// build makes the program as it is shipped: static, and without the race detector.
-func build(t *testing.T, file string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-pgo=off", "-o", file, ".") // may take minutes
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	run(t, cmd, "")
-}
-
-// A container of the program alone checks itself: no shell, no hosts, no other file.
-func TestCheckInAScratchImage(t *testing.T) {
-	if os.Getuid() != 0 {
-		skipOutsideCI(t, "only root may change the root directory")
-	}
-	root := t.TempDir()
-	build(t, root+"/parley")
-	inside := func(args ...string) *exec.Cmd {
-		cmd := program(t, args...)
-		cmd.Path, cmd.Dir, cmd.Env = "/parley", "/", []string{}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
-		return cmd
-	}
-	s := start(t, inside("server", "127.0.0.1:0", "--addr-file", "/addr"))
-	_, port, _ := net.SplitHostPort(awaitAddr(t, filepath.Join(root, "addr")))
-	if got, code := checked(t, inside("check", "-q", port, "hello", "--expect", "^Request #1 - hello ")); got != "" || code != 0 {
-		t.Errorf("got %q and %d, want nothing and 0", got, code)
-	}
-	s.stop(t, os.Interrupt)
-	if got, code := checked(t, inside("check", "-q", port)); got != "" || code != 1 {
-		t.Errorf("once it is down: got %q and %d, want nothing and 1", got, code)
 	}
 }

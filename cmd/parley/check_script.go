@@ -22,7 +22,8 @@ type checkScripts struct {
 }
 
 func (s *checkScripts) add(cmd *cobra.Command) {
-	s.scriptFlags.add(cmd, true, "play the dialogue in this `FILE`, over a connection of its own; - is standard input; repeated for more of them")
+	defer heading(cmd.Flags(), ofDialogue)()
+	s.scriptFlags.add(cmd, true, "play the dialogue in this `FILE`, over a connection of its own; - is standard input; may be repeated")
 	flags := cmd.Flags()
 	flags.StringVar(&s.junit, "junit", "", "with --script: write the verdicts to `FILE` as JUnit's XML, for CI")
 	flags.BoolVar(&s.print, "print", false, "with --script: print the dialogues as they are written by the rules, and connect to nobody")
@@ -38,29 +39,10 @@ var notOfScripts = []string{"expect", "expect-text", "expect-status", "banner", 
 
 // checkScripts plays the dialogues that --script names, or prints them.
 func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
-	for _, name := range notOfScripts {
-		if isGiven(cmd.Flags().Lookup(name)) {
-			return usageError("--%s goes without --script: the dialogue says what is expected, and when", name)
-		}
-	}
-	switch {
-	case len(args) > 1:
-		return usageError("the message %q goes without --script: the dialogue says what is sent", args[1])
-	case opt.script.print && len(args) > 0:
-		return usageError("--print connects to nobody; leave out %s", args[0])
-	}
-	dialogues, err := opt.script.open()
-	if err != nil {
-		return err
-	}
 	if opt.script.print {
-		return printDialogues(cmd.OutOrStdout(), dialogues)
+		return opt.printScripts(cmd, args)
 	}
-	at, err := addressOf(args)
-	if err != nil {
-		return err
-	}
-	checks, err := opt.scriptChecks(cmd, at, dialogues)
+	checks, err := opt.scriptChecks(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -75,6 +57,30 @@ func (opt *checkOptions) checkScripts(cmd *cobra.Command, args []string) error {
 	return err
 }
 
+// openScripts reads the dialogues, and says what does not go with any.
+func (opt *checkOptions) openScripts(cmd *cobra.Command, args []string) ([]*dialogue.Dialogue, error) {
+	for _, name := range notOfScripts {
+		if isGiven(cmd.Flags().Lookup(name)) {
+			return nil, usageError("--%s goes without --script: the dialogue says what is expected, and when", name)
+		}
+	}
+	if len(args) > 1 {
+		return nil, usageError("the message %q goes without --script: the dialogue says what is sent", args[1])
+	}
+	return opt.script.open()
+}
+
+func (opt *checkOptions) printScripts(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return usageError("--print connects to nobody; leave out %s", args[0])
+	}
+	dialogues, err := opt.openScripts(cmd, args)
+	if err != nil {
+		return err
+	}
+	return printDialogues(cmd.OutOrStdout(), dialogues)
+}
+
 func printDialogues(out io.Writer, dialogues []*dialogue.Dialogue) error {
 	for _, d := range dialogues {
 		if _, err := out.Write(d.Append(nil)); err != nil {
@@ -85,7 +91,15 @@ func printDialogues(out io.Writer, dialogues []*dialogue.Dialogue) error {
 }
 
 // scriptChecks are what the command line asks for: a check for each dialogue.
-func (opt *checkOptions) scriptChecks(cmd *cobra.Command, at address, dialogues []*dialogue.Dialogue) ([]*probe.Check, error) {
+func (opt *checkOptions) scriptChecks(cmd *cobra.Command, args []string) ([]*probe.Check, error) {
+	dialogues, err := opt.openScripts(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	at, err := addressOf(args)
+	if err != nil {
+		return nil, err
+	}
 	if err := opt.refuse(cmd.Flags()); err != nil {
 		return nil, err
 	}
@@ -125,7 +139,8 @@ func (opt *checkOptions) scriptChecks(cmd *cobra.Command, at address, dialogues 
 		}
 		checks[i] = &probe.Check{
 			Probe: p, Target: at.target(), Count: opt.count, Interval: opt.interval, Wait: opt.wait, Report: report,
-			Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json,
+			Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(), Quiet: opt.quiet, JSON: opt.json, Node: opt.node.orHost(),
+			Columns: columnsOf(cmd.OutOrStdout()), Style: styleOf(cmd, cmd.OutOrStdout()),
 		}
 	}
 	return checks, nil

@@ -114,6 +114,8 @@ func TestCheckTellsFailuresApart(t *testing.T) {
 			`ADDR answered: connect TIME, banner TIME, reply TIME: 250-a\n250 b`},
 		{"resets", listenTo(t, func(c *net.TCPConn) { read(c); c.SetLinger(0) }), []string{"hello"}, 1,
 			"the connection to ADDR broke: connection reset by peer (connect TIME)"},
+		{"speaks another protocol", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "hi\r\n"); io.Copy(io.Discard, c) }), []string{"PING", "-f", "redis"}, 1,
+			`ADDR sent what is no reply: byte 0x68 where a value should begin: 4 bytes came, which is no whole redis reply: hi\r\n; is --framing right? (connect TIME)`},
 		{"accepts and closes, which is enough for a connection", listenTo(t, func(*net.TCPConn) {}), nil, 0,
 			"ADDR is reachable: connect TIME"},
 		{"answers with a stranger's bytes", listenTo(t, func(c *net.TCPConn) { read(c); io.WriteString(c, "\x1b[2J\u202e\xff\n") }), []string{"hello"}, 0,

@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net"
-	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -31,6 +30,12 @@ type clientOptions struct {
 	script           scriptFlags
 	update           bool
 	showSecrets      bool
+	escapes, hex     bool
+	reconnect        bool
+	pipeline         int
+	noHistory        bool
+	node             nodeFlag
+	own              ownRecord
 }
 
 func clientCommand() *cobra.Command {
@@ -64,6 +69,7 @@ several lines, may then have been taken for the reply to another request. With a
   parley client --starttls smtp -f smtp mail.internal:25 'EHLO me'
   parley client --via socks5://bastion:1080 -q db.internal:7000 PING
   parley client --script mail.talk mail.internal:25    play a dialogue, and show it`,
+		ValidArgsFunction: inPlaces(anAddress),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := addressOf(args)
 			if err != nil {
@@ -82,18 +88,33 @@ several lines, may then have been taken for the reply to another request. With a
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print replies only: their exact bytes and a newline; escaped on a terminal, and cut at 4 KiB")
 	flags.BoolVar(&opt.raw, "raw", false, "print replies only, exact bytes also on a terminal")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
+	flags.BoolVar(&opt.hex, "hex", false, "show what is sent and what comes as a hex dump, with its ASCII")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
+	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
+	flags.BoolVar(&opt.reconnect, "reconnect", false, "connect again whenever the connection is lost, or cannot be made; no request is sent again")
+	flags.IntVar(&opt.pipeline, "pipeline", 1, "in a pipe: so many requests are sent before the first of them has its reply; 65536 at most")
+	flags.BoolVar(&opt.noHistory, "no-history", false, "neither read nor keep what was typed in other runs, nor the address")
+	opt.node.add(cmd, "events and the journal")
+	messages := heading(flags, ofMessages)
 	opt.framing.add(cmd, "")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "send a blank line instead of ending there")
-	addFamily(cmd, &opt.only4, &opt.only6)
-	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
+	flags.BoolVar(&opt.escapes, "escapes", false, `\r \n \t \\ and \xNN in a request are the bytes that they stand for`)
 	opt.reply.add(flags)
 	opt.greeting.add(flags)
+	messages()
 	opt.out.add(cmd)
+	addFamily(cmd, &opt.only4, &opt.only6)
 	opt.script.addToClient(cmd, &opt.update)
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials that a protocol knows of, such as a password; --json always does")
+	opt.own.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
+	for _, name := range []string{"quiet", "raw", "json"} {
+		cmd.MarkFlagsMutuallyExclusive("hex", name)
+	}
+	for _, name := range []string{"escapes", "reconnect", "pipeline"} {
+		cmd.MarkFlagsMutuallyExclusive("script", name)
+	}
 	return cmd
 }
 
@@ -112,27 +133,91 @@ func runClient(cmd *cobra.Command, at address, words []string, opt clientOptions
 
 	target := at.target()
 	dialer := opt.out.dialer(at, family(opt.only4, opt.only6), opt.timeout)
-	conn, _, err := dialer.Dial(ctx)
+	typing, err := opt.openTyping(cmd, len(words) > 0)
 	if err != nil {
-		if cause := signalled(ctx); cause != nil {
-			return cause
-		}
-		return explainDial(target, opt.timeout, err)
+		return err
 	}
-	view := opt.view(cmd, conn, framing)
+	defer typing.close()
+	view := opt.view(cmd, framing, typing)
 	conversation := &talk.Conversation{
-		Conn: conn, Server: target, Framing: framing, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
-		Single: singleMessage(opt.framing.Framing), Greeting: opt.greeting.framing,
+		Server: target, View: view, Timeout: opt.timeout, KeepBlank: opt.keepBlank,
+		Escapes: opt.escapes, Window: opt.pipeline, Reconnect: opt.reconnect,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			conn, _, err := dialer.Dial(ctx)
+			if err != nil {
+				return nil, explainDial(target, opt.timeout, err)
+			}
+			if len(words) == 0 && isTerminal(cmd.InOrStdin()) && !opt.noHistory {
+				keepAddress(target)
+			}
+			return opt.own.over(ctx, conn), nil
+		},
 		Lacks:         func(came []byte) (lacks, advice string) { return opt.reply.lacks(opt.framing, came) },
 		GreetingLacks: opt.greeting.lacks,
-		Surplus:       opt.surplus(len(words) > 0),
+		Guard:         typing.guard,
+	}
+	opt.frame(conversation, framing, len(words) > 0)
+	if err := opt.refuseWindow(cmd, conversation, len(words) > 0); err != nil {
+		return err
+	}
+	if err := opt.own.open(cmd, opt.node.orHost(), target, opt.framing.Framing); err != nil {
+		return err
 	}
 	if len(words) > 0 {
 		err = conversation.Once(ctx, requestOf(framing, words))
 	} else {
-		err = talkLines(ctx, conversation, cmd.InOrStdin())
+		if typing.how != console.Piped {
+			opt.offerCommands(conversation, at)
+		}
+		err = conversation.Lines(ctx, typing.in)
 	}
-	return endOfTalk(ctx, err, view.Err())
+	err = opt.own.close(endOfTalk(ctx, err, view.Err()))
+	var ended *talk.Error
+	if errors.As(err, &ended) && ended.Told && opt.isWatched(cmd, typing) {
+		return &exitError{code: exitNetwork}
+	}
+	return err
+}
+
+// isWatched says whether somebody sees the narrative and the errors in one place.
+func (opt *clientOptions) isWatched(cmd *cobra.Command, typing *typing) bool {
+	return typing.how == console.Typed && isTerminal(cmd.ErrOrStderr()) && !opt.json && !opt.quiet && !opt.raw
+}
+
+// frame has a conversation be framed so, with all that depends on it.
+func (opt *clientOptions) frame(c *talk.Conversation, framing dialect.Framing, once bool) {
+	c.Framing, c.Single = framing, singleMessage(opt.framing.Framing)
+	c.Greeting, c.Surplus = opt.greeting.framing, opt.surplus(once)
+}
+
+// refuseWindow says what --pipeline and --reconnect do not go with.
+func (opt *clientOptions) refuseWindow(cmd *cobra.Command, c *talk.Conversation, once bool) error {
+	oneRequest := c.Framing.Requests == parley.UntilClose || c.Framing.OfReplies() == parley.UntilClose
+	if opt.reconnect && oneRequest && !once {
+		return usageError("--reconnect does not go with --framing %s, in which a connection has one request", opt.framing.Name)
+	}
+	if opt.pipeline < 1 || opt.pipeline > talk.MaxWindow {
+		return usageError("--pipeline %d: use a number from 1 to %d", opt.pipeline, talk.MaxWindow)
+	}
+	why := ""
+	switch {
+	case opt.pipeline == 1:
+	case once:
+		why = "one request goes alone, and --pipeline is for the lines of a pipe"
+	case isTerminal(cmd.InOrStdin()):
+		why = "what is typed is answered a line at a time, and --pipeline is for the lines of a pipe"
+	case oneRequest:
+		why = fmt.Sprintf("with --framing %s a connection has one request", opt.framing.Name)
+	case c.Framing.Requests == parley.Chunks || c.Framing.OfReplies() == parley.Chunks:
+		why = "under chunk one read is one message, so each request has to wait for its reply"
+	}
+	if why != "" && isGiven(cmd.Flags().Lookup("pipeline")) {
+		return usageError("--pipeline %d: %s", opt.pipeline, why)
+	}
+	if why != "" {
+		c.Window = 1 // a variable is there for other runs
+	}
+	return nil
 }
 
 // requestOf is the request that words on the command line are.
@@ -178,19 +263,6 @@ func (opt *clientOptions) surplus(once bool) func(n int) string {
 	}
 }
 
-// talkLines has each line of the input answered.
-func talkLines(ctx context.Context, conversation *talk.Conversation, in io.Reader) error {
-	if isTerminal(in) {
-		terminal, err := talk.OpenTerminal(in.(*os.File))
-		if err != nil {
-			return usageError("cannot read the terminal: %w", err)
-		}
-		defer terminal.Close()
-		in = terminal
-	}
-	return conversation.Lines(ctx, in)
-}
-
 // endOfTalk is the exit of a conversation that ended so. A reader of the output who left
 // is nothing wrong.
 func endOfTalk(ctx context.Context, err, output error) error {
@@ -213,31 +285,26 @@ func endOfTalk(ctx context.Context, err, output error) error {
 }
 
 // view is how the conversation is shown.
-func (opt *clientOptions) view(cmd *cobra.Command, conn net.Conn, framing dialect.Framing) talk.View {
-	out := cmd.OutOrStdout()
-	typing := console.Piped
-	switch {
-	case isTerminal(cmd.InOrStdin()) && isTerminal(out):
-		typing = console.Typed
-	case isTerminal(cmd.InOrStdin()):
-		typing = console.Elsewhere
-	}
+func (opt *clientOptions) view(cmd *cobra.Command, framing dialect.Framing, typing *typing) talk.View {
 	words := console.Wording{Words: framing.Words, Secrets: opt.showSecrets}
 	switch {
 	case opt.json:
-		view := console.NewClientJSON(out, conn.RemoteAddr().String(), conn.LocalAddr().String())
-		view.Words = framing.Words
+		view := console.NewClientJSON(typing.stdout, typing.stderr)
+		view.Words, view.Node = framing.Words, opt.node.orHost()
 		return view
 	case opt.raw, opt.quiet:
-		view := console.NewReplies(out, cmd.ErrOrStderr(), !opt.raw && isTerminal(out))
+		view := console.NewReplies(typing.stdout, typing.stderr, !opt.raw && isTerminal(cmd.OutOrStdout()))
 		view.Wording = words
-		if !opt.raw {
+		if view.Raw = opt.raw; !opt.raw {
 			view.PrintReply = framing.Print
 		}
 		return view
 	}
-	view := console.NewClientNarrative(out, cmd.ErrOrStderr(), typing)
-	view.Wording = words
+	view := typing.narrative()
+	view.Wording, view.Style = words, styleOf(cmd, cmd.OutOrStdout())
+	if opt.hex {
+		view.Dump = func() int { return columnsOf(cmd.OutOrStdout()) }
+	}
 	return view
 }
 

@@ -17,6 +17,7 @@ import (
 
 // addToClient adds --script and --update.
 func (s *scriptFlags) addToClient(cmd *cobra.Command, update *bool) {
+	defer heading(cmd.Flags(), ofDialogue)()
 	s.add(cmd, false, "play the dialogue in `FILE`, and show it; - is standard input")
 	cmd.Flags().BoolVar(update, "update", false, "with --script: rewrite what the file expects from what the server says")
 	cmd.Flags().SetAnnotation("update", goesWith, []string{"script"})
@@ -54,6 +55,9 @@ func runScript(cmd *cobra.Command, at address, words []string, opt clientOptions
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 
+	if opt.out.inDialogue && opt.own.journal.file != "" {
+		return usageError("--journal does not go with a dialogue that goes over to TLS: what is said inside could not be read")
+	}
 	dialer := opt.out.dialer(at, family(opt.only4, opt.only6), opt.timeout)
 	conn, _, err := dialer.Dial(ctx)
 	if err != nil {
@@ -62,15 +66,23 @@ func runScript(cmd *cobra.Command, at address, words []string, opt clientOptions
 		}
 		return explainDial(at.target(), opt.timeout, err)
 	}
+	if err := opt.own.open(cmd, opt.node.orHost(), at.target(), opt.framing.Framing); err != nil {
+		conn.Close()
+		return err
+	}
 	var update dialogue.Update
-	view := opt.view(cmd, conn, framing)
-	script := talk.Script{Conn: conn, Server: at.target(), View: view, Player: dialogue.Player{
+	typing, _ := opt.openTyping(cmd, true) // opens nothing
+	view := opt.view(cmd, framing, typing)
+	script := talk.Script{Conn: opt.own.over(ctx, conn), Server: at.target(), View: view, Player: dialogue.Player{
 		Framing: framing, Timeout: opt.timeout, Secrets: opt.showSecrets, StartTLS: opt.out.overToTLS(at),
 	}}
 	if opt.update {
 		script.Player.Lenient, script.Player.Done = true, update.Done
 	}
 	err = script.Play(ctx, d)
+	if unkept := opt.own.close(nil); unkept != nil {
+		return unkept
+	}
 	if cause := signalled(ctx); cause != nil {
 		return cause
 	}

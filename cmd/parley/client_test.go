@@ -61,6 +61,7 @@ func TestOneShotIsDoneWithItsReply(t *testing.T) {
 
 // What came of a reply is shown, with what it lacks and what would make it whole.
 func TestReplyThatIsNotWholeIsShown(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, c := range []struct {
 		flags string
 		said  string

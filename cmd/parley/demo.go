@@ -32,13 +32,14 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Play both ends of two conversations, side by side",
 		Long: `Start a server on a free port of this host, let two clients talk to it over real
-sockets, one after the other, and print what each terminal shows as a Markdown table
-in the order of time. With --web they talk again and again, a line a second, and a
+sockets, one after the other, and show both terminals side by side in the order of
+time; in a pipe as a Markdown table. With --web they talk again and again, a line a second, and a
 live page shows it, until an interrupt.`,
 		Example: `  parley demo
   parley demo --reply '{host} says: {message}'
   parley demo --web                    open the page that it names
   parley demo --web 8080               at http://127.0.0.1:8080/`,
+		ValidArgsFunction: inPlaces(anyWord),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && page.at == anyPort { // --web ADDR: only --web=ADDR comes with the flag
 				page.at, args = args[0], args[1:]
@@ -52,10 +53,21 @@ live page shows it, until an interrupt.`,
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			table := console.NewTranscript(terminals...)
-			if err := playDemo(ctx, table, reply); err != nil {
+			style := console.Style{} // of Markdown
+			if isTerminal(cmd.OutOrStdout()) {
+				style = styleOf(cmd, cmd.OutOrStdout())
+			}
+			err := playDemo(ctx, table, reply, style)
+			if err != nil {
 				return cmp.Or(signalled(ctx), err)
 			}
-			if err := table.Print(cmd.OutOrStdout()); err != nil {
+			out := cmd.OutOrStdout()
+			if columns := columnsOf(out); columns > 0 {
+				err = table.PrintPanes(out, columns, style)
+			} else {
+				err = table.Print(out)
+			}
+			if err != nil {
 				return cannotWrite(err)
 			}
 			return nil
@@ -83,8 +95,6 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 	if err != nil {
 		return usageError("%w", err)
 	}
-	ctx, stop := untilSignal(cmd.Context())
-	defer stop()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return usageError("demo: %w", err)
@@ -97,6 +107,8 @@ func playWatched(cmd *cobra.Command, opt webOptions, reply string) error {
 		return err
 	}
 	defer page.close()
+	ctx, stop := untilSignalOr(cmd.Context(), page.reload)
+	defer stop()
 	srv := &parley.Server{Handler: handler, Observer: page}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
@@ -150,7 +162,7 @@ const (
 )
 
 // playDemo has the conversations; both sides' own narratives fill the table.
-func playDemo(ctx context.Context, table *console.Transcript, reply string) error {
+func playDemo(ctx context.Context, table *console.Transcript, reply string, style console.Style) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	handler, err := parley.ParseTemplate(reply, nil)
@@ -165,6 +177,7 @@ func playDemo(ctx context.Context, table *console.Transcript, reply string) erro
 	out := console.NewWriter(table.Column(serverColumn), console.QueueLimit, console.SkippedLine, nil)
 	defer out.Close(demoTimeout)
 	narrative := console.NewNarrative(out, console.Limits{}, false)
+	narrative.Style = style
 	srv := &parley.Server{Handler: handler, Observer: narrative}
 
 	table.Say(serverColumn, fmt.Sprintf("$ parley server %d", port))
@@ -176,7 +189,7 @@ func playDemo(ctx context.Context, table *console.Transcript, reply string) erro
 		return usageError("demo: %w", err)
 	}
 	for _, lines := range demoSessions {
-		if err := playSession(ctx, table, port, lines); err != nil {
+		if err := playSession(ctx, table, port, lines, style); err != nil {
 			return networkError("demo: %w", err)
 		}
 	}
@@ -184,13 +197,14 @@ func playDemo(ctx context.Context, table *console.Transcript, reply string) erro
 }
 
 // playSession is one client's conversation, as `parley client` has it in a pipe.
-func playSession(ctx context.Context, table *console.Transcript, port int, lines []string) error {
+func playSession(ctx context.Context, table *console.Transcript, port int, lines []string, style console.Style) error {
 	at := address{network: "tcp", port: strconv.Itoa(port)}
 	table.Say(clientColumn, "$ parley client "+at.target())
 	view := &inOrder{
 		ClientNarrative: console.NewClientNarrative(table.Column(clientColumn), nil, console.Piped),
 		ctx:             ctx, table: table, heard: table.Lines(serverColumn),
 	}
+	view.Style = style
 	conn, err := at.dial(ctx, demoTimeout)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // A signal cuts the demo short, wherever it is: that is never taken for its end.
 func TestDemoEndsWithItsContext(t *testing.T) {
 	table := console.NewTranscript(terminals...)
-	if err := playDemo(t.Context(), table, parley.DefaultReply); err != nil {
+	if err := playDemo(t.Context(), table, parley.DefaultReply, console.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	lines := table.Lines(serverColumn)
@@ -24,7 +24,7 @@ func TestDemoEndsWithItsContext(t *testing.T) {
 			table.Await(t.Context(), serverColumn, n)
 			cancel()
 		}()
-		err := playDemo(ctx, table, parley.DefaultReply)
+		err := playDemo(ctx, table, parley.DefaultReply, console.Style{})
 		<-watched
 		if err == nil && table.Lines(serverColumn) < lines {
 			t.Errorf("cut after %d lines of the server it ended in order after %d of %d", n, table.Lines(serverColumn), lines)

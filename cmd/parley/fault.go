@@ -22,7 +22,11 @@ type faultFlag struct {
 func (f *faultFlag) String() string { return f.text }
 func (f *faultFlag) Type() string   { return "LIST" }
 
+// Set takes more faults: the flag again is as with a comma.
 func (f *faultFlag) Set(s string) error {
+	if f.text != "" {
+		s = f.text + "," + s
+	}
 	plan, err := fault.Parse(s)
 	if err != nil {
 		return err
@@ -33,13 +37,18 @@ func (f *faultFlag) Set(s string) error {
 
 // add adds the flag, and its items to what a shell completes.
 func (f *faultFlag) add(cmd *cobra.Command) {
+	defer heading(cmd.Flags(), ofFaults)()
 	cmd.Flags().Var(f, "fault", "have things go wrong on purpose, such as delay=50ms,drop=10%; of replies, or of requests with request. before a fault; docs/faults.md has all of them")
 	cmd.RegisterFlagCompletionFunc("fault", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		before := typed[:strings.LastIndexAny(typed, ",.")+1]
 		var items []string
 		names, usages := fault.Names()
 		for i, name := range names {
-			items = append(items, before+name+"=\t"+usages[i])
+			item := before + name + "="
+			if !strings.Contains(before, ",") { // which bash escapes, and then finds only what has no description
+				item += "\t" + usages[i]
+			}
+			items = append(items, item)
 		}
 		return items, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	})

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/suggest"
 )
 
 // givenFlags are those of the command line.
@@ -21,6 +24,17 @@ func givenFlags(flags *pflag.FlagSet) map[string]bool {
 	given := map[string]bool{}
 	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	return given
+}
+
+// completeGiven adds to the flags that were given those of the environment, and says what is wrong with
+// them all.
+func completeGiven(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	given := givenFlags(flags)
+	if err := flagsFromEnvironment(flags, given); err != nil {
+		return err
+	}
+	return cmp.Or(refuseEmpty(flags, given), refuseNegative(flags), refuseRivals(flags), refuseLonely(flags, given), refuseNumbers(cmd, given))
 }
 
 // flagsFromEnvironment sets each flag that was not given from its variable:
@@ -32,7 +46,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := variableOf(f)
 		value := os.Getenv(name)
-		if value == "" || f.Changed || f.Name == "help" || f.Name == "version" || slices.ContainsFunc(rivals(f), isGiven) || err != nil {
+		if _, not := f.Annotations[notOfEnvironment]; not || value == "" || f.Changed || f.Name == "help" || f.Name == "version" || slices.ContainsFunc(rivals(f), isGiven) || err != nil {
 			return
 		}
 		if e := flags.Set(f.Name, value); e != nil {
@@ -43,6 +57,9 @@ func flagsFromEnvironment(flags *pflag.FlagSet, given map[string]bool) error {
 	})
 	return err
 }
+
+// notOfEnvironment is the annotation of a flag that no variable sets: that of its name says something else.
+const notOfEnvironment = "not_of_environment"
 
 func variableOf(f *pflag.Flag) string {
 	return "PARLEY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -124,10 +141,23 @@ func explainFlag(cmd *cobra.Command, err error) error {
 	if errors.As(err, &invalid) {
 		return usageError("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(err))
 	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		name := unknown.GetSpecifiedName()
+		if meant := suggest.DidYouMean(name, "--", flagNames(cmd)); meant != "" {
+			return usageError("unknown flag --%s%s", name, meant)
+		}
+		err = fmt.Errorf("unknown flag --%s", name)
+	}
 	if len(cmd.Flags().Args()) > 0 && cmd.Annotations[takesWords] != "" {
 		return usageError("%w; put -- before words of the message that look like flags; '%s --help' lists the flags", err, cmd.CommandPath())
 	}
 	return usageError("%w; '%s --help' lists the flags", err, cmd.CommandPath())
+}
+
+func flagNames(cmd *cobra.Command) (names []string) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
 }
 
 // takesWords is the annotation of a command that sends the words behind its address.
@@ -153,6 +183,7 @@ func (f *familyFlag) Set(s string) (err error) {
 // addFamily adds --ipv4 and --ipv6.
 func addFamily(cmd *cobra.Command, only4, only6 *bool) {
 	flags := cmd.Flags()
+	defer heading(flags, ofWayOut)()
 	flags.VarPF(&familyFlag{on: only4, flags: flags}, "ipv4", "4", "use IPv4 only").NoOptDefVal = "true"
 	flags.VarPF(&familyFlag{on: only6, flags: flags}, "ipv6", "6", "use IPv6 only").NoOptDefVal = "true"
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
@@ -212,18 +243,10 @@ func (f *framingFlag) Set(s string) (err error) {
 	return err
 }
 
-// add adds the flag, and its names to what a shell completes.
 func (f *framingFlag) add(cmd *cobra.Command, about string) { f.addWith(cmd, "f", about) }
 
 func (f *framingFlag) addWith(cmd *cobra.Command, shorthand, about string) {
 	cmd.Flags().VarP(f, "framing", shorthand, framingUsage+about)
-	cmd.RegisterFlagCompletionFunc("framing", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for _, n := range dialect.Completions(typed) {
-			names = append(names, n.Name+"\t"+n.What)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
 }
 
 // withCRLF has messages end with CRLF, which only lines can.
@@ -253,6 +276,8 @@ type engineFlag struct {
 	engine parley.Engine
 }
 
+var engineNames = []string{"auto", "loops", "goroutines"}
+
 // newEngineFlag: the replies of a pattern never block, so loops are right for them.
 func newEngineFlag() engineFlag { return engineFlag{"auto", parley.LoopsIfPossible} }
 
@@ -264,10 +289,20 @@ func (f *engineFlag) Set(s string) error {
 		"auto": parley.LoopsIfPossible, "loops": parley.Loops, "goroutines": parley.Goroutines,
 	}[s]
 	if !known {
-		return errors.New("use auto, loops or goroutines")
+		return errors.New("use auto, loops or goroutines" + suggest.DidYouMean(s, "", engineNames))
 	}
 	f.name, f.engine = s, engine
 	return nil
+}
+
+// addHex adds --hex, which goes with what a person reads.
+func addHex(cmd *cobra.Command, hex *bool, where string) {
+	cmd.Flags().BoolVar(hex, "hex", false, "dump each message "+where+": offset, bytes and ASCII, behind > from the client and < to it")
+	for _, other := range []string{"quiet", "json", "csv", "export", "sessions"} {
+		if cmd.Flags().Lookup(other) != nil {
+			cmd.MarkFlagsMutuallyExclusive("hex", other)
+		}
+	}
 }
 
 // checkMaxSessions is for servers and taps alike.
@@ -281,8 +316,21 @@ func checkMaxSessions(n int) error {
 // A sizeFlag is a number of bytes: 65536, 64KiB, 64k, 1MiB.
 type sizeFlag int
 
-func (f *sizeFlag) String() string { return strconv.Itoa(int(*f)) }
-func (f *sizeFlag) Type() string   { return "BYTES" }
+// String is the number in the largest unit of which it is a whole number.
+func (f *sizeFlag) String() string {
+	n := int(*f)
+	for _, unit := range []struct {
+		shift int
+		name  string
+	}{{30, "GiB"}, {20, "MiB"}, {10, "KiB"}} {
+		if n > 0 && n%(1<<unit.shift) == 0 {
+			return strconv.Itoa(n>>unit.shift) + unit.name
+		}
+	}
+	return strconv.Itoa(n)
+}
+
+func (f *sizeFlag) Type() string { return "BYTES" }
 
 func (f *sizeFlag) Set(s string) error {
 	number := strings.TrimRight(s, "kKmMgGiB")

@@ -154,10 +154,11 @@ func TestPageShowsATappedConversation(t *testing.T) {
 	b.until(`document.querySelector('#steps-rows').textContent.includes('QUIT')`)
 	want := []string{
 		"client | connect → accept | connection",
-		"server | write → read | [9] 220 ready",
-		"client | write → read | [4] HELO",
-		"server | write → read | [6] 250 ok",
-		"client | write → read | [4] QUIT",
+		"tap | connect → accept | connection",
+		"upstream | write → pass on | [9] 220 ready",
+		"client | write → pass on | [4] HELO",
+		"upstream | write → pass on | [6] 250 ok",
+		"client | write → pass on | [4] QUIT",
 	}
 	if got := b.steps(); len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
 		t.Errorf("the session's steps are %q, want them to begin with %q", got, want)

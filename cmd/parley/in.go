@@ -39,12 +39,14 @@ type inFlags struct {
 
 func (f *inFlags) add(cmd *cobra.Command) {
 	f.flags = cmd.Flags()
+	ways := heading(f.flags, ofWaysIn)
 	f.listen = listFlag{check: func(string) error { return nil }, kind: "ADDRESS,..."}
 	f.flags.Var(&f.listen, "listen", "listen at these addresses too, each with its prefix: tcp: (plain), tls:, proxy: or proxy+tls:; without one as the other flags have it")
 	f.flags.Var(&f.mode, "unix-mode", "mode of Unix sockets, such as 0660 (default as the umask has it)")
-	f.tls.add(cmd)
 	f.proxy.add(cmd)
 	f.filter.add(cmd)
+	ways()
+	f.tls.add(cmd)
 }
 
 // ways are those that the words, one at most, and the flags name. next is the word behind that,

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/internal/web"
 )
@@ -24,20 +22,20 @@ type journalOptions struct {
 
 func (opt *journalOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	defer heading(flags, ofRecord)()
 	flags.StringVar(&opt.file, "journal", "", "keep every session and every exchange in `FILE` (SQLite)")
 	flags.BoolVar(&opt.sync, "journal-sync", false, "let a reply out only after its record is on disk")
-	flags.StringVar(&opt.onError, "journal-on-error", "stop", "stop answering while the journal cannot be written, or serve without records: `stop|serve`")
+	flags.StringVar(&opt.onError, "journal-on-error", "stop", "stop answering while the journal cannot be written, or `stop|serve` without records")
 	flags.Var(&opt.keep, "journal-keep", "delete what is older, or the oldest while the files together would be more: 7d, 12h, 10GiB")
 }
 
-// of says whose sessions are kept; upstream is the server behind a tap.
-func (opt *journalOptions) of(role, framing, upstream string) {
-	node, _ := os.Hostname() // a machine may have no name
+// of says whose sessions are kept, and on which node; upstream is the server behind a tap.
+func (opt *journalOptions) of(node, role, framing, upstream string) {
 	opt.about = journal.About{Framing: framing, Role: role, Upstream: upstream, Node: node}
 }
 
-// open opens the journal of who listens somewhere; it is nil if there is to be none.
-func (opt *journalOptions) open(notes *console.Notes, at string) (*journal.Writer, error) {
+// open opens the journal of who listens somewhere, or of a client, who does not; it is nil if there is to be none.
+func (opt *journalOptions) open(note func(format string, args ...any), at string) (*journal.Writer, error) {
 	switch {
 	case opt.file == "" && (opt.sync || opt.onError != "stop" || opt.keep.text != ""):
 		return nil, usageError("--journal FILE is missing; the other --journal flags go with it")
@@ -53,7 +51,7 @@ func (opt *journalOptions) open(notes *console.Notes, at string) (*journal.Write
 		Keep:         opt.keep.Keep,
 		About:        opt.about,
 		Warn: func(text string) {
-			notes.Printf("journal %s %s", opt.file, text)
+			note("journal %s %s", opt.file, text)
 		},
 	})
 	if err != nil {
@@ -64,23 +62,25 @@ func (opt *journalOptions) open(notes *console.Notes, at string) (*journal.Write
 
 // close lets the journal take what is queued until ctx ends, and returns the exit code's error
 // if it does not.
-func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, notes *console.Notes) error {
+func (opt *journalOptions) close(ctx context.Context, w *journal.Writer, note func(format string, args ...any)) error {
 	if w == nil {
 		return nil
 	}
 	if err := w.Close(ctx); err != nil {
-		notes.Printf("journal %s: %v", opt.file, err)
+		note("journal %s: %v", opt.file, err)
 		return &exitError{code: exitUsage}
 	}
 	return nil
 }
 
-// history is what the live page reads of the journal; nil if there is none.
-func (opt *journalOptions) history(w *journal.Writer) web.History {
+// show has the live page read the journal, if there is one.
+func (opt *journalOptions) show(page *web.Options, w *journal.Writer) {
 	if w == nil {
-		return nil
+		return
 	}
-	return web.NewHistory(opt.file, w)
+	page.History = web.NewHistory(opt.file, w)
+	page.Journal = web.NewJournals(web.JournalsOptions{Files: []string{opt.file}, Framing: page.Framing, Secrets: page.Secrets})
+	page.FirstID = w.SessionID(1)
 }
 
 // A keepFlag is --journal-keep: an age or a size.

@@ -19,12 +19,13 @@ import (
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
-var kills = flag.Int("kills", 10, "how often a server is killed, with --journal-sync and again without it")
+var kills = flag.Int("kills", 6, "how often a server is killed, with --journal-sync and again without it")
 
 // Killed at a random moment under load, a server leaves a journal that opens clean. With
 // --journal-sync every reply that a client has read has its record; without it at most
 // the newest of them have none.
 func TestKilledServerLeavesItsJournal(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, sync := range []bool{true, false} {
 		t.Run(fmt.Sprint("sync ", sync), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "journal")
@@ -111,6 +112,7 @@ func readReplies(c net.Conn, prefix string) (n int) {
 // A disk that fails to sync once is not believed any more: nothing is synced again, and
 // nobody is answered, or all are and no record is claimed.
 func TestFailedSyncIsNotTriedAgain(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, policy := range []string{"stop", "serve"} {
 		t.Run(policy, func(t *testing.T) {
 			dir := t.TempDir()

@@ -16,17 +16,22 @@ type aManualsCommand struct {
 	prints []string
 }
 
-// manualsCommands are those that start a server or a tap somewhere.
-func manualsCommands(t *testing.T, page string) (commands []aManualsCommand) {
+// manualsCommands are those of docs/listening.md that start a server or a tap somewhere.
+func manualsCommands(t *testing.T) (commands []aManualsCommand) {
 	t.Helper()
-	for line := range strings.Lines(page) {
-		text, isCode := strings.CutPrefix(strings.TrimSpace(strings.Replace(line, "    ", "\t", 1)), "$ ")
-		switch isIndented := strings.HasPrefix(line, "    "); {
-		case isIndented && isCode && len(strings.Fields(text)) > 2:
-			commands = append(commands, aManualsCommand{words: strings.Fields(text)})
-		case isIndented && !isCode && len(commands) > 0 && !strings.Contains(text, ": cannot "):
-			last := &commands[len(commands)-1]
-			last.prints = append(last.prints, text)
+	for _, page := range manualPages(t) {
+		for _, b := range page.blocks {
+			if page.name != "listening.md" || b.mark != "run by TestTheManualsWaysIn" {
+				continue
+			}
+			for _, line := range b.lines {
+				if typed, isCommand := strings.CutPrefix(line, "$ "); isCommand {
+					commands = append(commands, aManualsCommand{words: strings.Fields(typed)})
+				} else {
+					last := &commands[len(commands)-1]
+					last.prints = append(last.prints, line)
+				}
+			}
 		}
 	}
 	return commands
@@ -36,11 +41,7 @@ var aPortNumber = regexp.MustCompile(`\b[1-9][0-9]{3,4}\b`)
 
 // The commands of the manual start what it says, at other ports and paths.
 func TestTheManualsWaysIn(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/listening.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	commands := manualsCommands(t, string(manual))
+	commands := manualsCommands(t)
 	if len(commands) < 6 {
 		t.Fatalf("the manual has %d commands only", len(commands))
 	}

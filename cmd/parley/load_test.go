@@ -9,7 +9,8 @@ import (
 // A benchmark that is interrupted prints what it has measured, and its exit code is that
 // of the verdict so far.
 func TestInterruptedBenchReports(t *testing.T) {
-	srv := startServer(t, "-q")
+	t.Parallel()                                        // it waits most of the time
+	srv := startServer(t, "-q", "--fault", "delay=5ms") // or a closed loop would be as fast as it can
 	for _, args := range [][]string{{}, {"--rate", "100"}, {"--connect-each"}} {
 		bench := start(t, program(t, append([]string{"bench", "-d", "1h", "--warmup", "0s", "-c", "4", srv.addr}, args...)...))
 		bench.stderr.await(t, "1s: ")

@@ -22,12 +22,17 @@ import (
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/expect"
 	"github.com/parley-tcp/parley/internal/journal"
+	"github.com/parley-tcp/parley/internal/suggest"
 )
 
 const defaultJournal = "parley.journal"
 
 type logOptions struct {
 	filter       journal.Filter
+	session      sessionFlag
+	nodes        nodesFlag
+	many         bool // nodes are in the journal
+	bothEnds     bool
 	since, until string
 	text, regexp string
 	sessions     bool
@@ -39,6 +44,7 @@ type logOptions struct {
 	output           string
 	imported         string // a capture
 	redact           redactFlag
+	hex              bool
 	framing          framingFlag
 	showSecrets      bool
 
@@ -48,7 +54,7 @@ type logOptions struct {
 }
 
 // selections are the flags that leave something out.
-var selections = []string{"session", "address", "since", "until", "text", "regexp", "slower-than", "reason", "limit"}
+var selections = []string{"session", "node", "address", "since", "until", "text", "regexp", "slower-than", "reason", "limit"}
 
 // tasks are what log does but show what is selected: each by a flag, and with the flags that go with
 // it. The first that is given is done.
@@ -58,7 +64,7 @@ var tasks = []struct {
 }{
 	{"import", []string{"output", "framing", "redact"}},
 	{"redact", []string{"output"}},
-	{"web", []string{"web-token", "framing", "show-secrets"}},
+	{"web", []string{"web-token", "web-tls-cert", "web-tls-key", "web-tls-self-signed", "framing", "show-secrets"}},
 	{"verify", []string{"output"}},
 	{"sql", []string{"timeout", "table", "json", "csv", "output"}},
 	{"stats", append([]string{"by", "every", "table", "json", "csv", "output", "framing", "show-secrets"}, selections...)},
@@ -89,6 +95,7 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
   parley log --import 7.pcap -o 7.journal --framing redis    a journal made of a capture
   parley log --redact 'pass=\S+' -o shared.journal    a copy without what matches
   parley log --verify                           is all as it was written?`,
+		ValidArgsFunction: aJournal,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refuseStrays(cmd); err != nil {
 				return err
@@ -119,7 +126,21 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Uint64Var(&opt.filter.Number, "session", 0, "the session of this `NUMBER`; a journal of several starts has several")
+	flags.BoolVarP(&opt.follow, "follow", "f", false, "go on with what is recorded, until interrupted")
+	flags.BoolVar(&opt.sessions, "sessions", false, "list sessions")
+	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
+	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
+	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
+	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
+	addHex(cmd, &opt.hex, "as it was on the wire, below its line")
+	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
+	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
+	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	selection := heading(flags, ofSelection)
+	flags.Var(&opt.session, "session", "the session of this number; a journal of several starts has several. With its node before it, such as web-2/17, that one's")
+	flags.SetAnnotation("session", notOfEnvironment, nil)
+	opt.nodes.add(cmd, "what was recorded on these nodes")
+	addBothEnds(cmd, &opt.bothEnds)
 	flags.StringVar(&opt.filter.Address, "address", "", "the peer's address begins with `TEXT`: 10.0., 127.0.0.1:4, unix")
 	flags.StringVar(&opt.since, "since", "", "from this `TIME` on: 2026-11-24, '2026-11-24 08:00' (UTC), RFC 3339, or 10m ago")
 	flags.StringVar(&opt.until, "until", "", "before this `TIME`")
@@ -128,22 +149,19 @@ damaged, which is left out and named, and 2 for wrong usage or a local error.`,
 	flags.DurationVar(&opt.filter.Slower, "slower-than", 0, "the reply took this long or longer")
 	flags.StringVar(&opt.filter.Reason, "reason", "", "the `REASON` why the session ended, or was refused: eof, reset, denied …; open if nobody saw it end")
 	flags.IntVar(&opt.filter.Limit, "limit", 0, "only the newest `N` exchanges, with --sessions the newest sessions")
-	flags.BoolVarP(&opt.follow, "follow", "f", false, "go on with what is recorded, until interrupted")
-	flags.BoolVar(&opt.sessions, "sessions", false, "list sessions")
-	flags.BoolVar(&opt.table, "table", false, "print an exchange a line, in columns")
-	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
-	flags.BoolVar(&opt.csv, "csv", false, "print comma-separated values")
-	flags.StringVar(&opt.export, "export", "", "print in another `FORMAT`: md (the two terminals), mermaid, ndjson, pcap, or of one session a dialogue, which --script plays")
-	opt.framing.addWith(cmd, "", "; of sessions that an older parley recorded, which do not say")
-	flags.BoolVar(&opt.showSecrets, "show-secrets", false, "show credentials, where the protocol knows them; JSON, CSV, pcap and dialogues have them anyway")
-	flags.StringVarP(&opt.output, "output", "o", "-", "write to `FILE`; - is standard output")
-	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
-	opt.addWeb(cmd)
-	addImport(cmd, &opt.imported)
-	opt.redact.addCopy(cmd)
+	selection()
 	opt.stats.add(cmd)
 	opt.sql.add(cmd)
+	opt.addWeb(cmd)
+	copies := heading(flags, ofCopies)
+	flags.BoolVar(&opt.verify, "verify", false, "compare every record with its checksum, and look at the structure of the file")
+	addImport(cmd, &opt.imported)
+	opt.redact.addCopy(cmd)
+	copies()
 	cmd.MarkFlagsMutuallyExclusive("table", "json", "csv", "export")
+	for _, other := range notBothEnds {
+		cmd.MarkFlagsMutuallyExclusive("both-ends", other)
+	}
 	cmd.MarkFlagsMutuallyExclusive("sessions", "follow")
 	cmd.MarkFlagsMutuallyExclusive("sessions", "export")
 	return cmd
@@ -162,7 +180,7 @@ func refuseStrays(cmd *cobra.Command) error {
 // refuseOthers refuses all flags beside one and those that go with it.
 func refuseOthers(cmd *cobra.Command, flag string, with []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if err == nil && isGiven(f) && f.Name != flag && !slices.Contains(with, f.Name) {
+		if err == nil && isGiven(f) && f.Name != flag && f.Name != "color" && !slices.Contains(with, f.Name) {
 			err = usageError("--%s and --%s exclude each other; use one of them", flag, f.Name)
 		}
 	})
@@ -172,9 +190,6 @@ func refuseOthers(cmd *cobra.Command, flag string, with []string) (err error) {
 func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if err := opt.check(time.Now()); err != nil {
 		return err
-	}
-	if opt.filter.Number == 0 && cmd.Flags().Changed("session") {
-		return usageError("--session 0: sessions count from 1")
 	}
 	stats, err := opt.stats.options(cmd, &opt)
 	if err != nil {
@@ -207,6 +222,16 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	if err := opt.refuseOtherFraming(ctx, cmd, r, file); err != nil {
 		return err
 	}
+	nodes, err := r.Nodes(ctx)
+	if err != nil {
+		return explainLog(ctx, file, err)
+	}
+	opt.many = len(nodes) > 1
+	for _, name := range opt.filter.Nodes {
+		if !slices.Contains(nodes, name) {
+			return unknownNode(name, nodes, file)
+		}
+	}
 	damages := noteDamages(r, file, note)
 	if len(opt.text) >= journal.MinIndexed {
 		bringIndexUpToDate(ctx, cmd.ErrOrStderr(), note, r)
@@ -218,7 +243,9 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 		}
 	}
 	var shown int
-	if opt.stats.on {
+	if opt.bothEnds {
+		shown, err = opt.printBothEnds(ctx, r, file, out)
+	} else if opt.stats.on {
 		shown, err = opt.stats.print(ctx, r, opt.filter, stats, opt.format(), out)
 	} else {
 		shown, err = opt.print(ctx, r, out)
@@ -234,7 +261,7 @@ func runLog(cmd *cobra.Command, file string, opt logOptions) error {
 	case *damages > 0:
 		return networkError("%s is damaged in %s, and what is there is left out; 'parley log --verify' names all", file, places(*damages))
 	case shown == 0 && opt.filter.Number != 0:
-		return networkError("%s has no session %d that is what the flags select", file, opt.filter.Number)
+		return networkError("%s has no session %s that is what the flags select", file, opt.session.text)
 	case shown == 0 && slices.ContainsFunc(selections, cmd.Flags().Changed):
 		return networkError("nothing in %s is what the flags select", file)
 	}
@@ -290,10 +317,12 @@ func notesOn(cmd *cobra.Command) func(format string, args ...any) {
 }
 
 // verifyJournal says what is damaged, and what has been verified.
-func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.Writer) error {
-	r.Damaged = func(d journal.Damage) {
-		fmt.Fprintf(out, "%s\n", console.AppendEscaped(nil, []byte(d.String())))
+func verifyJournal(ctx context.Context, r *journal.Reader, file string, out *logOutput) error {
+	tell := func(line string) error {
+		_, err := fmt.Fprintln(out, console.Wrap(string(console.AppendEscaped(nil, []byte(line))), out.width, "  "))
+		return err
 	}
+	r.Damaged = func(d journal.Damage) { tell(d.String()) }
 	v, err := r.Verify(ctx)
 	if err != nil {
 		return explainLog(ctx, file, err)
@@ -302,7 +331,7 @@ func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.W
 	if v.Unsummed > 0 {
 		text += fmt.Sprintf(", or cannot be told: %d of them carry no checksum, an older parley wrote them", v.Unsummed)
 	}
-	if _, err := fmt.Fprintln(out, text); err != nil {
+	if err := tell(text); err != nil {
 		return cannotWrite(err)
 	}
 	if v.Damages > 0 {
@@ -314,7 +343,13 @@ func verifyJournal(ctx context.Context, r *journal.Reader, file string, out io.W
 // check reads the flags that are text.
 func (opt *logOptions) check(now time.Time) (err error) {
 	f := &opt.filter
-	f.Text = []byte(opt.text)
+	f.Text, f.Number, f.Nodes = []byte(opt.text), opt.session.number, opt.nodes
+	if opt.session.node != "" {
+		if len(opt.nodes) > 0 {
+			return usageError("--session %s names a node already; leave --node out", opt.session.text)
+		}
+		f.Nodes = []string{opt.session.node}
+	}
 	if f.Since, err = parseTime(opt.since, now); err != nil {
 		return usageError("--since %s: %w", opt.since, err)
 	}
@@ -332,8 +367,8 @@ func (opt *logOptions) check(now time.Time) (err error) {
 	if err := checkReason(f.Reason); err != nil {
 		return err
 	}
-	if opt.export != "" && !slices.Contains([]string{"md", "mermaid", "ndjson", "pcap", "dialogue"}, opt.export) {
-		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue", opt.export)
+	if opt.export != "" && !slices.Contains(exportFormats, opt.export) {
+		return usageError("--export %s: use md, mermaid, ndjson, pcap or dialogue%s", opt.export, suggest.DidYouMean(opt.export, "", exportFormats))
 	}
 	if opt.export == "dialogue" && opt.follow {
 		return usageError("--export dialogue goes without --follow: it is written when the session is read")
@@ -375,7 +410,11 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, errors.New("use a date such as 2026-11-24, a time such as '2026-11-24 08:00' or 2026-11-24T08:00:00Z, or how long ago, such as 10m")
 }
 
-func checkReason(name string) error {
+// exportFormats are those of --export.
+var exportFormats = []string{"md", "mermaid", "ndjson", "pcap", "dialogue"}
+
+// reasonNames are those of --reason.
+func reasonNames() []string {
 	known := []string{journal.ReasonOpen}
 	for reason := parley.EndOfFile; reason <= parley.Fault; reason++ {
 		known = append(known, reason.String())
@@ -383,10 +422,16 @@ func checkReason(name string) error {
 	for reason := parley.Full; reason <= parley.Denied; reason++ {
 		known = append(known, reason.String())
 	}
-	for _, k := range known {
-		if name == k || name == "" {
-			return nil
-		}
+	return known
+}
+
+func checkReason(name string) error {
+	known := reasonNames()
+	if name == "" || slices.Contains(known, name) {
+		return nil
+	}
+	if meant := suggest.DidYouMean(name, "", known); meant != "" {
+		return usageError("--reason %s: no such reason%s", name, meant)
 	}
 	return usageError("--reason %s: there are %s", name, strings.Join(known, " "))
 }
@@ -397,6 +442,7 @@ type logOutput struct {
 	buffer *bufio.Writer // nil if each line is to be seen at once
 	file   *os.File      // nil if it is standard output
 	width  int           // columns of the terminal; 0 if it is none
+	style  console.Style // of what a person reads
 }
 
 func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput, error) {
@@ -414,7 +460,7 @@ func (opt *logOptions) open(cmd *cobra.Command, journalFile string) (*logOutput,
 	if opt.export == "pcap" && isTerminal(out.Writer) {
 		return nil, usageError("--export pcap is binary: write it to a file with -o FILE")
 	}
-	out.width = columnsOf(out.Writer)
+	out.width, out.style = columnsOf(out.Writer), styleOf(cmd, out.Writer)
 	if !opt.follow {
 		out.buffer = bufio.NewWriterSize(out.Writer, 64<<10)
 		out.Writer = out.buffer
@@ -458,7 +504,7 @@ func bringIndexUpToDate(ctx context.Context, stderr io.Writer, note func(format 
 // print shows what is selected, and returns how much that was.
 func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOutput) (shown int, err error) {
 	if opt.sessions {
-		list, err := console.NewSessionList(opt.format(), out, out.width)
+		list, err := console.NewSessionList(opt.format(), out, out.width, out.style, opt.many)
 		if err != nil {
 			return 0, err
 		}
@@ -474,7 +520,9 @@ func (opt *logOptions) print(ctx context.Context, r *journal.Reader, out *logOut
 		return shown, nil
 	}
 	opt.filter.Loose = opt.export == "pcap" // which has all bytes
-	view, err := console.NewLogView(opt.format(), out, console.LogOptions{Width: out.width, Framing: opt.framing.Framing, Secrets: opt.showSecrets})
+	view, err := console.NewLogView(opt.format(), out, console.LogOptions{
+		Width: out.width, Framing: opt.framing.Framing, Secrets: opt.showSecrets, Style: out.style, Hex: opt.hex, ManyNodes: opt.many,
+	})
 	if err != nil {
 		return 0, err
 	}

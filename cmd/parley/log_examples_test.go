@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,23 +15,25 @@ import (
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
-// The questions to a journal that docs/log.md shows below a line <!-- ask --> are asked, and answered as it says.
+// The questions to a journal that pages show below a line <!-- ask --> are asked, and answered as they say.
 func TestQuestionsOfTheManual(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/log.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminals := strings.Split(string(manual), "\n<!-- ask -->\n")[1:]
-	if len(terminals) < 3 {
-		t.Fatalf("docs/log.md has %d terminals", len(terminals))
-	}
 	dir := t.TempDir()
 	recordShop(t, filepath.Join(dir, "shop.journal"))
-	for i, text := range terminals {
-		t.Run(strconv.Itoa(i+1), func(t *testing.T) {
-			tr := &transcript{dir: dir, ports: strings.NewReplacer(), shown: strings.NewReplacer()}
-			tr.play(t, text)
-		})
+	asked := 0
+	for _, page := range manualPages(t) {
+		for _, b := range page.blocks {
+			if b.mark != "ask" {
+				continue
+			}
+			asked++
+			t.Run(fmt.Sprintf("%s:%d", page.name, b.line), func(t *testing.T) {
+				tr := &transcript{lines: b.lines, dir: dir, ports: strings.NewReplacer(), shown: strings.NewReplacer()}
+				tr.play(t)
+			})
+		}
+	}
+	if asked < 3 {
+		t.Fatalf("the manual asks %d times", asked)
 	}
 }
 

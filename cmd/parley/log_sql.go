@@ -21,6 +21,7 @@ type logSQL struct {
 
 func (s *logSQL) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	defer heading(flags, ofCounts)()
 	flags.StringVar(&s.query, "sql", "", "ask the journal by this `SELECT` statement; it has the views v_exchange and v_session")
 	flags.DurationVar(&s.timeout, "timeout", 30*time.Second, "with --sql: give up after this long; 0 never does")
 	flags.SetAnnotation("timeout", goesWith, []string{"sql"})

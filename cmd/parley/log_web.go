@@ -20,9 +20,13 @@ func runLogWeb(cmd *cobra.Command, files []string, opt logOptions) error {
 	if len(files) == 0 {
 		files = []string{defaultJournal}
 	}
-	ctx, stop := untilSignal(cmd.Context())
-	defer stop()
 	note := notesOn(cmd)
+	ofPage := func(format string, args ...any) { note("page: "+format, args...) }
+	if err := opt.web.tls.open(ofPage); err != nil {
+		return err
+	}
+	ctx, stop := untilSignalOr(cmd.Context(), opt.web.tls.reloader(ofPage))
+	defer stop()
 	if err := opt.checkJournals(ctx, cmd, files, note); err != nil {
 		return err
 	}
@@ -31,8 +35,9 @@ func runLogWeb(cmd *cobra.Command, files []string, opt logOptions) error {
 		return err
 	}
 	page := web.NewJournals(web.JournalsOptions{
-		Files: files, Hosts: place.names, Framing: opt.framing.Framing, Secrets: opt.showSecrets, Token: opt.web.token,
-		Warn: func(line string) { note("page: %s", line) },
+		Files: files, Framing: opt.framing.Framing, Secrets: opt.showSecrets,
+		Hosts: place.names, Certified: opt.web.tls.covers, Token: place.token,
+		Warn: func(line string) { ofPage("%s", line) },
 	})
 	defer page.Close()
 	note("page of %s at %s", filesInWords(files), place.url)

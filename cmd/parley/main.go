@@ -7,21 +7,17 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
+	"github.com/parley-tcp/parley/internal/suggest"
 )
-
-// version is set by the build: see the Makefile.
-var version = ""
 
 const (
 	exitNetwork  = 1 // the network said no
@@ -107,38 +103,25 @@ client short.`,
 			return cmd.Help()
 		},
 		SuggestionsMinimumDistance: 2,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			given := givenFlags(cmd.Flags())
-			if err := flagsFromEnvironment(cmd.Flags(), given); err != nil {
-				return err
-			}
-			return cmp.Or(refuseEmpty(cmd.Flags(), given), refuseNegative(cmd.Flags()), refuseRivals(cmd.Flags()), refuseLonely(cmd.Flags(), given), refuseNumbers(cmd, given))
-		},
+		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return completeGiven(cmd) },
 	}
+	root.CompletionOptions.DisableDefaultCmd = true // ours is completionCommand
 	root.Flags().BoolVarP(&printVersion, "version", "v", false, "print the version")
-	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(fmt.Sprintf(usageTemplate, 0))
+	addColor(root)
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), tapCommand(), replayCommand(), logCommand(), demoCommand(), versionCommand())
-	writeHelp := root.HelpFunc()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		// cobra writes the help as it makes it, and does not look whether that went well.
-		stdout, text := cmd.OutOrStdout(), new(bytes.Buffer)
-		cmd.SetUsageTemplate(fmt.Sprintf(usageTemplate, columnsOf(stdout)))
-		cmd.SetOut(text)
-		writeHelp(cmd, args)
-		cmd.SetOut(stdout)
-		if _, err := stdout.Write(text.Bytes()); err != nil {
+	root.AddCommand(serverCommand(), clientCommand(), checkCommand(), benchCommand(), agentCommand(), tapCommand(), replayCommand(), logCommand(), shipCommand(), collectCommand(), demoCommand(), versionCommand(), completionCommand(), manCommand())
+	completeFlags(root)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		// cobra does not look whether the help could be written.
+		stdout := cmd.OutOrStdout()
+		if _, err := io.WriteString(stdout, helpText(cmd, columnsOf(stdout))); err != nil {
 			exit(err)
 		}
 	})
-	// cobra's own commands take a word that they do not know for none.
+	// cobra's own command takes a word that it does not know for none.
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.RunE = helpAbout
-	root.InitDefaultCompletionCmd()
-	completion, _, _ := root.Find([]string{"completion"})
-	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root
 }
 
@@ -159,63 +142,8 @@ func unknownCommand(parent *cobra.Command, word string) error {
 	if like := parent.SuggestionsFor(word); len(like) > 0 && word != "" {
 		return usageError("unknown command %q; did you mean %s?", word, strings.Join(like, " or "))
 	}
+	if suggest.Nearest(word, []string{"help"}) != "" { // which is none of cobra's suggestions
+		return usageError("unknown command %q; did you mean help?", word)
+	}
 	return usageError("unknown command %q; 'parley --help' lists the commands", word)
-}
-
-// The help shows what a command is for and its examples first, and on a terminal no flag in lines longer than
-// it is wide.
-const (
-	helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
-
-{{end}}{{.UsageString}}`
-
-	usageTemplate = `{{if .HasExample}}Examples:
-{{.Example}}
-
-{{end}}Usage:{{if .Runnable}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND{{end}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsagesWrapped %d | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
-
-'{{.CommandPath}} COMMAND --help' tells more about a command.{{end}}
-`
-)
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  parley version",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError("version stands alone; %q is too much", args[0])
-			}
-			return writeVersion(cmd)
-		},
-	}
-}
-
-func writeVersion(cmd *cobra.Command) error {
-	_, err := fmt.Fprintln(cmd.OutOrStdout(), versionText())
-	return err
-}
-
-// versionText is what the build was stamped with, or what go install knows.
-func versionText() string {
-	v, goVersion := version, "unknown Go"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		goVersion = info.GoVersion
-		if v == "" {
-			v = info.Main.Version
-		}
-	}
-	if v == "" {
-		v = "(devel)"
-	}
-	return fmt.Sprintf("parley %s (%s)", v, goVersion)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,9 +16,12 @@ import (
 // A server in a small container is not ended for what its peers have it hold: those that hold
 // most are, and the others are served.
 func TestServerInASmallContainerLives(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const limit, peers, size = 128 << 20, 2500, 60000
 	group, parley := smallGroup(t, limit), filepath.Join(t.TempDir(), "parley")
-	build(t, parley) // with the race detector it would take more
+	making := exec.CommandContext(t.Context(), "make", "--silent", "static", "BINARY="+parley) // with the race detector it would take more
+	making.Dir = repository
+	run(t, making, "")
 	for _, engine := range []string{"goroutines", "loops"} {
 		file := filepath.Join(t.TempDir(), "addr")
 		cmd := command(t, "sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"),

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -38,9 +40,12 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 			}
 		}
 	}
-	for _, args := range [][]string{{"server", "127.0.0.1:0"}, {"tap", "127.0.0.1:0", "127.0.0.1:9"}} {
+	for _, args := range [][]string{
+		{"server", "127.0.0.1:0", "--deny", "@" + denied},
+		{"tap", "127.0.0.1:0", "127.0.0.1:9"}, // which has nothing to reload, and is not stopped by that
+	} {
 		addr := filepath.Join(dir, args[0])
-		cmd := program(t, append(args, "-q", "--listen", "unix:"+filepath.Join(dir, "s"), "--addr-file", addr, "--deny", "@"+denied)...)
+		cmd := program(t, append(args, "-q", "--listen", "unix:"+filepath.Join(dir, "s"), "--addr-file", addr)...)
 		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=100000")
 		s := start(t, cmd)
 		told("READY=1\nSTATUS=0 sessions open, 0 served")
@@ -57,5 +62,61 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 		if code := s.exit(t); code != 0 {
 			t.Errorf("%s: exit code %d; %s", args[0], code, s.stderr)
 		}
+	}
+}
+
+// Any other command that goes on until it is stopped tells the manager too that it runs, and is not stopped by
+// a reload, so that one unit does for all.
+func TestTheServiceManagerIsToldOfOtherCommands(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	cmd := program(t, "check", "--every", "1h", "127.0.0.1:9")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=100000")
+	p := start(t, cmd)
+	told := func(want string) {
+		t.Helper()
+		manager.SetReadDeadline(time.Now().Add(patience))
+		for buf := make([]byte, 4096); ; {
+			n, err := manager.Read(buf)
+			if err != nil {
+				t.Fatalf("it is not told %q: %v", want, err)
+			}
+			if strings.HasPrefix(string(buf[:n]), want) {
+				return
+			}
+		}
+	}
+	told("READY=1\nSTATUS=running")
+	told("WATCHDOG=1")
+	p.Process.Signal(syscall.SIGHUP)
+	told("RELOADING=1\n")
+	told("READY=1\n")
+	p.Process.Signal(syscall.SIGTERM)
+	told("STOPPING=1\n")
+	p.exit(t)
+}
+
+// A restart of what has its socket of systemd refuses nobody: who connects while nothing runs is answered
+// by what runs next.
+func TestARestartBehindASocketRefusesNobody(t *testing.T) {
+	l := listenAt(t, "tcp", "127.0.0.1:0")
+	startOnce := func() *process { return start(t, passing(t, program(t, "server", "systemd:plain", "-q"), "plain", l)) }
+	first := startOnce()
+	if got := asked(t, "tcp", l.Addr().String(), "one"); got != "Requ" {
+		t.Fatalf("the first answers %q", got)
+	}
+	if code := first.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d; %s", code, first.stderr)
+	}
+	client := connect(t, l.Addr().String()) // nobody accepts
+	fmt.Fprintln(client, "meanwhile")
+	client.CloseWrite()
+	startOnce()
+	if got := string(must(io.ReadAll(client))); got != "Request #1 - meanwhile ...\n" {
+		t.Errorf("the second answers %q", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/secure"
+	"github.com/parley-tcp/parley/internal/suggest"
 )
 
 // outFlags say what comes before the conversation on the way out: a proxy, the header of the PROXY
@@ -36,14 +37,15 @@ type outFlags struct {
 // add adds the flags of a command that talks itself.
 func (f *outFlags) add(cmd *cobra.Command) {
 	f.tls.add(cmd)
-	protocols := dial.StartTLSProtocols()
-	cmd.Flags().Var(&f.startTLS, "starttls", "begin in plain and ask for TLS as in "+strings.Join(protocols, " ")+"; that reads the greeting, and no other is awaited")
-	cmd.RegisterFlagCompletionFunc("starttls", cobra.FixedCompletions(protocols, cobra.ShellCompDirectiveNoFileComp))
+	over := heading(cmd.Flags(), ofTLS)
+	cmd.Flags().Var(&f.startTLS, "starttls", "begin in plain and ask for TLS as in "+strings.Join(dial.StartTLSProtocols(), " ")+"; that reads the greeting, and no other is awaited")
+	over()
 	f.addWays(cmd)
 }
 
 // addUpstream adds those of a tap. It has no --starttls: its clients await the greeting.
 func (f *outFlags) addUpstream(cmd *cobra.Command, server *tlsServerFlags) {
+	defer heading(cmd.Flags(), ofUpstream)()
 	f.tls.addUpstream(cmd, server)
 	f.addWays(cmd)
 }
@@ -51,9 +53,9 @@ func (f *outFlags) addUpstream(cmd *cobra.Command, server *tlsServerFlags) {
 func (f *outFlags) addWays(cmd *cobra.Command) {
 	f.cmd = cmd
 	flags := cmd.Flags()
+	defer heading(flags, ofWayOut)()
 	flags.Var(&f.sendProxy, "send-proxy", "send the header of the PROXY protocol first: v1 or v2")
 	flags.StringVar(&f.via, "via", "", "go through the proxy at this `URL`: socks5://, http:// or https://, with user:password@ if need be (default ALL_PROXY, but not to loopback and NO_PROXY)")
-	cmd.RegisterFlagCompletionFunc("send-proxy", cobra.FixedCompletions([]string{"v1", "v2"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // open reads the files that the flags name, and says what is wrong with the flags on the way to
@@ -167,7 +169,7 @@ func (f *startTLSFlag) Set(s string) error {
 	protocols := dial.StartTLSProtocols()
 	if !slices.Contains(protocols, s) {
 		last := len(protocols) - 1
-		return errors.New("use " + strings.Join(protocols[:last], ", ") + " or " + protocols[last])
+		return errors.New("use " + strings.Join(protocols[:last], ", ") + " or " + protocols[last] + suggest.DidYouMean(s, "", protocols))
 	}
 	*f = startTLSFlag(s)
 	return nil

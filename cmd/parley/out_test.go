@@ -114,6 +114,7 @@ var whomToTrust = []try{
 // A recording of a mail server in plain is replayed over STARTTLS, each command speaks behind it,
 // and none awaits another greeting.
 func TestSTARTTLSWithExim(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	cert, key := pair(t)
 	file := recorded(t, startExim(t), "smtp", func(addr string) {
 		run(t, program(t, "client", "-f", "smtp", addr), "EHLO me\nMAIL FROM:<a@b>\nQUIT\n")

@@ -107,9 +107,9 @@ func awaitPort(t *testing.T, p *process) string {
 }
 
 // printf 'a\nb\nc' | nc -N: three replies every time, the last line without newline.
-func TestHalfCloseGetsEveryReply(t *testing.T) {
+func TestSoakHalfCloseGetsEveryReply(t *testing.T) {
 	s := startServer(t, "-q", "--reply", "{message}")
-	const runs = 1000
+	runs := 150 * soakRuns(t)
 	for i := range runs {
 		if got := run(t, peer(t, "nc.openbsd", "-N", "127.0.0.1", s.port), "a\nb\nc"); got != "a\nb\nc\n" {
 			t.Fatalf("run %d of %d got %q, want three replies", i+1, runs, got)

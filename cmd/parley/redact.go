@@ -28,6 +28,7 @@ func (f *redactFlag) Set(s string) error {
 }
 
 func (f *redactFlag) add(cmd *cobra.Command, what string) {
+	defer heading(cmd.Flags(), ofRecord)()
 	cmd.Flags().Var(f, "redact", "replace what matches, by "+redact.Concealed+" or TEXT with $1 for a group, "+what+"; may be repeated")
 }
 

@@ -23,16 +23,6 @@ func writeBoth(t *testing.T, certFile, keyFile, name string) {
 	}
 }
 
-// connectTLS connects to whatever certificate there is, and returns its name too.
-func connectTLS(t *testing.T, addr string) (conn *tls.Conn, name string) {
-	t.Helper()
-	conn = tls.Client(connect(t, addr), &tls.Config{InsecureSkipVerify: true})
-	if err := conn.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	return conn, conn.ConnectionState().PeerCertificates[0].Subject.CommonName
-}
-
 // echoes says whether a line comes back.
 func echoes(conn io.ReadWriter) bool {
 	fmt.Fprintln(conn, "a")

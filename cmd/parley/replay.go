@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -33,6 +34,7 @@ type replayOptions struct {
 	ignore      ignoreFlag
 	timeout     time.Duration
 	out         outFlags
+	nodes       nodesFlag
 }
 
 func replayCommand() *cobra.Command {
@@ -48,6 +50,7 @@ The exit code is 0 if nothing differs, 3 if something does, and 1 if nothing doe
 could be played, or nothing was compared. FILE may be - for standard input.`,
 		Example: `  parley tap 7001 7000 --journal before          record what clients and server say
   parley replay before :7000                     is it still the same?
+  parley replay -q before :7000                  for scripts: the exit code says it
   parley tap --json 7001 7000 > before.jsonl     the same as JSON lines
   parley replay before.jsonl :7000 --speed max   flat out
   parley replay before :7000 --rate 500          as a load: 500 requests a second, honestly timed
@@ -56,6 +59,7 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
   parley replay --framing redis redis.jsonl redis:6379    JSON lines do not say their framing
   parley replay before --tls app.internal:7443    what was recorded in plain, over TLS
   parley replay tls.journal :7000 --tls=false     and the other way round`,
+		ValidArgsFunction: inPlaces(aJournal, anAddress),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -74,13 +78,14 @@ could be played, or nothing was compared. FILE may be - for standard input.`,
 	flags.SortFlags = false
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no differences; the exit code tells")
 	flags.BoolVar(&opt.json, "json", false, "print differences and the summary, one JSON object a line")
+	opt.nodes.add(cmd, "only what was recorded on these nodes")
 	opt.framing.add(cmd, "; of a recording that does not say")
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end requests with CRLF, of a recording that does not have their ends")
 	flags.BoolVarP(&opt.banner, "banner", "b", false, "send nothing before the server has greeted, where the recording has no greeting; it is compared with nothing")
 	flags.Var(&opt.speed, "speed", "times the recorded pace, such as 10x; max does not wait")
 	flags.Float64VarP(&opt.rate, "rate", "r", 0, "requests a second in the order of the recording, whatever the server does, and how long replies took from when they were due")
 	flags.BoolVar(&opt.shape, "shape", false, "compare replies without numbers, ids and times")
-	flags.Var(&opt.ignore, "ignore", "what may differ; can be given several times")
+	flags.Var(&opt.ignore, "ignore", "what may differ; may be repeated")
 	flags.DurationVarP(&opt.timeout, "timeout", "w", 10*time.Second, "how long to wait to connect, and for each reply")
 	opt.out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
@@ -97,6 +102,9 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if err != nil {
 		return err
 	}
+	if err := opt.nodes.keep(recording, file); err != nil {
+		return err
+	}
 	opt.followTLS(cmd, file, recording)
 	if err := opt.out.open(target); err != nil {
 		return err
@@ -107,7 +115,13 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	}
 
 	view := opt.view(cmd)
-	r.Differs = func(d replay.Difference) { view.Differs(d.Session, d.Seq, d.Want, d.Got, d.Lost) }
+	many := len(recording.Nodes()) > 1
+	r.Differs = func(d replay.Difference) {
+		if !many {
+			d.Node = ""
+		}
+		view.Differs(d.Node, d.Session, d.Seq, d.Want, d.Got, d.Lost)
+	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	sum, err := r.Run(ctx, recording.All())
@@ -124,9 +138,9 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 	if j, ok := view.(*console.ReplayJSON); ok {
 		j.Done(counts)
 	}
-	notesOn(cmd)("%v", counts)
+	tellSum(cmd.ErrOrStderr(), counts)
 	if counts.Pace != nil {
-		notesOn(cmd)("%v", counts.Pace)
+		tellSum(cmd.ErrOrStderr(), counts.Pace)
 	}
 	switch {
 	case view.Err() != nil:
@@ -141,6 +155,11 @@ func runReplay(cmd *cobra.Command, file string, target address, opt replayOption
 		return networkError("nothing was compared: %s has no reply that a request could be played for", file)
 	}
 	return nil
+}
+
+// tellSum writes what was done, in lines that fit a terminal.
+func tellSum(stderr io.Writer, sum fmt.Stringer) {
+	io.WriteString(stderr, console.Wrap("parley: "+sum.String()+"\n", columnsOf(stderr), "  "))
 }
 
 // newReplay makes the replay that the flags describe.
@@ -219,6 +238,9 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 	if recording.Skipped > 0 {
 		note("%s has a gap: %d events were not recorded", file, recording.Skipped)
 	}
+	if recording.Twice > 0 {
+		note("%s has both ends of connections: of each the server's is played, or else the tap's; %s left out", file, count(recording.Twice, "session is", "sessions are"))
+	}
 	if recording.Torn {
 		note("%s ends inside a line, which is left out", file)
 	}
@@ -240,11 +262,12 @@ func readRecording(cmd *cobra.Command, file string) (*replay.Recording, error) {
 func (opt *replayOptions) view(cmd *cobra.Command) console.ReplayView {
 	switch {
 	case opt.json:
-		return console.NewReplayJSON(cmd.OutOrStdout())
+		return console.NewReplayJSON(cmd.OutOrStdout(), ownNode())
 	case opt.quiet:
-		return console.NewReplayDiff(io.Discard)
+		return console.NewReplayDiff(io.Discard, 0, console.Style{})
 	}
-	return console.NewReplayDiff(cmd.OutOrStdout())
+	out := cmd.OutOrStdout()
+	return console.NewReplayDiff(out, columnsOf(out), styleOf(cmd, out))
 }
 
 // countsOf is the summary as it is shown.

@@ -9,12 +9,28 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/parley-tcp/parley/internal/natstest"
 )
 
 func TestMain(m *testing.M) {
+	natstest.Main()
 	// A program built with -race waits a second before it exits; tests start many.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"parley": main})
+	testscript.Main(awayFromHome{m}, map[string]func(){"parley": main, "nats-server": natstest.Program})
+}
+
+// awayFromHome runs tests that leave nothing in the state directory of whoever runs them.
+type awayFromHome struct{ *testing.M }
+
+func (m awayFromHome) Run() int {
+	dir, err := os.MkdirTemp("", "parley-state-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("XDG_STATE_HOME", dir)
+	return m.M.Run()
 }
 
 // What a user types is tested as typed: testdata/script holds the terminals.
@@ -24,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"await":   await,
 			"journal": makeJournal,
+			"collect": collect,
 			"ports":   ports,
 		},
 		Setup: func(env *testscript.Env) error {

@@ -14,11 +14,11 @@ import (
 
 // Senders that never read: what they send arrives whole, to a server that sends nothing.
 
-// soakRuns is how often each is run: a few times, or as often as PARLEY_SOAK says.
+// soakRuns is how often each is run: once, or as often as PARLEY_SOAK says.
 func soakRuns(t *testing.T) int {
 	text := os.Getenv("PARLEY_SOAK")
 	if text == "" {
-		return 3
+		return 1
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
@@ -27,9 +27,12 @@ func soakRuns(t *testing.T) int {
 	return n
 }
 
-// seq 1000000 | socat -u - TCP:…
+// seq 200000 | socat -u - TCP:…
 func TestSoakLinesOfASenderThatNeverReads(t *testing.T) {
-	const lines = 1000000
+	lines := 200000 // more than sockets hold
+	if os.Getenv("PARLEY_SOAK") != "" {
+		lines = 1000000
+	}
 	var text strings.Builder
 	for i := range lines {
 		fmt.Fprintln(&text, i+1)

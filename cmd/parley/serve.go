@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/journal"
+	"github.com/parley-tcp/parley/internal/metrics"
 	"github.com/parley-tcp/parley/internal/systemd"
+	"github.com/parley-tcp/parley/internal/web"
 )
 
 // A serving is what a server and a tap have in common while they run: what they say, what they
@@ -26,11 +29,22 @@ type serving struct {
 	journal  *journalOptions
 	kept     *journal.Writer // nil if there is no journal
 	page     *livePage       // nil if there is none
+	shipping *shipping       // of what is kept; nil if it is not shipped
 	stop     *stopRequest
 	lost     lostListener
 	in       *inFlags         // what of them can be reloaded
 	manager  *systemd.Service // that has started the process; nil if it does not ask
+	admin    *adminSite       // for operators; nil if there is none
+	delay    time.Duration    // from the signal to the drain
+	phase    atomic.Int32
 }
+
+// The phases of a serving. Only in the second is it to be sent connections.
+const (
+	starting = iota
+	accepting
+	stopping
+)
 
 // A lostListener receives why the first listener was lost, of whose sessions some may go on.
 type lostListener chan error
@@ -49,27 +63,37 @@ func (l lostListener) Observe(e *parley.Event) {
 
 // newServing starts to write to the command's streams, and to watch for signals. waiting says
 // what a drain is waiting for.
-func newServing(cmd *cobra.Command, in *inFlags, opt console.OutputOptions, drain time.Duration, waiting func() string) *serving {
+func newServing(cmd *cobra.Command, in *inFlags, page *webOptions, admin *adminOptions, opt console.OutputOptions, drain time.Duration, waiting func() string) *serving {
 	// A reader of ours that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
-	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain, in: in}
+	opt.Style, opt.Columns = styleOf(cmd, cmd.OutOrStdout()), widthOf(cmd.OutOrStdout())
+	s := &serving{Output: console.NewOutput(cmd.OutOrStdout(), cmd.ErrOrStderr(), opt), drain: drain, delay: admin.delay, in: in}
 	s.lost = make(lostListener, 1)
 	s.observer = parley.Observers(s.Output.Observer(), s.lost)
-	s.stop = watchSignals(in.reloads(), func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
+	// No terminal closes on a service: there a SIGHUP asks for a reload, also where there is nothing to reload.
+	reloads := in.reloads() || page.reloads() || admin.reloads() || systemd.Supervised()
+	s.stop = watchSignals(reloads, func() { s.Notes.Printf(reminder, waiting()) }, lastGrace)
 	return s
 }
 
-// record has the service that listens there kept in a journal, whose gate it returns, and shown
-// on a live page under the first of its addresses, as far as that is wanted.
-func (s *serving) record(ctx context.Context, kept *journalOptions, page webOptions, open listeners) (gate parley.Gate, err error) {
+// record has the service that listens there kept in a journal, whose gate it returns, that shipped, and all
+// shown on a live page under the first of its addresses, as far as that is wanted.
+func (s *serving) record(ctx context.Context, kept *journalOptions, ship *shipOptions, page webOptions, open listeners) (gate parley.Gate, err error) {
 	s.journal = kept
-	if s.kept, err = kept.open(s.Notes, open.recorded()); err != nil {
+	if s.kept, err = kept.open(s.Notes.Printf, open.recorded()); err != nil {
 		return nil, err
 	}
 	if s.kept != nil {
 		gate, s.observer = s.kept, parley.Observers(s.kept, s.observer)
 	}
-	if s.page, err = openPage(ctx, page, open.addresses()[0], kept.history(s.kept), s.Notes); err != nil {
+	if s.shipping, err = ship.start(kept.file, s.drain, s.Notes.Printf); err != nil {
+		return nil, err
+	}
+	show := func(page *web.Options) {
+		kept.show(page, s.kept)
+		s.shipping.show(page)
+	}
+	if s.page, err = openPage(ctx, page, open.addresses()[0], show, s.Notes); err != nil {
 		return nil, err
 	}
 	if s.page != nil {
@@ -79,8 +103,15 @@ func (s *serving) record(ctx context.Context, kept *journalOptions, page webOpti
 	return gate, nil
 }
 
-// supervise has the service manager told how the service is, if it asks.
-func (s *serving) supervise(open listeners) (err error) {
+// supervise has the service manager told how the service is, if it asks, and operators who do.
+func (s *serving) supervise(ctx context.Context, admin *adminOptions, open listeners) (err error) {
+	told := metrics.Options{Ready: s.isReady, Counts: metrics.NewCounts(), Gauges: s.gauges()}
+	if s.admin, err = admin.open(ctx, told, s.Notes); err != nil {
+		return err
+	}
+	if s.admin != nil {
+		s.observer = parley.Observers(s.observer, told.Counts)
+	}
 	pulse := new(systemd.Pulse)
 	for _, l := range open {
 		pulse.Waiting = append(pulse.Waiting, l.Waiting)
@@ -94,11 +125,26 @@ func (s *serving) supervise(open listeners) (err error) {
 	return nil
 }
 
+// isReady says why nobody should be sent here, nil if that is fine.
+func (s *serving) isReady() error {
+	switch s.phase.Load() {
+	case starting:
+		return errors.New("not listening yet")
+	case stopping:
+		return errors.New("stopping: connect elsewhere")
+	}
+	if s.kept != nil && s.journal.onError == "stop" && s.kept.Backlog().Failing {
+		return errors.New("nobody is answered while the journal cannot be written")
+	}
+	return nil
+}
+
 // A service is what serves until it is stopped: a *parley.Server or a *tap.Tap.
 type service interface {
 	Serve(l net.Listener) error
 	Shutdown(ctx context.Context) error
 	Close() error
+	Sessions() []*parley.Session
 }
 
 // announce says that there is somebody to talk to, and who may.
@@ -107,6 +153,7 @@ func (s *serving) announce(open listeners) {
 	for _, l := range open {
 		s.Started(l.Net.Addr())
 	}
+	s.phase.Store(accepting)
 	s.manager.Ready()
 }
 
@@ -117,8 +164,13 @@ func (s *serving) run(srv service, open listeners) error {
 	for _, l := range open {
 		go func() { served <- srv.Serve(l.Net) }()
 	}
+	defer onRequest(func() { s.report(srv) })()
 	code, left := s.await(served, len(open))
+	s.phase.Store(stopping)
 	s.manager.Stopping()
+	if code == 0 {
+		code, left = s.goOn(served, left)
+	}
 	if inOrder := s.end(srv); inOrder {
 		for range left {
 			<-served
@@ -127,10 +179,21 @@ func (s *serving) run(srv service, open listeners) error {
 		code = cmp.Or(code, exitNetwork)
 	}
 	s.Sum()
-	if unkept := s.journal.close(context.Background(), s.kept, s.Notes); code == 0 {
-		return unkept
+	s.page.letGo()
+	unkept := s.journal.close(context.Background(), s.kept, s.Notes.Printf)
+	unshipped := s.shipping.end(s.Notes.Printf)
+	if code == 0 {
+		return cmp.Or(unkept, unshipped)
 	}
 	return &exitError{code: code}
+}
+
+// report says what was done so far, and who is busiest.
+func (s *serving) report(srv service) {
+	s.Report(srv.Sessions(), time.Now())
+	if s.shipping != nil {
+		s.Notes.Printf("%s", shipped(s.shipping.Count()))
+	}
 }
 
 // await waits for a reason to end, and reloads what is to be reloaded until then. It returns the
@@ -150,10 +213,36 @@ func (s *serving) await(served <-chan error, listeners int) (code, left int) {
 	}
 }
 
-// reload reads again what the ways in go by.
+// goOn keeps accepting for the delay that whoever sends connections here needs to notice that the end has
+// begun, or until there is a reason to end it. It returns what await does.
+func (s *serving) goOn(served <-chan error, listeners int) (code, left int) {
+	if s.delay == 0 {
+		return 0, listeners
+	}
+	s.Notes.Printf("stopping in %v; until then connections are accepted, and /readyz is 503", s.delay)
+	over := time.NewTimer(s.delay)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-s.stop.again:
+	case err := <-s.lost:
+		return s.cannotGoOn(err, listeners), listeners
+	case err := <-served:
+		return s.cannotGoOn(err, listeners), listeners - 1
+	}
+	return 0, listeners
+}
+
+// reload reads again what the ways in and the page go by.
 func (s *serving) reload() {
 	s.manager.Reloading()
 	s.in.reload(s.Notes.Printf)
+	if s.page != nil && s.page.reload != nil {
+		s.page.reload()
+	}
+	if s.admin != nil && s.admin.reload != nil {
+		s.admin.reload()
+	}
 	s.manager.Ready()
 }
 
@@ -203,6 +292,8 @@ func (s *serving) close() {
 	if s.kept != nil {
 		s.kept.Close(context.Background()) // again, mostly
 	}
+	s.admin.close()
+	s.shipping.end(s.Notes.Printf) // again, mostly
 	s.manager.Close()
 	s.Output.Close()
 }

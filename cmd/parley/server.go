@@ -14,6 +14,8 @@ import (
 
 type serverOptions struct {
 	verbose, quiet, json bool
+	hex                  bool
+	node                 nodeFlag
 	framing              framingFlag
 	showSecrets          bool
 	redact               redactFlag
@@ -25,9 +27,12 @@ type serverOptions struct {
 	engine               engineFlag
 	in                   inFlags
 	journal              journalOptions
+	ship                 shipOptions
 	web                  webOptions
+	admin                adminOptions
 	fault                faultFlag
 	answers              *answerFlags
+	exec                 *execFlags
 
 	maxRequest, maxUnsent, maxHeld  sizeFlag
 	maxSessions, maxSessionsPerIP   int
@@ -39,7 +44,7 @@ type serverOptions struct {
 const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags)}
+	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags), exec: new(execFlags)}
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",
@@ -60,10 +65,13 @@ answered, then the connections close; another one a second later stops at once.`
   parley server --answers redis.journal 6379     stand in for the server that was recorded
   parley server --script smtp.talk 2525          play the server's side of a dialogue
   parley server 7443 --tls-self-signed           over TLS, with a CA of your own for clients' --ca
+  parley server --exec 'python3 -u calc.py'      a program of yours for each session
+  parley server --exec-per-request 'tr a-z A-Z'  and one for each request
   parley server --fault delay=50ms~10ms,drop=10%  replies are late, and some do not come
   parley server --listen tcp:6969,tls:7443 --tls-cert cert.pem --tls-key key.pem   both ways in`,
+		ValidArgsFunction: inPlaces(anyWord),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := opt.answers.prepare(cmd, &opt); err != nil {
+			if err := cmp.Or(opt.answers.prepare(cmd, &opt), opt.exec.prepare(cmd, &opt)); err != nil {
 				return err
 			}
 			ways, err := serverWays(args, &opt.in)
@@ -75,18 +83,21 @@ answered, then the connections close; another one a second later stops at once.`
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "show replies too, with time, session and address before each line; print the limits at start")
+	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "show replies too, with how long each took, and time, session and address before each line; print the limits at start")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
+	addHex(cmd, &opt.hex, "below its line")
 	opt.framing.add(cmd, "")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
 	flags.BoolVarP(&opt.crlf, "crlf", "C", false, "end replies with CRLF")
 	flags.StringVarP(&opt.reply, "reply", "r", parley.DefaultReply,
-		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {local} {remote} {tls_name} {time}")
+		"the reply's `PATTERN`: {conn} {seq} {message} {bytes} {host} {node} {local} {remote} {tls_name} {time}")
 	flags.BoolVarP(&opt.echo, "echo", "e", false, "send back what comes: --reply '{message}'")
 	flags.BoolVar(&opt.keepBlank, "keep-blank", false, "answer an empty request instead of closing")
+	opt.node.add(cmd, "events, the journal and {node} of a reply")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
 	opt.in.add(cmd)
+	limits := heading(flags, ofLimits)
 	opt.maxRequest, opt.maxUnsent = 0, 256<<10
 	flags.Var(&opt.maxRequest, "max-request", "longest request (default 64KiB with line, crlf, chunk and delim, 1MiB with others)")
 	flags.Var(&opt.maxUnsent, "max-unsent", "unsent replies at which a peer is no longer read")
@@ -99,11 +110,16 @@ answered, then the connections close; another one a second later stops at once.`
 	flags.DurationVar(&opt.write, "write-timeout", 10*time.Second, "hang up if not one byte of a reply is taken, or one waits six times that; 0 is off")
 	flags.Var(&opt.engine, "engine", "what drives the sessions: loops (Linux), goroutines, or auto, which is loops where they can be")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for what is owed")
+	limits()
 	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
+	opt.ship.addFlags(cmd)
 	opt.web.addFlags(cmd)
+	opt.admin.addFlags(cmd)
+	opt.admin.addDelay(cmd)
 	opt.fault.add(cmd)
 	opt.answers.add(cmd)
+	opt.exec.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.MarkFlagsMutuallyExclusive("reply", "echo")
 	return cmd
@@ -131,7 +147,7 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	if err != nil {
 		return err
 	}
-	s := newServing(cmd, &opt.in, opt.output(), opt.drain, func() string {
+	s := newServing(cmd, &opt.in, &opt.web, &opt.admin, opt.output(), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for what is owed", opt.drain)
 	})
 	defer s.close()
@@ -148,11 +164,11 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 		return err
 	}
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
-	opt.journal.of("server", opt.framing.Name, "")
-	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
+	opt.journal.of(opt.node.orHost(), "server", opt.framing.Name, "")
+	if srv.Gate, err = s.record(cmd.Context(), &opt.journal, &opt.ship, opt.web, open); err != nil {
 		return err
 	}
-	if err := s.supervise(open); err != nil {
+	if err := s.supervise(cmd.Context(), &opt.admin, open); err != nil {
 		return err
 	}
 	srv.Gate = opt.redact.conceal(s, srv.Gate)
@@ -162,11 +178,12 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	}
 	if opt.verbose {
 		s.Notes.Printf("engine: %s", open.withEach(engines))
-		s.Notes.Printf("%v", opt.limits())
+		s.Notes.Printf("%s", opt.exec.limits(opt.limits()))
 	}
 	opt.answers.begin(s.Notes.Printf)
+	opt.exec.begin(s.Notes.Printf)
 	s.announce(open)
-	return opt.answers.end(s.run(srv, open))
+	return opt.answers.end(s.run(opt.exec.behind(srv, &opt), open))
 }
 
 // newServer makes the server that the flags describe.
@@ -180,11 +197,15 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 		opt.reply = "{message}"
 	}
 	handler := opt.answers.handler()
+	if opt.exec.request != "" {
+		handler = opt.exec.handler(&opt.framing)
+	}
 	if handler == nil {
 		template, err := parley.ParseTemplate(opt.reply, opt.framing.OfReplies())
 		if err != nil {
 			return nil, usageError("%w", err)
 		}
+		template.Node = opt.node.orHost()
 		handler = template
 	}
 	if err := checkMaxSessions(opt.maxSessions); err != nil {
@@ -220,7 +241,7 @@ func newServer(opt *serverOptions) (*parley.Server, error) {
 
 // output is what the server has to say.
 func (opt *serverOptions) output() console.OutputOptions {
-	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json, Hex: opt.hex, Node: opt.node.orHost(),
 		Limits: opt.limits(), Lines: opt.framing.Requests == parley.Lines, Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
 }
 
@@ -238,6 +259,7 @@ func (opt *serverOptions) limits() console.Limits {
 		Write:            opt.write,
 		Drain:            opt.drain,
 		Handshake:        opt.in.handshake(),
+		Programs:         opt.exec.session != "",
 	}
 }
 

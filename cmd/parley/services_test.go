@@ -31,6 +31,7 @@ type realService struct {
 // words; each stream of its capture is what went over the wire, byte for byte; and the same
 // service says the same again when it is replayed. No view needs to be told the framing.
 func TestRecordingsOfRealServices(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, s := range realServices {
 		t.Run(s.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "recording")

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/systemd"
 )
 
 const (
@@ -47,8 +50,18 @@ func watchSignals(reloads bool, remind func(), grace time.Duration) *stopRequest
 	if reloads {
 		r.reload = make(chan struct{}, 1)
 	}
-	go r.watch(signals, remind, grace, os.Exit)
+	go r.watch(signals, remind, grace, exitAtOnce)
 	return r
+}
+
+// beforeExit is what has to be done even where all else hangs: to give the terminal back. Nil for nothing.
+var beforeExit atomic.Pointer[func()]
+
+func exitAtOnce(code int) {
+	if last := beforeExit.Load(); last != nil {
+		(*last)()
+	}
+	os.Exit(code)
 }
 
 func newStopRequest() *stopRequest {
@@ -93,21 +106,43 @@ func codeOf(s os.Signal) int {
 }
 
 // untilSignal is ctx until a signal asks for an end. A second one ends the process.
-func untilSignal(ctx context.Context) (context.Context, func()) {
+func untilSignal(ctx context.Context) (context.Context, func()) { return untilSignalOr(ctx, nil) }
+
+// untilSignalOr is untilSignal where a SIGHUP asks for a reload, if there is something to reload. A service
+// manager that has started the command is told that it runs, and there a SIGHUP never asks for an end.
+func untilSignalOr(ctx context.Context, reload func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := watchSignals(false, func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "stopping") }, 0)
+	if systemd.Supervised() && reload == nil {
+		reload = func() {}
+	}
+	manager, err := systemd.Open(func() string { return "running" }, func() bool { return true })
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+	}
+	stop := watchSignals(reload != nil, func() { fmt.Fprintf(os.Stderr, "parley: "+reminder+"\n", "stopping") }, 0)
 	watched := make(chan struct{})
+	manager.Ready()
 	go func() {
 		defer close(watched)
-		select {
-		case <-stop.first:
-			cancel(&exitError{code: stop.code})
-		case <-ctx.Done():
+		for {
+			select {
+			case <-stop.reload:
+				manager.Reloading()
+				reload()
+				manager.Ready()
+				continue
+			case <-stop.first:
+				manager.Stopping()
+				cancel(&exitError{code: stop.code})
+			case <-ctx.Done():
+			}
+			return
 		}
 	}()
 	return ctx, func() {
 		cancel(nil)
 		<-watched
+		manager.Close()
 	}
 }
 

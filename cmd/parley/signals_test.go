@@ -264,7 +264,22 @@ func TestASecondSignalEndsWhatHangs(t *testing.T) {
 	p := start(t, cmd)
 	w.Close()
 	s.stdout.await(t, `"opened"`) // the next that it does is to say so, which it cannot
+	eventually(t, "it hangs in a write", func() bool { return hangsInAPipe(p.Process.Pid) })
 	insist(t, p)
+}
+
+// hangsInAPipe reports whether a thread of a process waits for room in a pipe, as far as the system tells.
+func hangsInAPipe(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
+	told := false
+	for _, thread := range threads {
+		where, _ := os.ReadFile(thread)
+		if bytes.Contains(where, []byte("pipe_write")) {
+			return true
+		}
+		told = told || len(where) > 1 // and no 0
+	}
+	return !told
 }
 
 // insist sends signals until the process ends, and wants its exit code to be 1.

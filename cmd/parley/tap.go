@@ -11,6 +11,7 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/journal"
 	"github.com/parley-tcp/parley/internal/listen"
 	"github.com/parley-tcp/parley/internal/tap"
 	"github.com/parley-tcp/parley/internal/tlsconn"
@@ -18,6 +19,8 @@ import (
 
 type tapOptions struct {
 	verbose, quiet, json bool
+	hex                  bool
+	node                 nodeFlag
 	framing              framingFlag
 	showSecrets          bool
 	redact               redactFlag
@@ -29,7 +32,9 @@ type tapOptions struct {
 	connect, drain       time.Duration
 	idle, write, half    time.Duration
 	journal              journalOptions
+	ship                 shipOptions
 	web                  webOptions
+	admin                adminOptions
 	fault                faultFlag
 }
 
@@ -50,10 +55,11 @@ more and waits for the connections to end; another one a second later stops at o
   parley tap 8080 localhost:80 --framing chunk   what a browser and a web server say
   parley tap :7001 unix:/run/app.sock            for other hosts too, before a Unix socket
   parley tap -v 127.0.0.1:0 :7000 --addr-file addr   a free port, written to a file
-  parley tap 7001 7000 --journal before          a recording for parley replay and log
+  parley tap -q 7001 7000 --journal before       say nothing, record for parley replay and log
   parley tap 7001 7000 --web 8080                and a live page at http://127.0.0.1:8080/
   parley tap 6380 6379 -f redis --fault reply.drop=10%,seed=7   what does a client do without a reply?
   parley tap 7443 db:7443 --tls-self-signed --upstream-tls   what is said inside TLS`,
+		ValidArgsFunction: inPlaces(anyWord, anAddress),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways, upstream, err := tapWays(args, &opt.in)
 			if err != nil {
@@ -64,14 +70,17 @@ more and waits for the connections to end; another one a second later stops at o
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "put time, session and address before each line")
+	flags.BoolVarP(&opt.verbose, "verbose", "v", false, "put time, session and address before each line, and behind a reply how long it took")
 	flags.BoolVarP(&opt.quiet, "quiet", "q", false, "print no narrative")
 	flags.BoolVar(&opt.json, "json", false, "print events, one JSON object a line")
+	addHex(cmd, &opt.hex, "as it passed, below its line")
 	opt.framing.add(cmd, "")
 	flags.BoolVar(&opt.showSecrets, "show-secrets", false, showSecretsUsage)
+	opt.node.add(cmd, "events and the journal")
 	flags.StringVar(&opt.addrFile, "addr-file", "", "write the bound addresses to `FILE`, one a line, once it is listening")
 	opt.in.add(cmd)
 	opt.out.addUpstream(cmd, &opt.in.tls)
+	limits := heading(flags, ofLimits)
 	flags.Var(&opt.maxMessage, "max-message", "longest message told and kept whole; of longer ones the beginning (default 64KiB; 1MiB with length, octets, netstring, frame, close and the protocols)")
 	flags.IntVar(&opt.maxSessions, "max-sessions", parley.DefaultMaxSessions(), "sessions at once")
 	flags.DurationVarP(&opt.connect, "connect-timeout", "w", 10*time.Second, "how long to wait for the server to answer")
@@ -79,9 +88,13 @@ more and waits for the connections to end; another one a second later stops at o
 	flags.DurationVar(&opt.write, "write-timeout", tap.DefaultWriteTimeout, "end it if one side takes not one byte, or acknowledges none, for that long; 0 is never")
 	flags.DurationVar(&opt.half, "half-close-timeout", tap.DefaultHalfCloseTimeout, "end it if one side has ended and the other is silent for that long; 0 is never")
 	flags.DurationVar(&opt.drain, "drain-timeout", 10*time.Second, "how long a stop waits for the connections to end")
+	limits()
 	opt.redact.add(cmd, asKept)
 	opt.journal.addFlags(cmd)
+	opt.ship.addFlags(cmd)
 	opt.web.addFlags(cmd)
+	opt.admin.addFlags(cmd)
+	opt.admin.addDelay(cmd)
 	opt.fault.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	return cmd
@@ -131,8 +144,8 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	}
 	defer opt.out.close()
 	target := upstream.target()
-	opt.web.upstream = target
-	s := newServing(cmd, &opt.in, opt.output(target), opt.drain, func() string {
+	opt.web.upstream, opt.web.upstreamTLS = target, opt.out.tls.on
+	s := newServing(cmd, &opt.in, &opt.web, &opt.admin, opt.output(target), opt.drain, func() string {
 		return fmt.Sprintf("stopping, with up to %v for open connections to end (%d)", opt.drain, t.Open())
 	})
 	defer s.close()
@@ -144,11 +157,12 @@ func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOpti
 	defer open.close()
 	opt.fault.lay(open)
 	opt.web.framing, opt.web.secrets = opt.framing.Framing, opt.showSecrets
-	opt.journal.of("tap", opt.framing.Name, target)
-	if t.Gate, err = s.record(cmd.Context(), &opt.journal, opt.web, open); err != nil {
+	opt.journal.of(opt.node.orHost(), "tap", opt.framing.Name, target)
+	if t.Gate, err = s.record(cmd.Context(), &opt.journal, &opt.ship, opt.web, open); err != nil {
 		return err
 	}
-	if err := s.supervise(open); err != nil {
+	t.Dial = noteWaysOut(t.Dial, s.kept)
+	if err := s.supervise(cmd.Context(), &opt.admin, open); err != nil {
 		return err
 	}
 	t.Gate = opt.redact.conceal(s, t.Gate)
@@ -225,7 +239,22 @@ func (e wordedError) Unwrap() error { return e.error }
 
 // output is what the tap has to say.
 func (opt *tapOptions) output(target string) console.OutputOptions {
-	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json,
+	return console.OutputOptions{Verbose: opt.verbose, Quiet: opt.quiet, JSON: opt.json, Hex: opt.hex, Node: opt.node.orHost(),
 		Limits: console.Limits{MaxSessions: opt.maxSessions}, Lines: opt.framing.Requests == parley.Lines, Upstream: target,
 		Words: opt.framing.Words, ShowSecrets: opt.showSecrets}
+}
+
+// noteWaysOut has a tap's journal say by which connection each session was passed on: the server's
+// own record of it is found by that.
+func noteWaysOut(dial dialFunc, w *journal.Writer) dialFunc {
+	if w == nil {
+		return dial
+	}
+	return func(ctx context.Context, client *parley.Session) (net.Conn, error) {
+		conn, err := dial(ctx, client)
+		if err == nil {
+			w.PassedOn(client, conn)
+		}
+		return conn, err
+	}
 }

@@ -277,7 +277,7 @@ func decrypted(t *testing.T, capture, keys string) []string {
 
 // The commands of the manual do what it shows, at other ports.
 func TestTheManualsTapOfTLS(t *testing.T) {
-	_, section, _ := strings.Cut(string(must(os.ReadFile("../../docs/tapping.md"))), "<!-- run -->\n")
+	_, section, _ := strings.Cut(string(must(os.ReadFile("../../docs/tapping.md"))), "<!-- run by TestTheManualsTapOfTLS -->\n")
 	block, _, _ := strings.Cut(section, "\n\n")
 	cert, key := pair(t)
 	secured, _ := startRedisTLS(t, cert, key)

@@ -12,6 +12,14 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// widthOf asks how wide the terminal is that a stream goes to, each time anew; it is nil if it goes to none.
+func widthOf(out any) func() int {
+	if !isTerminal(out) {
+		return nil
+	}
+	return func() int { return columnsOf(out) }
+}
+
 // columnsOf is how wide what goes to a stream may be: what the terminal has; 0, without a bound,
 // where the stream is none.
 func columnsOf(out any) int {

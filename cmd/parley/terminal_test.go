@@ -23,10 +23,11 @@ type terminal struct {
 	screen *output
 }
 
-// openTerminal starts cmd in a terminal. Streams that the command already has set
-// are left alone.
+// openTerminal starts cmd in a terminal that shows no colours, unless the command has an environment; onScreen
+// has one that does. Streams that the command already has set are left alone.
 func openTerminal(t *testing.T, cmd func() *process, streams func(tty *os.File)) *terminal {
 	t.Helper()
+	t.Setenv("TERM", "dumb")
 	keys, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -65,10 +66,12 @@ func (term *terminal) typeAt(t *testing.T, shows, text string) {
 
 func (term *terminal) text() string { return strings.ReplaceAll(term.screen.String(), "\r\n", "\n") }
 
-// openClient runs the client with all of its streams in a terminal.
+// openClient runs the client with all of its streams in a terminal that cannot move its cursor, where it
+// edits no lines; sitAtClient is for those that can.
 func openClient(t *testing.T, args ...string) *terminal {
 	t.Helper()
 	cmd := program(t, append([]string{"client"}, args...)...)
+	cmd.Env = append(os.Environ(), "TERM=dumb")
 	return openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -146,7 +149,7 @@ func TestServerGoesAwayAtThePrompt(t *testing.T) {
 	if code := term.exit(t); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	term.screen.await(t, "Enter data: half a line\r\nClient: not sent: half a line\r\nClient: Connection closed (closed by the server)\r\nparley: "+s.addr+" closed the connection\r\n")
+	term.screen.await(t, "Enter data: half a line\r\nClient: not sent: half a line\r\nClient: Connection closed (closed by the server)\r\n")
 }
 
 // What a framing cannot carry is not sent, and can be typed again.
@@ -229,7 +232,7 @@ func TestInteractiveShellDoesNotRunWhatWasHalfTyped(t *testing.T) {
 	term.screen.await(t, "touch "+owned)
 	s.stdout.await(t, "Server: connection from ")
 	s.stop(t, syscall.SIGINT)
-	term.typeAt(t, "parley: "+s.addr+" closed the connection\r\n", "\nexit\n")
+	term.typeAt(t, "Client: Connection closed (closed by the server)\r\n", "\nexit\n")
 	term.exit(t)
 	if _, err := os.Stat(owned); err == nil {
 		t.Errorf("the shell has run what was half typed:\n%s", term.text())
@@ -245,7 +248,7 @@ func TestClientInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
 	term.typeAt(t, "Enter data: ", "\x1a")
 	term.typeAt(t, "Stopped", "kill %1\n")
 	s.stdout.await(t, "Server: Connection closed!")
-	term.typeAt(t, "kill %1\r\n", "echo $((40+2))\n")
+	term.typeAt(t, "kill %1\r\n", "wait; echo $((40+2))\n") // a shell does not leave while it has a job
 	term.typeAt(t, "42\r\n", "exit\n")
 	term.exit(t)
 }
@@ -273,6 +276,7 @@ func TestHangUpThatIsIgnoredStaysIgnored(t *testing.T) {
 func TestPromptGoesToStderrWhenStdoutIsNoTerminal(t *testing.T) {
 	s := startServer(t)
 	cmd := program(t, "client", s.addr)
+	cmd.Env = append(os.Environ(), "TERM=dumb")
 	term := openTerminal(t, func() *process { return start(t, cmd) }, func(tty *os.File) { cmd.Stdin, cmd.Stderr = tty, tty })
 	term.typeAt(t, "Enter data: ", "hello\n")
 	term.typeAt(t, "Enter data: hello\r\nEnter data: ", "\n")
@@ -349,7 +353,7 @@ func TestBenchPaintsOneLineOnATerminal(t *testing.T) {
 		pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 60})
 		cmd.Stdout, cmd.Stderr = tty, tty
 	})
-	term.screen.await(t, "Closed loop: ")
+	term.screen.await(t, "service time")
 	if code := p.exit(t); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}

@@ -28,6 +28,7 @@ type tlsServerFlags struct {
 
 func (f *tlsServerFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	defer heading(flags, ofTLS)()
 	flags.StringVar(&f.cert, "tls-cert", "", "speak TLS with the certificate in this PEM `FILE`, those that signed it behind it; SIGHUP reads it again")
 	flags.StringVar(&f.key, "tls-key", "", "the certificate's key, a PEM `FILE`")
 	flags.Var(&f.selfSigned, "tls-self-signed", "speak TLS with a certificate for this host, and for these names, of a CA of your own that is made once and kept")
@@ -149,6 +150,7 @@ type tlsClientFlags struct {
 
 // add adds the flags of a client.
 func (f *tlsClientFlags) add(cmd *cobra.Command) {
+	defer heading(cmd.Flags(), ofTLS)()
 	f.addNamed(cmd, "tls", "speak TLS")
 	addShared(cmd.Flags(), &f.alpn, &f.keyLog)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -187,4 +188,14 @@ func TestWhatFlagsOfTLSNote(t *testing.T) {
 			t.Errorf("tap %q has %+v to its clients", sides, tap.identity.Config())
 		}
 	}
+}
+
+// connectTLS connects to whatever certificate there is, and returns its name too.
+func connectTLS(t *testing.T, addr string) (conn *tls.Conn, name string) {
+	t.Helper()
+	conn = tls.Client(connect(t, addr), &tls.Config{InsecureSkipVerify: true})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return conn, conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 }

@@ -2,62 +2,72 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"net/netip"
+	"crypto/rand"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parley-tcp/parley/internal/console"
 	"github.com/parley-tcp/parley/internal/dialect"
-	"github.com/parley-tcp/parley/internal/listen"
 	"github.com/parley-tcp/parley/internal/web"
 )
 
 // webOptions are the flags of the live page; there is none if at is empty.
 type webOptions struct {
-	at, token string
-	upstream  string // of a tap: the address behind it
-	framing   dialect.Framing
-	secrets   bool // credentials are shown
+	at, token   string
+	tls         httpTLSFlags
+	upstream    string // of a tap: the address behind it
+	upstreamTLS bool   // that is spoken to over TLS
+	framing     dialect.Framing
+	secrets     bool // credentials are shown
 }
 
 func (opt *webOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	defer heading(flags, ofPage)()
 	flags.StringVar(&opt.at, "web", "", "show a live page at `[HOST:]PORT`; of this host only unless another address is named")
-	flags.StringVar(&opt.token, "web-token", "", "the `TOKEN` that a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags)")
+	flags.StringVar(&opt.token, "web-token", "", "the `TOKEN` that a browser must know, 16 characters or more (better in PARLEY_WEB_TOKEN: others can see flags; default one that is made and printed where others can reach the page)")
 	flags.SetAnnotation("web-token", goesWith, []string{"web"})
+	opt.tls.add(cmd, "web", "the page")
 }
 
-const minToken = 16 // characters: guessing is hopeless without any counting of failures
+// reloads says whether the page has files that can be read again.
+func (opt *webOptions) reloads() bool { return opt.at != "" && opt.tls.cert != "" }
 
 // A livePage is the page of a command, while it runs.
 type livePage struct {
 	*web.Page
-	url    string
-	cancel context.CancelFunc
-	served chan error
+	journal *web.Journals // of what it shows; nil if that is not kept
+	url     string
+	reload  func() // reads its certificate again; nil if that is in no file
+	cancel  context.CancelFunc
+	served  chan error
 }
 
 // openPage serves a live page at the address that opt names; it is nil if that is none.
-// watched is where the server that it shows listens, history what remembers more than the page; nil if
-// nothing does. What the page's own HTTP server has to say goes to notes.
-func openPage(ctx context.Context, opt webOptions, watched string, history web.History, notes *console.Notes) (*livePage, error) {
+// watched is where the server that it shows listens; kept, if not nil, adds what remembers more than the page.
+// What the page's own HTTP server has to say goes to notes.
+func openPage(ctx context.Context, opt webOptions, watched string, kept func(*web.Options), notes *console.Notes) (*livePage, error) {
 	if opt.at == "" {
 		return nil, nil
+	}
+	note := func(format string, args ...any) { notes.Printf("live page: "+format, args...) }
+	if err := opt.tls.open(note); err != nil {
+		return nil, err
 	}
 	place, err := opt.listen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page := &livePage{
-		Page: web.New(web.Options{
-			Server: watched, Upstream: opt.upstream, Framing: opt.framing, Secrets: opt.secrets, Hosts: place.names, Token: opt.token, History: history,
-			Warn: func(line string) { notes.Printf("live page: %s", line) },
-		}),
-		url:    place.url,
-		served: make(chan error, 1),
+	options := web.Options{
+		Server: watched, Upstream: opt.upstream, UpstreamTLS: opt.upstreamTLS, Framing: opt.framing, Secrets: opt.secrets,
+		Hosts: place.names, Certified: opt.tls.covers, Token: place.token,
+		Warn: func(line string) { note("%s", line) },
 	}
+	if kept != nil {
+		kept(&options)
+	}
+	page := &livePage{Page: web.New(options), journal: options.Journal, url: place.url, reload: opt.tls.reloader(note), served: make(chan error, 1)}
 	ctx, page.cancel = context.WithCancel(ctx)
 	go func() { page.served <- page.Serve(ctx, place.Listener) }()
 	return page, nil
@@ -65,56 +75,42 @@ func openPage(ctx context.Context, opt webOptions, watched string, history web.H
 
 // A webPlace is where a page is.
 type webPlace struct {
-	net.Listener
-	names []string // by which it may be asked for
-	url   string   // for a browser on this host
+	*httpPlace
+	token string // that a browser must know; empty if none
+	url   string // for a browser, with the token if that was made here
 }
 
-// listen listens at the address that opt names, if whoever can reach it may see what the page shows.
+// listen listens at the address that opt names. If others can reach it there, whoever can may see what the
+// page shows only with a token.
 func (opt *webOptions) listen(ctx context.Context) (*webPlace, error) {
-	at, err := parseAddress(opt.at, "")
-	switch {
-	case err != nil:
-		return nil, usageError("--web: %w", err)
-	case at.network == "unix":
+	if strings.HasPrefix(opt.at, "unix:") {
 		return nil, usageError("--web %s: a browser cannot open a Unix socket; use a port", opt.at)
-	case opt.token != "" && len(opt.token) < minToken:
-		return nil, usageError("--web-token: too short to be safe; use %d characters or more", minToken)
-	case at.host == "":
-		at.host = "127.0.0.1"
 	}
-	ways := []listen.Way{{Network: "tcp", Host: at.host, Port: at.port}}
-	opened, err := listen.Open(ctx, ways, listen.Options{})
+	if err := checkToken("web-token", opt.token); err != nil {
+		return nil, err
+	}
+	at, err := opt.tls.listen(ctx, opt.at)
 	if err != nil {
-		return nil, usageError("--web: %w", explainWay(err, nil))
+		return nil, err
 	}
-	l := opened[0].Net
-	bound := l.Addr().(*net.TCPAddr)
-	if !bound.IP.IsLoopback() && opt.token == "" {
-		l.Close()
-		return nil, usageError("--web %s: others could read all that is said; set PARLEY_WEB_TOKEN, or use 127.0.0.1:%s and a tunnel", opt.at, at.port)
+	place := &webPlace{httpPlace: at, token: opt.token, url: at.url}
+	if at.isOpen && opt.token == "" {
+		place.token = rand.Text() // 130 bits
+		place.url += "?token=" + place.token
 	}
-	return &webPlace{l, namesOf(at.host), fmt.Sprintf("http://%s/", net.JoinHostPort(hostOf(at, bound), fmt.Sprint(bound.Port)))}, nil
+	return place, nil
 }
 
-// namesOf is by which names the page goes: the one that was typed, if it was one.
-func namesOf(host string) []string {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
+// letGo has the page read the journal no more: who writes it is to be the last that has it open, and clears up.
+func (p *livePage) letGo() {
+	if p != nil && p.journal != nil {
+		p.journal.Close()
 	}
-	return []string{host}
-}
-
-// hostOf is what a browser on this host is to ask for.
-func hostOf(at address, bound *net.TCPAddr) string {
-	if bound.IP.IsUnspecified() {
-		return "localhost"
-	}
-	return at.host
 }
 
 // close ends the page, once its browsers have been told the last.
 func (p *livePage) close() {
+	p.letGo()
 	p.cancel()
 	<-p.served
 }

@@ -11,24 +11,36 @@ import (
 	"time"
 )
 
-// A server that takes connections and says nothing is as lost as one that is gone.
+// A server that takes connections and says nothing is not live: the page says for how long, beside
+// figures in grey, and notices at once when it goes on, and when it is gone.
 func TestASilentServerIsNotLive(t *testing.T) {
 	s, url := startWatched(t)
-	b := openTab(t, startBrowser(t), 640, 480, url)
+	browser := startBrowser(t)
+	b := openTab(t, browser, 640, 480, url)
 	b.until(isLive)
+	talkTo(t, s.addr).say("hello")
+	b.until(`document.querySelector('#now-p50').textContent !== '–'`)
 	signal := func(sig os.Signal) {
 		if err := s.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
 	}
 	signal(syscall.SIGSTOP)
-	defer signal(syscall.SIGCONT)
-	b.until(`document.querySelector('#connection').dataset.state === 'lost'`)
-	if got := b.text("#connection"); got != "○ Connection lost; trying again" && got != "Connection lost; trying again" {
-		t.Errorf("the page says %q", got)
+	defer s.Process.Signal(syscall.SIGCONT) // if something fails before it goes on
+	b.until(`document.querySelector('#connection').textContent === 'stale for 3\u00a0s'`)
+	b.until(`document.querySelector('#connection').textContent === 'stale for 4\u00a0s' && document.querySelector('#now-rate-age').textContent === '4\u00a0s ago' && document.querySelector('#now-rate').className === 'past'`)
+	const color = `getComputedStyle(document.querySelector('%s')).color`
+	if open, quiet := eval[string](b, fmt.Sprintf(color, "#now-open")), eval[string](b, fmt.Sprintf(color, ".now dt")); open != quiet {
+		t.Errorf("a figure is %s while the page is stale, want it grey as what is beside it, %s", open, quiet)
 	}
+	asked := b.questions()
 	signal(syscall.SIGCONT)
-	b.until(isLive)
+	b.until(isLive + ` && document.querySelector('#connection').textContent === 'Live' && document.querySelector('#now-rate').className === ''`)
+	if more := b.questions() - asked; more > 3 {
+		t.Errorf("it asked %d times more before it was live, want the question that it had asked already to be answered", more)
+	}
+	s.Process.Kill()
+	b.until(`document.querySelector('#connection').dataset.state === 'lost' && document.querySelector('#connection').textContent === 'Connection lost; trying again'`)
 }
 
 // startShort starts a server with a page, a journal and so many descriptors.

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"image/png"
 	"io"
 	"math"
 	"net"
@@ -22,167 +21,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
 var pictures = flag.Duration("pictures", 0, "renew docs/seeing-*.png after so much load, 45s at most")
-
-// startBrowser starts a browser without a window, for all tabs of a test. It is gone with
-// all it wrote when the test ends.
-func startBrowser(t *testing.T) context.Context {
-	t.Helper()
-	program := peer(t, "chromium").Path
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Env("HOME="+t.TempDir(), "TZ=UTC"), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("force-color-profile", "srgb"), chromedp.WSURLReadTimeout(patience))...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Errorf("the browser did not close: %v", err)
-		}
-		cancel()
-	})
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", program, err)
-	}
-	return ctx
-}
-
-// A tab shows one page, and remembers what it asked for and complained about.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu    sync.Mutex
-	asked []string
-	woes  []string
-}
-
-func openTab(t *testing.T, browser context.Context, width, height int64, url string) *tab {
-	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
-	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*patience+*pictures)
-	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx}
-	if err := chromedp.Listen(ctx, b.note); err != nil {
-		t.Fatal(err)
-	}
-	call(b, network.Enable, network.EnableParams{})
-	call(b, log.Enable, cdp.Empty{})
-	b.prefer("light")
-	b.do(chromedp.EmulateViewport(width, height), chromedp.Navigate(url))
-	return b
-}
-
-// call has the browser do something that chromedp has no words for.
-func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
-	b.t.Helper()
-	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// prefer sets the colour scheme of the system: light or dark.
-func (b *tab) prefer(scheme string) {
-	b.t.Helper()
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
-}
-
-func (b *tab) note(event any) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch e := event.(type) {
-	case *network.EventRequestWillBeSent:
-		b.asked = append(b.asked, e.Request.URL)
-	case *log.EventEntryAdded:
-		b.woes = append(b.woes, e.Entry.Text+" "+e.Entry.URL)
-	case *runtime.EventExceptionThrown:
-		b.woes = append(b.woes, e.ExceptionDetails.Text)
-	case *page.EventJavascriptDialogOpening:
-		b.woes = append(b.woes, "dialog: "+e.Message)
-	}
-}
-
-func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// eval is the value of a JavaScript expression in the page.
-func eval[T any](b *tab, expression string) T {
-	b.t.Helper()
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return value
-}
-
-// until waits until an expression is true in the page.
-func (b *tab) until(expression string) {
-	b.t.Helper()
-	for deadline := time.Now().Add(patience); !eval[bool](b, expression); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("it is not so that %s; the page says\n%.2000s", expression, b.text("body"))
-		}
-	}
-}
-
-// text is what a person reads there.
-func (b *tab) text(selector string) string {
-	b.t.Helper()
-	return eval[string](b, fmt.Sprintf("document.querySelector(%q).innerText", selector))
-}
-
-// texts is the text of every such element.
-func (b *tab) texts(selector string) []string {
-	b.t.Helper()
-	return eval[[]string](b, fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.textContent)", selector))
-}
-
-func (b *tab) press(key string) {
-	b.t.Helper()
-	b.do(chromedp.KeyEvent(key))
-}
-
-// picture keeps what the window shows in docs.
-func (b *tab) picture(name, scheme string) {
-	b.t.Helper()
-	b.prefer(scheme)
-	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	pixels, err := png.Decode(bytes.NewReader(shot))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	var small bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, pixels); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("..", "..", "docs", "seeing-"+name+".png"), small.Bytes(), 0o644); err != nil {
-		b.t.Fatal(err)
-	}
-}
 
 // startWatched starts a server with a live page, and returns where that is.
 func startWatched(t *testing.T, args ...string) (s *server, url string) {
@@ -240,6 +88,7 @@ func TestLivePage(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, browser context.Context){
 		"the seed's conversation appears row by row": testRowByRow,
 		"a session is a sequence diagram":            testDiagram,
+		"also a long one":                            testLongDiagram,
 		"ends are told with their reasons":           testEnds,
 		"payloads stay text":                         testPayloadsStayText,
 		"filters":                                    testFilters,
@@ -251,12 +100,25 @@ func TestLivePage(t *testing.T) {
 		"a flood":                                    testFlood,
 		"more tabs than a browser has connections":   testManyTabs,
 		"figures of another time say so":             testFiguresAge,
+		"what is not shipped":                        testLag,
 		"nothing is broken over two lines":           testNothingIsBroken,
 		"a tap is called one":                        testTapIsNamed,
 		"sessions of earlier runs":                   testEarlierRuns,
 		"error texts":                                testErrorTexts,
 		"words of a protocol":                        testWords,
 		"who connects":                               testWhoConnects,
+		"every view":                                 testEveryView,
+		"keys alone":                                 testKeysAlone,
+		"keys alone in journals":                     testKeysAloneInJournals,
+		"a tap has three lifelines":                  testTapDiagram,
+		"both ends of a connection":                  testBothEnds,
+		"faults and error texts":                     testFaultsAndErrorTexts,
+		"who was turned away":                        testTurnedAway,
+		"an exchange is opened whole":                testExchangeWhole,
+		"long messages":                              testLongMessages,
+		"ends by reason":                             testEndsByReason,
+		"exports":                                    testExports,
+		"charts":                                     testCharts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -290,29 +152,37 @@ func testRowByRow(t *testing.T, browser context.Context) {
 	if got := b.text("#server"); got != s.addr {
 		t.Errorf("the server is at %q, want %q", got, s.addr)
 	}
-	b.until(`document.querySelector('#rate-chart').ariaLabel.startsWith('Requests a second over five minutes') && document.querySelector('#latency-chart').ariaLabel.includes('half within')`)
+	b.until(`document.querySelector('#rate-chart').ariaLabel?.startsWith('Requests a second from ') && document.querySelector('#latency-chart').ariaLabel.includes('half within')`)
 	b.fine(url)
 }
 
-// fine checks that the page had nothing to complain about and asked nobody else.
-func (b *tab) fine(url string) {
-	b.t.Helper()
+// requests is what the browser has asked for so far.
+func (b *tab) requests() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.woes) > 0 {
-		b.t.Errorf("the browser complains: %q", b.woes)
-	}
-	for _, asked := range b.asked {
-		if !strings.HasPrefix(asked, url) && !strings.HasPrefix(asked, "data:") { // the browser's own pictures in its fields
-			b.t.Errorf("the page asked %s", asked)
-		}
-	}
+	return slices.Clone(b.asked)
 }
 
 // step is what a row of the diagram's table says but for its times.
 func (b *tab) steps() []string {
 	b.t.Helper()
 	return eval[[]string](b, `[...document.querySelectorAll('#steps-rows tr')].map(tr => [...tr.cells].slice(-3).map(td => td.textContent).join(' | '))`)
+}
+
+// A session with more exchanges than are drawn has the last of them drawn, and says how many it leaves out.
+func testLongDiagram(t *testing.T, browser context.Context) {
+	s, url := startWatched(t)
+	var all strings.Builder
+	for n := range 130 {
+		fmt.Fprintf(&all, "message %d\n", n+1)
+	}
+	converse(t, s.addr, all.String())
+	b := openTab(t, browser, 1280, 800, url+"#session/1")
+	b.until(`document.querySelector('#diagram').textContent.includes('message 130')`)
+	if got := eval[string](b, `document.querySelector('#diagram').textContent`); !strings.Contains(got, "30 exchanges not shown") {
+		t.Errorf("the diagram does not say that 30 exchanges are not shown:\n%.300s", got)
+	}
+	b.fine(url)
 }
 
 func testDiagram(t *testing.T, browser context.Context) {
@@ -448,7 +318,7 @@ func testPayloadsStayText(t *testing.T, browser context.Context) {
 			t.Errorf("%q is in the diagram not as %q", p.sent, want)
 		}
 	}
-	if n := eval[int](b, `document.querySelectorAll('img, script:not([src="/page.js"]), b').length`); n > 0 {
+	if n := eval[int](b, `document.querySelectorAll('img, script:not([src]), b').length`); n > 0 {
 		t.Errorf("%d elements were made of payloads", n)
 	}
 	for view, want := range map[string]string{"hex": "[9] 74 61 62 09 63 72 0d 65 6e 64", "both": `tab\tcr\rend74 61 62 09 63 72 0d 65 6e 64`, "text": `tab\tcr\rend`} {
@@ -519,26 +389,18 @@ func testRestart(t *testing.T, browser context.Context) {
 	b.until(fmt.Sprintf(`document.querySelector('#sessions .mono').textContent === %q`, l.conn.LocalAddr())) // of another session 1 than before
 }
 
-func testToken(t *testing.T, browser context.Context) {
-	const token = "correct-horse-battery"
-	s, url := startWatched(t, "--web-token", token)
+// The page says how much of the journal is not shipped, where it is to be.
+func testLag(t *testing.T, browser context.Context) {
+	s, url := startWatched(t, "--journal", filepath.Join(t.TempDir(), "web.journal"), "--ship", "nats://127.0.0.1:1")
 	b := openTab(t, browser, 1280, 800, url)
-	if got := b.text("body"); !strings.Contains(got, "a token is needed") {
-		t.Errorf("without the token the page says %q", got)
-	}
-	b.do(chromedp.Navigate(url + "?token=" + token))
 	b.until(isLive)
-	if got := eval[string](b, `location.href + document.cookie`); got != url {
-		t.Errorf("the address bar and the cookies that scripts see are %q, want %q", got, url)
-	}
-	talkTo(t, s.addr).say("hello")
-	b.until(rows + ` === 1`)
-	b.do(chromedp.Reload())
+	talkTo(t, s.addr).end()
+	b.until(`/^1 record is not shipped yet, the oldest for .*; NATS takes none at present$/.test(document.querySelector('#now-lag').textContent)`)
+
+	_, url = startWatched(t)
+	b = openTab(t, browser, 1280, 800, url)
 	b.until(isLive)
-	s.stop(t, os.Interrupt)
-	if said := s.stderr.String() + s.stdout.String(); strings.Contains(said, token) {
-		t.Errorf("the token is told:\n%s", said)
-	}
+	b.until(`document.querySelector('#now-lag').hidden`)
 }
 
 func testHandsAndEars(t *testing.T, browser context.Context) {
@@ -563,8 +425,9 @@ func testHandsAndEars(t *testing.T, browser context.Context) {
 	for _, what := range []string{`[...document.querySelectorAll('header, main, footer, h1')].length === 4`, `document.documentElement.lang === 'en'`,
 		`[...document.querySelectorAll('input, select')].every(e => e.labels.length === 1)`,
 		`[...document.querySelectorAll('section')].every(e => e.ariaLabel || document.getElementById(e.getAttribute('aria-labelledby')))`,
-		`[...document.querySelectorAll('svg')].every(e => e.getAttribute('role') === 'img')`,
-		`[...document.querySelectorAll('h1, h2')].map(e => e.tagName).join() === 'H1,H2,H2,H2'`} {
+		`[...document.querySelectorAll('svg, .plot')].every(e => e.getAttribute('role') === 'img')`,
+		`[...document.querySelectorAll('.plot')].every(e => e.ariaLabel)`,
+		`[...document.querySelectorAll('h1, h2')].map(e => e.tagName).join() === 'H1,H2,H2,H2,H2'`} {
 		if !eval[bool](b, what) {
 			t.Errorf("it is not so that %s", what)
 		}
@@ -618,21 +481,6 @@ func testFlood(t *testing.T, browser context.Context) {
 	b.fine(url)
 }
 
-// Eight tabs of one browser are all told at once.
-func testManyTabs(t *testing.T, browser context.Context) {
-	s, url := startWatched(t)
-	var tabs []*tab
-	for range 8 {
-		tabs = append(tabs, openTab(t, browser, 640, 480, url))
-	}
-	talkTo(t, s.addr).say("for all")
-	for _, b := range tabs {
-		b.until(isLive + ` && ` + rows + ` === 1`)
-		eval[any](b, `location.hash = 'session/1'`)
-		b.until(`document.querySelector('#diagram').textContent.includes('for all')`)
-	}
-}
-
 // rewritten is a page whose answers change on their way to the browser, by their paths.
 func rewritten(t *testing.T, page string, changes map[string]func(answer map[string]any)) (url string) {
 	t.Helper()
@@ -665,43 +513,51 @@ func testFiguresAge(t *testing.T, browser context.Context) {
 	s, url := startWatched(t)
 	b := openTab(t, browser, 1280, 800, url)
 	b.until(isLive)
-	b.until(`document.querySelector('#latency-chart').textContent.includes('nothing was answered yet')`)
+	b.until(`document.querySelector('#latency-chart').dataset.empty === 'nothing was answered yet'`)
 	l := talkTo(t, s.addr)
-	for range 3 {
-		l.say("a")
+	l.say("a")
+	b.until(`document.querySelector('#latency-chart').dataset.empty === '' && document.querySelector('#now-p50').textContent !== '–'`)
+	if got := eval[string](b, `['p50', 'p99'].map(name => document.querySelector('#now-' + name).className + document.querySelector('#now-' + name + '-age').textContent).join()`); got != "," {
+		t.Errorf("figures of now are marked %q", got)
 	}
-	b.until(`!document.querySelector('#latency-chart').textContent.includes('nothing') && document.querySelector('#now-p50').textContent !== '–'`)
-	b.until(`['p50', 'p99'].every(name => /^[1-9]\d*\u00a0s ago$/.test(document.querySelector('#now-' + name + '-age').textContent) && document.querySelector('#now-' + name).className === 'past')`)
-	said := 3
-	eventually(t, "the figures are of now again", func() bool { // which lasts as long as somebody talks
-		l.say("again")
-		said++
-		return eval[bool](b, `['p50', 'p99'].every(name => document.querySelector('#now-' + name + '-age').textContent === '' && document.querySelector('#now-' + name).className === '')`)
-	})
 
-	// Five minutes later no point of the charts has an answer.
-	later := openTab(t, browser, 1280, 800, rewritten(t, url, map[string]func(map[string]any){"/state": func(snapshot map[string]any) {
+	// What the server says of a time that has passed.
+	var quiet atomic.Int64 // seconds without a reply
+	passed := rewritten(t, url, map[string]func(map[string]any){"/state": func(snapshot map[string]any) {
+		recent := snapshot["recent"].(map[string]any)
+		recent["at"], recent["answered"], recent["p50"], recent["p99"] = 10_000+quiet.Load(), 10_000, 51_000, 7_000_000
+		recent["requests"], recent["replies"], recent["seconds"] = 0, 0, 10
 		for _, p := range snapshot["points"].([]any) {
 			p.(map[string]any)["replies"] = 0
 		}
-	}}))
-	later.until(fmt.Sprintf(`document.querySelector('#now-requests').textContent === new Intl.NumberFormat('en').format(%d)`, said))
-	later.until(`document.querySelector('#latency-chart').textContent.includes('nothing was answered in these five minutes')`)
-	if got := later.text("#now-p50"); got != "–" {
-		t.Errorf("half is answered in %q, want –", got)
+	}})
+	b = openTab(t, browser, 1280, 800, passed)
+	for _, c := range []struct {
+		quiet     int64
+		p50, age  string
+		className string
+	}{
+		{0, "51.0 µs", "", ""}, {9, "51.0 µs", "", ""}, {10, "51.0 µs", "10 s ago", "past"}, {59, "51.0 µs", "59 s ago", "past"},
+		{60, "–", "60 s ago", "past"}, {119, "–", "119 s ago", "past"}, {120, "–", "2 min ago", "past"}, {7200, "–", "2 h ago", "past"},
+	} {
+		quiet.Store(c.quiet)
+		b.until(fmt.Sprintf(`(e => e.textContent.replaceAll('\u00a0', ' ') === %q && e.className === %q)(document.querySelector('#now-p50'))`, c.p50, c.className))
+		b.until(fmt.Sprintf(`['p50', 'p99'].every(name => document.querySelector('#now-' + name + '-age').textContent.replaceAll('\u00a0', ' ') === %q) && document.querySelector('#now-rate').textContent === '0'`, c.age))
 	}
+	b.until(`document.querySelector('#latency-chart').dataset.empty === 'nothing was answered in this time'`)
 }
 
 // Neither a number and its unit, nor the digits of a byte.
 func testNothingIsBroken(t *testing.T, browser context.Context) {
 	s, url := startWatched(t, "--echo")
-	b := openTab(t, browser, 360, 740, url)
+	b := openTab(t, browser, 360, 740, rewritten(t, url, map[string]func(map[string]any){"/state": func(snapshot map[string]any) {
+		snapshot["recent"] = map[string]any{"at": 100, "answered": 80, "seconds": 10, "requests": 0, "p50": 51_000, "p99": 51_000}
+	}}))
 	l := talkTo(t, s.addr)
 	binary := strings.Repeat("\x1b\xff", 100)
 	l.say("x" + binary)
 	l.say(strings.Repeat("y", 2000)) // of which a part is kept
 	b.until(rows + ` === 2`)
-	b.until(`document.querySelector('#now-p50-age').textContent !== ''`)
 	whole := regexp.MustCompile(`^(\[\d+\] )?([0-9a-f]{2}( [0-9a-f]{2})*|x?(\\x[0-9a-f]{2})*|y*)…?$`)
 	const apart = `[...document.querySelectorAll('body *')].flatMap(e => [...e.childNodes]).filter(n => n.nodeType === 3 && /\d (ns|µs|ms|s|bytes|%|minutes)(?![a-z])/.test(n.data)).map(n => n.data)`
 	for _, hash := range []string{"", "session/1"} {
@@ -715,6 +571,9 @@ func testNothingIsBroken(t *testing.T, browser context.Context) {
 			}
 			if got := eval[[]string](b, apart); len(got) > 0 {
 				t.Errorf("#%s in %s: a line may end before the unit in %q", hash, view, got)
+			}
+			if got := eval[[]string](b, `[...document.querySelectorAll('#rows .message .exact, #rows .message:not(:has(.exact)) > span:last-child')].flatMap(e => [...e.childNodes]).filter(n => n.nodeType === 3 && /[0-9a-f]{2}/.test(n.data)).map(n => n.data)`); view != "text" && len(got) > 0 {
+				t.Errorf("#%s in %s: the browser's ellipsis may go through a byte of %.40q", hash, view, got)
 			}
 			if got := eval[[]string](b, `[...document.querySelectorAll('.piece')].filter(e => e.getClientRects().length > 1).map(e => e.textContent)`); len(got) > 0 {
 				t.Errorf("#%s in %s: %q are broken over two lines", hash, view, got)
@@ -853,7 +712,7 @@ func testWords(t *testing.T, browser context.Context) {
 				t.Errorf("the rows are %q, want %q", got, want)
 			}
 			const set = `*3\r\n$3\r\nSET\r\n$3\r\nfoo\r\n$4\r\nb<b>\r\n`
-			if got, want := eval[[]string](b, `[...document.querySelectorAll('#rows .message')].map(e => e.title)`), []string{c.exact, `+39\r\n`, set, `+32\r\n`}; !slices.Equal(got, want) {
+			if got, want := eval[[]string](b, `[...document.querySelectorAll('#rows .message')].map(e => e.title.replaceAll('\u200b', ''))`), []string{c.exact, `+39\r\n`, set, `+32\r\n`}; !slices.Equal(got, want) {
 				t.Errorf("the exact bytes at hand are %q, want %q", got, want)
 			}
 			for _, text := range []string{"set foo", `$3\r\nset`, "auth", ""} {
@@ -984,6 +843,9 @@ func TestPictures(t *testing.T) {
 
 	sent := inWaves(t, s.addr, *pictures, func() {
 		wide.do(chromedp.EmulateViewport(1280, 600))
+		eval[any](wide, `document.activeElement.blur()`)
+		wide.moveTo("heat-chart", 0.7, 0.6)
+		wide.until(reading + `.includes('took')`)
 		wide.picture("busy", "light")
 		wide.picture("busy-dark", "dark")
 		narrow.picture("phone", "light")

@@ -75,10 +75,13 @@ func (c *Counts) Wants(kind parley.EventKind) bool {
 // Requests and bytes are those of sessions that are over; bytes are as they were read and
 // written, endings and all. What belonged to no message, was refused, failed or cut is named if
 // there was any. Who never sent a byte is a probe, also where a handshake is to come first.
-func (c *Counts) String() string {
+func (c *Counts) String() string { return c.with(parley.Progress{}) }
+
+// with is String where so much is done in sessions that are not over.
+func (c *Counts) with(open parley.Progress) string {
 	text := plural(c.sessions.Load(), "session") + ", " + plural(c.probes.Load(), "probe") + ", " +
-		plural(c.requests.Load(), "request") + ", " + plural(c.in.Load(), "byte") + " in, " +
-		plural(c.out.Load(), "byte") + " out"
+		plural(c.requests.Load()+int64(open.Requests), "request") + ", " + plural(c.in.Load()+int64(open.In), "byte") + " in, " +
+		plural(c.out.Load()+int64(open.Out), "byte") + " out"
 	if n := c.stray.Load(); n > 0 {
 		text += " (" + plural(n, "byte") + " of no message)"
 	}

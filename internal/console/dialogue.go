@@ -26,6 +26,7 @@ func notExported(format string, args ...any) error {
 type dialogueView struct {
 	out      io.Writer
 	framing  dialect.Framing // of a session of which the journal does not say
+	named    bool            // sessions are named with their nodes
 	session  *journal.Session
 	d        dialogue.Dialogue
 	requests map[uint64][]byte // that are not replied to, of a protocol that has to know to what a reply is
@@ -43,7 +44,7 @@ func (v *dialogueView) Show(e journal.Event) error {
 		}
 	}
 	if e.Session.ID != v.session.ID {
-		return notExported("there are several sessions, such as %d and %d, and a dialogue has one; --session %[1]d takes one", v.session.Number, e.Session.Number)
+		return notExported("there are several sessions, such as %s and %s, and a dialogue has one; --session %[1]s takes one", sessionName(v.session, v.named), sessionName(e.Session, v.named))
 	}
 	switch e.Kind {
 	case parley.Received:
@@ -56,6 +57,14 @@ func (v *dialogueView) Show(e journal.Event) error {
 	return nil
 }
 
+// sessionName is what --session calls a session, of a journal of many nodes by its node.
+func sessionName(s *journal.Session, manyNodes bool) string {
+	if manyNodes && s.Node != "" {
+		return fmt.Sprintf("%s/%d", escaped(s.Node), s.Number)
+	}
+	return fmt.Sprint(s.Number)
+}
+
 // begin writes the head of the dialogue.
 func (v *dialogueView) begin(s *journal.Session) (err error) {
 	v.session, v.requests = s, make(map[uint64][]byte)
@@ -64,7 +73,7 @@ func (v *dialogueView) begin(s *journal.Session) (err error) {
 			return notExported("its framing is of a newer parley: %v", err)
 		}
 	}
-	v.d.Note(fmt.Sprintf("session %d with %s, %s", s.Number, AppendEscaped(nil, []byte(s.Remote)), s.Opened.UTC().Format(time.RFC3339)))
+	v.d.Note(fmt.Sprintf("session %s with %s, %s", sessionName(s, v.named), AppendEscaped(nil, []byte(s.Remote)), s.Opened.UTC().Format(time.RFC3339)))
 	v.d.Framing = v.framing.Name
 	return nil
 }

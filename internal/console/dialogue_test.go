@@ -194,6 +194,19 @@ func TestWhatIsNoDialogue(t *testing.T) {
 		t.Errorf("%v, and %q", err, &out)
 	}
 	line, _ := dialect.Parse("line")
+	many, _ := NewLogView("dialogue", &out, LogOptions{Framing: line, ManyNodes: true})
+	for i, node := range []string{"edge", "web-2"} {
+		err = many.Show(journal.Event{Kind: parley.Opened, Session: &journal.Session{ID: int64(i + 1), Number: 2, About: journal.About{Node: node}}})
+	}
+	if err == nil || err.Error() != "there are several sessions, such as edge/2 and web-2/2, and a dialogue has one; --session edge/2 takes one" {
+		t.Errorf("of two nodes: %v", err)
+	}
+	out.Reset()
+	drawn, _ := NewLogView("mermaid", &out, LogOptions{Framing: line, ManyNodes: true})
+	drawn.Show(journal.Event{Kind: parley.Opened, Session: &journal.Session{ID: 1, Number: 2, About: journal.About{Node: "web-2"}}})
+	if !strings.Contains(out.String(), ": session web-2/2\n") {
+		t.Errorf("drawn is %s", &out)
+	}
 	of := func(events ...journal.Event) (string, error) {
 		var out bytes.Buffer
 		view, _ := NewLogView("dialogue", &out, LogOptions{Framing: line})

@@ -19,12 +19,12 @@ func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 	var narrative, asJSON, entries, entriesJSON []byte
 	told := make(chan struct{})
 	observe := func(e *parley.Event) {
-		narrator, j := &Narrative{verbose: true}, NewJSON(nil)
+		narrator, j := &Narrative{verbose: true}, NewJSON(nil, "")
 		if narrator.Wants(e.Kind) {
 			narrative = narrator.appendEvent(narrative, e)
 		}
 		asJSON = j.appendEvent(asJSON, e)
-		entry := Entry{Kind: e.Kind, Time: e.Time, Number: e.Session.Number(), Seq: e.Seq, Body: e.Body, Took: e.Took,
+		entry := Entry{Kind: e.Kind, Side: "server", Time: e.Time, Number: e.Session.Number(), Seq: e.Seq, Body: e.Body, Took: e.Took,
 			Remote: string(e.Session.AppendRemote(nil)), Local: string(e.Session.AppendLocal(nil)), In: e.In, Out: e.Out, Reason: e.Reason.String()}
 		entries = AppendEntry(entries, &entry, true)
 		entriesJSON = AppendEntryJSON(entriesJSON, &entry)
@@ -42,7 +42,7 @@ func TestEntriesReadLikeTheServersOwn(t *testing.T) {
 	io.Copy(io.Discard, c)
 	c.Close()
 	<-told
-	narrative = regexp.MustCompile(` \(took [0-9.]+ ms\)\n`).ReplaceAll(narrative, []byte("\n"))
+	narrative = regexp.MustCompile(` \([0-9.]+ (ns|µs|ms|s)\)\n`).ReplaceAll(narrative, []byte("\n"))
 	if !bytes.Equal(entries, narrative) {
 		t.Errorf("told\n%s\nthe server told\n%s", entries, narrative)
 	}
@@ -64,7 +64,7 @@ func TestReasonsOfEntries(t *testing.T) {
 }
 
 func TestEntriesAreEscaped(t *testing.T) {
-	bad := string(strange())
+	bad := string(strange(200))
 	for _, kind := range []parley.EventKind{parley.Opened, parley.Received, parley.Replied, parley.Closed} {
 		e := Entry{Kind: kind, Time: time.Now(), Remote: bad, Local: bad, Body: []byte(bad), Reason: bad, Unsent: "unknown"}
 		for _, line := range [][]byte{AppendEntry(nil, &e, true), AppendEntryJSON(nil, &e)} {

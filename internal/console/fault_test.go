@@ -25,11 +25,11 @@ func TestFaultsAreTold(t *testing.T) {
 		{Kind: parley.Refused, Time: at, Session: refused, Reason: parley.Fault, Fault: "refuse", Err: errors.New("refused on purpose")},
 	}
 	redis, _ := dialect.Parse("redis")
-	said := messages{redis.Words, false}
+	said := messages{words: redis.Words}
 	narrative := NewNarrative(nil, Limits{}, true)
 	narrative.messages = said
 	tap := NewTapNarrative(nil, "db:1", false)
-	json := NewJSON(nil)
+	json := NewJSON(nil, "")
 	var counts Counts
 	var lines, tapLines, objects string
 	for _, e := range events {
@@ -56,7 +56,7 @@ func TestFaultsAreTold(t *testing.T) {
 
 // What a journal says of a fault is shown as it is, and escaped: anybody may have written the file.
 func TestLoggedFault(t *testing.T) {
-	e := &Entry{Kind: parley.Faulted, Time: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC), Number: 7, Seq: 1, Remote: "r", Local: "l", Fault: "reply.\x1b[31mdrop"}
+	e := &Entry{Kind: parley.Faulted, Side: "server", Time: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC), Number: 7, Seq: 1, Remote: "r", Local: "l", Fault: "reply.\x1b[31mdrop"}
 	if got, want := string(AppendEntry(nil, e, false)), "Server: fault: reply.\\x1b[31mdrop\n"; got != want {
 		t.Errorf("the narrative has %q, want %q", got, want)
 	}

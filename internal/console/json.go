@@ -11,7 +11,7 @@ import (
 // A JSON is the observer that writes a server's or a tap's events, one object a line.
 type JSON struct {
 	out    *Writer
-	side   string     // server or tap
+	origin []byte     // its fields side and node
 	target string     // of a tap
 	last   *lastEvent // of an event loop; nil if several goroutines write
 	messages
@@ -46,34 +46,38 @@ func (l *lastEvent) appendEnds(dst []byte, s *parley.Session) []byte {
 	return append(dst, l.ends...)
 }
 
-// NewJSON writes a server's events to out.
-func NewJSON(out *Writer) *JSON { return &JSON{out: out, side: "server"} }
-
-// NewTapJSON writes the events of a tap before the server at target to out.
-func NewTapJSON(out *Writer, target string) *JSON {
-	return &JSON{out: out, side: "tap", target: target}
+// NewJSON writes the events of a server on a node to out.
+func NewJSON(out *Writer, node string) *JSON {
+	return &JSON{out: out, origin: appendOrigin(nil, "server", node)}
 }
 
-// SkippedJSON is the notice of the Writer of a server's JSON.
-func SkippedJSON(dst []byte, n int64) []byte { return appendSkippedJSON(dst, "server", n) }
-
-// SkippedTapJSON is the notice of the Writer of a tap's JSON.
-func SkippedTapJSON(dst []byte, n int64) []byte { return appendSkippedJSON(dst, "tap", n) }
-
-func appendSkippedJSON(dst []byte, side string, n int64) []byte {
-	dst = strconv.AppendInt(append(dst, `{"event":"skipped","count":`...), n, 10)
-	dst = appendSide(appendTime(dst, time.Now()), side)
-	return append(dst, "}\n"...)
+// NewTapJSON writes the events of a tap on a node, before the server at target, to out.
+func NewTapJSON(out *Writer, node, target string) *JSON {
+	return &JSON{out: out, origin: appendOrigin(nil, "tap", node), target: target}
 }
 
-func appendSide(dst []byte, side string) []byte {
-	return append(append(append(dst, `,"side":"`...), side...), '"')
+// SkippedJSON is the notice of the Writer of the JSON of a side of a node.
+func SkippedJSON(side, node string) func(dst []byte, n int64) []byte {
+	return func(dst []byte, n int64) []byte {
+		dst = strconv.AppendInt(append(dst, `{"event":"skipped","count":`...), n, 10)
+		dst = appendOrigin(appendTime(dst, time.Now()), side, node)
+		return append(dst, "}\n"...)
+	}
+}
+
+// appendOrigin appends whose event it is; an older journal does not know on which node.
+func appendOrigin(dst []byte, side, node string) []byte {
+	dst = append(append(append(dst, `,"side":"`...), side...), '"')
+	if node != "" {
+		dst = appendJSONString(append(dst, `,"node":`...), node)
+	}
+	return dst
 }
 
 // Started tells that it listens.
 func (j *JSON) Started(at net.Addr) {
 	appendLine(j.out, func(dst []byte) []byte {
-		dst = appendSide(appendTime(append(dst, `{"event":"started"`...), time.Now()), j.side)
+		dst = append(appendTime(append(dst, `{"event":"started"`...), time.Now()), j.origin...)
 		dst = appendJSONString(append(dst, `,"local":`...), at.String())
 		if j.target != "" {
 			dst = appendJSONString(append(dst, `,"upstream":`...), j.target)
@@ -87,8 +91,8 @@ func (j *JSON) Observe(e *parley.Event) {
 	appendLine(j.out, func(dst []byte) []byte { return j.appendEvent(dst, e) })
 }
 
-// Wants everything.
-func (j *JSON) Wants(parley.EventKind) bool { return true }
+// Wants everything that is told of one message.
+func (j *JSON) Wants(kind parley.EventKind) bool { return kind != parley.Answered }
 
 // Fork returns the observer for one event loop.
 func (j *JSON) Fork() parley.Observer {
@@ -99,7 +103,7 @@ func (j *JSON) Fork() parley.Observer {
 
 func (j *JSON) appendEvent(dst []byte, e *parley.Event) []byte {
 	dst = append(append(append(dst, `{"event":"`...), e.Kind.String()...), '"')
-	dst = appendSide(j.last.appendTime(dst, e.Time), j.side)
+	dst = append(j.last.appendTime(dst, e.Time), j.origin...)
 	if s := e.Session; s != nil {
 		dst = appendCount(dst, "session", s.Number())
 		dst = appendCount(dst, "seq", e.Seq)

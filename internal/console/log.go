@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/csv"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/clipperhouse/displaywidth"
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
@@ -22,9 +25,12 @@ type LogView interface {
 
 // LogOptions say how a log is shown.
 type LogOptions struct {
-	Width   int             // of a table, in columns; as many as it needs if 0
-	Framing dialect.Framing // of sessions of which the journal does not say
-	Secrets bool            // credentials are shown too
+	Width     int             // of a table, in columns; as many as it needs if 0
+	Framing   dialect.Framing // of sessions of which the journal does not say
+	Secrets   bool            // credentials are shown too
+	Style     Style           // of the narrative and of a table
+	ManyNodes bool            // sessions are named with their nodes
+	Hex       bool            // messages are dumped too, below the lines of the narrative or of a table
 }
 
 // NewLogView shows events as a format names them: narrative, table, json (or ndjson), csv,
@@ -32,18 +38,24 @@ type LogOptions struct {
 // where those are.
 func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 	said := &wordings{LogOptions: opt, of: make(map[string]dialect.Words)}
+	if format != "narrative" && format != "table" {
+		said.Style = Style{}
+	}
 	switch format {
 	case "narrative":
-		return &lineView{out: out, said: said, format: func(dst []byte, e *Entry) []byte { return AppendEntry(dst, e, true) }}, nil
+		return &lineView{out: out, said: said, format: func(dst []byte, e *Entry) []byte {
+			e.width, e.named = opt.Width, opt.ManyNodes
+			return AppendEntry(dst, e, true)
+		}}, nil
 	case "json", "ndjson":
 		return &lineView{out: out, said: said, format: AppendEntryJSON}, nil
 	case "table":
-		v := exchangeTable{newTable(out, opt.Width, exchangeColumns), said}
+		v := exchangeTable{newTable(out, opt.Width, opt.Style, withNode(exchangeColumns, opt.ManyNodes, func(r *logRow) *journal.Session { return r.Session })), said}
 		return v, v.head()
 	case "csv":
 		v := exchangeCSV{newCSV(out), said}
 		return v, v.write("session", "seq", "remote", "local", "received", "took_ns", "replied",
-			"request", "request_base64", "reply", "reply_base64", "request_text", "reply_text", "fault")
+			"request", "request_base64", "reply", "reply_base64", "request_text", "reply_text", "fault", "node")
 	case "md":
 		return &markdownView{out, said, NewTranscript("Server Terminal (server.js)", "Client Terminal (client.js)"), make(map[int64]*ClientNarrative)}, nil
 	case "mermaid":
@@ -53,7 +65,7 @@ func NewLogView(format string, out io.Writer, opt LogOptions) (LogView, error) {
 		p, err := journal.NewPcap(out)
 		return pcapView{p}, err
 	case "dialogue":
-		return &dialogueView{out: out, framing: opt.Framing}, nil
+		return &dialogueView{out: out, framing: opt.Framing, named: opt.ManyNodes}, nil
 	}
 	return nil, fmt.Errorf("no format %q", format)
 }
@@ -65,8 +77,10 @@ type wordings struct {
 }
 
 func (w *wordings) session(s *journal.Session) messages {
+	shown := messages{secrets: w.Secrets, Style: w.Style, hex: w.Hex, columns: func() int { return w.Width }}
 	if s.Framing == "" {
-		return messages{w.Framing.Words, w.Secrets}
+		shown.words = w.Framing.Words
+		return shown
 	}
 	words, known := w.of[s.Framing]
 	if !known {
@@ -74,7 +88,8 @@ func (w *wordings) session(s *journal.Session) messages {
 		words = f.Words
 		w.of[s.Framing] = words
 	}
-	return messages{words, w.Secrets}
+	shown.words = words
+	return shown
 }
 
 // entry is an event as a line tells it.
@@ -87,7 +102,7 @@ func (w *wordings) entry(e journal.Event) *Entry {
 // entryOf is an event as a line tells it that has no words.
 func entryOf(e journal.Event) *Entry {
 	s := e.Session
-	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Tap: s.LooksOn()}
+	entry := &Entry{Kind: e.Kind, Time: e.Time, Number: s.Number, Remote: s.Remote, Local: s.Local, Side: sideOf(s), Node: s.Node}
 	if s.Lost {
 		entry.Lost = s.ID
 	}
@@ -99,25 +114,37 @@ func entryOf(e journal.Event) *Entry {
 		entry.Framing, entry.Upstream, entry.security = s.Framing, s.Upstream, recordedSecurity(s)
 	case parley.Received:
 		entry.Seq, entry.Body, entry.Cut, entry.Whole = e.Exchange.Seq, e.Exchange.Request, e.Exchange.RequestCut, e.Exchange.RequestWhole
+		entry.Raw = e.Exchange.RawRequest
 	case parley.Replied:
 		entry.Seq, entry.Body, entry.Cut, entry.Took = e.Exchange.Seq, e.Exchange.Reply, e.Exchange.ReplyCut, e.Exchange.Took
-		entry.Whole, entry.Fault = e.Exchange.ReplyWhole, e.Exchange.Fault
+		entry.Whole, entry.Fault, entry.Raw = e.Exchange.ReplyWhole, e.Exchange.Fault, e.Exchange.RawReply
 		if entry.Seq == 0 {
 			entry.Kind = parley.Unasked
 			break
 		}
-		if replied := s.Replied(entry.Seq); replied != "yes" {
+		if replied := s.Replied(entry.Seq); replied != "yes" && s.Role != journal.RoleClient { // which has read it
 			entry.Unsent = replied
 		}
 	case parley.Closed:
 		entry.Seq, entry.Took, entry.Reason = s.Requests, s.Closed.Sub(s.Opened), s.Reason
 		entry.In, entry.Out, entry.Stray, entry.overTLS = s.BytesIn, s.BytesOut, s.Stray, s.TLSVersion != ""
 	case parley.Refused:
-		entry.Body, entry.Reason = e.Text, s.Reason
+		entry.Body, entry.Raw, entry.Reason = e.Text, e.RawText, s.Reason
 	case parley.Faulted:
 		entry.Seq, entry.Fault = e.Fault.Seq, e.Fault.Fault
 	}
 	return entry
+}
+
+// sideOf is whose events those of a session are.
+func sideOf(s *journal.Session) string {
+	switch {
+	case s.Role == journal.RoleClient:
+		return s.Role
+	case s.LooksOn():
+		return "tap"
+	}
+	return "server"
 }
 
 // isSecret says whether a message carries credentials: the request, where there is one.
@@ -152,11 +179,11 @@ type logRow struct {
 
 // request and reply are the messages of the row, without a body where there is none.
 func (r *logRow) request() *parley.Event {
-	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Cut: r.x.RequestCut, Secret: isSecret(r.x, parley.Received)}
+	return &parley.Event{Kind: parley.Received, Body: r.x.Request, Raw: r.x.RawRequest, Cut: r.x.RequestCut, Secret: isSecret(r.x, parley.Received)}
 }
 
 func (r *logRow) reply() *parley.Event {
-	return &parley.Event{Kind: parley.Replied, Body: r.x.Reply, Cut: r.x.ReplyCut, Secret: isSecret(r.x, parley.Replied)}
+	return &parley.Event{Kind: parley.Replied, Body: r.x.Reply, Raw: r.x.RawReply, Cut: r.x.ReplyCut, Secret: isSecret(r.x, parley.Replied)}
 }
 
 // brief is a message in words, or escaped, cut to a width; past 4 KiB only if that is 0.
@@ -189,7 +216,9 @@ func (m *messages) text(e *parley.Event) string {
 func (w *wordings) row(e journal.Event) *logRow {
 	switch {
 	case e.Kind == parley.Refused:
-		return &logRow{Session: e.Session, x: &journal.Exchange{Received: e.Time, Reply: e.Text}, replied: e.Session.Reason}
+		row := &logRow{e.Session, &journal.Exchange{Received: e.Time, Reply: e.Text, RawReply: e.RawText}, e.Session.Reason, w.session(e.Session)}
+		row.words = nil // it is said before there is a protocol
+		return row
 	case e.Kind == parley.Received, e.Kind == parley.Replied && e.Exchange.Request == nil:
 		row := &logRow{e.Session, e.Exchange, "unasked", w.session(e.Session)}
 		switch {
@@ -201,6 +230,15 @@ func (w *wordings) row(e journal.Event) *logRow {
 		return row
 	}
 	return nil
+}
+
+// withNode are columns of sessions, or of what is said in them, behind that of the node if there are many.
+func withNode[T any](columns []column[T], many bool, of func(T) *journal.Session) []column[T] {
+	if !many {
+		return columns
+	}
+	node := column[T]{title: "node", width: 12, text: func(row T, width int) string { return within(width, of(row).Node) }}
+	return append([]column[T]{node}, columns...)
 }
 
 // number is the session's, as people know it.
@@ -229,22 +267,44 @@ const (
 
 // exchangeColumns are those of a table of exchanges. Whether it was replied is never left out.
 var exchangeColumns = []column[*logRow]{
-	{title: "session", width: 7, right: true, text: func(r *logRow, _ int) string { return number(r.Session) }},
-	{title: "seq", width: 5, right: true, text: func(r *logRow, _ int) string { return strconv.FormatUint(r.x.Seq, 10) }},
-	{title: "received", width: len(logTime), narrow: len(timeOfDay), dispensable: 2, text: func(r *logRow, width int) string { return timeIn(r.x.Received, width) }},
-	{title: "took", width: 10, right: true, dispensable: 1, text: func(r *logRow, _ int) string { return r.x.Took.String() }},
-	{title: "replied", width: 7, text: func(r *logRow, _ int) string { return r.replied }},
-	{title: "remote", width: 21, dispensable: 3, text: func(r *logRow, _ int) string { return escaped(r.Remote) }},
-	{title: "request", width: 40, elastic: true, text: func(r *logRow, width int) string { return r.brief(r.request(), width) }},
-	{title: "reply", width: 40, elastic: true, text: func(r *logRow, width int) string { return r.brief(r.reply(), width) }},
+	{title: "session", width: 7, right: true, dispensable: 2, tint: func(r *logRow) tint { return sessionTint(r.Number) }, text: func(r *logRow, _ int) string { return number(r.Session) }},
+	{title: "seq", width: 5, right: true, dispensable: 3, text: func(r *logRow, _ int) string { return strconv.FormatUint(r.x.Seq, 10) }},
+	{title: "received", width: len(logTime), narrow: len(timeOfDay), dispensable: 5, tint: func(*logRow) tint { return timeTint }, text: func(r *logRow, width int) string { return timeIn(r.x.Received, width) }},
+	{title: "took", width: 10, right: true, dispensable: 4, text: func(r *logRow, width int) string { return spanIn(r.x.Took, width) }},
+	{title: "replied", width: 7, tint: (*logRow).repliedTint, text: func(r *logRow, _ int) string { return r.replied }},
+	{title: "remote", width: 21, dispensable: 6, tint: func(r *logRow) tint { return sessionTint(r.Number) }, text: func(r *logRow, _ int) string { return escaped(r.Remote) }},
+	{title: "request", width: 40, elastic: true, tint: func(*logRow) tint { return requestTint }, text: func(r *logRow, width int) string { return r.brief(r.request(), width) }},
+	{title: "reply", width: 40, elastic: true, dispensable: 1, tint: func(*logRow) tint { return replyTint }, text: func(r *logRow, width int) string { return r.brief(r.reply(), width) }},
 }
 
-// timeIn is a time in so many columns: all of it, or that of the day.
+// repliedTint is red where a reply was due and did not get out, or the connection was refused.
+func (r *logRow) repliedTint() tint {
+	switch {
+	case r.replied == "yes", r.replied == "unasked", r.replied == "unknown":
+		return plain
+	case r.replied == "no" && r.x.Reply == nil: // none may have been due
+		return plain
+	}
+	return abnormalTint
+}
+
+// timeIn is a time in so many columns, 0 for any: all of it, or that of the day.
 func timeIn(t time.Time, width int) string {
-	if 0 < width && width < len(logTime) {
+	switch {
+	case width == 0 || width >= len(logTime):
+		return t.Format(logTime)
+	case width >= len(timeOfDay):
 		return t.Format(timeOfDay)
 	}
-	return t.Format(logTime)
+	return t.Format(time.TimeOnly)
+}
+
+// spanIn is a time in so many columns, 0 for any: all of it, or three digits.
+func spanIn(d time.Duration, width int) string {
+	if text := d.String(); width == 0 || displaywidth.String(text) <= width {
+		return text
+	}
+	return threeDigits(d)
 }
 
 // brief is a payload escaped and cut to a width; past 4 KiB only if that is 0.
@@ -260,10 +320,21 @@ func brief(p []byte, width int) string {
 }
 
 func (v exchangeTable) Show(e journal.Event) error {
-	if r := v.said.row(e); r != nil {
-		return v.table.row(r)
+	r := v.said.row(e)
+	if r == nil {
+		return nil
 	}
-	return nil
+	if err := v.table.row(r); err != nil || !r.hex {
+		return err
+	}
+	var dump []byte
+	for _, message := range []*parley.Event{r.request(), r.reply()} {
+		if message.Body != nil {
+			dump = r.appendDump(dump, message)
+		}
+	}
+	_, err := v.out.Write(dump)
+	return err
 }
 
 func (v exchangeTable) End() error { return nil }
@@ -287,7 +358,7 @@ func (v exchangeCSV) Show(e journal.Event) error {
 	request, request64 := plainOrBase64(r.x.Request)
 	reply, reply64 := plainOrBase64(r.x.Reply)
 	return v.write(session, fmt.Sprint(r.x.Seq), escaped(r.Remote), escaped(r.Local), r.x.Received.Format(time.RFC3339Nano),
-		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64, r.text(r.request()), r.text(r.reply()), escaped(r.x.Fault))
+		fmt.Sprint(int64(r.x.Took)), r.replied, request, request64, reply, reply64, r.text(r.request()), r.text(r.reply()), escaped(r.x.Fault), escaped(r.Node))
 }
 
 func (v exchangeCSV) End() error { return nil }
@@ -329,6 +400,8 @@ const (
 func (v *markdownView) Show(e journal.Event) error {
 	entry := v.said.entry(e)
 	message := dialect.Message{Body: entry.Body, Cut: entry.Cut, Secret: entry.Secret}
+	entry.Side = "server" // whose terminal it is, whoever recorded it
+	entry.Remote, entry.Local = e.Session.Ends()
 	server := func() {
 		line := AppendEntry(nil, entry, false)
 		v.table.Say(serverTerminal, strings.TrimSuffix(string(line), "\n"))
@@ -341,7 +414,8 @@ func (v *markdownView) Show(e journal.Event) error {
 	switch {
 	case entry.Kind == parley.Opened:
 		server()
-		client.Connected(escaped(e.Session.Local))
+		_, at := e.Session.Ends()
+		client.Connected(escaped(at))
 	case entry.Kind == parley.Received:
 		client.Prompt()
 		client.Typed(dialect.Message{Body: entry.shown()})
@@ -391,7 +465,8 @@ type mermaidView struct {
 func (v *mermaidView) Show(e journal.Event) error {
 	const width = 80
 	var line []byte
-	entry, client, name := v.said.entry(e), "c"+strconv.FormatInt(e.Session.ID, 10), escaped(e.Session.Remote)
+	at, _ := e.Session.Ends()
+	entry, client, name := v.said.entry(e), "c"+strconv.FormatInt(e.Session.ID, 10), escaped(at)
 	switch {
 	case entry.Kind == parley.Refused:
 		v.refused++
@@ -406,7 +481,7 @@ func (v *mermaidView) Show(e journal.Event) error {
 	body := fmt.Sprintf("[%d] %s", lengthOf(entry.message()), AppendMermaid(nil, string(AppendBrief(nil, entry.shown(), width))))
 	switch {
 	case entry.Kind == parley.Opened:
-		line = fmt.Appendf(line, "    Note over %s,s: session %d\n", client, entry.Number)
+		line = fmt.Appendf(line, "    Note over %s,s: session %s\n", client, AppendMermaid(nil, sessionName(e.Session, v.said.ManyNodes)))
 	case entry.Kind == parley.Received:
 		line = fmt.Appendf(line, "    %s->>s: %s\n", client, body)
 	case entry.Kind == parley.Unasked || entry.Kind == parley.Replied && entry.Unsent == "":
@@ -443,8 +518,9 @@ type SessionList interface {
 }
 
 // NewSessionList lists sessions as a format names it: table, csv, or json for the last that
-// is known of each, its closed or its opened event. A table fits as that of NewLogView does.
-func NewSessionList(format string, out io.Writer, width int) (SessionList, error) {
+// is known of each, its closed or its opened event. A table fits, and is coloured, as that of NewLogView is;
+// with manyNodes it has a column for them.
+func NewSessionList(format string, out io.Writer, width int, style Style, manyNodes bool) (SessionList, error) {
 	switch format {
 	case "json":
 		return sessionJSON{out}, nil
@@ -453,7 +529,7 @@ func NewSessionList(format string, out io.Writer, width int) (SessionList, error
 		return l, l.write("session", "remote", "local", "opened", "closed", "reason", "requests", "replied_upto", "bytes_in", "bytes_out",
 			"stray", "role", "framing", "listener", "upstream", "node", "tls_version", "tls_name", "proxied")
 	}
-	l := sessionTable{newTable(out, width, sessionColumns)}
+	l := sessionTable{newTable(out, width, style, withNode(sessionColumns, manyNodes, func(s *journal.Session) *journal.Session { return s }))}
 	return l, l.head()
 }
 
@@ -494,18 +570,20 @@ func (l sessionTable) Show(s *journal.Session) error { return l.row(s) }
 
 // sessionColumns are those of a table of sessions. Why it ended is never left out.
 var sessionColumns = []column[*journal.Session]{
-	{title: "session", width: 7, right: true, text: func(s *journal.Session, _ int) string { return number(s) }},
-	{title: "opened", width: len(logTime), narrow: len(timeOfDay), dispensable: 2, text: func(s *journal.Session, width int) string { return timeIn(s.Opened, width) }},
-	{title: "lasted", width: 13, right: true, dispensable: 3, text: ifClosed(func(s *journal.Session) string { return s.Closed.Sub(s.Opened).String() })},
-	{title: "remote", width: 21, dispensable: 1, text: func(s *journal.Session, _ int) string { return escaped(s.Remote) }},
-	{title: "requests", width: 8, right: true, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.Requests) })},
-	{title: "replied", width: 7, right: true, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.RepliedUpTo) })},
-	{title: "bytes in", width: 9, right: true, dispensable: 5, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesIn) })},
-	{title: "bytes out", width: 9, right: true, dispensable: 4, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
-	{title: "framing", width: 9, dispensable: 6, text: func(s *journal.Session, width int) string { return within(width, s.Framing) }},
-	{title: "upstream", width: 21, dispensable: 7, text: func(s *journal.Session, width int) string { return within(width, s.Upstream) }},
-	{title: "tls, proxy", width: 16, dispensable: 8, text: func(s *journal.Session, width int) string { return secured(width, s) }},
-	{title: "reason", width: len("first_byte_timeout"), text: func(s *journal.Session, _ int) string {
+	{title: "session", width: 7, right: true, tint: func(s *journal.Session) tint { return sessionTint(s.Number) }, text: func(s *journal.Session, _ int) string { return number(s) }},
+	{title: "opened", width: len(logTime), narrow: len(timeOfDay), dispensable: 5, tint: func(*journal.Session) tint { return timeTint }, text: func(s *journal.Session, width int) string { return timeIn(s.Opened, width) }},
+	{title: "lasted", width: 13, right: true, dispensable: 6, text: func(s *journal.Session, width int) string {
+		return ifClosed(func(s *journal.Session) string { return spanIn(s.Closed.Sub(s.Opened), width) })(s, width)
+	}},
+	{title: "remote", width: 21, dispensable: 4, tint: func(s *journal.Session) tint { return sessionTint(s.Number) }, text: func(s *journal.Session, _ int) string { return escaped(s.Remote) }},
+	{title: "requests", width: 8, right: true, dispensable: 2, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.Requests) })},
+	{title: "replied", width: 7, right: true, dispensable: 1, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.RepliedUpTo) })},
+	{title: "bytes in", width: 9, right: true, dispensable: 8, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesIn) })},
+	{title: "bytes out", width: 9, right: true, dispensable: 7, text: ifClosed(func(s *journal.Session) string { return fmt.Sprint(s.BytesOut) })},
+	{title: "framing", width: 9, dispensable: 9, text: func(s *journal.Session, width int) string { return within(width, s.Framing) }},
+	{title: "upstream", width: 21, dispensable: 10, text: func(s *journal.Session, width int) string { return within(width, s.Upstream) }},
+	{title: "tls, proxy", width: 16, elastic: true, most: 60, dispensable: 11, text: func(s *journal.Session, width int) string { return secured(width, s) }},
+	{title: "reason", width: len("first_byte_timeout"), tint: func(s *journal.Session) tint { return endTint(cmp.Or(s.Reason, journal.ReasonOpen)) }, text: func(s *journal.Session, _ int) string {
 		switch {
 		case s.Lost:
 			return fmt.Sprintf("(session %d was not recorded)", s.ID)

@@ -79,10 +79,10 @@ func TestEveryViewShowsWhatIsOutOfTheOrdinary(t *testing.T) {
       1      0  2026-11-24T08:00:00.003000Z          0s  unasked  10.0.0.1:1                                                       Error: request longer than 4 bytes
       -      0  2026-11-24T08:00:00.008000Z          0s  full     10.0.0.3:3                                                       Error: server is full (1 sessions)
 `,
-		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text,fault
-,4,,,2026-11-24T08:00:00.002Z,0,unknown,,d2hvc2UbWzJK,nobody's,,,,
-1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,Error: request longer than 4 bytes,,,,
-,0,10.0.0.3:3,10.0.0.2:2,2026-11-24T08:00:00.008Z,0,full,,,Error: server is full (1 sessions),,,,
+		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text,fault,node
+,4,,,2026-11-24T08:00:00.002Z,0,unknown,,d2hvc2UbWzJK,nobody's,,,,,
+1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,Error: request longer than 4 bytes,,,,,
+,0,10.0.0.3:3,10.0.0.2:2,2026-11-24T08:00:00.008Z,0,full,,,Error: server is full (1 sessions),,,,,
 `, "\n", "\r\n"),
 		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
 |---|---|
@@ -171,11 +171,11 @@ func TestEveryViewShowsWords(t *testing.T) {
 {"event":"received","time":"2026-11-24T08:00:00.004Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","bytes":2,"payload":"-x","text":"-x","secret":true}
 {"event":"closed","time":"2026-11-24T08:00:00.009Z","side":"tap","session":1,"seq":3,"remote":"10.0.0.1:1","local":"10.0.0.2:2","took_ns":9000000,"bytes_in":0,"bytes_out":0,"stray":12,"reason":"eof"}
 `,
-		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text,fault
-1,1,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.001Z,0,yes,,Z2V0Gw==,,b2sNCg==,ASKED GET\x1b,SAID OK\r\n,
-1,2,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.002Z,0,yes,auth me,,+,,ASKED AUTH ME,SAID +,
-1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,push,,,SAID PUSH and 96 more,
-1,3,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.004Z,0,no,-x,,,,-x,,
+		"csv": strings.ReplaceAll(`session,seq,remote,local,received,took_ns,replied,request,request_base64,reply,reply_base64,request_text,reply_text,fault,node
+1,1,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.001Z,0,yes,,Z2V0Gw==,,b2sNCg==,ASKED GET\x1b,SAID OK\r\n,,
+1,2,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.002Z,0,yes,auth me,,+,,ASKED AUTH ME,SAID +,,
+1,0,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.003Z,0,unasked,,,push,,,SAID PUSH and 96 more,,
+1,3,10.0.0.1:1,10.0.0.2:2,2026-11-24T08:00:00.004Z,0,no,-x,,,,-x,,,
 `, "\n", "\r\n"),
 		"md": `| Server Terminal (server.js) | Client Terminal (client.js) |
 |---|---|
@@ -244,10 +244,10 @@ func TestListsShowHowSessionsWereRecorded(t *testing.T) {
 	for format, want := range map[string]string{
 		"table": "  redis      redis:6379             TLS 1.3, by proxy 10.9.9.9:9, a  open\n",
 		"csv":   ",,,,,,,tap,redis,127.0.0.1:6380,redis:6379,web-1,TLS 1.3,a,10.9.9.9:9\r\n",
-		"json":  `"side":"tap","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","framing":"redis","upstream":"redis:6379","tls_version":"TLS 1.3","tls_name":"a","proxy":"10.9.9.9:9"}` + "\n",
+		"json":  `"side":"tap","node":"web-1","session":1,"remote":"10.0.0.1:1","local":"10.0.0.2:2","framing":"redis","upstream":"redis:6379","tls_version":"TLS 1.3","tls_name":"a","proxy":"10.9.9.9:9"}` + "\n",
 	} {
 		var out bytes.Buffer
-		list, err := NewSessionList(format, &out, 0)
+		list, err := NewSessionList(format, &out, 0, Style{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +269,7 @@ func TestListsShowLostSessions(t *testing.T) {
 		"json":  `{"event":"opened","time":"2026-11-24T08:00:00Z","side":"server","lost_session":9,"remote":"","local":""}` + "\n",
 	} {
 		var out bytes.Buffer
-		list, err := NewSessionList(format, &out, 0)
+		list, err := NewSessionList(format, &out, 0, Style{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	}
 	for _, width := range []int{60, 80, 100, 132, 250} {
 		var sessions bytes.Buffer
-		list, err := NewSessionList("table", &sessions, width)
+		list, err := NewSessionList("table", &sessions, width, Style{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

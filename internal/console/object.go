@@ -10,8 +10,10 @@ import (
 type Object struct{ buf []byte }
 
 // NewObject begins with what each event has.
-func NewObject(event string, at time.Time) *Object {
-	return &Object{appendTime(append(append(append([]byte(nil), `{"event":"`...), event...), '"'), at)}
+func NewObject(event string, at time.Time, node string) *Object {
+	o := &Object{appendTime(append(append(append([]byte(nil), `{"event":"`...), event...), '"'), at)}
+	o.Text("node", node)
+	return o
 }
 
 // Text adds a string, and nothing if it is empty.

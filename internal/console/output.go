@@ -1,9 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,11 +34,16 @@ type OutputOptions struct {
 	Quiet    bool // nothing on standard output
 	JSON     bool // events, one object a line, in place of the narrative
 	Limits   Limits
+	Node     string // the name of where it runs, of events in JSON
 	Lines    bool   // each message is a line: advise other framings where that looks wrong
 	Upstream string // the address of the server behind a tap; empty for a server
 
 	Words       dialect.Words // show messages; nil if they are their words
 	ShowSecrets bool          // credentials, in words
+
+	Style   Style      // of the narrative
+	Hex     bool       // dump messages below their lines of the narrative
+	Columns func() int // of the terminal that it is written to, now; nil if it is none
 }
 
 // lastWords is how long an output that is closed may take for what is queued.
@@ -47,7 +54,7 @@ func NewOutput(stdout, stderr io.Writer, opt OutputOptions) *Output {
 	o := new(Output)
 	o.err = NewWriter(stderr, QueueLimit, SkippedNotes, nil)
 	o.Notes = NewNotes(o.err, opt.Limits, opt.Lines)
-	tap, shown := opt.Upstream != "", messages{opt.Words, opt.ShowSecrets}
+	tap, shown := opt.Upstream != "", messages{opt.Words, opt.ShowSecrets, opt.Style, opt.Hex, opt.Columns}
 	if opt.Lines && (tap || !opt.Quiet) { // a server that is quiet is to be fast
 		o.Notes.detector = newDetector(tap)
 	}
@@ -57,11 +64,11 @@ func NewOutput(stdout, stderr io.Writer, opt OutputOptions) *Output {
 	}
 	switch {
 	case opt.JSON && tap:
-		j := NewTapJSON(start(SkippedTapJSON), opt.Upstream)
+		j := NewTapJSON(start(SkippedJSON("tap", opt.Node)), opt.Node, opt.Upstream)
 		j.messages = shown
 		o.narrator = j
 	case opt.JSON:
-		j := NewJSON(start(SkippedJSON))
+		j := NewJSON(start(SkippedJSON("server", opt.Node)), opt.Node)
 		j.messages = shown
 		o.narrator = j
 	case opt.Quiet:
@@ -111,6 +118,38 @@ func (o *Output) Cut(sessions []*parley.Session, after time.Duration) {
 			break
 		}
 		o.Notes.Printf("cut session %d with %s: not done within %v", s.Number(), s.AppendRemote(nil), after)
+	}
+}
+
+// Report says what was done so far, and which of the sessions that are open have had the most requests.
+func (o *Output) Report(open []*parley.Session, now time.Time) {
+	const most = 10
+	type line struct {
+		*parley.Session
+		parley.Progress
+	}
+	lines := make([]line, len(open))
+	var all parley.Progress
+	for i, s := range open {
+		p := s.Progress()
+		lines[i] = line{s, p}
+		all.Requests += p.Requests
+		all.In += p.In
+		all.Out += p.Out
+	}
+	slices.SortFunc(lines, func(a, b line) int {
+		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(b.In+b.Out, a.In+a.Out), cmp.Compare(a.Number(), b.Number()))
+	})
+	o.Notes.Printf("so far: %s", o.counts.with(all))
+	if len(lines) > most {
+		o.Notes.Printf("open now: %s, of which these have had the most requests:", plural(int64(len(lines)), "session"))
+		lines = lines[:most]
+	} else {
+		o.Notes.Printf("open now: %s", plural(int64(len(lines)), "session"))
+	}
+	for _, l := range lines {
+		o.Notes.Printf("session %d with %s: %s (%d waiting), %s in, %s out, open for %v", l.Number(), l.AppendRemote(nil),
+			plural(int64(l.Requests), "request"), l.Waiting, plural(int64(l.In), "byte"), plural(int64(l.Out), "byte"), now.Sub(l.Opened()).Round(time.Second))
 	}
 }
 

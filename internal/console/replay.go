@@ -4,52 +4,85 @@ import (
 	"io"
 	"strconv"
 	"time"
+	"unicode/utf8"
+
+	"github.com/clipperhouse/displaywidth"
+
+	"github.com/parley-tcp/parley/internal/journal"
 )
 
 // A ReplayView shows where a server's replies differ from the recorded ones. A write that
 // fails is kept and returned by Err: the replay itself goes on.
 type ReplayView interface {
 	// Differs tells of one difference. want is nil if nothing was recorded, got if nothing
-	// came; lost says why nothing did, or no more. seq is 0 for a message unasked.
-	Differs(session, seq uint64, want, got []byte, lost string)
+	// came; lost says why nothing did, or no more. seq is 0 for a message unasked; node is where the
+	// session was recorded, if that is to be told.
+	Differs(node string, session, seq uint64, want, got []byte, lost string)
 	Err() error // the first error of the output
 }
 
 // A ReplayDiff writes differences as a diff: the recorded line, then the one that came.
-type ReplayDiff struct{ sink }
+type ReplayDiff struct {
+	sink
+	width int
+	style Style
+}
 
-// NewReplayDiff writes to out.
-func NewReplayDiff(out io.Writer) *ReplayDiff { return &ReplayDiff{sink{w: out}} }
+// NewReplayDiff writes to out, in lines that fit into width columns of a terminal and have what differs, if
+// that is not 0.
+func NewReplayDiff(out io.Writer, width int, style Style) *ReplayDiff {
+	return &ReplayDiff{sink{w: out}, width, style}
+}
 
-func (d *ReplayDiff) Differs(session, seq uint64, want, got []byte, lost string) {
-	where := "session " + strconv.FormatUint(session, 10) + " message: "
+func (d *ReplayDiff) Differs(node string, session, seq uint64, want, got []byte, lost string) {
+	where := "session " + escaped(journal.NameOf(node, session)) + " message: "
 	if seq > 0 {
-		where = "session " + strconv.FormatUint(session, 10) + " reply " + strconv.FormatUint(seq, 10) + ": "
+		where = "session " + escaped(journal.NameOf(node, session)) + " reply " + strconv.FormatUint(seq, 10) + ": "
 	}
-	skip := samePart(want, got)
+	skip := d.samePart(want, got, len("- "+where))
 	if want != nil {
-		d.say("- "+where, appendFrom(nil, want, skip), "")
+		d.line(red, "- "+where, appendFrom(nil, want, skip))
 	}
 	if got != nil {
-		d.say("+ "+where, appendFrom(nil, got, skip), "")
+		d.line(green, "+ "+where, appendFrom(nil, got, skip))
 	}
 	if lost != "" {
-		d.say("+ "+where+"(", AppendEscaped(nil, []byte(lost)), ")")
+		d.line(green, "+ "+where, append(AppendEscaped([]byte{'('}, []byte(lost)), ')'))
 	}
 }
 
-// samePart is how many bytes at the start of two long payloads need not be shown, so that
-// where they part is.
-func samePart(a, b []byte) int {
+func (d *ReplayDiff) line(of tint, where string, text []byte) {
+	line := where + string(text)
+	if d.width > 0 {
+		line = fit(line, d.width)
+	}
+	d.say("", []byte(d.style.in(of, line)), "")
+}
+
+// samePart is how many bytes at the start of two long payloads need not be shown, so that where they part
+// is: beyond 1 KiB, or half of the line behind what stands at columns in it.
+func (d *ReplayDiff) samePart(a, b []byte, at int) int {
 	const enough, before = 1 << 10, 64
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
 	}
-	if n <= enough {
+	room := max(0, d.width-at)
+	columns := func(from int) int { return displaywidth.String(escaped(string(a[from:n]))) }
+	switch {
+	case d.width == 0 && n <= enough, d.width > 0 && n <= enough && columns(0) <= room/2:
 		return 0
+	case d.width == 0:
+		return n - before
 	}
-	return n - before
+	skip := n
+	for skip > 0 && columns(skip-1) <= room/4 {
+		skip--
+	}
+	for skip > 0 && !utf8.RuneStart(a[skip]) {
+		skip--
+	}
+	return skip
 }
 
 func appendFrom(dst, p []byte, skip int) []byte {
@@ -62,14 +95,19 @@ func appendFrom(dst, p []byte, skip int) []byte {
 }
 
 // A ReplayJSON writes differences as events, one object a line.
-type ReplayJSON struct{ sink }
+type ReplayJSON struct {
+	sink
+	node string
+}
 
-// NewReplayJSON writes to out.
-func NewReplayJSON(out io.Writer) *ReplayJSON { return &ReplayJSON{sink{w: out}} }
+// NewReplayJSON writes to out, on a node.
+func NewReplayJSON(out io.Writer, node string) *ReplayJSON {
+	return &ReplayJSON{sink{w: out}, node}
+}
 
-func (j *ReplayJSON) Differs(session, seq uint64, want, got []byte, lost string) {
-	dst := appendSide(appendTime(append(j.buf, `{"event":"differs"`...), time.Now()), "replay")
-	dst = appendCount(appendCount(dst, "session", session), "seq", seq)
+func (j *ReplayJSON) Differs(node string, session, seq uint64, want, got []byte, lost string) {
+	dst := appendOrigin(appendTime(append(j.buf, `{"event":"differs"`...), time.Now()), "replay", j.node)
+	dst = appendCount(appendCount(appendName(dst, "recorded_node", node), "session", session), "seq", seq)
 	if want != nil {
 		dst = appendBytes(dst, "want", want)
 	}
@@ -85,7 +123,7 @@ func (j *ReplayJSON) Differs(session, seq uint64, want, got []byte, lost string)
 
 // Done tells what was played.
 func (j *ReplayJSON) Done(c *ReplayCounts) {
-	dst := appendSide(appendTime(append(j.buf, `{"event":"replayed"`...), time.Now()), "replay")
+	dst := appendOrigin(appendTime(append(j.buf, `{"event":"replayed"`...), time.Now()), "replay", j.node)
 	type field struct {
 		name string
 		n    int64

@@ -85,7 +85,7 @@ func TestWhoConnects(t *testing.T) {
 			string((&TapNarrative{target: "redis:6379", verbose: true}).appendEvent(nil, e)): stamp + "Tap: connection from 192.0.2.7:99 to redis:6379" + c.told,
 			string(AppendEntry(nil, entry, false)):                                           "Server: connection from 192.0.2.7:99",
 			string(AppendEntry([]byte(" "), entry, true)):                                    " " + stamp + "Server: connection from 192.0.2.7:99" + c.told,
-			string(NewJSON(nil).appendEvent(nil, e)): `{"event":"opened","time":"2026-01-02T03:04:05.000006Z","side":"server","session":3,"remote":"192.0.2.7:99","local":"192.0.2.1:443"` +
+			string(NewJSON(nil, "").appendEvent(nil, e)): `{"event":"opened","time":"2026-01-02T03:04:05.000006Z","side":"server","session":3,"remote":"192.0.2.7:99","local":"192.0.2.1:443"` +
 				c.fields + "}",
 		} {
 			if got != want+"\n" {
@@ -99,7 +99,7 @@ func TestWhoConnects(t *testing.T) {
 // makes no second line, however much there is of it.
 func TestHostileNames(t *testing.T) {
 	const most = 1000 // bytes of a line of the narrative
-	for _, name := range []string{string(strange()[:4<<10]), strings.Repeat("\x1b[2J", 16<<10), strings.Repeat("\u202e", 100), "x\n2026 Server: connection from admin", "\xff\xfe"} {
+	for _, name := range []string{string(strange(1)[:4<<10]), strings.Repeat("\x1b[2J", 16<<10), strings.Repeat("\u202e", 100), "x\n2026 Server: connection from admin", "\xff\xfe"} {
 		s := parley.SessionOf(1, proxied(overTLS(name, name), name, name, name), time.Now())
 		by := parley.SessionOf(1, proxied(new(securedConn), name, name, name), time.Now())
 		recorded := &journal.Session{ID: 1, Number: 1, TLSVersion: name, TLSName: name, Proxied: name}
@@ -113,8 +113,8 @@ func TestHostileNames(t *testing.T) {
 			(&TapNarrative{verbose: true}).appendEvent(nil, &parley.Event{Kind: parley.Opened, Session: by}),
 			AppendEntry(nil, entry, true),
 			[]byte(secured(0, recorded) + "\n"),
-			NewJSON(nil).appendEvent(nil, &parley.Event{Kind: parley.Opened, Session: s}),
-			NewJSON(nil).appendEvent(nil, &parley.Event{Kind: parley.HandshakeFailed, Session: by, Err: errors.New(name)}),
+			NewJSON(nil, "").appendEvent(nil, &parley.Event{Kind: parley.Opened, Session: s}),
+			NewJSON(nil, "").appendEvent(nil, &parley.Event{Kind: parley.HandshakeFailed, Session: by, Err: errors.New(name)}),
 			AppendEntryJSON(nil, entry), list.Bytes(),
 		} {
 			if line[len(line)-1] != '\n' {
@@ -247,6 +247,15 @@ func TestThePageAboutEventsIsComplete(t *testing.T) {
 	for _, name := range append(names, "tls_version", "tls_name", "server_name", "proxy", noCloseNotify) {
 		if !bytes.Contains(page, []byte("`"+name+"`")) && !bytes.Contains(page, []byte("("+name+")")) {
 			t.Errorf("docs/events.md has no %s", name)
+		}
+	}
+}
+
+// What is told once of many messages is for who only counts.
+func TestJSONTellsOfEachMessageAlone(t *testing.T) {
+	for kind := parley.Opened; kind.String() != "unknown"; kind++ {
+		if got, want := new(JSON).Wants(kind), kind != parley.Answered; got != want {
+			t.Errorf("%v is wanted: %t, want %t", kind, got, want)
 		}
 	}
 }

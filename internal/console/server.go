@@ -18,6 +18,7 @@ type Limits struct {
 	MaxHeld                                              int64
 	FirstByte, Request, Idle, Write, Drain               time.Duration
 	Handshake                                            time.Duration // 0 where there are none
+	Programs                                             bool          // each session has a program for itself: an end may be that one's
 }
 
 // String is all of them in a line.
@@ -116,41 +117,88 @@ func (n *Narrative) Fork() parley.Observer { return &batch{format: n, out: n.out
 
 func (n *Narrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	if n.verbose {
-		dst = appendStamp(dst, e)
+		dst = n.appendStamp(dst, e)
 	}
 	switch e.Kind {
 	case parley.Opened:
-		dst = n.appendSecurity(appendRemote(append(dst, opened...), e.Session), e.Session)
+		dst = n.Style.end(appendRemote(append(n.beginLine(dst, e), opened...), e.Session))
+		dst = n.appendSecurity(dst, e.Session)
 	case parley.Received:
-		dst = n.appendMessage(append(dst, received...), e)
+		dst = n.appendMessage(append(n.beginLine(dst, e), received...), e)
 	case parley.Replied:
-		dst = n.appendMessage(append(dst, replied...), e)
-		dst = strconv.AppendFloat(append(dst, " (took "...), float64(e.Took)/float64(time.Millisecond), 'f', 3, 64)
-		dst = append(dst, " ms)"...)
+		dst = n.appendMessage(append(n.beginLine(dst, e), replied...), e)
+		dst = n.Style.appendSpan(dst, e.Took)
 	case parley.Unasked:
-		dst = n.appendMessage(append(dst, unasked...), e)
+		dst = n.appendMessage(append(n.beginLine(dst, e), unasked...), e)
 	case parley.Refused:
-		dst = appendRefused(dst, e)
+		dst = n.Style.end(appendRefused(n.Style.begin(dst, endTint(e.Reason.String())), e))
 	case parley.Faulted:
-		dst = n.appendFault(append(dst, faulted...), e)
+		dst = n.appendFault(append(n.Style.begin(dst, faultTint), faulted...), e)
+		if lone := faultedAlone(e); lone != nil {
+			e = lone
+		}
 	case parley.Closed:
-		dst = appendClosed(dst, n.limits.explain(e.Reason, e.Err))
+		dst = append(n.beginLine(dst, e), closed...)
+		dst = n.Style.appendWhy(dst, e.Reason.String(), n.limits.explain(e.Reason, e.Err))
 	}
-	return append(dst, '\n')
+	return n.appendDump(append(dst, '\n'), e)
+}
+
+// beginLine has what comes stand in the colour of the event's session.
+func (m *messages) beginLine(dst []byte, e *parley.Event) []byte {
+	if !m.Style.coloured {
+		return dst
+	}
+	return m.Style.begin(dst, sessionTint(e.Session.Number()))
 }
 
 // appendFault appends what goes wrong on purpose, with the message if no other line has it.
 func (m *messages) appendFault(dst []byte, e *parley.Event) []byte {
 	dst = append(dst, e.Fault...)
+	if lone := faultedAlone(e); lone != nil {
+		return m.appendMessage(append(dst, " ["...), lone)
+	}
+	return m.Style.end(dst)
+}
+
+// faultedAlone is the message with which something goes wrong if no other line has it, else nil.
+func faultedAlone(e *parley.Event) *parley.Event {
 	if e.Seq > 0 || len(e.Body) == 0 {
-		return dst
+		return nil
 	}
 	own := *e
 	own.Kind = parley.Unasked
 	if strings.HasPrefix(e.Fault, "request.") {
 		own.Kind = parley.Received
 	}
-	return m.appendMessage(append(dst, " ["...), &own)
+	return &own
+}
+
+// appendSpan appends how long a reply took, in brackets.
+func (s Style) appendSpan(dst []byte, took time.Duration) []byte {
+	dst = s.begin(append(dst, ' '), timeTint)
+	return s.end(append(appendSpan(append(dst, '('), took), ')'))
+}
+
+// appendSpan appends a time with the unit that a person would take: 850 ns, 41 µs, 1.23 ms, 2.1 s, 1m23s.
+func appendSpan(dst []byte, d time.Duration) []byte {
+	unit, name, digits := time.Nanosecond, " ns", 0
+	switch ms := float64(d) / float64(time.Millisecond); {
+	case d < time.Microsecond:
+	case d < 999_500*time.Nanosecond:
+		unit, name = time.Microsecond, " µs"
+	case ms < 9.995:
+		unit, name, digits = time.Millisecond, " ms", 2
+	case ms < 99.95:
+		unit, name, digits = time.Millisecond, " ms", 1
+	case ms < 999.5:
+		unit, name = time.Millisecond, " ms"
+	case ms < 59_950:
+		unit, name, digits = time.Second, " s", 1
+	default:
+		return append(dst, d.Round(time.Second).String()...)
+	}
+	return append(strconv.AppendFloat(dst, float64(d)/float64(unit), 'f', digits, 64), name...)
 }
 
 // appendSecurity appends what -v puts behind the address of who connects.
@@ -174,9 +222,14 @@ func appendRefused(dst []byte, e *parley.Event) []byte {
 func inWords(reason string) string { return strings.ReplaceAll(reason, "_", " ") }
 
 // appendStamp appends what -v puts before a line: when, which session, who.
-func appendStamp(dst []byte, e *parley.Event) []byte {
-	dst = append(appendTimeAndNumber(dst, e.Time, e.Session.Number()), ' ')
-	return append(appendRemote(dst, e.Session), ' ')
+func (m *messages) appendStamp(dst []byte, e *parley.Event) []byte {
+	dst = append(m.Style.appendTime(dst, e.Time, logTime), ' ')
+	dst = strconv.AppendUint(append(m.beginLine(dst, e), '#'), e.Session.Number(), 10)
+	return append(m.Style.end(appendRemote(append(dst, ' '), e.Session)), ' ')
+}
+
+func (s Style) appendTime(dst []byte, t time.Time, layout string) []byte {
+	return s.end(t.UTC().AppendFormat(s.begin(dst, timeTint), layout))
 }
 
 const (
@@ -185,19 +238,16 @@ const (
 	replied  = "Server: reply ["
 	unasked  = "Server: message ["
 	faulted  = "Server: fault: "
+	closed   = "Server: Connection closed!"
 )
 
-func appendTimeAndNumber(dst []byte, t time.Time, number uint64) []byte {
-	dst = t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
-	return strconv.AppendUint(append(dst, " #"...), number, 10)
-}
-
-func appendClosed(dst []byte, why string) []byte {
-	dst = append(dst, "Server: Connection closed!"...)
+// appendWhy appends why a session ended, in brackets, if there is anything to say.
+func (s Style) appendWhy(dst []byte, reason, why string) []byte {
 	if why != "" {
-		dst = append(append(append(dst, " ("...), why...), ')')
+		dst = append(s.begin(append(dst, ' '), endTint(reason)), '(')
+		dst = append(append(dst, why...), ')')
 	}
-	return dst
+	return s.end(dst)
 }
 
 func appendRemote(dst []byte, s *parley.Session) []byte {
@@ -206,6 +256,12 @@ func appendRemote(dst []byte, s *parley.Session) []byte {
 
 // explain says in words why a session ended; "" is the peer's orderly close.
 func (l *Limits) explain(reason parley.CloseReason, err error) string {
+	switch {
+	case l.Programs && reason == parley.HangUp:
+		return "the program has ended"
+	case l.Programs && (reason == parley.IdleTimeout || reason == parley.WriteTimeout):
+		return escapedError(err) // which of the two it was
+	}
 	switch reason {
 	case parley.EndOfFile, parley.Blank:
 		return ""

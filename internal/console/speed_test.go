@@ -20,11 +20,11 @@ import (
 // With an output that keeps up nothing is skipped: each request has its line,
 // whole, and in order within its session.
 func TestEveryRequestHasItsLine(t *testing.T) {
-	const conns, requests, atOnce = 4, 50_000, 500
+	const conns, requests, atOnce, queue = 4, 10_000, 500, 1 << 20 // several times as much is told
 	for _, engine := range []parley.Engine{parley.LoopsIfPossible, parley.Goroutines} {
 		for name, narrator := range map[string]func(*Writer) parley.Observer{
 			"narrative": func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, false) },
-			"json":      func(w *Writer) parley.Observer { return NewJSON(w) },
+			"json":      func(w *Writer) parley.Observer { return NewJSON(w, "") },
 		} {
 			t.Run(engine.String()+" "+name, func(t *testing.T) {
 				file, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -32,7 +32,7 @@ func TestEveryRequestHasItsLine(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer file.Close()
-				w := NewWriter(file, QueueLimit, SkippedLine, nil)
+				w := NewWriter(file, queue, SkippedLine, nil)
 				srv := &parley.Server{Engine: engine, Observer: narrator(w), Handler: parley.HandlerFunc(
 					func(dst []byte, req *parley.Request) ([]byte, error) { return append(dst, req.Body...), nil })}
 				addr := parleytest.Start(t, srv)
@@ -159,7 +159,7 @@ func TestBatchAllocatesNothing(t *testing.T) {
 	w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)
 	defer w.Close(time.Minute)
 	for name, o := range map[string]interface{ Fork() parley.Observer }{
-		"narrative": NewNarrative(w, Limits{}, false), "verbose": NewNarrative(w, Limits{}, true), "json": NewJSON(w),
+		"narrative": NewNarrative(w, Limits{}, false), "verbose": NewNarrative(w, Limits{}, true), "json": NewJSON(w, ""),
 	} {
 		b := o.Fork().(*batch)
 		e := &parley.Event{Kind: parley.Received, Time: time.Now(), Session: new(parley.Session), Seq: 7, Body: []byte("session 1 msg 1\x01")}
@@ -184,7 +184,7 @@ func TestBatchWritesTheSameLines(t *testing.T) {
 		events = append(events, &parley.Event{Kind: parley.Replied, Session: session, Time: at.Add(time.Duration(rand.IntN(3))), Seq: uint64(rand.IntN(9))})
 	}
 	events = append(events, &parley.Event{Kind: parley.Opened, Session: sessions[0]}) // of no time
-	for _, j := range []*JSON{NewJSON(w), NewTapJSON(w, "there")} {
+	for _, j := range []*JSON{NewJSON(w, ""), NewTapJSON(w, "", "there")} {
 		var want []byte
 		b := j.Fork().(*batch)
 		for _, e := range events {
@@ -201,7 +201,7 @@ func BenchmarkBatch(b *testing.B) {
 	w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)
 	defer w.Close(time.Minute)
 	for name, o := range map[string]interface{ Fork() parley.Observer }{
-		"narrative": NewNarrative(w, Limits{}, false), "verbose": NewNarrative(w, Limits{}, true), "json": NewJSON(w),
+		"narrative": NewNarrative(w, Limits{}, false), "verbose": NewNarrative(w, Limits{}, true), "json": NewJSON(w, ""),
 	} {
 		b.Run(name, func(b *testing.B) {
 			o := o.Fork().(*batch)

@@ -20,7 +20,7 @@ type Answer interface {
 }
 
 // NewAnswer writes them as a format names it: table, json or csv. A table fits into width columns of
-// a terminal, if that is not 0, and is as wide as its first rows need.
+// a terminal, if that is not 0, for which its last columns may be left out, and is as wide as its first rows need.
 func NewAnswer(format string, out io.Writer, width int) Answer {
 	switch format {
 	case "json":
@@ -98,8 +98,9 @@ func (a *answerTable) End() error {
 	}
 	if a.width > 0 {
 		shrink(columns, a.texts, a.width)
+		columns = leaveOutLast(columns, a.width)
 	}
-	a.table = newTable(a.out, a.width, columns)
+	a.table = newTable(a.out, a.width, Style{}, columns)
 	if err := a.table.head(); err != nil {
 		return err
 	}
@@ -127,6 +128,24 @@ func shrink(columns []column[[]string], texts []bool, width int) {
 		}
 		columns[widest].width--
 	}
+}
+
+// leaveOutLast leaves out the last columns if not even the beginnings of all have room, and has one in their
+// place that says so.
+func leaveOutLast(columns []column[[]string], width int) []column[[]string] {
+	const beginning = 8
+	all, more := -gap, 0
+	for n, c := range columns {
+		if n < len(columns)-1 {
+			more = gap + 1
+		} else {
+			more = 0
+		}
+		if all += min(c.width, beginning) + gap; all+more > width && n > 0 {
+			return append(columns[:n:n], column[[]string]{title: "…", width: 1, text: func([]string, int) string { return "…" }})
+		}
+	}
+	return columns
 }
 
 func numberText(v any) string {

@@ -17,9 +17,9 @@ import (
 // statsShown is how many rows a table has at most, but for one of time.
 const statsShown = 50
 
-// WriteStats writes what was counted as a format names it: table, json or csv. A table fits as that
-// of NewLogView does.
-func WriteStats(format string, out io.Writer, width int, t *tally.Result) error {
+// WriteStats writes what was counted as a format names it: table, json or csv. A table fits, and is coloured,
+// as that of NewLogView is.
+func WriteStats(format string, out io.Writer, width int, style Style, t *tally.Result) error {
 	switch format {
 	case "json":
 		return writeStatsJSON(out, t)
@@ -30,7 +30,7 @@ func WriteStats(format string, out io.Writer, width int, t *tally.Result) error 
 	if t.By != tally.ByTime {
 		rows = rows[:min(len(rows), statsShown)]
 	}
-	table := newTable(out, width, statsColumns(t.By))
+	table := newTable(out, width, style, statsColumns(t))
 	if err := table.head(); err != nil {
 		return err
 	}
@@ -48,18 +48,31 @@ func WriteStats(format string, out io.Writer, width int, t *tally.Result) error 
 		if t.Rest != nil {
 			atLeast, exchanges = "at least ", exchanges+t.Rest.Exchanges
 		}
-		if _, err := fmt.Fprintf(out, "… and %s%d more, with %d exchanges; --json and --csv have up to 100,000\n", atLeast, more, exchanges); err != nil {
+		text := fmt.Sprintf("… and %s%d more, with %d exchanges; --json and --csv have up to 100,000\n", atLeast, more, exchanges)
+		if _, err := io.WriteString(out, Wrap(text, width, "")); err != nil {
 			return err
 		}
 	}
 	if t.By != tally.ByShape && t.By != tally.ByTime || len(t.Ends) == 0 {
 		return nil
 	}
-	if _, err := fmt.Fprintf(out, "\n%-18s  sessions\n", "ended"); err != nil {
+	return writeEnds(out, width, style, t.Ends)
+}
+
+// writeEnds writes how many sessions ended for which reason.
+func writeEnds(out io.Writer, width int, style Style, ends map[string]int64) error {
+	if _, err := io.WriteString(out, "\n"); err != nil {
 		return err
 	}
-	for _, reason := range reasonsOf(t.Ends) {
-		if _, err := fmt.Fprintf(out, "%-18s  %8d\n", escaped(reason), t.Ends[reason]); err != nil {
+	table := newTable(out, width, style, []column[string]{
+		{title: "ended", width: 18, tint: endTint, text: func(reason string, _ int) string { return escaped(reason) }},
+		{title: "sessions", width: 8, right: true, text: func(reason string, _ int) string { return strconv.FormatInt(ends[reason], 10) }},
+	})
+	if err := table.head(); err != nil {
+		return err
+	}
+	for _, reason := range reasonsOf(ends) {
+		if err := table.row(reason); err != nil {
 			return err
 		}
 	}
@@ -115,31 +128,38 @@ func threeDigits(d time.Duration) string {
 }
 
 // statsColumns are those of a table: what was counted, and who by.
-func statsColumns(by tally.By) []statsColumn {
+func statsColumns(t *tally.Result) []statsColumn {
 	percentile := func(p float64) func(*tally.Row) time.Duration {
 		return func(r *tally.Row) time.Duration { return r.Took.Percentile(p) }
 	}
+	errors := countColumn("errors", 6, 2, func(r *tally.Row) int64 { return r.Errors })
+	errors.tint = func(r *tally.Row) tint {
+		if r.Errors > 0 {
+			return abnormalTint
+		}
+		return plain
+	}
 	numbers := []statsColumn{
 		countColumn("exchanges", 9, 0, func(r *tally.Row) int64 { return r.Exchanges }),
-		countColumn("errors", 6, 0, func(r *tally.Row) int64 { return r.Errors }),
-		countColumn("bytes in", 9, 5, func(r *tally.Row) int64 { return r.RequestBytes }),
-		countColumn("bytes out", 9, 4, func(r *tally.Row) int64 { return r.ReplyBytes }),
-		timeColumn("p50", 1, percentile(50)),
-		timeColumn("p90", 3, percentile(90)),
-		timeColumn("p99", 0, percentile(99)),
-		timeColumn("max", 2, func(r *tally.Row) time.Duration { return r.Took.Max }),
+		errors,
+		countColumn("bytes in", 9, 7, func(r *tally.Row) int64 { return r.RequestBytes }),
+		countColumn("bytes out", 9, 6, func(r *tally.Row) int64 { return r.ReplyBytes }),
+		timeColumn("p50", 3, percentile(50)),
+		timeColumn("p90", 5, percentile(90)),
+		timeColumn("p99", 1, percentile(99)),
+		timeColumn("max", 4, func(r *tally.Row) time.Duration { return r.Took.Max }),
 	}
-	ends := statsColumn{title: "ended", width: 18, dispensable: 6, text: func(r *tally.Row, _ int) string { return endsOf(r) }}
-	switch by {
+	ends := statsColumn{title: "ended", width: 18, dispensable: 8, text: func(r *tally.Row, _ int) string { return endsOf(r) }}
+	switch t.By {
 	case tally.BySession:
-		return slices.Concat([]statsColumn{
+		return slices.Concat(nodeOf(t), []statsColumn{
 			{title: "session", width: 7, right: true, text: func(r *tally.Row, _ int) string { return sessionNumber(r) }},
-			{title: "remote", width: 21, dispensable: 7, text: func(r *tally.Row, _ int) string { return escaped(r.Session.Remote) }},
+			{title: "remote", width: 21, dispensable: 9, text: func(r *tally.Row, _ int) string { return escaped(r.Session.Remote) }},
 		}, numbers, []statsColumn{ends})
-	case tally.ByPeer:
+	case tally.ByPeer, tally.ByNode:
 		return slices.Concat([]statsColumn{
-			{title: "peer", width: 21, text: func(r *tally.Row, _ int) string { return escaped(peerName(r)) }},
-			countColumn("sessions", 8, 7, func(r *tally.Row) int64 { return r.Sessions }),
+			{title: string(t.By), width: 21, text: func(r *tally.Row, _ int) string { return escaped(peerName(r)) }},
+			countColumn("sessions", 8, 9, func(r *tally.Row) int64 { return r.Sessions }),
 		}, numbers, []statsColumn{ends})
 	case tally.ByTime:
 		return slices.Concat([]statsColumn{{title: "from", width: len(logTime), narrow: len(timeOfDay), text: func(r *tally.Row, width int) string { return timeIn(r.From, width) }}}, numbers)
@@ -147,6 +167,15 @@ func statsColumns(by tally.By) []statsColumn {
 	return append(numbers, statsColumn{title: "request", width: 40, elastic: true, text: func(r *tally.Row, width int) string {
 		return within(width, shapeName(r))
 	}})
+}
+
+// nodeOf is the column of the sessions' nodes, if there are many.
+func nodeOf(t *tally.Result) []statsColumn {
+	other := func(r *tally.Row) bool { return r.Session.Node != t.Rows[0].Session.Node }
+	if !slices.ContainsFunc(t.Rows, other) {
+		return nil
+	}
+	return []statsColumn{{title: "node", width: 12, text: func(r *tally.Row, width int) string { return within(width, r.Session.Node) }}}
 }
 
 func sessionNumber(r *tally.Row) string {
@@ -211,6 +240,7 @@ func writeStatsJSON(out io.Writer, t *tally.Result) error {
 				}
 				text("framing", row.Framing)
 			case tally.BySession:
+				text("node", row.Session.Node)
 				line = appendCount(line, "session", row.Session.Number)
 				if row.Session.Lost {
 					line = appendCount(line, "lost_session", uint64(row.Session.ID))
@@ -220,8 +250,8 @@ func writeStatsJSON(out io.Writer, t *tally.Result) error {
 					text("opened", row.Session.Opened.Format(time.RFC3339Nano))
 				}
 				text("ended", endsOf(row))
-			case tally.ByPeer:
-				line = appendJSONString(append(line, `,"peer":`...), row.Peer)
+			case tally.ByPeer, tally.ByNode:
+				line = appendJSONString(append(append(append(line, `,"`...), t.By...), `":`...), row.Peer)
 				count("sessions", row.Sessions)
 				line = append(line, `,"ends":{`...)
 				for i, reason := range reasonsOf(row.Ends) {
@@ -261,8 +291,8 @@ func writeStatsJSON(out io.Writer, t *tally.Result) error {
 func writeStatsCSV(out io.Writer, t *tally.Result) error {
 	csv := newCSV(out)
 	names := map[tally.By][]string{
-		tally.ByShape: {"shape", "unasked", "framing"}, tally.BySession: {"session", "remote", "opened", "ended"},
-		tally.ByPeer: {"peer", "sessions", "ends"}, tally.ByTime: {"from"},
+		tally.ByShape: {"shape", "unasked", "framing"}, tally.BySession: {"session", "remote", "opened", "ended", "node"},
+		tally.ByPeer: {"peer", "sessions", "ends"}, tally.ByNode: {"node", "sessions", "ends"}, tally.ByTime: {"from"},
 	}[t.By]
 	if err := csv.write(append(names, "exchanges", "errors", "request_bytes", "reply_bytes", "replied", "p50_ns", "p90_ns", "p99_ns", "max_ns", "total_ns")...); err != nil {
 		return err
@@ -286,8 +316,8 @@ func writeStatsCSV(out io.Writer, t *tally.Result) error {
 			if !row.Session.Lost {
 				opened = row.Session.Opened.Format(time.RFC3339Nano)
 			}
-			record = []string{sessionNumber(row), cell(escaped(row.Session.Remote)), opened, cell(endsOf(row))}
-		case tally.ByPeer:
+			record = []string{sessionNumber(row), cell(escaped(row.Session.Remote)), opened, cell(endsOf(row)), cell(escaped(row.Session.Node))}
+		case tally.ByPeer, tally.ByNode:
 			record = []string{cell(escaped(row.Peer)), strconv.FormatInt(row.Sessions, 10), cell(endsOf(row))}
 		case tally.ByTime:
 			record = []string{row.From.Format(time.RFC3339Nano)}

@@ -59,29 +59,30 @@ func (n *TapNarrative) Observe(e *parley.Event) {
 
 func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	if n.verbose {
-		dst = appendStamp(dst, e)
+		dst = n.appendStamp(dst, e)
 	}
 	switch e.Kind {
 	case parley.Opened:
-		dst = appendRemote(append(dst, "Tap: connection from "...), e.Session)
-		dst = AppendEscaped(append(dst, " to "...), []byte(n.target))
+		dst = appendRemote(append(n.beginLine(dst, e), "Tap: connection from "...), e.Session)
+		dst = n.Style.end(AppendEscaped(append(dst, " to "...), []byte(n.target)))
 		if n.verbose {
 			of := securityOf(e.Session)
 			dst = of.appendTo(dst)
 		}
 	case parley.Received:
-		dst = n.appendMessage(append(dst, "Tap: client ["...), e)
+		dst = n.appendMessage(append(n.beginLine(dst, e), "Tap: client ["...), e)
 	case parley.Replied, parley.Unasked:
-		dst = n.appendMessage(append(dst, "Tap: server ["...), e)
-	case parley.Faulted:
-		dst = append(append(dst, "Tap: fault: "...), e.Fault...)
-	case parley.Closed:
-		dst = append(dst, "Tap: Connection closed!"...)
-		if why := explainTap(e); why != "" {
-			dst = append(append(append(dst, " ("...), why...), ')')
+		dst = n.appendMessage(append(n.beginLine(dst, e), "Tap: server ["...), e)
+		if n.verbose && e.Kind == parley.Replied {
+			dst = n.Style.appendSpan(dst, e.Took)
 		}
+	case parley.Faulted:
+		dst = n.Style.end(append(append(n.Style.begin(dst, faultTint), "Tap: fault: "...), e.Fault...))
+	case parley.Closed:
+		dst = append(n.beginLine(dst, e), "Tap: Connection closed!"...)
+		dst = n.Style.appendWhy(dst, e.Reason.String(), explainTap(e))
 	}
-	return append(dst, '\n')
+	return n.appendDump(append(dst, '\n'), e)
 }
 
 // appendMessage appends a message's length, in brackets of which the first is there, and

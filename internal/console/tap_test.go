@@ -67,15 +67,19 @@ func TestTapNarrativeTellsWhatPasses(t *testing.T) {
 		{parley.Event{Kind: parley.Closed, Reason: parley.DrainCut}, "Tap: Connection closed! (cut by the shutdown)"},
 		{parley.Event{Kind: parley.Closed, Reason: parley.ServerClosed}, "Tap: Connection closed! (tap stopped)"},
 	} {
-		c.event.Session = s
+		c.event.Session, c.event.Took = s, 41*time.Microsecond
 		c.event.Time = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
 		for verbose, stamp := range map[bool]string{false: "", true: "2026-01-02T03:04:05.000006Z #0 unknown "} {
 			out := new(collector)
 			w := NewWriter(out, QueueLimit, SkippedTapLine, nil)
 			NewTapNarrative(w, "redis\x1b:6379", verbose).Observe(&c.event)
 			w.Close(time.Minute)
-			if got := out.String(); got != stamp+c.want+"\n" {
-				t.Errorf("%v is told as %.100q, want %.100q", c.event.Kind, got, stamp+c.want)
+			want := stamp + c.want
+			if verbose && c.event.Kind == parley.Replied {
+				want += " (41 µs)"
+			}
+			if got := out.String(); got != want+"\n" {
+				t.Errorf("%v is told as %.100q, want %.100q", c.event.Kind, got, want)
 			}
 		}
 	}
@@ -93,7 +97,7 @@ func TestTapJSON(t *testing.T) {
 		{parley.Event{Kind: parley.Received, Seq: 3, Body: []byte("a\x00"), Cut: 5}, `{"event":"received","time":"2026-01-02T03:04:05Z","side":"tap","seq":3,"remote":"unknown","local":"unknown","bytes":7,"payload_base64":"YQA=","cut":5}`},
 	} {
 		c.event.Session, c.event.Time = s, at
-		if got := string(NewTapJSON(nil, "x:1").appendEvent(nil, &c.event)); got != c.want+"\n" {
+		if got := string(NewTapJSON(nil, "", "x:1").appendEvent(nil, &c.event)); got != c.want+"\n" {
 			t.Errorf("got\n%swant\n%s", got, c.want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+
+	"github.com/clipperhouse/displaywidth"
 )
 
 // A Transcript is what several terminals showed, line by line in the order of time.
@@ -90,6 +92,69 @@ func (t *Transcript) Await(ctx context.Context, column, n int) error {
 		case <-said:
 		case <-ctx.Done():
 			return fmt.Errorf("%s said %d lines of %d", t.titles[column], have, n)
+		}
+	}
+}
+
+const (
+	betweenPanes = " │ "
+	leastPane    = 16 // columns in which there is something to read
+)
+
+// PrintPanes draws the terminals side by side in width columns of one, lines in the order of time and none cut.
+// Where that is too narrow they stand one below the other. Lines may have a Style.
+func (t *Transcript) PrintPanes(w io.Writer, width int, style Style) error {
+	n := len(t.titles)
+	pane := (width - (n-1)*displaywidth.String(betweenPanes)) / n
+	var text strings.Builder
+	if pane < leastPane {
+		t.printBelow(&text, width, style)
+	} else {
+		t.printBeside(&text, pane, style)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+func (t *Transcript) printBeside(b *strings.Builder, pane int, style Style) {
+	between := style.in(dim, betweenPanes)
+	line := func(texts []string) {
+		for i, text := range texts {
+			if i > 0 {
+				b.WriteString(between)
+			}
+			b.WriteString(text)
+			if i < len(texts)-1 {
+				b.WriteString(strings.Repeat(" ", max(0, pane-styled.String(text))))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	titles, rules := make([]string, len(t.titles)), make([]string, len(t.titles))
+	for i, title := range t.titles {
+		titles[i], rules[i] = style.in(bold, fit(title, pane)), strings.Repeat("─", pane)
+	}
+	line(titles)
+	b.WriteString(style.in(dim, strings.Join(rules, "─┼─")) + "\n")
+	for _, r := range t.rows {
+		for piece := range strings.SplitSeq(Wrap(r.text, pane, "  "), "\n") {
+			texts := make([]string, len(t.titles))
+			texts[r.column] = piece
+			line(texts)
+		}
+	}
+}
+
+func (t *Transcript) printBelow(b *strings.Builder, width int, style Style) {
+	for i, title := range t.titles {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(style.in(bold, fit(title, width)) + "\n" + style.in(dim, strings.Repeat("─", width)) + "\n")
+		for _, r := range t.rows {
+			if r.column == i {
+				b.WriteString(Wrap(r.text, width, "  ") + "\n")
+			}
 		}
 	}
 }

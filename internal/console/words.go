@@ -11,16 +11,53 @@ import (
 type messages struct {
 	words   dialect.Words // nil if a message is its words
 	secrets bool          // credentials are shown too
+	Style   Style
+	hex     bool       // messages are dumped below their lines
+	columns func() int // of the terminal that dumps are to fit, now; nil if it is none
 }
 
 // appendMessage appends a message's length, in brackets of which the first is there, and what
 // it is.
 func (m *messages) appendMessage(dst []byte, e *parley.Event) []byte {
-	if m.words == nil && !e.Secret {
-		return appendMessage(dst, e)
-	}
 	dst = append(strconv.AppendUint(dst, lengthOf(e), 10), "]: "...)
-	return m.appendText(dst, e, e.Secret && !m.secrets)
+	dst = m.Style.begin(dst, messageTint(e.Kind))
+	if m.words == nil && !e.Secret {
+		dst = appendShown(dst, e.Body, uint64(len(e.Body))+e.Cut)
+	} else {
+		dst = m.appendText(dst, e, e.Secret && !m.secrets)
+	}
+	return m.Style.end(dst)
+}
+
+// appendDump appends a message below its line, if messages are to be dumped: as it was on the wire where
+// that is known, behind > if a client sent it and < if it was sent one. Credentials are not dumped where
+// they are not shown.
+func (m *messages) appendDump(dst []byte, e *parley.Event) []byte {
+	if !m.hex {
+		return dst
+	}
+	prefix, columns := "< ", 0
+	switch e.Kind {
+	case parley.Received:
+		prefix = "> "
+	case parley.Replied, parley.Unasked:
+	case parley.Refused:
+		if len(e.Body) == 0 {
+			return dst
+		}
+	default:
+		return dst
+	}
+	if e.Secret && !m.secrets {
+		return append(append(dst, prefix...), "(secret)\n"...)
+	}
+	if m.columns != nil {
+		columns = m.columns()
+	}
+	if e.Raw.Bytes != nil {
+		return appendDumpOf(dst, prefix, e.Raw.Bytes, uint64(len(e.Raw.Bytes))+e.Raw.Cut, columns)
+	}
+	return appendDumpOf(dst, prefix, e.Body, uint64(len(e.Body))+e.Cut, columns)
 }
 
 // appendText appends what a message is, in words if there are any, escaped and cut. Of words

@@ -259,7 +259,7 @@ func BenchmarkEvents(b *testing.B) {
 	}{
 		{"narrative", func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, false) }},
 		{"verbose", func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, true) }},
-		{"json", func(w *Writer) parley.Observer { return NewJSON(w) }},
+		{"json", func(w *Writer) parley.Observer { return NewJSON(w, "") }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w := NewWriter(io.Discard, QueueLimit, SkippedLine, nil)

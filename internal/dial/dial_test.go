@@ -234,6 +234,7 @@ func TestKindsOfErrors(t *testing.T) {
 		{wrap(syscall.ENOTCONN), Reset},
 		{parley.ErrOutOfStep, Mismatch},
 		{wrap(parley.ErrTooLong), TooLong},
+		{wrap(parley.ErrMalformed), Malformed},
 		{dial(call(syscall.EADDRNOTAVAIL)), NoRoom},
 		{dial(call(syscall.EMFILE)), NoRoom},
 		{context.Canceled, IOError},

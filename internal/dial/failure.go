@@ -30,6 +30,7 @@ const (
 	Reset          Kind = "reset"           // the connection was reset
 	Mismatch       Kind = "mismatch"        // a reply came, but another than expected
 	TooLong        Kind = "too_long"        // the reply is longer than the limit
+	Malformed      Kind = "malformed"       // what came is no message of the framing
 	NoRoom         Kind = "no_room"         // this machine has no file, port or address left for a connection
 	IOError        Kind = "io_error"        // anything else
 )
@@ -70,6 +71,8 @@ func KindOf(err error) Kind {
 		return Mismatch
 	case errors.Is(err, parley.ErrTooLong):
 		return TooLong
+	case errors.Is(err, parley.ErrMalformed):
+		return Malformed
 	}
 	return IOError
 }
@@ -132,6 +135,9 @@ func Reason(err error) string {
 	if isOfTLS(err) || errors.Is(err, tlsconn.ErrTruncated) {
 		return reasonOfTLS(err)
 	}
+	if errors.Is(err, parley.ErrMalformed) {
+		return malformation(err)
+	}
 	for _, known := range []struct {
 		errno syscall.Errno
 		text  string
@@ -160,4 +166,15 @@ func Reason(err error) string {
 		return op.Err.Error()
 	}
 	return err.Error()
+}
+
+// malformation says what is wrong with a message, without where it came from.
+func malformation(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || inner == parley.ErrMalformed {
+			return err.Error()
+		}
+		err = inner
+	}
 }

@@ -3,11 +3,14 @@ package dial
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley"
 )
 
 // Why there is no connection is said in words, without what a person knows already.
@@ -29,6 +32,7 @@ func TestFailuresInWords(t *testing.T) {
 		{system(syscall.ECONNRESET), "connection reset by peer"},
 		{system(syscall.EINVAL), "invalid argument"},
 		{dialling(errors.New("something else")), "something else"},
+		{fmt.Errorf("parley: receive: %w", fmt.Errorf("%w: byte 0x52", parley.ErrMalformed)), "malformed message: byte 0x52"},
 	} {
 		if got, want := WhyNotConnected("x:7", 2*time.Second, c.err), "cannot connect to x:7: "+c.want; got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/suggest"
 )
 
 // A Framing is what a name stands for.
@@ -27,6 +28,8 @@ type Framing struct {
 	Status      func(reply []byte) (code string, ok bool)        // such as 200; nil if there is none
 	failed      func(reply []byte) bool                          // see Failed; by its status if nil
 	Early       func(message []byte) bool                        // whether the server says this to a request that is not whole yet; nil if it never does
+	Waits       func(request []byte) bool                        // whether the next request may be sent only behind the reply to this one; nil if never
+	Pipelining  func(reply []byte) bool                          // whether a reply says that requests may be sent before the one before has its reply; nil if they always may
 	Steady      func(request, reply []byte) []byte               // what a server says again to the same request, of a greeting without one; nil if all of it
 	For         func(f Framing, host string) (addressed Framing) // with the name of the server in its requests; nil if they do not need it
 }
@@ -129,7 +132,7 @@ func parseOne(name string) (Framing, error) {
 	case kind == "frame":
 		f.Requests, err = parseFramed(of)
 	case parts || plain[kind] == nil:
-		err = fmt.Errorf("no framing is named %q; there are %s", name, allNames())
+		err = unknown(name, kind)
 	default:
 		f.Requests = plain[kind]
 	}
@@ -150,6 +153,19 @@ var plain = map[string]parley.Framing{
 	"netstring": parley.Netstring,
 	"close":     parley.UntilClose,
 	none:        parley.NoReplies,
+}
+
+// unknown is the error for a name whose kind, the part before a colon, no framing has.
+func unknown(name, kind string) error {
+	var kinds []string
+	for _, n := range Names {
+		k, _, _ := strings.Cut(n.Name, ":")
+		kinds = append(kinds, k)
+	}
+	if meant := suggest.DidYouMean(kind, "", kinds); meant != "" {
+		return fmt.Errorf("no framing is named %q%s", name, meant)
+	}
+	return fmt.Errorf("no framing is named %q; there are %s", name, allNames())
 }
 
 func allNames() string {

@@ -49,8 +49,8 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	lists := "there are line, crlf, chunk, length, delim:HEX, frame:HEX:HEX, mllp, stx, octets, netstring, close"
 	for name, want := range map[string]string{
-		"": lists, "lines": lists, "LINE": lists, "line/": lists, "line/x": lists, "/line": lists, "line/line/line": lists,
-		"line:": lists, "mllp:00": lists, " line": lists,
+		"": lists, "lines/line": `named "lines"; did you mean line?`, "LINE": "did you mean line?", "line/": lists, "line/x": lists, "/line": lists, "line/chnk/line": lists,
+		"line:": "did you mean line?", "mllp:00": "did you mean mllp?", " line": "did you mean line?", "line/chnk": `named "chnk"; did you mean chunk?`, "deilm:00": "did you mean delim?",
 		"none": "none is for replies: line/none", "none/line": "none is for replies: line/none",
 		"length:3": "1, 2, 4 or 8 bytes", "length:": "1, 2, 4 or 8 bytes", "length:16": "1, 2, 4 or 8 bytes", "length:02": "1, 2, 4 or 8 bytes",
 		"length:4inclle": "le makes it little-endian", "length:le": "as in length:2le", "lengths": "1, 2, 4 or 8 bytes",

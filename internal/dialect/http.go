@@ -20,6 +20,7 @@ var httpFraming = Framing{
 	Words:    httpWords{},
 	Status:   httpStatusCode,
 	Early:    httpContinues,
+	Waits:    httpWaits,
 	Steady:   httpSteady,
 	For: func(f Framing, host string) Framing {
 		f.Requests = httpProtocol(httpHost(host))

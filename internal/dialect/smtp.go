@@ -18,6 +18,8 @@ var smtpFraming = Framing{
 	SpeaksFirst: true,
 	greeted:     protocol{func() grammar { return &smtp{greeted: true} }},
 	Status:      smtpStatus,
+	Waits:       smtpWaits,
+	Pipelining:  smtpPipelining,
 	Steady:      smtpSteady,
 }
 

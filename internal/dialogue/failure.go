@@ -108,20 +108,9 @@ func (f *Failure) network() string {
 	case errors.Is(f.Err, parley.ErrTooLong):
 		return fmt.Sprintf("the message is longer than %d KiB; is the framing right?", f.limit>>10)
 	case errors.Is(f.Err, parley.ErrMalformed):
-		return "what came can be no message: " + malformation(f.Err) + ": " + written(f.Unfinished)
+		return "what came can be no message: " + strings.TrimPrefix(dial.Reason(f.Err), parley.ErrMalformed.Error()+": ") + ": " + written(f.Unfinished)
 	}
 	return "the connection broke: " + dial.Reason(f.Err) + unfinished
-}
-
-// malformation says what is wrong with a message, without where it came from.
-func malformation(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil || inner == parley.ErrMalformed {
-			return strings.TrimPrefix(err.Error(), parley.ErrMalformed.Error()+": ")
-		}
-		err = inner
-	}
 }
 
 const (

@@ -129,7 +129,7 @@ func TestFailures(t *testing.T) {
 			`step 1 (f:1): want *, but the message is not whole after 10s: 5 bytes came and no line's end: PONG\x00; --framing delim:00 would end it`},
 		{"reset", "line", func(c *parleytest.Conn, _ *bufio.Reader) { c.Reset() }, []string{"< *"}, dial.Reset,
 			"step 1 (f:1): want *, but the connection broke: connection reset by peer"},
-		{"malformed", "redis", says("", "what\r\n"), []string{"> PING", "< *"}, dial.IOError,
+		{"malformed", "redis", says("", "what\r\n"), []string{"> PING", "< *"}, dial.Malformed,
 			`step 2 (f:2): want *, but what came can be no message: byte 0x77 where a value should begin: what\r\n`},
 		{"a message where the end is wanted", "line", says("bye\n"), []string{"< eof"}, dial.Mismatch,
 			"step 1 (f:1): want eof, got bye"},

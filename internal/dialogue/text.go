@@ -16,7 +16,7 @@ func ParseText(s string) (Text, error) {
 	for i := 0; i < len(s); {
 		switch s[i] {
 		case '\\':
-			b, n, err := unescape(s[i:])
+			b, n, err := Unescape(s[i:])
 			if err != nil {
 				return Text{}, &textError{i, err}
 			}
@@ -53,10 +53,10 @@ type textError struct {
 func (e *textError) Error() string { return e.err.Error() }
 func (e *textError) Unwrap() error { return e.err }
 
-// unescape reads the escape at the beginning of s, which is n bytes long.
-func unescape(s string) (b byte, n int, err error) {
+// Unescape reads the escape that s begins with, of n bytes: \r, \n, \t, \\ or \xNN. Its error names what is none.
+func Unescape(s string) (b byte, n int, err error) {
 	if len(s) == 1 {
-		return 0, 0, errors.New(`a \ ends the text; \\ stands for one`)
+		return 0, 0, errors.New(`a \ at the end is no escape; \\ stands for one`)
 	}
 	switch s[1] {
 	case '\\':
@@ -73,12 +73,12 @@ func unescape(s string) (b byte, n int, err error) {
 			high, low = hexDigit(s[2]), hexDigit(s[3])
 		}
 		if high < 0 || low < 0 {
-			return 0, 0, errors.New(`\x wants two hexadecimal digits, as in \x0d`)
+			return 0, 0, fmt.Errorf(`%s is no escape; \x wants two hexadecimal digits, as in \x0d`, s[:min(4, len(s))])
 		}
 		return byte(high<<4 | low), 4, nil
 	}
 	_, size := utf8.DecodeRuneInString(s[1:])
-	return 0, 0, fmt.Errorf(`there is no \%s; there are \r \n \t \xNN and \\`, s[1:1+size])
+	return 0, 0, fmt.Errorf(`%s is no escape; there are \r \n \t \xNN and \\`, s[:1+size])
 }
 
 func hexDigit(c byte) int {

@@ -49,7 +49,7 @@ type observer struct {
 
 func (o *observer) wants(kind parley.EventKind) bool {
 	chooser, chooses := o.inner.(interface{ Wants(parley.EventKind) bool })
-	return o.inner != nil && (!chooses || chooser.Wants(kind))
+	return o.inner != nil && (chooses && chooser.Wants(kind) || !chooses && kind != parley.Answered)
 }
 
 // Wants what inner does, and the ends of sessions.

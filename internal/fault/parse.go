@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/suggest"
 )
 
 // The most that a value may be.
@@ -130,6 +132,10 @@ func (p *Plan) parseItem(item string) (name string, err error) {
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.name == base })
 	switch {
 	case i < 0:
+		names, _ := Names()
+		if meant := suggest.DidYouMean(base, "", names); meant != "" {
+			return "", fmt.Errorf("no fault is named %q%s", left, meant)
+		}
 		return "", fmt.Errorf("no fault is named %q; there are %s", left, allNames())
 	case dotted && settings[i].both:
 		return "", fmt.Errorf("%s is no side's; leave %q out", base, before+".")

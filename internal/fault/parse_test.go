@@ -32,7 +32,9 @@ func TestBadItemIsNamedInALine(t *testing.T) {
 	for list, want := range map[string]string{
 		"":                            "an item is missing; use faults such as delay=50ms or drop=10%, with commas between them",
 		"drop=3,":                     "an item is missing",
-		"speed=3":                     `no fault is named "speed"; there are delay, drop, cut, garbage, split, rate, close-after, reset-after, refuse, stall and seed`,
+		"noise=3":                     `no fault is named "noise"; there are delay, drop, cut, garbage, split, rate, close-after, reset-after, refuse, stall and seed`,
+		"dealy=3":                     `no fault is named "dealy"; did you mean delay?`,
+		"request.drp=3":               `no fault is named "request.drp"; did you mean drop?`,
 		"=3":                          `no fault is named ""`,
 		"request.stall=1s/2s":         `stall is no side's; leave "request." out`,
 		"both.drop=3":                 `drop is of request. or of reply., not of "both."`,

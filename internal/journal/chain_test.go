@@ -114,7 +114,7 @@ func TestExchangesOfASessionAreLinked(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for id := int64(1); id <= f.base+40; id += 7 {
+		for id := int64(1); id <= f.base+40; id += 11 {
 			wantLinked(t, r, id)
 		}
 		if v, err := r.Verify(t.Context()); err != nil || v.Damages > 0 {

@@ -63,7 +63,39 @@ func (c *checksummer) session(s *Session, ended, origin, last int64) int64 {
 		return c.end([]byte(s.Remote), []byte(s.Local), []byte(s.Reason))
 	}
 	c.add(origin, last, int64(s.Stray))
-	return c.end([]byte(s.Remote), []byte(s.Local), []byte(s.Reason), []byte(s.TLSVersion), []byte(s.TLSName), []byte(s.Proxied))
+	texts := [8][]byte{[]byte(s.Remote), []byte(s.Local), []byte(s.Reason), []byte(s.TLSVersion), []byte(s.TLSName), []byte(s.Proxied), []byte(s.OutLocal), []byte(s.OutRemote)}
+	if s.OutLocal == "" && s.OutRemote == "" { // as before version 5
+		return c.end(texts[:6]...)
+	}
+	return c.end(texts[:]...)
+}
+
+func (c *checksummer) identity(journal string) int64 {
+	c.begin()
+	return c.end([]byte(journal))
+}
+
+func (c *checksummer) cursor(name string, p Position) int64 {
+	c.begin()
+	c.position(p)
+	return c.end([]byte(name))
+}
+
+func (c *checksummer) source(id int64, s *Source) int64 {
+	c.begin(id, int64(s.Mark))
+	c.position(s.Position)
+	return c.end([]byte(s.Journal), []byte(s.Node))
+}
+
+func (c *checksummer) position(p Position) {
+	for _, n := range p.numbers() {
+		c.add(*n)
+	}
+}
+
+func (c *checksummer) collected(id, source, session int64) int64 {
+	c.begin(id, source, session)
+	return c.end()
 }
 
 func (c *checksummer) origin(id int64, a *About) int64 {

@@ -23,7 +23,7 @@ type Copied struct {
 }
 
 // Copy makes a journal that has all of this one, with the same numbers, but for what is to be concealed,
-// in a file that is empty. What is damaged is left out. What was concealed is never written there.
+// in a file that is empty. It is another journal: it has an identity of its own, and nobody has followed it yet. What is damaged is left out. What was concealed is never written there.
 func (r *Reader) Copy(ctx context.Context, file string, conceal Concealer) (Copied, error) {
 	c := &copier{reader: r, conceal: conceal}
 	if err := c.create(file); err != nil {
@@ -99,7 +99,7 @@ func (c *copier) copy(ctx context.Context, from *sql.Tx) (err error) {
 	for _, t := range []struct {
 		name  string
 		since int64 // the version that has it first
-	}{{"sessions", 1}, {"gaps", 1}, {"writer", 1}, {"origins", 3}, {"latest", 3}, {"faults", 4}} {
+	}{{"sessions", 1}, {"gaps", 1}, {"writer", 1}, {"origins", 3}, {"latest", 3}, {"faults", 4}, {"sources", 5}, {"collected", 5}} {
 		if c.reader.version.Load() >= t.since {
 			if err := c.table(ctx, from, t.name); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"time"
 )
 
@@ -137,6 +138,11 @@ func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func(
 	return nil
 }
 
+// rowsInARow are read before others of the process are let go first: who reads much, such as a page or a
+// shipper, is not to hold up a server's sessions on the same processor for the ten milliseconds that Go's
+// scheduler would let it.
+const rowsInARow = 64
+
 // walkOn walks until the end, which empties the walk, or an error, and has the walk go on
 // behind the last row that was read.
 func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use func() bool) error {
@@ -148,7 +154,10 @@ func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use fu
 	}
 	defer rows.Close()
 	columns := row.columns()
-	for rows.Next() {
+	for n := 1; rows.Next(); n++ {
+		if n%rowsInARow == 0 {
+			runtime.Gosched()
+		}
 		good := true
 		if err := rows.Scan(columns...); err != nil {
 			good = false

@@ -167,7 +167,7 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 			there := false // and not deleted since, nor damaged
 			switch refusal := refusals[m.ofRefusal()]; {
 			case refusal != nil:
-				e.Session = &Session{Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
+				e.Session = &Session{About: refusal.About, Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
 				e.Text, e.RawText, there = refusal.Text, refusal.RawText, true
 			case m.ofExchange() != 0:
 				e.Exchange = exchanges[m.exchange]
@@ -364,7 +364,7 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 		}
 		return true
 	}
-	w := walk{table: "sessions", columns: r.spanColumns(), where: *f.ofSessions(), from: at.session + 1, to: math.MaxInt64}
+	w := walk{table: "sessions", columns: r.spanColumns(), where: *r.ofSessions(f), from: at.session + 1, to: math.MaxInt64}
 	if err := r.walk(ctx, tx, w, &row, use); err != nil || first {
 		return openings, ends, err
 	}
@@ -372,7 +372,7 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 	if err != nil {
 		return nil, nil, err
 	}
-	w.where = *f.ofSessions()
+	w.where = *r.ofSessions(f)
 	w.where.in("id", append(ended, known...))
 	w.from, w.to = 1, at.session
 	return openings, ends, r.walk(ctx, tx, w, &row, use)
@@ -413,13 +413,20 @@ func (r *Reader) appendRefusals(ctx context.Context, tx *sql.Tx, all []moment, f
 		return all, nil
 	}
 	var row refusalRow
+	var failed error
 	err := r.walk(ctx, tx, walk{table: "refused", columns: r.refusalColumns(), from: at.refusal + 1, to: math.MaxInt64}, &row, func() bool {
 		at.refusal = row.ID
-		if refusal := row.refusal(r); refusal != nil && f.selects(refusal) {
+		refusal := row.refusal(r)
+		if refusal != nil && len(f.Nodes) > 0 {
+			if refusal.About, failed = r.origin(ctx, tx, row.origin.Int64); failed != nil {
+				return false
+			}
+		}
+		if refusal != nil && f.selects(refusal) {
 			ns := refusal.At.UnixNano()
 			all = append(all, moment{ns: ns, order: ns, exchange: row.ID, kind: parley.Refused})
 		}
 		return true
 	})
-	return all, err
+	return all, cmp.Or(failed, err)
 }

@@ -136,9 +136,10 @@ func newStream(s *Session) *stream {
 // endpoints are both ends' addresses, of one family. Where there are none, numbers of the
 // network for documentation stand in, a port a session.
 func endpoints(s *Session) (client, server netip.AddrPort) {
-	client, err := netip.ParseAddrPort(s.Remote)
+	from, to := s.Ends()
+	client, err := netip.ParseAddrPort(from)
 	if err == nil {
-		server, err = netip.ParseAddrPort(s.Local)
+		server, err = netip.ParseAddrPort(to)
 	}
 	if err == nil && client.Addr().Is4() == server.Addr().Is4() {
 		return client, server

@@ -51,14 +51,22 @@ func fields(names ...string) []string {
 
 func capture(t *testing.T, r *Reader, f Filter) []byte {
 	t.Helper()
+	return captureOf(t, f, r)
+}
+
+// captureOf has the sessions of several journals be one capture: tshark takes long to start.
+func captureOf(t *testing.T, f Filter, readers ...*Reader) []byte {
+	t.Helper()
 	var out bytes.Buffer
 	p, err := NewPcap(&out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range collect(t, r.Events(t.Context(), f)) {
-		if err := p.Write(e); err != nil {
-			t.Fatal(err)
+	for _, r := range readers {
+		for _, e := range collect(t, r.Events(t.Context(), f)) {
+			if err := p.Write(e); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return out.Bytes()

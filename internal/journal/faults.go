@@ -57,7 +57,7 @@ func (r *Reader) faultMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *po
 		return nil, nil
 	}
 	w := walk{table: "faults", columns: faultColumns, from: at.fault + 1, to: math.MaxInt64}
-	if of := f.ofSessions(); len(of.terms) > 0 {
+	if of := r.ofSessions(f); len(of.terms) > 0 {
 		ids, err := r.sessionsWhere(ctx, tx, of, 0)
 		if err != nil {
 			return nil, err

@@ -3,7 +3,9 @@ package journal
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +18,7 @@ import (
 )
 
 const (
-	schemaVersion = 4          // PRAGMA user_version
+	schemaVersion = 5          // PRAGMA user_version
 	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
 
 	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
@@ -49,17 +51,16 @@ type file struct {
 	begin, commit, rollback   stmt
 	opened, closed, gap, mark stmt
 	cut, refused, origin      stmt
-	fault                     stmt
+	fault, source, collected  stmt
 	latest                    stmt
 	one, many, numbered       stmt // of exchanges
 	args                      []driver.NamedValue
 	sums                      checksummer
-	base                      int64 // the highest id of a session before this writer
-	session                   int64 // the highest id of a session that anything was recorded of
-	exchange, refusal, ended  int64 // the last ids that were given
-	lastFault                 int64 // the same
-	originID                  int64 // of about, in origins
-	originThere               bool
+	base                      int64        // the highest id of a session before this writer
+	session                   int64        // the highest id of a session that anything was recorded of
+	exchange, refusal, ended  int64        // the last ids that were given
+	lastFault                 int64        // the same
+	origins                   knownOrigins // of this writer
 	chain                     chain
 	idsSkipped                bool  // the next exchange has not the id that SQLite would give it
 	lostUpTo                  int64 // exchanges up to this id that are not there were told to be lost
@@ -90,35 +91,39 @@ var background = context.Background() // nothing here is ever cut off
 // openFile opens the file, or makes it.
 func openFile(name string, opt Options) (_ *file, err error) {
 	f := &file{name: name, sync: opt.Sync, keep: opt.Keep, about: opt.About, warn: opt.Warn, chain: chain{last: make(map[int64]int64)}}
-	if f.lock, err = lockFile(name); err != nil {
+	if err := f.open((*file).goOn); err != nil {
 		return nil, err
+	}
+	return f, nil
+}
+
+// open locks and opens the file, and has it go on as it is to be written.
+func (f *file) open(goOn func(*file) error) (err error) {
+	if f.lock, err = lockFile(f.name); err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
 			f.close()
 		}
 	}()
-	if err = f.connect(); err != nil {
-		return nil, plain(err)
+	if err := f.connect(); err != nil {
+		return plain(err)
 	}
-	f.base = f.session
-	if err = cmp.Or(f.findOrigin(), f.linkRest()); err != nil {
-		return nil, plain(err)
-	}
-	return f, nil
+	return plain(goOn(f))
 }
 
-// findOrigin numbers what is said of the sessions. It is there already if the writer before
-// this one said the same.
-func (f *file) findOrigin() error {
-	var last, sum int64
-	err := queryRow(f.conn, "SELECT id, sum FROM origins ORDER BY id DESC LIMIT 1", &last, &sum)
-	if err != nil && err != io.EOF {
+// goOn has one server's sessions be recorded behind those of the last.
+func (f *file) goOn() error {
+	var sources int64
+	if err := queryRow(f.conn, "SELECT count(*) FROM sources", &sources); err != nil {
 		return err
 	}
-	f.originThere = last > 0 && sum == f.sums.origin(last, &f.about)
-	f.originID = last + bit(!f.originThere)
-	return nil
+	if sources > 0 {
+		return errors.New("it was collected of other journals; what is recorded here needs another file")
+	}
+	f.base = f.session
+	return cmp.Or(f.findOrigins(1), f.linkRest())
 }
 
 // lockFile opens the file by itself and locks it: the kernel takes the lock off however
@@ -163,7 +168,12 @@ func holder(name string) string {
 const writerPatience = time.Second
 
 func connect(name, how string) (conn, error) {
-	c, err := new(sqlite.Driver).Open(dataSource(name, how, writerPatience))
+	return connectFor(name, how, writerPatience)
+}
+
+// connectFor is connect with another patience for locks.
+func connectFor(name, how string, patience time.Duration) (conn, error) {
+	c, err := new(sqlite.Driver).Open(dataSource(name, how, patience))
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -215,8 +225,8 @@ func (f *file) setUp() error {
 	case err != nil:
 		return err
 	case version == 0:
-		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, upgradeTo2, upgradeTo3, upgradeTo4, viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; %s; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, upgradeTo2, upgradeTo3, upgradeTo4, upgradeTo5, newIdentity(), viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
 	case version < schemaVersion:
 		if f.warn != nil {
 			effort := ""
@@ -233,7 +243,11 @@ func (f *file) setUp() error {
 		if version < 3 {
 			steps += upgradeTo3 + "; " + unlinked + "; "
 		}
-		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT", steps, upgradeTo4, viewsOf(schemaVersion, "VIEW"), schemaVersion))
+		if version < 4 {
+			steps += upgradeTo4 + "; "
+		}
+		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; %s; PRAGMA user_version = %d; COMMIT",
+			steps, upgradeTo5, newIdentity(), viewsOf(schemaVersion, "VIEW"), schemaVersion))
 	}
 	if err != nil {
 		return err
@@ -252,6 +266,14 @@ func (f *file) setUp() error {
 	return f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
 		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d, %d); COMMIT",
 		synchronous, os.Getpid(), time.Now().UnixNano(), f.session))
+}
+
+// newIdentity has the journal be called something that no other is.
+func newIdentity() string {
+	random := make([]byte, 16)
+	rand.Read(random)
+	name := hex.EncodeToString(random)
+	return fmt.Sprintf("INSERT INTO identity VALUES (1, '%s', %d)", name, new(checksummer).identity(name))
 }
 
 // version is the journal's, 0 of a file that is empty. What is in the file is not trusted: a
@@ -285,10 +307,10 @@ func (f *file) version() (version int64, err error) {
 
 // isOurTable is the condition that a row of sqlite_schema is of a table of ours, and that it
 // is a plain one: a virtual table has no root page.
-const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest', 'faults')"
+const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest', 'faults', 'identity', 'cursors', 'sources', 'collected')"
 
 func ourTables(version int64) int64 {
-	return []int64{5, 6, 8, 9}[version-1]
+	return []int64{5, 6, 8, 9, 13}[version-1]
 }
 
 // lastIDs finds where the numbers go on: behind whatever names them. An exchange can be there
@@ -300,6 +322,13 @@ func (f *file) lastIDs() error {
 		"max((SELECT coalesce(max(id), 0) FROM exchanges), (SELECT coalesce(max(exchange), 0) FROM cuts)), "+
 		"(SELECT coalesce(max(id), 0) FROM refused), (SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL), (SELECT coalesce(max(id), 0) FROM faults)",
 		&session, &exchange, &refusal, &ended, &fault)
+	if err != nil {
+		return err
+	}
+	followed, err := f.followed()
+	// What was followed is named elsewhere, also if it was lost here with the power.
+	session, exchange = max(session, followed.Opened), max(exchange, followed.Exchange)
+	refusal, ended, fault = max(refusal, followed.Refused), max(ended, followed.Ended), max(fault, followed.Fault)
 	// Never back: what was lost with a -wal file keeps its numbers.
 	f.session, f.exchange = max(f.session, session), max(f.exchange, exchange)
 	f.refusal, f.ended, f.lastFault = max(f.refusal, refusal), max(f.ended, ended), max(f.lastFault, fault)
@@ -320,14 +349,16 @@ func (f *file) prepare() error {
 		{&f.one, exchanges},
 		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
 		{&f.numbered, "INSERT INTO exchanges (" + columns + ", id) VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
-		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, origin, sum) VALUES (?,?,?,?,?,?,?,?,?,?)"},
+		{&f.opened, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, out_local, out_remote, origin, sum) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"},
 		// The whole row, since its opening may not be recorded.
-		{&f.closed, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, origin, sum, " +
-			"closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, ended, last, stray) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.closed, "INSERT OR REPLACE INTO sessions (id, number, remote, local, opened_ns, tls_version, tls_name, proxied, out_local, out_remote, origin, sum, " +
+			"closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, ended, last, stray) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.origin, "INSERT OR REPLACE INTO origins VALUES (?,?,?,?,?,?,?)"},
 		{&f.latest, "INSERT OR REPLACE INTO latest (rowid, first, upto, exchanges, sum) VALUES (1,?,?,?,?)"},
 		{&f.mark, "UPDATE writer SET session = ?"},
-		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?)"},
+		{&f.source, "INSERT OR REPLACE INTO sources (id, journal, node, mark, sum, " + positionColumns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+		{&f.collected, "INSERT OR REPLACE INTO collected VALUES (?,?,?,?)"},
+		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?,?)"},
 		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.fault, "INSERT OR REPLACE INTO faults VALUES (?,?,?,?,?,?)"},
 		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?,?,?,?)"},
@@ -364,7 +395,7 @@ func (f *file) closeGuard() {
 
 // disconnect closes the connection that writes, and what belongs to it.
 func (f *file) disconnect() (err error) {
-	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.fault, &f.refused, &f.origin, &f.latest, &f.one, &f.many, &f.numbered} {
+	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.fault, &f.refused, &f.origin, &f.source, &f.collected, &f.latest, &f.one, &f.many, &f.numbered} {
 		if *s != nil {
 			(*s).Close()
 			*s = nil
@@ -394,17 +425,17 @@ func (f *file) write(b *batch) error {
 	err := f.transaction(b)
 	if err == errOtherIDs { // somebody has deleted the last ones
 		f.rollback.ExecContext(background, nil)
-		f.chain.undo()
+		f.undo()
 		f.idsSkipped = true
 		err = f.transaction(b)
 	}
 	if err != nil {
 		f.rollback.ExecContext(background, nil) // some errors have done that
-		f.chain.undo()
+		f.undo()
 		return f.judged(err)
 	}
 	f.chain.done(b)
-	f.originThere = f.originThere || b.namesSessions()
+	f.origins.done()
 	// What was wrong before shows at the next batch; this one is lost if its -wal file was cut
 	// meanwhile.
 	if err := f.check(); err == errWALCut || err == errWALGone {
@@ -419,6 +450,12 @@ func (f *file) write(b *batch) error {
 	f.lastFault += int64(len(b.faults))
 	f.session = max(f.session, b.lastSession())
 	return nil
+}
+
+// undo forgets what a transaction has added that failed.
+func (f *file) undo() {
+	f.chain.undo()
+	f.origins.undo()
 }
 
 // judged is an error which says so if nothing can be relied on any more.
@@ -463,15 +500,13 @@ func (f *file) transaction(b *batch) error {
 	if _, err := f.begin.ExecContext(background, nil); err != nil {
 		return err
 	}
-	if !f.originThere && b.namesSessions() {
-		if err := f.run(f.origin, f.originID, f.about.Framing, f.about.Role, f.about.Listener, f.about.Upstream, f.about.Node,
-			f.sums.origin(f.originID, &f.about)); err != nil {
-			return err
-		}
-	}
 	for i := range b.opened {
 		s := &b.opened[i]
-		if err := f.run(f.opened, f.openedValues(s, f.sums.session(s, 0, f.originID, 0))...); err != nil {
+		origin, err := f.originOf(&s.About)
+		if err != nil {
+			return err
+		}
+		if err := f.run(f.opened, f.openedValues(s, origin, f.sums.session(s, 0, origin, 0))...); err != nil {
 			return err
 		}
 	}
@@ -481,7 +516,11 @@ func (f *file) transaction(b *batch) error {
 	for i := range b.closed {
 		s, ended := &b.closed[i], f.ended+int64(i)+1
 		last := f.chain.last[s.ID]
-		err := f.run(f.closed, append(f.openedValues(s, f.sums.session(s, ended, f.originID, last)), s.Closed.UnixNano(), s.Reason,
+		origin, err := f.originOf(&s.About)
+		if err != nil {
+			return err
+		}
+		err = f.run(f.closed, append(f.openedValues(s, origin, f.sums.session(s, ended, origin, last)), s.Closed.UnixNano(), s.Reason,
 			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut), ended, last, int64(s.Stray))...)
 		if err != nil {
 			return err
@@ -494,8 +533,12 @@ func (f *file) transaction(b *batch) error {
 		if told == nil {
 			told, head, length = r.Text, nil, nil
 		}
-		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(told), f.sums.refusal(&r, f.originID),
-			f.originID, head, length); err != nil {
+		origin, err := f.originOf(&r.About)
+		if err != nil {
+			return err
+		}
+		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(told), f.sums.refusal(&r, origin),
+			origin, head, length); err != nil {
 			return err
 		}
 	}
@@ -511,10 +554,18 @@ func (f *file) transaction(b *batch) error {
 			return err
 		}
 	}
-	if g := b.gap; !g.from.IsZero() {
-		if err := f.run(f.gap, g.from.UnixNano(), g.to.UnixNano(), g.exchanges, g.sessions, g.reason); err != nil {
+	if !b.gap.from.IsZero() {
+		if err := f.insertGap(&b.gap); err != nil {
 			return err
 		}
+	}
+	for i := range b.gaps {
+		if err := f.insertGap(&b.gaps[i]); err != nil {
+			return err
+		}
+	}
+	if err := f.insertCollected(b); err != nil {
+		return err
 	}
 	if last := f.exchange + int64(len(b.exchanges)); f.chain.isDue(last) {
 		if err := f.noteLatest(last); err != nil {
@@ -525,10 +576,14 @@ func (f *file) transaction(b *batch) error {
 	return err
 }
 
+func (f *file) insertGap(g *gap) error {
+	return f.run(f.gap, g.from.UnixNano(), g.to.UnixNano(), g.exchanges, g.sessions, g.reason, textOrNull(g.node))
+}
+
 // openedValues are what is known of a session when it is opened.
-func (f *file) openedValues(s *Session, sum int64) []driver.Value {
+func (f *file) openedValues(s *Session, origin, sum int64) []driver.Value {
 	return []driver.Value{s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(),
-		textOrNull(s.TLSVersion), textOrNull(s.TLSName), textOrNull(s.Proxied), f.originID, sum}
+		textOrNull(s.TLSVersion), textOrNull(s.TLSName), textOrNull(s.Proxied), textOrNull(s.OutLocal), textOrNull(s.OutRemote), origin, sum}
 }
 
 const exchangeColumns = 10 // without the id

@@ -19,8 +19,10 @@ const ReasonOpen = "open"
 type Filter struct {
 	Session int64     // the journal's number of the session
 	Number  uint64    // the session's number as its server counted; several may have it
+	Seq     uint64    // the number of the request in its session
 	Address string    // what the remote address begins with, such as 10.0. or unix:/run/
 	Reason  string    // why the session ended, as docs/events.md names it, or ReasonOpen
+	Nodes   []string  // exactly the machine that recorded it is one of these; none is any
 	Since   time.Time // at this time or later
 	Until   time.Time // before this time
 
@@ -28,6 +30,11 @@ type Filter struct {
 	Regexp *regexp.Regexp // matches the request or the reply
 	Slower time.Duration  // it took this long or longer
 	Limit  int            // only the newest so many
+
+	// Accepts is asked of what all else selects, with the name of its session's framing, empty if
+	// the journal does not say. Of x there are Session, Request, Reply, what was cut off them, and
+	// Secret, valid during the call. Nil accepts all.
+	Accepts func(framing string, x *Exchange) bool
 
 	// Loose has Events tell of bytes too that belong to no message, as events of the kind
 	// parley.Stray, with an Exchange that has RawRequest or RawReply alone. Text and Regexp do
@@ -37,10 +44,15 @@ type Filter struct {
 
 // looksAtExchanges says whether a session without exchanges is none of those selected.
 func (f *Filter) looksAtExchanges() bool {
-	return len(f.Text) > 0 || f.Regexp != nil || f.Slower > 0 || f.Limit > 0
+	return len(f.Text) > 0 || f.Regexp != nil || f.Slower > 0 || f.Limit > 0 || f.Seq > 0 || f.Accepts != nil
 }
 
-func (f *Filter) readsBytes() bool { return len(f.Text) > 0 || f.Regexp != nil }
+func (f *Filter) readsBytes() bool { return len(f.Text) > 0 || f.Regexp != nil || f.Accepts != nil }
+
+// isOfSessions says whether an exchange is selected by its session alone.
+func (f *Filter) isOfSessions() bool {
+	return !f.readsBytes() && f.Slower == 0 && f.Seq == 0 && f.Since.IsZero() && f.Until.IsZero()
+}
 
 // matches looks at the bytes.
 func (f *Filter) matches(request, reply []byte) bool {
@@ -78,7 +90,7 @@ func (c *conditions) clause() string {
 }
 
 // ofSessions is about sessions, but for the times.
-func (f *Filter) ofSessions() *conditions {
+func (r *Reader) ofSessions(f *Filter) *conditions {
 	c := new(conditions)
 	if f.Session != 0 {
 		c.add("id = ?", f.Session)
@@ -88,6 +100,17 @@ func (f *Filter) ofSessions() *conditions {
 	}
 	if f.Address != "" { // an IPv6 address stands in brackets
 		c.add("(instr(remote, ?) = 1 OR instr(remote, '[' || ?) = 1)", f.Address, f.Address)
+	}
+	switch {
+	case len(f.Nodes) == 0:
+	case r.version.Load() < 3: // nobody knows
+		c.add("0")
+	default:
+		nodes := make([]any, len(f.Nodes))
+		for i, node := range f.Nodes {
+			nodes[i] = node
+		}
+		c.add("origin IN (SELECT id FROM origins WHERE node IN (?"+strings.Repeat(",?", len(nodes)-1)+"))", nodes...)
 	}
 	switch f.Reason {
 	case "":
@@ -119,7 +142,7 @@ func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (c *con
 	}
 	others := *f
 	others.Session = 0
-	if where := others.ofSessions(); len(where.terms) > 0 {
+	if where := r.ofSessions(&others); len(where.terms) > 0 {
 		ids, err := r.sessionsWhere(ctx, tx, where, 0)
 		if err != nil {
 			return nil, nil, err
@@ -141,6 +164,9 @@ func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (c *con
 	if f.Slower > 0 {
 		c.add("took_ns >= ?", int64(f.Slower))
 	}
+	if f.Seq > 0 {
+		c.add("seq = ?", int64(f.Seq))
+	}
 	return c, sessions, nil
 }
 
@@ -149,13 +175,47 @@ const notLoose = "(parts IS NULL OR parts >> 30 & 1 = 0)"
 
 // refusals says whether refused connections can be among what is selected.
 func (f *Filter) refusals() bool {
-	return f.Session == 0 && f.Number == 0 && f.Slower == 0 && f.Limit == 0
+	return f.Session == 0 && f.Number == 0 && f.Slower == 0 && f.Limit == 0 && f.Seq == 0 && f.Accepts == nil
 }
 
 // selects says whether a refusal is.
 func (f *Filter) selects(r *Refusal) bool {
-	return (f.Reason == "" || f.Reason == r.Reason) && f.covers(r.At.UnixNano()) && f.matches(nil, r.Text) &&
+	return (f.Reason == "" || f.Reason == r.Reason) && (len(f.Nodes) == 0 || slices.Contains(f.Nodes, r.Node)) && f.covers(r.At.UnixNano()) && f.matches(nil, r.Text) &&
 		(strings.HasPrefix(r.Remote, f.Address) || strings.HasPrefix(r.Remote, "["+f.Address))
+}
+
+// accepts asks Filter.Accepts of the exchanges that one question looks at, in a transaction.
+func (r *Reader) accepts(ctx context.Context, tx *sql.Tx, f *Filter) func(session int64, row *exchangeRow, request, reply []byte) bool {
+	if f.Accepts == nil {
+		return func(int64, *exchangeRow, []byte, []byte) bool { return true }
+	}
+	const most = 10_000 // sessions that are remembered
+	known := make(map[int64]string)
+	return func(session int64, row *exchangeRow, request, reply []byte) bool {
+		framing, is := known[session]
+		if !is {
+			if len(known) == most {
+				clear(known)
+			}
+			framing = r.framingOf(ctx, tx, session)
+			known[session] = framing
+		}
+		return f.Accepts(framing, &Exchange{Session: session, Request: request, Reply: reply,
+			RequestCut: row.requestCut, ReplyCut: row.replyCut, Secret: row.secret})
+	}
+}
+
+// framingOf is that of a session; empty if the journal does not say.
+func (r *Reader) framingOf(ctx context.Context, tx *sql.Tx, session int64) string {
+	if r.version.Load() < 3 {
+		return ""
+	}
+	var origin sql.NullInt64
+	if tx.QueryRowContext(ctx, "SELECT origin FROM sessions WHERE id = ?", session).Scan(&origin) != nil {
+		return "" // it is lost, or damaged
+	}
+	about, _ := r.origin(ctx, tx, origin.Int64)
+	return about.Framing
 }
 
 // A hit is an exchange that was selected, without its bytes.
@@ -239,7 +299,7 @@ func (r *Reader) find(ctx context.Context, tx *sql.Tx, f *Filter, behind int64) 
 // findLinked is find for a few sessions, the newest first.
 func (r *Reader) findLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f *Filter, where *conditions, limit int) (hits []hit, err error) {
 	enough := limit
-	if f.readsBytes() || f.Slower > 0 || !f.Since.IsZero() || !f.Until.IsZero() {
+	if !f.isOfSessions() {
 		enough = 0
 	}
 	var ids []int64
@@ -281,12 +341,13 @@ func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filt
 	if limit != 0 && messages >= limit {
 		return hits, nil
 	}
+	accepts := r.accepts(ctx, tx, f)
 	var row hitRow
 	w := walk{table: "exchanges", join: r.hitJoin(f.readsBytes()), columns: r.hitColumns(f.readsBytes()), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		h := row.found()
 		request, reply := row.messages()
-		if !f.matches(request, reply) { // of what is loose there is neither
+		if !f.matches(request, reply) || !accepts(h.session, &row.exchangeRow, request, reply) { // of what is loose there is neither
 			return true
 		}
 		hits = append(hits, h)

@@ -28,20 +28,34 @@ type Session struct {
 	TLSVersion string // such as TLS 1.3; empty in plain
 	TLSName    string // of the peer's certificate
 	Proxied    string // the address of the proxy that Remote came through
+	OutLocal   string // of a tap: its own address in the connection to the server behind it; known once that is there
+	OutRemote  string // and the server's
 }
 
 // About says how the sessions of a writer come to be. What is empty is not known, as of
 // journals that an older parley has written.
 type About struct {
 	Framing  string // where a message ends, by the name that --framing takes
-	Role     string // of who writes: server, or tap; import if they were in a capture
+	Role     string // of who writes: server, tap, or client; import if they were in a capture
 	Listener string // where it listens
-	Upstream string // the server behind a tap
+	Upstream string // the server behind a tap, or to which a client talks
 	Node     string // the machine
 }
 
 // LooksOn reports whether they are sessions of others, who were listened to.
 func (a *About) LooksOn() bool { return a.Role == "tap" || a.Role == "import" }
+
+// Ends are the addresses of the client and of the server, of whom one has recorded the session, or a
+// tap between them.
+func (s *Session) Ends() (client, server string) {
+	if s.Role == RoleClient {
+		return s.Local, s.Remote
+	}
+	return s.Remote, s.Local
+}
+
+// RoleClient is the Role of a client's own record: the remote address is the server's there.
+const RoleClient = "client"
 
 // An Exchange is one request and its reply, bytes exactly as they were, without their framing
 // and with it. Bytes that belong to no message are one that has RawRequest or RawReply alone.
@@ -76,6 +90,7 @@ type Refusal struct {
 	Text   []byte // what the peer was told; nil if nothing
 
 	RawText parley.Raw // the same as it was sent; Bytes is nil of what an older parley has written
+	About              // who refused it
 }
 
 // A Fault is what went wrong on purpose.
@@ -233,6 +248,56 @@ CREATE TABLE faults (
 CREATE INDEX faults_of ON faults (session, seq);
 ALTER TABLE cuts ADD COLUMN request_whole INTEGER; -- bytes of the message before parts of it were replaced to conceal them
 ALTER TABLE cuts ADD COLUMN reply_whole INTEGER;
+DROP VIEW IF EXISTS v_exchange;
+DROP VIEW IF EXISTS v_session;
+`
+
+// upgradeTo5 makes version 5 of version 4, for journals of many machines: what a journal is called,
+// how far others have followed it, and which journals it was collected of.
+const upgradeTo5 = `
+-- What this journal is called among others.
+CREATE TABLE identity (
+	id      INTEGER PRIMARY KEY,
+	journal TEXT    NOT NULL, -- 32 hex digits, made with the file
+	sum     INTEGER NOT NULL
+);
+-- How far somebody has followed it.
+CREATE TABLE cursors (
+	id       INTEGER PRIMARY KEY,
+	name     TEXT    NOT NULL UNIQUE,
+	exchange INTEGER NOT NULL, -- exchanges.id
+	ended    INTEGER NOT NULL, -- sessions.ended
+	opened   INTEGER NOT NULL, -- sessions.id
+	refused  INTEGER NOT NULL, -- refused.id
+	fault    INTEGER NOT NULL, -- faults.id
+	gap      INTEGER NOT NULL, -- gaps.rowid
+	sum      INTEGER NOT NULL
+);
+-- The journals whose records are collected in this one, and how far they are.
+CREATE TABLE sources (
+	id       INTEGER PRIMARY KEY,
+	journal  TEXT    NOT NULL UNIQUE, -- its identity
+	node     TEXT    NOT NULL,
+	exchange INTEGER NOT NULL, -- of the numbers there, as in cursors
+	ended    INTEGER NOT NULL,
+	opened   INTEGER NOT NULL,
+	refused  INTEGER NOT NULL,
+	fault    INTEGER NOT NULL,
+	gap      INTEGER NOT NULL,
+	mark     INTEGER NOT NULL, -- where in what carried them they were
+	sum      INTEGER NOT NULL
+);
+-- The sessions of those.
+CREATE TABLE collected (
+	id      INTEGER PRIMARY KEY, -- sessions.id
+	source  INTEGER NOT NULL,    -- sources.id
+	session INTEGER NOT NULL,    -- sessions.id there
+	sum     INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX collected_of ON collected (source, session);
+ALTER TABLE sessions ADD COLUMN out_local TEXT;  -- of a tap: the two addresses of its connection to the server behind it
+ALTER TABLE sessions ADD COLUMN out_remote TEXT;
+ALTER TABLE gaps ADD COLUMN node TEXT;           -- whose, in a journal that was collected
 DROP VIEW IF EXISTS v_exchange;
 DROP VIEW IF EXISTS v_session;
 `

@@ -45,7 +45,7 @@ func (r *Reader) NewestExchanges(ctx context.Context, f Filter, span Span) (foun
 // NewestSessions is NewestExchanges of sessions: it goes by what the filter says of them, and by
 // its times as Sessions does, and looks at no exchange.
 func (r *Reader) NewestSessions(ctx context.Context, f Filter, span Span) (found []Session, next int64, err error) {
-	where := f.ofSessions()
+	where := r.ofSessions(&f)
 	where.overlap(&f)
 	var ids []int64
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -125,13 +125,12 @@ func (r *Reader) appendExchanges(ctx context.Context, tx *sql.Tx, found []Exchan
 	if len(found) >= most {
 		return found, nil
 	}
+	accepts := r.accepts(ctx, tx, f)
 	var row exchangeRow
 	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
-		row.unpack()
-		request, _ := row.side(row.requestBytes, row.requestAt, row.requestHead, row.requestTail, 0)
-		reply, _ := row.side(row.replyBytes, row.replyAt, row.replyHead, row.replyTail, 0)
-		if !f.matches(request, reply) {
+		request, reply := row.messages()
+		if !f.matches(request, reply) || !accepts(row.session, &row, request, reply) {
 			return true
 		}
 		if x := row.exchange(r); x != nil {
@@ -201,7 +200,7 @@ func (r *Reader) lastUpTo(ctx context.Context, tx *sql.Tx, table string, to int6
 // newestLinked is newestExchanges for a few sessions, as far as it is known which exchanges are theirs.
 func (r *Reader) newestLinked(ctx context.Context, tx *sql.Tx, sessions []int64, f *Filter, where *conditions, span Span) (found []Exchange, next int64, err error) {
 	limit := 0
-	if span.Before == 0 && len(sessions) == 1 && !f.readsBytes() && f.Slower == 0 && f.Since.IsZero() && f.Until.IsZero() {
+	if span.Before == 0 && len(sessions) == 1 && f.isOfSessions() {
 		limit = span.Most + 1
 	}
 	var ids []int64
@@ -327,7 +326,7 @@ func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 				}
 			}
 		}
-		err := ask("SELECT coalesce(sum(exchanges), 0) FROM gaps", &e.Missing)
+		err := ask(sumOfMissing, &e.Missing)
 		if r.version.Load() >= 2 {
 			err = errors.Join(err, ask("SELECT coalesce(max(ended), 0) FROM sessions", &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
 		}

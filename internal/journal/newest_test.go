@@ -72,6 +72,7 @@ func linkedJournal(t *testing.T, sessions, each int) *Reader {
 func TestPagesFindWhatOneLookFinds(t *testing.T) {
 	r := linkedJournal(t, 5, 12)
 	old := story(t).open()
+	odd := func(_ string, x *Exchange) bool { return len(x.Request)%2 == 1 }
 	for name, r := range map[string]*Reader{"now": r, "an older parley's": old} {
 		for _, indexed := range []bool{false, true} {
 			if indexed {
@@ -81,18 +82,17 @@ func TestPagesFindWhatOneLookFinds(t *testing.T) {
 				{}, {Session: 3}, {Session: 5}, {Number: 2}, {Number: 99}, {Reason: "eof"}, {Reason: ReasonOpen}, {Slower: 6 * time.Millisecond}, {Text: []byte("needle 3 ")},
 				{Text: []byte("of")}, {Text: []byte("nowhere")}, {Text: []byte("needle"), Session: 4}, {Regexp: regexp.MustCompile("needle 1. of [3-4]")}, {Regexp: regexp.MustCompile("two|bytes")},
 				{Since: at(120)}, {Until: at(120)}, {Since: at(110), Until: at(150), Session: 2}, {Since: at(9999)},
+				{Seq: 3}, {Seq: 3, Session: 2}, {Seq: 99, Session: 2}, {Accepts: odd}, {Accepts: odd, Session: 3}, {Accepts: odd, Text: []byte("needle 3 ")},
 			} {
 				want := found(t, r, f)
 				slices.Reverse(want)
-				for _, most := range []int{1, 7, 11, 12, 13, 1000} {
-					for _, within := range []time.Duration{0, time.Hour} {
-						got, n := pageByPage(t, r, f, Span{Most: most, Within: within})
-						if !slices.Equal(got, want) {
-							t.Errorf("%s, index %v, %+v in pages of %d within %v: %v, want %v", name, indexed, f, most, within, got, want)
-						}
-						if most == 1000 && n > 2 {
-							t.Errorf("%s: %+v takes %d pages", name, f, n)
-						}
+				for _, span := range []Span{{Most: 1}, {Most: 7, Within: time.Hour}, {Most: 11}, {Most: 12, Within: time.Hour}, {Most: 12}, {Most: 13}, {Most: 1000, Within: time.Hour}, {Most: 1000}} {
+					got, n := pageByPage(t, r, f, span)
+					if !slices.Equal(got, want) {
+						t.Errorf("%s, index %v, %+v in pages of %d within %v: %v, want %v", name, indexed, f, span.Most, span.Within, got, want)
+					}
+					if span.Most == 1000 && n > 2 {
+						t.Errorf("%s: %+v takes %d pages", name, f, n)
 					}
 				}
 				last := int64(0)
@@ -181,5 +181,43 @@ func TestExtent(t *testing.T) {
 	empty := newWritten(t, filepath.Join(t.TempDir(), "j")).open()
 	if got, err := empty.Extent(t.Context()); err != nil || got != (Extent{}) {
 		t.Errorf("of an empty journal it is %+v, %v", got, err)
+	}
+}
+
+// Who accepts exchanges is told the framing of each session, and what a message had before it was cut.
+func TestAcceptsIsToldTheFraming(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j")
+	for i, framing := range []string{"line", "redis"} {
+		w, err := Create(file, Options{About: About{Framing: framing}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := parley.NewSession(1, nil, nil, at(i))
+		w.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: at(i)})
+		w.Pass(s, []parley.Exchange{{Seq: 1, Received: at(i), Request: []byte("ask"), Reply: []byte("told"), Secret: i == 1, RequestCut: uint64(i)}})
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, f := range []Filter{{}, {Limit: 5}, {Session: 2}, {Text: []byte("ask")}} { // read in different ways
+		var asked []string
+		f.Accepts = func(framing string, x *Exchange) bool {
+			asked = append(asked, fmt.Sprintf("%d %s %s %s %v +%d", x.Session, framing, x.Request, x.Reply, x.Secret, x.RequestCut))
+			return framing == "redis"
+		}
+		ids := found(t, r, f)
+		slices.Sort(asked)
+		want := []string{"1 line ask told false +0", "2 redis ask told true +1"}
+		if f.Session == 2 {
+			want = want[1:]
+		}
+		if !slices.Equal(ids, []int64{2}) || !slices.Equal(asked, want) {
+			t.Errorf("%+v: %v, asked %q, want %q", f, ids, asked, want)
+		}
 	}
 }

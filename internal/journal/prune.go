@@ -126,7 +126,7 @@ func (f *file) pruneSessions() error {
 	}
 	// The next origin has an id behind this one's.
 	if err := f.delete("DELETE FROM origins WHERE id < min(?, coalesce((SELECT coalesce(origin, 0) FROM sessions ORDER BY id LIMIT 1), ?), "+
-		"coalesce((SELECT coalesce(origin, 0) FROM refused ORDER BY id LIMIT 1), ?))", f.originID, f.originID, f.originID); err != nil {
+		"coalesce((SELECT coalesce(origin, 0) FROM refused ORDER BY id LIMIT 1), ?))", f.origins.newest, f.origins.newest, f.origins.newest); err != nil {
 		return err
 	}
 	return f.delete("DELETE FROM sessions WHERE id IN (SELECT id FROM ("+

@@ -47,12 +47,12 @@ func (r *Reader) Query(ctx context.Context, query string, head func(columns []st
 	}
 	conn, err := r.db.Conn(ctx)
 	if err != nil {
-		return err
+		return asked(ctx, err)
 	}
 	// Nobody else gets a connection that may not do what others do.
 	defer conn.Raw(func(any) error { return driver.ErrBadConn })
 	if err := r.prepareToAsk(ctx, conn); err != nil {
-		return err
+		return asked(ctx, err)
 	}
 	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
@@ -122,7 +122,7 @@ func mayBeAsked(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sql
 	return sqlite.AuthorizerDeny
 }
 
-// asked is an error of a question.
+// asked is an error of a question, or of making ready to ask it. Of one that took too long it is the cause.
 func asked(ctx context.Context, err error) error {
 	var of *sqlite.Error
 	switch {

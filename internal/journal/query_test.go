@@ -116,6 +116,12 @@ func TestQueryEnds(t *testing.T) {
 		}
 		cancel()
 	}
+	// Also one whose time is over before it could be asked at all.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(tooLong)
+	if err := r.Query(ctx, "SELECT 1", func([]string) error { return nil }, func([]any) error { return nil }); err != tooLong {
+		t.Errorf("not begun: %v", err)
+	}
 	enough := errors.New("enough")
 	if err := r.Query(t.Context(), forever+"i FROM n", func([]string) error { return nil }, func([]any) error { return enough }); err != enough {
 		t.Errorf("what the caller does not want any more: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -51,12 +52,13 @@ type sessionRow struct {
 	reason                       sql.NullString
 	origin, last, stray          sql.NullInt64 // NULL in versions before 3
 	tlsVersion, tlsName, through sql.NullString
+	outLocal, outRemote          sql.NullString // NULL in versions before 5
 }
 
 func (s *sessionRow) id() int64 { return s.ID }
 func (s *sessionRow) columns() []any {
 	return []any{&s.ID, &s.Number, &s.Remote, &s.Local, &s.opened, &s.closed, &s.reason, &s.Requests, &s.RepliedUpTo, &s.BytesIn, &s.BytesOut, &s.ended, &s.sum,
-		&s.origin, &s.last, &s.stray, &s.tlsVersion, &s.tlsName, &s.through}
+		&s.origin, &s.last, &s.stray, &s.tlsVersion, &s.tlsName, &s.through, &s.outLocal, &s.outRemote}
 }
 
 // session is what the row says; nil, and reported, if that is not what was written.
@@ -67,6 +69,7 @@ func (s *sessionRow) session(r *Reader) *Session {
 		one.Closed = time.Unix(0, s.closed.Int64).UTC()
 	}
 	one.Stray, one.TLSVersion, one.TLSName, one.Proxied = uint64(s.stray.Int64), s.tlsVersion.String, s.tlsName.String, s.through.String
+	one.OutLocal, one.OutRemote = s.outLocal.String, s.outRemote.String
 	if s.sum.Valid && s.sum.Int64 != new(checksummer).session(&one, s.ended.Int64, s.origin.Int64, s.last.Int64) {
 		r.report(Damage{"sessions", one.ID, one.ID, badSum})
 		return nil
@@ -78,11 +81,13 @@ func (r *Reader) sessionColumns() string {
 	const columns = "id, number, remote, local, opened_ns, closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, "
 	switch r.version.Load() {
 	case 1:
-		return columns + "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+		return columns + "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 	case 2:
-		return columns + "ended, sum, NULL, NULL, NULL, NULL, NULL, NULL"
+		return columns + "ended, sum, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+	case 3, 4:
+		return columns + "ended, sum, origin, last, stray, tls_version, tls_name, proxied, NULL, NULL"
 	}
-	return columns + "ended, sum, origin, last, stray, tls_version, tls_name, proxied"
+	return columns + "ended, sum, origin, last, stray, tls_version, tls_name, proxied, out_local, out_remote"
 }
 
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
@@ -261,8 +266,8 @@ func (x *exchangeRow) messages() (request, reply []byte) {
 	return request, reply
 }
 
-// exchange is what the row says; nil, and reported, if that is not what was written.
-func (x *exchangeRow) exchange(r *Reader) *Exchange {
+// isWhole unpacks the row, and reports if it is not what was written.
+func (x *exchangeRow) isWhole(r *Reader) bool {
 	x.unpack()
 	var sum int64
 	if x.partsColumn.Valid {
@@ -270,8 +275,12 @@ func (x *exchangeRow) exchange(r *Reader) *Exchange {
 	} else {
 		sum = new(checksummer).exchange(x.ID, &x.record, x.requestBytes, x.replyBytes)
 	}
-	if x.sum.Valid && x.sum.Int64 != sum {
-		r.report(Damage{"exchanges", x.ID, x.ID, badSum})
+	return r.believes("exchanges", x.ID, !x.sum.Valid || x.sum.Int64 == sum)
+}
+
+// exchange is what the row says; nil, and reported, if that is not what was written.
+func (x *exchangeRow) exchange(r *Reader) *Exchange {
+	if !x.isWhole(r) {
 		return nil
 	}
 	one := Exchange{ID: x.ID, Session: x.session, Seq: x.seq, Received: time.Unix(0, x.received).UTC(), Took: x.record.took,
@@ -351,11 +360,17 @@ func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal,
 	found := make(map[int64]*Refusal, len(ids))
 	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var row refusalRow
-		return r.among(ctx, tx, ids, walk{table: "refused", columns: r.refusalColumns()}, &row, func() {
+		origins := make(map[int64]int64, len(ids))
+		err := r.among(ctx, tx, ids, walk{table: "refused", columns: r.refusalColumns()}, &row, func() {
 			if one := row.refusal(r); one != nil {
-				found[one.ID] = one
+				found[one.ID], origins[one.ID] = one, row.origin.Int64
 			}
 		})
+		for id, one := range found {
+			about, originErr := r.origin(ctx, tx, origins[id])
+			one.About, err = about, errors.Join(err, originErr)
+		}
+		return err
 	})
 	return found, err
 }

@@ -45,7 +45,7 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 	f.Limit = 0
 	var orphans []hit
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		where := f.ofSessions()
+		where := r.ofSessions(&f)
 		where.overlap(&f)
 		var hits []hit
 		if f.looksAtExchanges() {
@@ -82,7 +82,7 @@ func (r *Reader) sessionIDs(ctx context.Context, f Filter) (ids []int64, lost ma
 // orphans are the exchanges that the filter selects and whose sessions are lost; hits are all
 // that it selects, if it looks at exchanges.
 func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit) ([]hit, error) {
-	if f.Number != 0 || f.Address != "" || f.Reason != "" {
+	if f.Number != 0 || f.Address != "" || f.Reason != "" || len(f.Nodes) > 0 {
 		return nil, nil // nobody knows
 	}
 	if !f.looksAtExchanges() {
@@ -195,12 +195,13 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 		more = false
 		if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			looked, bytes := 0, 0
+			accepts := r.accepts(ctx, tx, f)
 			part := w
 			part.columns, part.where = r.exchangeColumns(), conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 			err := r.walk(ctx, tx, part, &row, func() bool {
 				w.from = row.ID + 1
 				looked++
-				if request, reply := row.messages(); f.matches(request, reply) {
+				if request, reply := row.messages(); f.matches(request, reply) && accepts(row.session, &row, request, reply) {
 					if x := row.exchange(r); x != nil {
 						page = append(page, *x)
 						bytes += len(row.requestBytes) + len(row.replyBytes)
@@ -263,11 +264,14 @@ func collected[T any](all iter.Seq2[T, error]) (list []T, err error) {
 // lost is a session of which only exchanges are there.
 func lost(id int64) *Session { return &Session{ID: id, Lost: true} }
 
+// sumOfMissing is not sum, which fails past 64 bits: other nodes say what is missing of theirs.
+const sumOfMissing = "SELECT CAST(min(total(exchanges), 9e18) AS INTEGER) FROM gaps"
+
 // Missing is how many exchanges the journal says it does not have: it could not be written.
 func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
 	ctx, cancel := r.limit(ctx)
 	defer cancel()
-	err = r.db.QueryRowContext(ctx, "SELECT coalesce(sum(exchanges), 0) FROM gaps").Scan(&exchanges)
+	err = r.db.QueryRowContext(ctx, sumOfMissing).Scan(&exchanges)
 	return exchanges, inTime(ctx, err)
 }
 

@@ -57,6 +57,11 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 			return v, err
 		}
 	}
+	if r.version.Load() > 4 {
+		if err := r.verifyCollecting(ctx); err != nil {
+			return v, err
+		}
+	}
 	err = r.checkStructure(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()

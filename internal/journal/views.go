@@ -54,6 +54,7 @@ func viewsOf(version int64, as string) string {
 		"{framing}", origin("framing"), "{node}", origin("node"), "{role}", origin("role"),
 		"{listener}", origin("listener"), "{upstream}", origin("upstream"), "{origin}", joinOrigin,
 		"{stray}", with(3, "s.stray"), "{tls_version}", with(3, "s.tls_version"), "{tls_name}", with(3, "s.tls_name"), "{proxied}", with(3, "s.proxied"),
+		"{out_local}", with(5, "s.out_local"), "{out_remote}", with(5, "s.out_remote"),
 	).Replace(views)
 }
 
@@ -83,6 +84,7 @@ CREATE {AS} v_session AS SELECT
 	iif(s.closed_ns IS NULL, NULL, s.bytes_in) AS bytes_in, iif(s.closed_ns IS NULL, NULL, s.bytes_out) AS bytes_out,
 	{stray} AS stray,
 	{framing} AS framing, {node} AS node, {role} AS role, {listener} AS listener, {upstream} AS upstream,
-	{tls_version} AS tls_version, {tls_name} AS tls_name, {proxied} AS proxied
+	{tls_version} AS tls_version, {tls_name} AS tls_name, {proxied} AS proxied,
+	{out_local} AS out_local, {out_remote} AS out_remote
 	FROM main.sessions s {origin};
 `

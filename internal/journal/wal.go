@@ -81,6 +81,9 @@ func (f *file) reserve(size int64) error {
 // checkpointDue says whether the -wal file is long enough to be copied at once.
 func (f *file) checkpointDue() bool { return f.space.sinceCheckpoint > f.logLimit() }
 
+// syncLog has the disk keep a -wal file; tests have it fail.
+var syncLog = (*os.File).Sync
+
 // checkpoint has what was written since the last one on disk, copied from the -wal file
 // into the journal. SQLite would do that by itself, and say nothing of errors.
 func (f *file) checkpoint() error {
@@ -97,7 +100,7 @@ func (f *file) checkpoint() error {
 	if s.held {
 		// SQLite has not synced it if it could copy nothing.
 		f.written = true
-		if err := f.log.Sync(); err != nil {
+		if err := syncLog(f.log); err != nil {
 			return f.syncFailed(err)
 		}
 	} else if f.space.told {
@@ -217,7 +220,8 @@ func (f *file) mend() (lost int64, err error) {
 	if err := queryRow(f.conn, "SELECT coalesce(max(id), 0) FROM exchanges", &last); err != nil {
 		return 0, err
 	}
-	f.down, f.idsSkipped, f.originThere = nil, last < f.exchange, false
+	f.down, f.idsSkipped = nil, last < f.exchange
+	f.origins.forget()
 	lost = expected - max(last, f.lostUpTo)
 	f.lostUpTo = expected
 	// Into the journal with what is left, and a new -wal file.

@@ -94,7 +94,7 @@ func TestDamagedWALIsMended(t *testing.T) {
 					t.Errorf("%d of %d exchanges %s are there", n, each, line)
 				}
 			}
-			missing := number(t, db, "SELECT sum(exchanges) FROM gaps")
+			missing := number(t, db, "SELECT coalesce(sum(exchanges), 0) FROM gaps") // there is no gap if the batch at hand was there whole
 			if n := count("behind the checkpoint"); n+missing != each {
 				t.Errorf("%d exchanges behind the checkpoint are there, %d are told missing; want %d together", n, missing, each)
 			}

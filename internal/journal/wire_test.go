@@ -121,17 +121,28 @@ var upper = parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, er
 // address, and by both ends' since a port may be used again, with what is missing as it says it.
 func followed(t *testing.T, capture []byte) map[string][2]string {
 	t.Helper()
+	follow := func(n int) []string { return []string{"-z", fmt.Sprintf("follow,tcp,raw,%d", n)} }
+	lines := tshark(t, capture, append(fields("tcp.stream"), follow(0)...)...) // most have one stream, and are read once
 	last := 0
-	for _, n := range tshark(t, capture, fields("tcp.stream")...) {
-		fmt.Sscan(n, &last)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "===") {
+			lines = lines[i:]
+			break
+		}
+		var n int
+		fmt.Sscan(line, &n)
+		last = max(last, n)
 	}
-	args := []string{"-q"}
-	for n := range last + 1 {
-		args = append(args, "-z", fmt.Sprintf("follow,tcp,raw,%d", n))
+	if last > 0 {
+		args := []string{"-q"}
+		for n := range last {
+			args = append(args, follow(n+1)...)
+		}
+		lines = append(lines, tshark(t, capture, args...)...)
 	}
 	streams := make(map[string][2]string)
 	client, stream := "", ""
-	for _, line := range tshark(t, capture, args...) {
+	for _, line := range lines {
 		if node, ok := strings.CutPrefix(line, "Node 0: "); ok {
 			client = node
 			continue
@@ -194,6 +205,12 @@ type wire struct {
 
 func newWire(t *testing.T, about About, server string) *wire {
 	t.Helper()
+	return newWireFrom(t, 50000, about, server)
+}
+
+// newWireFrom is newWire with another port of the client.
+func newWireFrom(t *testing.T, port int, about About, server string) *wire {
+	t.Helper()
 	w, err := Create(filepath.Join(t.TempDir(), "j"), Options{About: about})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +219,7 @@ func newWire(t *testing.T, about About, server string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000}
+	remote := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
 	x := &wire{t: t, w: w, s: parley.NewSession(1, remote, local, at(0))}
 	w.Observe(&parley.Event{Kind: parley.Opened, Session: x.s, Time: at(0)})
 	return x
@@ -226,6 +243,13 @@ func (x *wire) reply(e parley.Exchange, text string, cut uint64) {
 // capture ends the session, of which so many bytes got out, and exports it.
 func (x *wire) capture(replied, out uint64, f Filter) []byte {
 	x.t.Helper()
+	f.Loose = true
+	return capture(x.t, x.read(replied, out), f)
+}
+
+// read ends the session, of which so many bytes got out, and opens its journal.
+func (x *wire) read(replied, out uint64) *Reader {
+	x.t.Helper()
 	x.w.Observe(&parley.Event{Kind: parley.Closed, Session: x.s, Time: at(x.ms + 1), Seq: uint64(x.ms), Replied: replied, In: x.in, Out: out, Reason: parley.EndOfFile})
 	if err := x.w.Close(x.t.Context()); err != nil {
 		x.t.Fatal(err)
@@ -234,32 +258,35 @@ func (x *wire) capture(replied, out uint64, f Filter) []byte {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	defer r.Close()
-	f.Loose = true
-	return capture(x.t, r, f)
+	x.t.Cleanup(func() { r.Close() })
+	return r
 }
 
 // What a tap has cut off, and what is not there, is a gap in the stream of its length, up to
 // 1 GiB; what lies behind it is followed.
 func TestCutsAreGaps(t *testing.T) {
 	const missing = "[%d bytes missing in capture file]\x00" // as tshark says it
-	for _, gap := range []uint64{1, 1000, 1 << 20, 1<<31 - 1, 1 << 31, 5 << 30} {
-		x := newWire(t, About{Role: "tap"}, "127.0.0.1:6969")
+	gaps := []uint64{1, 1000, 1 << 20, 1<<31 - 1, 1 << 31, 5 << 30}
+	var readers []*Reader
+	for i, gap := range gaps {
+		x := newWireFrom(t, 50000+i, About{Role: "tap"}, "127.0.0.1:6969")
 		x.reply(x.request("abc", gap), "first", 0)
 		x.in += 10 // of a request that was not recorded
 		x.out += gap
 		x.reply(x.request("def", 0), "second", 0)
 		x.reply(x.request("last", 7), "", gap)
-		data := x.capture(3, x.out, Filter{})
-		var requests, replies []string
-		for _, line := range tshark(t, data, append(fields("tcp.srcport", "tcp.seq", "tcp.len"), "-Y", "tcp.len > 0 || tcp.flags.fin == 1")...) {
-			part := strings.Split(line, "|")
-			if part[0] == "50000" {
-				requests = append(requests, part[1])
-			} else {
-				replies = append(replies, part[1])
-			}
-		}
+		readers = append(readers, x.read(3, x.out))
+	}
+	data := captureOf(t, Filter{Loose: true}, readers...)
+	sequences := make(map[string][]string) // by the ports that they go from and to
+	for _, line := range tshark(t, data, append(fields("tcp.srcport", "tcp.dstport", "tcp.seq"), "-Y", "tcp.len > 0 || tcp.flags.fin == 1")...) {
+		part := strings.Split(line, "|")
+		sequences[part[0]+" "+part[1]] = append(sequences[part[0]+" "+part[1]], part[2])
+	}
+	streams := followed(t, data)
+	for i, gap := range gaps {
+		client := fmt.Sprint(50000 + i)
+		requests, replies := sequences[client+" 6969"], sequences["6969 "+client]
 		places := func(places ...uint64) (all []string) {
 			for _, at := range places {
 				all = append(all, fmt.Sprint(uint32(at)+1)) // behind the SYN
@@ -273,7 +300,7 @@ func TestCutsAreGaps(t *testing.T) {
 		if want := places(0, 5+said, 11+2*said); fmt.Sprint(replies) != fmt.Sprint(want) {
 			t.Errorf("a gap of %d: replies at %v, want %v", gap, replies, want)
 		}
-		got := followed(t, data)["127.0.0.1:50000"]
+		got := streams["127.0.0.1:"+client]
 		if want := "abc" + fmt.Sprintf(missing, asked) + "deflast"; !strings.HasPrefix(got[0], want) {
 			t.Errorf("a gap of %d: tshark follows requests %q, want %q", gap, got[0], want)
 		}
@@ -285,12 +312,19 @@ func TestCutsAreGaps(t *testing.T) {
 
 // Of what a server wrote only what got out is there: a reply ends where it was cut.
 func TestWhatDidNotGetOutIsNotInTheCapture(t *testing.T) {
-	for out, want := range map[uint64]string{0: "", 5: "first", 7: "firstse", 11: "firstsecond", 16: "firstsecondthird"} {
-		x := newWire(t, About{Role: "server"}, "127.0.0.1:6969")
+	whole := "firstsecondthird"
+	places := []uint64{0, 5, 7, 11, 16}
+	var readers []*Reader
+	for _, out := range places {
+		x := newWireFrom(t, 50000+int(out), About{Role: "server"}, "127.0.0.1:6969")
 		for _, reply := range []string{"first", "second", "third"} {
 			x.reply(x.request("ask", 0), reply, 0)
 		}
-		if got := followed(t, x.capture(out/5, out, Filter{}))["127.0.0.1:50000"]; got != [2]string{"askaskask", want} {
+		readers = append(readers, x.read(out/5, out))
+	}
+	streams := followed(t, captureOf(t, Filter{Loose: true}, readers...))
+	for _, out := range places {
+		if got, want := streams[fmt.Sprint("127.0.0.1:", 50000+out)], whole[:out]; got != [2]string{"askaskask", want} {
 			t.Errorf("of %d bytes tshark follows %q, want %q", out, got, want)
 		}
 	}

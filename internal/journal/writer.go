@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -54,12 +55,14 @@ type Writer struct {
 	batchBytes int // at which a batch is full; batchBytes if 0
 
 	mu      sync.Mutex
-	queue   []*batch // the last one is being filled
-	bytes   int      // of requests and replies in it
-	free    []*batch // to be used again
-	gap     gap      // what is not recorded, since the last gap that is
-	writing int64    // exchanges that are being written
-	failing bool     // nothing can be written at present
+	queue   []*batch             // the last one is being filled
+	bytes   int                  // of requests and replies in it
+	outs    map[uint64][2]string // what PassedOn has noted, by the numbers of sessions that are open
+	free    []*batch             // to be used again
+	gap     gap                  // what is not recorded, since the last gap that is
+	writing int64                // exchanges that are being written
+	since   int64                // when the first of them was received; ns since 1970
+	failing bool                 // nothing can be written at present
 	closed  bool
 
 	wake    chan struct{} // there is something to write, or more reason to
@@ -84,6 +87,11 @@ type batch struct {
 	names          int               // bytes of what the peers of sessions call themselves
 	waiting        []*parley.Session // to be released once it is written
 	gap            gap
+
+	// Of what is collected.
+	gaps     []gap
+	sources  []source
+	sessions []mapped
 }
 
 func (b *batch) rows() int {
@@ -99,9 +107,6 @@ func (b *batch) content() int64 {
 	bytes := int64(len(b.bytes) + b.names)
 	return bytes + bytes/8 + int64(len(b.exchanges))*row + int64(len(b.opened)+len(b.closed)+len(b.refused)+len(b.faults))*session
 }
-
-// namesSessions says whether there is something in it that has an origin.
-func (b *batch) namesSessions() bool { return len(b.opened)+len(b.closed)+len(b.refused) > 0 }
 
 // lastSession is the highest id of a session that the batch names.
 func (b *batch) lastSession() (id int64) {
@@ -125,6 +130,7 @@ type gap struct {
 	from, to            time.Time // from is zero if there is no gap
 	exchanges, sessions int64     // not recorded; of sessions each opening and each end
 	reason              string
+	node                string // whose, if it is not this one's
 }
 
 func (g *gap) add(from time.Time, exchanges, sessions int64) {
@@ -201,24 +207,18 @@ func (w *Writer) Observe(e *parley.Event) {
 		w.observeFault(e)
 		return
 	}
-	s := Session{
-		ID:         w.SessionID(e.Session.Number()),
-		Number:     e.Session.Number(),
-		Remote:     string(e.Session.AppendRemote(nil)),
-		Local:      string(e.Session.AppendLocal(nil)),
-		Opened:     e.Session.Opened(),
-		TLSVersion: e.Session.TLSVersion(),
-		TLSName:    e.Session.TLSName(),
-		Proxied:    e.Session.Proxy(),
-	}
+	s := w.session(e.Session)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.Kind == parley.Closed {
+		s.OutLocal, s.OutRemote = w.takeOut(s.Number)
+	}
 	switch {
 	case w.closed || len(w.queue) > sessionsBound:
 		w.gap.add(e.Time, 0, 1)
 	case e.Kind == parley.Refused:
 		b := w.last()
-		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: textOf(e)})
+		b.refused = append(b.refused, Refusal{At: e.Time, Remote: s.Remote, Local: s.Local, Reason: e.Reason.String(), Text: bytes.Clone(e.Body), RawText: textOf(e), About: w.opt.About})
 	case e.Kind == parley.Opened:
 		w.last().addOpened(s)
 	default:
@@ -227,6 +227,67 @@ func (w *Writer) Observe(e *parley.Event) {
 		s.Stray = e.Stray
 		w.last().addClosed(s)
 	}
+}
+
+// session is what is known of a session when it is opened.
+func (w *Writer) session(s *parley.Session) Session {
+	return Session{
+		ID:         w.SessionID(s.Number()),
+		Number:     s.Number(),
+		Remote:     string(s.AppendRemote(nil)),
+		Local:      string(s.AppendLocal(nil)),
+		Opened:     s.Opened(),
+		About:      w.opt.About,
+		TLSVersion: s.TLSVersion(),
+		TLSName:    s.TLSName(),
+		Proxied:    s.Proxy(),
+	}
+}
+
+// PassedOn takes down the two addresses of the connection by which a session is passed on to the
+// server behind a tap: what that server records of the same bytes is found by them.
+func (w *Writer) PassedOn(of *parley.Session, conn interface {
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}) {
+	s := w.session(of)
+	out := parley.NewSession(0, conn.RemoteAddr(), conn.LocalAddr(), time.Time{})
+	s.OutLocal, s.OutRemote = string(out.AppendLocal(nil)), string(out.AppendRemote(nil))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	if w.outs == nil {
+		w.outs = make(map[uint64][2]string)
+	}
+	w.outs[s.Number] = [2]string{s.OutLocal, s.OutRemote}
+	if len(w.queue) > sessionsBound {
+		return // it is recorded with the session's end
+	}
+	if n := len(w.queue); n > 0 && w.queue[n-1].amend(&s) {
+		return
+	}
+	w.last().addOpened(s)
+}
+
+// takeOut is what PassedOn has noted of a session that ends.
+func (w *Writer) takeOut(number uint64) (local, remote string) {
+	out := w.outs[number]
+	delete(w.outs, number)
+	return out[0], out[1]
+}
+
+// amend has the opening of a session say what is known of it now, if it is among the last ones.
+func (b *batch) amend(s *Session) bool {
+	const looked = 64
+	for i := len(b.opened) - 1; i >= max(0, len(b.opened)-looked); i-- {
+		if b.opened[i].ID == s.ID {
+			b.opened[i] = *s
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Writer) observeFault(e *parley.Event) {
@@ -335,6 +396,32 @@ func (w *Writer) unwritten() (n int64) {
 	return n
 }
 
+// A Backlog is what is not on its way to the disk yet.
+type Backlog struct {
+	Exchanges int64
+	Bytes     int64     // of their requests and replies, without those that are being written
+	Oldest    time.Time // when the first of them was received; zero if there is none
+	Failing   bool      // nothing can be written at present
+}
+
+// Backlog is what is queued or being written.
+func (w *Writer) Backlog() Backlog {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := Backlog{Exchanges: w.writing, Bytes: int64(w.bytes), Failing: w.failing}
+	oldest := w.since
+	for _, b := range w.queue {
+		if l.Exchanges == 0 && len(b.exchanges) > 0 {
+			oldest = b.exchanges[0].received
+		}
+		l.Exchanges += int64(len(b.exchanges))
+	}
+	if l.Exchanges > 0 {
+		l.Oldest = time.Unix(0, oldest)
+	}
+	return l
+}
+
 // run writes until Close, and then what is left.
 func (w *Writer) run() {
 	for looked := time.Now(); ; {
@@ -397,6 +484,12 @@ func (w *Writer) take() *batch {
 	}
 	w.takeGap(b)
 	w.writing = int64(len(b.exchanges)) + b.gap.exchanges
+	switch {
+	case len(b.exchanges) > 0:
+		w.since = b.exchanges[0].received
+	case b.gap.exchanges > 0:
+		w.since = b.gap.from.UnixNano()
+	}
 	return b
 }
 

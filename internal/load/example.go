@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
-	"github.com/parley-tcp/parley/internal/dialogue"
 )
 
 // An Outcome is a way in which replies were not as they should be.
@@ -30,7 +29,15 @@ type Example struct {
 	Lacks   string        // what Reply lacks to be whole, if it is missing and some of it came
 	Advice  string        // what may help then
 
-	Failure *dialogue.Failure // of a dialogue, which has no Request: the step, and what it wanted; else nil
+	Failed *FailedStep // of a dialogue, which has no Request; else nil
+}
+
+// A FailedStep is the step of a dialogue that was not as expected.
+type FailedStep struct {
+	Index int    // from 0
+	Line  int    // of its file
+	Want  string // what it wanted
+	Why   string // which it is and why, in words
 }
 
 // An Excerpt is the beginning of a message.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dial"
+	"github.com/parley-tcp/parley/internal/dialogue"
 )
 
 // judge counts a reply.
@@ -104,13 +105,15 @@ func (w *worker) connectionLost(err error) {
 // was not played to its end.
 func (w *worker) missing(req *request, err error, now time.Duration) *Example {
 	e := newExample(req, w.unfinished, now)
-	if errors.As(err, &e.Failure) {
-		e.Reply = newExcerpt(append(e.Failure.Got, e.Failure.Unfinished...)) // one of them, or none
+	var failure *dialogue.Failure
+	if errors.As(err, &failure) {
+		e.Reply = newExcerpt(append(failure.Got, failure.Unfinished...)) // one of them, or none
+		e.Failed = &FailedStep{failure.Index, failure.Step.Line, failure.Want, failure.Error()}
 	}
 	if !isMismatch(err) {
 		e.Cause = kindOf(err)
 	}
-	if e.Reply.Size > 0 && e.Failure == nil && w.Lacks != nil && e.Cause != dial.TooLong {
+	if e.Reply.Size > 0 && e.Failed == nil && w.Lacks != nil && e.Cause != dial.TooLong {
 		e.Lacks, e.Advice = w.Lacks(w.unfinished)
 	}
 	return e

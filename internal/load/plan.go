@@ -65,21 +65,47 @@ type Plan struct {
 	// Watch, if not nil, is told of each second of the run, by one goroutine.
 	Watch func(Second)
 
+	// Part is which part of a load this is that several machines put on together. Rate is then that of all
+	// of them, everything else of this one.
+	Part Part
+
+	// Begin, if not nil, is called when the connections are made and says when the load begins: at once
+	// if that is past. After an error it does not.
+	Begin func(context.Context) (time.Time, error)
+
+	// Elsewhere, if not nil, carries the plan out in place of this process: on other machines.
+	Elsewhere func(context.Context, *Plan) (*Result, error)
+
 	// Sleep is how an open loop waits until a request is due: precisely, to some µs, if nil.
 	Sleep func(time.Duration)
+}
+
+// A Part is one of the parts of a load. Of the requests, as one machine would number them, it has every
+// Of-th from the one numbered Index+1: so no two parts have the same number, and in an open loop all
+// together are due when those of one machine would be. The zero value is all of the load.
+type Part struct {
+	Index, Of   int
+	Connections int // of the parts before it: {conn} goes on from there
+}
+
+// number is what the n-th request of the part, from 1, is of the whole load.
+func (p Part) number(n uint64) uint64 {
+	return (n-1)*uint64(max(1, p.Of)) + uint64(p.Index) + 1
 }
 
 // A Second is what happened in one second of a run, or in the rest of one at its end.
 type Second struct {
 	At      time.Duration // its end, from the beginning of what is counted; up to 0 in the warm-up
 	Length  time.Duration
-	Replies uint64 // that were as expected and in time; with Taken, requests that were taken
-	Taken   bool   // nobody replies
-	Played  bool   // they are dialogues
-	Bad     uint64 // mismatched, missing, late and extra ones, and connections that failed
-	P50     time.Duration
-	P99     time.Duration // of the response time
-	Done    float64       // share of the run, warm-up included; 0 if it has no end
+	Replies uint64        // that were as expected and in time; with Taken, requests that were taken
+	Taken   bool          // nobody replies
+	Played  bool          // they are dialogues
+	Bad     uint64        // mismatched, missing, late and extra ones, and connections that failed
+	P50     time.Duration // of the response time, as the others
+	P95     time.Duration
+	P99     time.Duration
+	Open    int     // requests that wait for their replies when it ends
+	Done    float64 // share of the run, warm-up included; 0 if it has no end
 
 	// Response holds the response times in ns, in a closed loop the service times, with Taken
 	// those of writes. It is valid during the call of Watch.
@@ -117,11 +143,17 @@ func (p *Plan) Digest() string {
 
 // Run puts the load on and returns what was measured, also if ctx ends before its time:
 // then the requests that still wait for their replies are not counted. It fails only if
-// not one connection could be made, or if a dialogue cannot be played whatever the service says: then
-// with its *dialogue.Failure.
+// not one connection could be made, if Begin did, or if a dialogue cannot be played whatever the service
+// says: then with its *dialogue.Failure.
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
+	if p.Elsewhere != nil {
+		return p.Elsewhere(ctx, p)
+	}
 	r := newRun(p)
 	if err := r.connectAll(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.awaitBegin(ctx); err != nil {
 		return nil, err
 	}
 	r.start()

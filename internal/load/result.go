@@ -16,7 +16,8 @@ type Result struct {
 	Missing    uint64  // never came; where there are no replies, requests that were not taken
 	Late       uint64  // came after Timeout
 	Extra      uint64  // came with no request open
-	Rate       float64 // replies a second, of those that came while it was counted; or requests taken
+	Within     uint64  // replies, or requests taken, whichever they are of, that came while it was counted
+	Rate       float64 // Within a second
 	Unsent     uint64  // requests of an open loop that were due and could not be sent in time
 	Connects   uint64  // connections made, those before the warm-up included
 	Resumed    uint64  // of these, that resumed the TLS session of one before
@@ -40,7 +41,9 @@ type Result struct {
 	Steps []StepTimes // of a dialogue, but its pauses
 
 	Seconds []Second // the parts of the counted time
-	CPU     float64  // the share of its cores that this process used, 0 if unknown
+	CPU     float64  // the share of its cores that this process used, 0 if unknown; of machines that of the busiest
+
+	Together *Together // how several machines put it on; nil if one did
 }
 
 // Failed reports whether replies were not what or when they should have been.
@@ -60,7 +63,7 @@ func (r *run) result() *Result {
 	wire := r.bytes()
 	res := &Result{
 		Requests: t.requests, Replies: t.replies,
-		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra,
+		Mismatched: t.mismatched, Missing: t.missing, Late: t.late, Extra: t.extra, Within: t.within,
 		Unsent: r.unsent, Connects: t.connects, Resumed: t.resumed, Errors: maps.Clone(t.errors), NoTLS: t.noTLS, Examples: maps.Clone(map[Outcome]*Example(t.examples)),
 		Began: r.base.Add(r.from), Elapsed: r.elapsed(), Interrupted: r.interrupted > 0, GaveUp: r.gaveUp,
 		BytesSent: wire.out - r.bytesBefore.out, BytesReceived: wire.in - r.bytesBefore.in,
@@ -71,9 +74,7 @@ func (r *run) result() *Result {
 		CPU:     usageNow().share(r.usedBefore),
 	}
 	r.conceal(res.Examples)
-	if res.Elapsed > 0 {
-		res.Rate = float64(t.within) / res.Elapsed.Seconds()
-	}
+	res.Rate = res.rate()
 	if r.Rate == 0 {
 		res.Response = res.Service // a request is due when it is sent
 	}
@@ -82,6 +83,13 @@ func (r *run) result() *Result {
 		res.Write, res.Service, res.Response = res.Service, Times{newHistogram()}, Times{newHistogram()}
 	}
 	return res
+}
+
+func (r *Result) rate() float64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return float64(r.Within) / r.Elapsed.Seconds()
 }
 
 // conceal says of requests with credentials what is shown for them.

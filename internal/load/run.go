@@ -126,10 +126,14 @@ func (r *run) connectAll(ctx context.Context) error {
 	if ctx.Err() == nil && slices.Contains(errs, nil) {
 		return nil
 	}
+	r.hangUp()
+	return cmp.Or(context.Cause(ctx), errs[0])
+}
+
+func (r *run) hangUp() {
 	for _, w := range r.workers {
 		w.hangUp()
 	}
-	return cmp.Or(context.Cause(ctx), errs[0])
 }
 
 // tryToConnect makes a connection, which is not counted.
@@ -143,6 +147,30 @@ func (r *run) tryToConnect(ctx context.Context) error {
 		_, err = r.greeting(ctx, r.newClient(conn))
 	}
 	return err
+}
+
+// spinning is how long before the beginning nothing is slept away any more: a machine that is busy
+// wakes a process late, and those that begin together are to begin within a millisecond.
+const spinning = 2 * time.Millisecond
+
+// awaitBegin waits until the load is to begin.
+func (r *run) awaitBegin(ctx context.Context) error {
+	if r.Begin == nil {
+		return nil
+	}
+	at, err := r.Begin(ctx)
+	if err != nil {
+		r.hangUp()
+		return err
+	}
+	sleep, done := r.sleeper()
+	defer done()
+	for left := time.Until(at); left > 0 && ctx.Err() == nil; left = time.Until(at) {
+		if left > spinning {
+			sleep(min(left-spinning, maxSleep))
+		}
+	}
+	return nil
 }
 
 // start begins to send.
@@ -197,7 +225,7 @@ func (r *run) number(j job) (job, bool) {
 		r.end() // a lost connection is not made again for nothing
 		return j, false
 	}
-	j.n = r.taken.Add(1)
+	j.n = r.Part.number(r.taken.Add(1))
 	return j, true
 }
 
@@ -233,9 +261,10 @@ func (r *run) jobAt(i uint64) (job, bool) {
 	return r.number(job{due: due, counted: due >= r.from})
 }
 
-// due is when the i-th job of an open loop is.
+// due is when the i-th job of an open loop is. The floating point holds whatever the product comes to.
 func (r *run) due(i uint64) time.Duration {
-	return r.began + time.Duration(min(float64(i)/r.Rate*float64(time.Second), float64(forever)))
+	ofAll := float64(i)*float64(max(1, r.Part.Of)) + float64(r.Part.Index)
+	return r.began + time.Duration(min(ofAll/r.Rate*float64(time.Second), float64(forever)))
 }
 
 // countUnsent counts the jobs from the i-th on, which is j, that were due when no worker had

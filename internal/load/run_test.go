@@ -96,9 +96,9 @@ func TestOpenLoopShowsAStallAndClosedLoopHidesIt(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		open := stalling(0).run(t, t.Context(), Plan{Rate: rate, Connections: 10, Duration: 60 * time.Second})
-		if open.Requests != 60*rate || open.Replies != open.Requests || open.Unsent != 0 {
-			t.Errorf("open loop: %d requests, %d replies, %d unsent; want %d, as many, 0", open.Requests, open.Replies, open.Unsent, 60*rate)
+		open := stalling(0).run(t, t.Context(), Plan{Rate: rate, Connections: 10, Duration: 20 * time.Second})
+		if open.Requests != 20*rate || open.Replies != open.Requests || open.Unsent != 0 {
+			t.Errorf("open loop: %d requests, %d replies, %d unsent; want %d, as many, 0", open.Requests, open.Replies, open.Unsent, 20*rate)
 		}
 		const give = 10 * time.Millisecond // the requests are 5 ms apart, and the last of a stall wait for those before
 		for percent, want := range map[float64]time.Duration{
@@ -113,7 +113,7 @@ func TestOpenLoopShowsAStallAndClosedLoopHidesIt(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		closed := stalling(5*time.Millisecond).run(t, t.Context(), Plan{Connections: 10, Duration: 60 * time.Second})
+		closed := stalling(5*time.Millisecond).run(t, t.Context(), Plan{Connections: 10, Duration: 20 * time.Second})
 		if got := closed.Service.Quantile(99); got > 6*time.Millisecond {
 			t.Errorf("closed loop: p99 is %v; it should hide the stall, which is why there is an open one", got)
 		}
@@ -445,7 +445,7 @@ func TestAnHourIsAnHour(t *testing.T) {
 func TestLargeRequestsAreAnsweredWhileTheyAreSent(t *testing.T) {
 	dialer := serveSockets(t, func(conn *net.TCPConn) {
 		conn.SetReadBuffer(64 << 10)
-		buf := make([]byte, 4<<10)
+		buf := make([]byte, 64<<10)
 		for n, err := conn.Read(buf); err == nil; n, err = conn.Read(buf) {
 			conn.Write(buf[:n])
 		}
@@ -455,7 +455,7 @@ func TestLargeRequestsAreAnsweredWhileTheyAreSent(t *testing.T) {
 		plan.Dial, plan.Expect, plan.Timeout = dialer.Dial, exact, 30*time.Second
 		plan.Messages, plan.Requests = SizedMessages(12<<20), 2
 		if plan.InFlight > 0 {
-			plan.Messages, plan.Requests = SizedMessages(64<<10), 500
+			plan.Messages, plan.Requests = SizedMessages(64<<10), 300
 		}
 		r, err := plan.Run(t.Context())
 		if err != nil {

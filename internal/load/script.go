@@ -47,21 +47,27 @@ type StepTimes struct {
 	Times
 }
 
-// stepTimes are those of all steps but the pauses.
+// Steps are those that are timed, all but the pauses, without their times.
+func (s *Script) Steps() (all []StepTimes) {
+	for i := range s.Dialogue.Steps {
+		if step := &s.Dialogue.Steps[i]; step.Kind != dialogue.Wait {
+			all = append(all, StepTimes{Index: i, Step: step})
+		}
+	}
+	return all
+}
+
 func (r *run) stepTimes() (all []StepTimes) {
 	if r.Script == nil {
 		return nil
 	}
-	for i := range r.Script.Dialogue.Steps {
-		step := &r.Script.Dialogue.Steps[i]
-		if step.Kind == dialogue.Wait {
-			continue
-		}
+	all = r.Script.Steps()
+	for i := range all {
 		sum := newStepHistogram()
 		for _, recorder := range r.recorders {
-			sum.Merge(recorder.steps[i])
+			sum.Merge(recorder.steps[all[i].Index])
 		}
-		all = append(all, StepTimes{i, step, Times{sum}})
+		all[i].Times = Times{sum}
 	}
 	return all
 }

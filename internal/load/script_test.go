@@ -173,7 +173,7 @@ func TestDialoguesThatFail(t *testing.T) {
 					t.Errorf("%s over %d connections, want %s over %d", got, s.dials.Load(), c.want, c.dials)
 				}
 				for outcome, e := range r.Examples {
-					if got := fmt.Sprintf("%s: %v", outcome, e.Failure); got != c.shown || len(r.Examples) != 1 {
+					if got := fmt.Sprintf("%s: %s", outcome, e.Failed.Why); got != c.shown || len(r.Examples) != 1 {
 						t.Errorf("shown: %s, want %s", got, c.shown)
 					}
 				}

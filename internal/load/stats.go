@@ -14,9 +14,12 @@ import (
 // that a service does not keep up with, the last requests have waited for most of them.
 const longest = 24 * time.Hour
 
-// newHistogram counts times in ns, to three digits.
+// timeDigits are those to which times are kept.
+const timeDigits = 3
+
+// newHistogram counts times in ns.
 func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, int64(longest), 3)
+	return hdrhistogram.New(1, int64(longest), timeDigits)
 }
 
 // stats is what was counted. Its histograms hold ns.
@@ -181,17 +184,16 @@ func (r *run) collect(begin, end time.Duration) {
 		latencies = all.second.response
 	}
 	t := Second{
-		At:       end - r.from,
-		Length:   end - begin,
-		Replies:  all.second.replies,
-		Taken:    r.Silent(),
-		Played:   r.Script != nil,
-		Bad:      all.second.bad(),
-		P50:      time.Duration(latencies.ValueAtQuantile(50)),
-		P99:      time.Duration(latencies.ValueAtQuantile(99)),
-		Done:     r.done(end),
-		Response: latencies,
+		At:      end - r.from,
+		Length:  end - begin,
+		Replies: all.second.replies,
+		Taken:   r.Silent(),
+		Played:  r.Script != nil,
+		Bad:     all.second.bad(),
+		Open:    r.open(),
+		Done:    r.done(end),
 	}
+	t.setTimes(latencies)
 	if begin < r.from {
 		t.At = min(t.At, 0)
 	}
@@ -202,6 +204,16 @@ func (r *run) collect(begin, end time.Duration) {
 	if r.Watch != nil {
 		r.Watch(t)
 	}
+}
+
+// open is how many requests wait for their replies.
+func (r *run) open() (n int) {
+	for _, w := range r.workers {
+		w.mu.Lock()
+		n += w.outstanding
+		w.mu.Unlock()
+	}
+	return n
 }
 
 // done is the share of the run that is over.

@@ -26,10 +26,10 @@ func (t Times) Mean() time.Duration { return time.Duration(t.Histogram.Mean()) }
 func (t Times) StdDev() time.Duration { return time.Duration(t.Histogram.StdDev()) }
 
 // Min is the shortest.
-func (t Times) Min() time.Duration { return time.Duration(t.Histogram.Min()) }
+func (t Times) Min() time.Duration { return t.Quantile(0) }
 
-// Max is the longest.
-func (t Times) Max() time.Duration { return time.Duration(t.Histogram.Max()) }
+// Max is the longest. The histogram's own Max visits each count one by one.
+func (t Times) Max() time.Duration { return t.Quantile(100) }
 
 // Quantile is the time that percent of all are not longer than.
 func (t Times) Quantile(percent float64) time.Duration {

@@ -48,7 +48,7 @@ type request struct {
 }
 
 func newWorker(r *run, i int) *worker {
-	w := &worker{run: r, id: uint64(i + 1), recorder: r.recorders[i%len(r.recorders)], requests: make([]request, r.InFlight)}
+	w := &worker{run: r, id: uint64(r.Part.Connections + i + 1), recorder: r.recorders[i%len(r.recorders)], requests: make([]request, r.InFlight)}
 	if r.Script != nil {
 		w.actor = newActor(r, w.id)
 	}

@@ -28,6 +28,9 @@ type Check struct {
 	Out         io.Writer // the verdicts
 	Notes       io.Writer // what is waited for
 	JSON, Quiet bool      // verdicts as JSON objects; no verdict and no note at all
+	Node        string    // where it runs, of JSON objects
+	Columns     int       // of the terminal that the verdicts in words are to fit; 0 for no bound
+	Style       console.Style
 
 	summary Summary
 	rounds  int             // told so far
@@ -89,7 +92,11 @@ func (c *Check) tell(found []Finding) {
 		if c.JSON {
 			c.write(c.object(&found[i]))
 		} else {
-			c.write(append(c.sentence(&found[i]), '\n'))
+			verdict := string(c.sentence(&found[i]))
+			if found[i].Kind != "" {
+				verdict = c.Style.Wrong(verdict)
+			}
+			c.write([]byte(verdict + "\n"))
 			c.tellSecured(&found[i])
 		}
 	}
@@ -114,6 +121,9 @@ func (c *Check) tellSecured(f *Finding) {
 func (c *Check) write(line []byte) {
 	if c.Quiet || c.err != nil {
 		return
+	}
+	if !c.JSON {
+		line = []byte(console.Wrap(string(line), c.Columns, "    "))
 	}
 	_, c.err = c.Out.Write(line)
 }
@@ -192,23 +202,23 @@ func (c *Check) why(f *Finding) string {
 	return dial.WhyNotConnected(place, c.Probe.Dialer.Timeout, f.Err)
 }
 
-// A step is something that was done, and how long it took.
-type step struct {
-	name string
-	took time.Duration
+// A Step is something that was done, and how long it took.
+type Step struct {
+	Name string // such as lookup, TLS or reply
+	Took time.Duration
 }
 
-func stepsOf(f *Finding) []step {
-	all := []step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"STARTTLS", f.StartTLS}, {"TLS", f.TLS},
+func stepsOf(f *Finding) []Step {
+	all := []Step{{"lookup", f.Lookup}, {"connect", f.Connect}, {"STARTTLS", f.StartTLS}, {"TLS", f.TLS},
 		{"banner", f.Banner}, {"send", f.Send}, {"reply", f.Reply}, {"open", f.Open}}
-	return slices.DeleteFunc(all, func(s step) bool { return s.took == 0 })
+	return slices.DeleteFunc(all, func(s Step) bool { return s.Took == 0 })
 }
 
 // times are such as "lookup 0.20 ms, connect 0.10 ms".
 func times(f *Finding) string {
 	var list []string
 	for _, step := range stepsOf(f) {
-		list = append(list, step.name+" "+milliseconds(step.took))
+		list = append(list, step.Name+" "+milliseconds(step.Took))
 	}
 	return strings.Join(list, ", ")
 }
@@ -219,11 +229,16 @@ func milliseconds(d time.Duration) string {
 
 // object is the verdict in JSON.
 func (c *Check) object(f *Finding) []byte {
-	o := console.NewObject("check", f.Time)
+	o := console.NewObject("check", f.Time, c.Node)
+	c.describe(o, f)
+	return o.Line()
+}
+
+func (c *Check) describe(o *console.Object, f *Finding) {
 	o.Text("target", c.Target)
 	o.Text("address", f.Address)
 	for _, step := range stepsOf(f) {
-		o.Number(strings.ToLower(step.name)+"_ns", int64(step.took))
+		o.Number(strings.ToLower(step.Name)+"_ns", int64(step.Took))
 	}
 	if f.Secured != nil {
 		f.Secured.describe(o)
@@ -247,7 +262,6 @@ func (c *Check) object(f *Finding) []byte {
 		o.Text("kind", string(f.Kind))
 		o.Text("error", c.why(f))
 	}
-	return o.Line()
 }
 
 // sumUp prints what a series came to.
@@ -281,7 +295,7 @@ func (c *Check) what() string {
 
 func (c *Check) summaryObject() []byte {
 	s := &c.summary
-	o := console.NewObject("summary", time.Now())
+	o := console.NewObject("summary", time.Now(), c.Node)
 	o.Text("target", c.Target)
 	if c.Probe.Script != nil {
 		o.Text("script", c.Probe.Script.Dialogue.File)

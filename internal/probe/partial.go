@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,9 @@ func whyNone(what, before, target string, timeout time.Duration, err error, came
 		why = target + " closed the connection " + before
 	case errors.Is(err, parley.ErrTooLong):
 		why, advice = fmt.Sprintf("the %s from %s is longer than 16 MiB", what, target), "is --framing right?"
+	case errors.Is(err, parley.ErrMalformed):
+		why = fmt.Sprintf("%s sent what is no %s: %s", target, what, strings.TrimPrefix(dial.Reason(err), parley.ErrMalformed.Error()+": "))
+		advice = cmp.Or(advice, "is --framing right?")
 	default:
 		why = fmt.Sprintf("the connection to %s broke: %s", target, dial.Reason(err))
 	}

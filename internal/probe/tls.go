@@ -49,14 +49,19 @@ func (f *Finding) verifying(config *tls.Config, host string) *tls.Config {
 	return noting
 }
 
+// firstToExpire is one of the certificates, nil if the server sent none.
+func (s *Secured) firstToExpire() *x509.Certificate {
+	if len(s.chain) == 0 {
+		return nil
+	}
+	return slices.MinFunc(s.chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+}
+
 // expiry says which of the certificates is not valid for as long from now as is wanted; it is
 // empty if none is.
 func (s *Secured) expiry(want time.Duration) string {
-	if len(s.chain) == 0 {
-		return ""
-	}
-	first := slices.MinFunc(s.chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
-	if !s.at.Add(want).After(first.NotAfter) {
+	first := s.firstToExpire()
+	if first == nil || !s.at.Add(want).After(first.NotAfter) {
 		return ""
 	}
 	whose := "has a certificate that"

@@ -153,7 +153,7 @@ func (o *observer) Observe(e *parley.Event) {
 
 func (o *observer) Wants(kind parley.EventKind) bool {
 	chooser, chooses := o.next.(interface{ Wants(parley.EventKind) bool })
-	return !chooses || chooser.Wants(kind)
+	return chooses && chooser.Wants(kind) || !chooses && kind != parley.Answered
 }
 
 func (o *observer) Fork() parley.Observer {

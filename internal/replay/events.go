@@ -18,6 +18,7 @@ type Recording struct {
 	Skipped  int64     // events that the recording itself says are missing
 	Torn     bool      // the last line is not whole: it was being written
 	Damages  []string  // what of it cannot be read, in words
+	Twice    int       // sessions that were left out, since another end of the same connection is there
 }
 
 // All returns the sessions one by one.
@@ -40,6 +41,21 @@ func (r *Recording) Framings() (names []string) {
 		}
 	}
 	return names
+}
+
+// Nodes are the names of the machines on which its sessions were recorded, each once.
+func (r *Recording) Nodes() (names []string) {
+	for _, s := range r.Sessions {
+		if s.Node != "" && !slices.Contains(names, s.Node) {
+			names = append(names, s.Node)
+		}
+	}
+	return names
+}
+
+// Keep leaves the sessions of these nodes.
+func (r *Recording) Keep(nodes []string) {
+	r.Sessions = slices.DeleteFunc(r.Sessions, func(s Session) bool { return !slices.Contains(nodes, s.Node) })
 }
 
 // OverTLS is how many of its sessions were over TLS.
@@ -67,6 +83,7 @@ type event struct {
 	Event   string
 	Time    time.Time
 	Side    string
+	Node    string
 	Session uint64
 	Seq     uint64
 	Bytes   *uint64
@@ -81,7 +98,7 @@ type event struct {
 // ReadEvents reads the events that a server or a tap wrote with --json. Several runs may
 // stand behind each other in one file. An error names the line.
 func ReadEvents(in io.Reader) (*Recording, error) {
-	b := builder{open: make(map[uint64]*building)}
+	b := builder{open: make(map[origin]*building)}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	lines.Split(wholeLines)
@@ -127,8 +144,16 @@ func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) 
 type builder struct {
 	Recording
 	all  []*building
-	open map[uint64]*building // by number
+	open map[origin]*building
 }
+
+// An origin is whose session of a number an event is of.
+type origin struct {
+	node, side string
+	number     uint64
+}
+
+func (e *event) origin() origin { return origin{e.Node, e.Side, e.Session} }
 
 // A building is a session of which more may come.
 type building struct {
@@ -137,16 +162,16 @@ type building struct {
 }
 
 func (b *builder) add(e *event) error {
-	if e.Side != "server" && e.Side != "tap" {
-		return fmt.Errorf("an event of side %q; only what a server or a tap recorded can be replayed", e.Side)
+	if e.Side != "server" && e.Side != "tap" && e.Side != "client" {
+		return fmt.Errorf("an event of side %q; only what a server, a tap or a client recorded can be replayed", e.Side)
 	}
 	switch e.Event {
 	case "opened":
 		b.begin(e)
 	case "closed":
 		b.session(e).Closed = e.Time
-		delete(b.open, e.Session)
-	case "received", "replied", "message":
+		delete(b.open, e.origin())
+	case "received", "sent", "replied", "message":
 		return b.message(e)
 	case "skipped":
 		b.Skipped += e.Count
@@ -155,16 +180,16 @@ func (b *builder) add(e *event) error {
 }
 
 func (b *builder) begin(e *event) *building {
-	s := &building{Session{Number: e.Session, Opened: e.Time, TLS: e.TLS != ""}, make(map[uint64]int)}
+	s := &building{Session{Number: e.Session, Node: e.Node, Opened: e.Time, TLS: e.TLS != ""}, make(map[uint64]int)}
 	b.all = append(b.all, s)
-	b.open[e.Session] = s
+	b.open[e.origin()] = s
 	return s
 }
 
 // session is the one that the event is of. If the recording does not have its beginning
 // it begins here.
 func (b *builder) session(e *event) *building {
-	if s := b.open[e.Session]; s != nil {
+	if s := b.open[e.origin()]; s != nil {
 		return s
 	}
 	return b.begin(e)
@@ -182,7 +207,7 @@ func (b *builder) message(e *event) error {
 	s := b.session(e)
 	i, waits := s.place[e.Seq]
 	switch {
-	case e.Event == "received":
+	case e.Event == "received" || e.Event == "sent":
 		s.place[e.Seq] = len(s.Exchanges)
 		s.Exchanges = append(s.Exchanges, Exchange{Seq: e.Seq, Received: e.Time, Request: body, RequestCut: cut})
 	case e.Event == "replied" && waits:

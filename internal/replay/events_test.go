@@ -56,8 +56,8 @@ func TestBadRecordingsNameTheLine(t *testing.T) {
 	good := line("opened", 5, 1, "")
 	for _, c := range []struct{ text, want string }{
 		{"Server: started on port 6969\n", "line 1: it is no event in JSON"},
-		{good + "{}\n", `line 2: an event of side ""; only what a server or a tap recorded can be replayed`},
-		{good + strings.Replace(good, "tap", "client", 1), `line 2: an event of side "client"`},
+		{good + "{}\n", `line 2: an event of side ""; only what a server, a tap or a client recorded can be replayed`},
+		{good + strings.Replace(good, "tap", "replay", 1), `line 2: an event of side "replay"`},
 		{good + line("received", 5, 1, `,"seq":1`), "line 2: a message without payload"},
 		{good + line("received", 5, 1, `,"seq":1,"payload":"a","payload_base64":"YQ=="`), "line 2: a message with both"},
 		{good + line("received", 5, 1, `,"seq":1,"bytes":2,"payload":"a"`), "line 2: bytes is 2 for a message of 1"},

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/parley-tcp/parley/internal/dialect"
 	"github.com/parley-tcp/parley/internal/journal"
@@ -55,22 +57,33 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 	if recording.Skipped, err = r.Missing(ctx); err != nil {
 		return nil, err
 	}
+	twice, err := recordedTwice(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	recording.Twice = len(twice)
 	sessions := make(map[int64]*building)
 	var b builder
 	for s, err := range r.Sessions(ctx, journal.Filter{}) {
 		if err != nil {
 			return nil, err
 		}
+		if twice[s.ID] {
+			continue
+		}
 		framing, err := framingOf(&s)
 		if err != nil {
 			return nil, err
 		}
-		sessions[s.ID] = &building{Session: Session{Number: s.Number, Opened: s.Opened, Closed: s.Closed, Framing: framing, TLS: s.TLSVersion != ""}}
+		sessions[s.ID] = &building{Session: Session{Number: s.Number, Node: s.Node, Opened: s.Opened, Closed: s.Closed, Framing: framing, TLS: s.TLSVersion != ""}}
 		b.all = append(b.all, sessions[s.ID])
 	}
 	for x, err := range r.Exchanges(ctx, journal.Filter{Loose: true}) {
 		if err != nil {
 			return nil, err
+		}
+		if twice[x.Session] {
+			continue
 		}
 		s := sessions[x.Session]
 		if s == nil { // it is damaged, or has begun since
@@ -84,6 +97,34 @@ func readJournal(ctx context.Context, file string) (*Recording, error) {
 	}
 	recording.Sessions = b.recording().Sessions
 	return recording, nil
+}
+
+// recordedTwice are the sessions that were the same connection as another one, which the server itself has
+// recorded, or else a tap: each is to be said once.
+func recordedTwice(ctx context.Context, r *journal.Reader) (twice map[int64]bool, err error) {
+	rank := func(s *journal.Session) int { return slices.Index([]string{"client", "import", "tap", ""}, s.Role) }
+	roles, err := r.Roles(ctx)
+	if err != nil || len(roles) < 2 {
+		return nil, err
+	}
+	twice = make(map[int64]bool)
+	for s, err := range r.Sessions(ctx, journal.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		if s.Lost || s.Role == "server" {
+			continue
+		}
+		others, err := r.OtherEnds(ctx, s.ID)
+		if err != nil {
+			return nil, err
+		}
+		twice[s.ID] = slices.ContainsFunc(others, func(other journal.Session) bool {
+			return other.Role == "server" || rank(&other) > rank(&s)
+		})
+	}
+	maps.DeleteFunc(twice, func(_ int64, is bool) bool { return !is })
+	return twice, nil
 }
 
 // framingOf is the framing that a session was recorded with.

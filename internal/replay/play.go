@@ -129,7 +129,7 @@ func (p *play) greeted() bool {
 	_, err := p.next(ctx, true)
 	if err != nil && p.ctx.Err() == nil {
 		p.count(func(sum *Summary) { sum.Broken++ })
-		p.differs(Difference{Session: p.session.Number, Lost: "no greeting, " + p.lost(err)})
+		p.differs(Difference{Node: p.session.Node, Session: p.session.Number, Lost: "no greeting, " + p.lost(err)})
 	}
 	return err == nil
 }
@@ -258,7 +258,7 @@ func (p *play) expect(s step, rest []step) ([]step, bool) {
 		}
 	})
 	if got == nil || !p.same(s.bytes, s.cut, got, p.steady(s.seq)) {
-		p.differs(Difference{p.session.Number, s.seq, s.bytes, got, p.lost(err)})
+		p.differs(Difference{p.session.Node, p.session.Number, s.seq, s.bytes, got, p.lost(err)})
 	}
 	return rest, err == nil
 }
@@ -332,7 +332,7 @@ func (p *play) lost(err error) string {
 // the recording.
 func (p *play) hangUp() {
 	for _, message := range slices.Concat(p.replies, p.unasked) {
-		p.differs(Difference{Session: p.session.Number, Got: message.bytes})
+		p.differs(Difference{Node: p.session.Node, Session: p.session.Number, Got: message.bytes})
 	}
 	if p.closeWrite() != nil {
 		return
@@ -344,7 +344,7 @@ func (p *play) hangUp() {
 		if err != nil {
 			return
 		}
-		p.differs(Difference{Session: p.session.Number, Got: bytes.Clone(body)})
+		p.differs(Difference{Node: p.session.Node, Session: p.session.Number, Got: bytes.Clone(body)})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 // A Session is one recorded conversation.
 type Session struct {
 	Number    uint64          // as it was counted; reports name it
+	Node      string          // where it was; empty if the recording does not say
 	Opened    time.Time       //
 	Closed    time.Time       // zero if the recording does not have its end
 	Framing   dialect.Framing // its Name is empty if the recording does not say
@@ -68,6 +69,7 @@ type Replay struct {
 
 // A Difference is a reply that is not the recorded one.
 type Difference struct {
+	Node         string // of the session
 	Session, Seq uint64 // Seq is 0 for a message that came unasked
 	Want         []byte // nil if nothing was recorded
 	Got          []byte // nil if nothing came

@@ -31,6 +31,7 @@ type PlanFacts struct {
 	Greeting    string  `json:"greeting"` // awaited on each connection, "" for none
 	TLS         string  `json:"tls"`      // "" for plain
 	Way         string  `json:"way"`      // what else is on the way: a proxy, a header; "" for nothing
+	Agents      int     `json:"agents"`   // machines that put it on; 0 if the one that reports did
 	Connections int     `json:"connections"`
 	InFlight    int     `json:"in_flight"`
 	Rate        float64 `json:"rate_per_s"` // 0 in a closed loop

@@ -131,7 +131,7 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	for i, target := range c.Targets {
 		if bad := c.bad(i); bad > 0 {
 			fmt.Fprintf(&b, "\n%s: mismatched, missing, late or extra replies: %s\n", escaped(target), grouped(float64(bad)))
-			b.WriteString(strings.Join(Examples(c.firstBad(i)), "\n") + "\n")
+			b.WriteString(strings.Join(Examples(&c.Plans[i], c.firstBad(i)), "\n") + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -56,6 +56,7 @@ type reportJSON struct {
 	Script      string                       `json:"script,omitempty"`  // the file of a dialogue
 	Steps       []stepJSON                   `json:"steps,omitempty"`   // its steps
 	Against     *againstJSON                 `json:"against,omitempty"` // if it was judged against a run from before
+	Together    *togetherJSON                `json:"agents,omitempty"`  // if several machines put the load on
 }
 
 func newReportJSON(r *Report) *reportJSON {
@@ -65,7 +66,7 @@ func newReportJSON(r *Report) *reportJSON {
 		rounded(r.Elapsed.Seconds()), rounded(r.Rate), r.BytesSent, r.BytesReceived, rounded(r.CPU),
 		newTimesJSON(r.Service), newTimesJSON(r.Response), newTimesJSON(r.Lag),
 		newTimesJSON(r.Lookup), newTimesJSON(r.Connect), newTimesJSON(r.Handshake), newTimesJSON(r.Greeting), newTimesJSON(r.FirstReply), newTimesJSON(r.Write),
-		"", r.stepsJSON(), newAgainstJSON(r.Against),
+		"", r.stepsJSON(), newAgainstJSON(r.Against), newTogetherJSON(r.Together),
 	}
 	if j.Errors == nil {
 		j.Errors = map[dial.Kind]uint64{}
@@ -129,8 +130,8 @@ func newExamplesJSON(res *load.Result) map[load.Outcome]exampleJSON {
 	for outcome, e := range res.Examples {
 		j := exampleJSON{ReplyBytes: e.Reply.Size, TookUS: microseconds(e.Took), Kind: string(e.Cause), Lacks: e.Lacks}
 		j.Reply, j.ReplyBase64 = textOrBytes(e.Reply.Bytes)
-		if f := e.Failure; f != nil {
-			j.Step, j.Line, j.Want, j.Why = f.Index+1, f.Step.Line, f.Want, f.Error()
+		if f := e.Failed; f != nil {
+			j.Step, j.Line, j.Want, j.Why = f.Index+1, f.Line, f.Want, f.Why
 		} else if outcome != load.Extra {
 			j.RequestBytes = &e.Request.Size
 			j.Request, j.RequestBase64 = textOrBytes(e.Request.Bytes)

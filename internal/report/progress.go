@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -111,5 +112,25 @@ func liveLine(s load.Second, began, now time.Time, width int) string {
 			return line
 		}
 	}
-	return errors
+	return fewest(s.Bad, width)
+}
+
+// fewest is how many errors there were in at most so many columns, of which a terminal has a few.
+func fewest(n uint64, width int) string {
+	number := strconv.FormatUint(n, 10)
+	for _, text := range []string{plural(n, "error"), number + " err", number} {
+		if len(text) <= width {
+			return text
+		}
+	}
+	for _, unit := range "kMGTPE" {
+		if n < 1000 {
+			break
+		}
+		n /= 1000
+		if number = strconv.FormatUint(n, 10) + string(unit); len(number) <= width {
+			break
+		}
+	}
+	return number
 }

@@ -38,7 +38,11 @@ func (r *Report) Title() string {
 	parts = append(parts, plural(uint64(max(1, p.Connections)), "connection"))
 	if p.ConnectEach {
 		parts[1] += " at a time, one for each " + noun
-	} else if p.InFlight > 1 {
+	}
+	if r.Together != nil {
+		parts[1] += " on " + plural(uint64(len(r.Together.Shares)), "agent")
+	}
+	if !p.ConnectEach && p.InFlight > 1 {
 		parts = append(parts, fmt.Sprintf("up to %d in flight on each", p.InFlight))
 	}
 	length := seconds(r.Elapsed)
@@ -54,16 +58,24 @@ func (r *Report) Title() string {
 // WriteText writes the report for a person, with tables that fit into width columns if that
 // is not 0.
 func (r *Report) WriteText(w io.Writer, width int) error {
+	columns := width // 0 for no limit
 	if width <= 0 {
 		width = math.MaxInt
 	}
 	var b strings.Builder
-	b.WriteString(r.Title() + "\n\n")
-	r.writeCounts(&b)
-	if examples := Examples(r.Result); len(examples) > 0 {
-		b.WriteString(strings.Join(examples, "\n") + "\n\n")
+	b.WriteString(console.Wrap(r.Title(), columns, hanging) + "\n\n")
+	r.writeCounts(&b, columns)
+	if examples := Examples(&r.Plan, r.Result); len(examples) > 0 {
+		for _, example := range examples {
+			b.WriteString(console.Wrap(example, columns, hanging) + "\n")
+		}
+		b.WriteString("\n")
 	}
 	r.writeTimes(&b, width)
+	if r.Together != nil {
+		b.WriteString("\n")
+		r.writeShares(&b)
+	}
 	if len(r.Steps) > 0 {
 		b.WriteString("\n")
 		r.writeSteps(&b, width)
@@ -75,7 +87,7 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 	if notes := r.Notes(); len(notes) > 0 {
 		b.WriteString("\n")
 		for _, note := range notes {
-			b.WriteString(note + "\n")
+			b.WriteString(console.Wrap(note, columns, "") + "\n")
 		}
 	}
 	if r.Against != nil {
@@ -85,6 +97,9 @@ func (r *Report) WriteText(w io.Writer, width int) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// hanging stands before the lines of one thing behind its first.
+const hanging = "  "
 
 // seen is the time that a user of the service sees.
 func (r *Report) seen() (times load.Times, name string) {
@@ -97,7 +112,8 @@ func (r *Report) seen() (times load.Times, name string) {
 	return r.Service, "service time"
 }
 
-func (r *Report) writeCounts(b *strings.Builder) {
+// writeCounts writes a row for each count; what one is of goes on below itself if it does not fit.
+func (r *Report) writeCounts(b *strings.Builder, columns int) {
 	var counts strings.Builder
 	t := tabwriter.NewWriter(&counts, 0, 0, 2, ' ', 0)
 	row := func(name string, n uint64, about string) {
@@ -132,8 +148,17 @@ func (r *Report) writeCounts(b *strings.Builder) {
 	row("bytes sent", r.BytesSent, "")
 	row("bytes received", r.BytesReceived, "")
 	t.Flush()
+	first, _, _ := strings.Cut(counts.String(), "\n")
+	below := strings.Repeat(" ", len(first)) // it has its count alone
+	switch {
+	case columns <= len(below):
+		columns = 0 // not even the counts fit
+	case columns < 2*len(below):
+		below = hanging
+	}
 	for line := range strings.Lines(counts.String()) {
-		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+		line = console.Wrap(strings.TrimRight(line, " \n"), columns, below)
+		b.WriteString(strings.ReplaceAll(line, " \n", "\n") + "\n")
 	}
 	b.WriteString("\n")
 }
@@ -179,42 +204,60 @@ func (r *Report) failures() []failure {
 // outcomes are the kinds that there are examples of, in the order to show them.
 var outcomes = []load.Outcome{load.Mismatched, load.Missing, load.Late, load.Extra}
 
+// maxExamples is how many kinds are shown.
+const maxExamples = 3
+
 // Examples are lines on the first of each kind that was not as it should be, such as
 //
-//	first mismatched: to "PING" came "Request #1 - PING ..."
-func Examples(res *load.Result) (lines []string) {
+//	first mismatched: to "PING": want the request itself, got "Request #1 - PING ..."
+//
+// of three kinds at most. p is the plan of the result.
+func Examples(p *load.Plan, res *load.Result) (lines []string) {
 	for _, outcome := range outcomes {
-		e := res.Examples[outcome]
-		if e == nil {
-			continue
+		if e := res.Examples[outcome]; e != nil && len(lines) < maxExamples {
+			lines = append(lines, fmt.Sprintf("first %s: %s", outcome, describe(p, outcome, e)))
 		}
-		if e.Failure != nil {
-			lines = append(lines, fmt.Sprintf("first %s: %s", outcome, escaped(e.Failure.Error())))
-			continue
-		}
-		text := fmt.Sprintf("first %s: to %s came ", outcome, requestOf(e))
-		switch {
-		case e.Lacks != "":
-			text = fmt.Sprintf("first %s: to %s: %s: %s", outcome, requestOf(e), escaped(e.Lacks), shown(e.Reply))
-		case outcome == load.Extra:
-			text = fmt.Sprintf("first %s: %s", outcome, shown(e.Reply))
-		case outcome == load.Missing && e.Reply.Size == 0:
-			text += "nothing"
-		default:
-			text += shown(e.Reply)
-		}
-		if e.Advice != "" {
-			text += "; " + e.Advice
-		}
-		switch {
-		case e.Cause != "":
-			text += fmt.Sprintf(" (%s after %s)", words(e.Cause), Short(e.Took))
-		case outcome == load.Late:
-			text += " after " + Short(e.Took)
-		}
-		lines = append(lines, text)
 	}
 	return lines
+}
+
+// describe says what was wanted and what came.
+func describe(p *load.Plan, outcome load.Outcome, e *load.Example) string {
+	if e.Failed != nil {
+		return escaped(e.Failed.Why)
+	}
+	if outcome == load.Extra {
+		return "want nothing more, got " + shown(e.Reply)
+	}
+	text := fmt.Sprintf("to %s: want ", requestOf(e))
+	switch {
+	case outcome == load.Mismatched:
+		text += escaped(p.Expect.String())
+	case outcome == load.Late:
+		text += fmt.Sprintf("a reply within %v", p.Timeout)
+	case p.Silent():
+		text += "all of it taken"
+	default:
+		text += "a reply"
+	}
+	switch {
+	case e.Lacks != "":
+		text += fmt.Sprintf(", but %s: %s", escaped(e.Lacks), shown(e.Reply))
+	case outcome == load.Missing && e.Reply.Size == 0:
+		text += ", but nothing came"
+	default:
+		text += ", got " + shown(e.Reply)
+	}
+	if e.Advice != "" {
+		text += "; " + e.Advice
+	}
+	switch {
+	case e.Cause != "":
+		text += fmt.Sprintf(" (%s after %s)", words(e.Cause), Short(e.Took))
+	case outcome == load.Late:
+		text += " after " + Short(e.Took)
+	}
+	return text
 }
 
 // requestOf is the request of an example in quotes, or in words if it has credentials.
@@ -322,13 +365,17 @@ func (r *Report) writeTimes(b *strings.Builder, width int) {
 func (r *Report) Notes() (notes []string) {
 	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	nouns := nounsOf(&r.Plan)
+	notes = r.notesOfShares()
 	switch {
 	case r.Plan.Silent():
 		say("A request counts as taken when all of it is with the peer or in the buffers on the way there. Whether it was read or handled nobody says.")
-	case r.Plan.Rate == 0 && r.Plan.Script != nil:
-		say("Closed loop: a connection plays again only when it is done, so a stall also keeps away the dialogues that would have felt it. With a rate, --rate, they are counted.")
-	case r.Plan.Rate == 0:
-		say("Closed loop: a connection sends again only when its reply is there, so a stall also keeps away the requests that would have felt it. With a rate, --rate, they are counted.")
+	case r.Plan.Rate > 0:
+	case r.Replies > 0 && r.Late+r.Missing > 0:
+		say("Closed loop: a connection that waited for what was late or missing sent nothing, which kept away %ss that would have felt it too. With a rate, --rate, they are counted.", nouns.begun)
+	default:
+		if share := stalled(r.Service); share >= leastStalled {
+			say("Closed loop: %.0f %% of the time was in a few %ss that took over %d times the p99, and each of these kept away others that would have felt it too. With a rate, --rate, they are counted.", 100*share, nouns.begun, stallFactor)
+		}
 	}
 	if !r.Plan.Expect.Judges() && !r.Plan.Silent() && r.Plan.Script == nil {
 		say("The replies were not judged; --expect says what they should be.")
@@ -350,13 +397,41 @@ func (r *Report) Notes() (notes []string) {
 		say("The service did not keep up: %s %ss were due and could not be sent, and the times leave them out.", grouped(float64(r.Unsent)), nouns.begun)
 	}
 	const much = 0.9
-	if r.CPU > much {
+	if r.CPU > much && r.Together != nil {
+		say("An agent used %.0f %% of its CPU: it may have been the limit, not the service.", 100*r.CPU)
+	} else if r.CPU > much {
 		say("This program used %.0f %% of its CPU: it may have been the limit, not the service.", 100*r.CPU)
 	}
 	if lag := r.Lag.Quantile(99); r.Plan.Rate > 0 && !r.Plan.Silent() && r.Lag.Count() > 0 && lag > r.Response.Quantile(99)/2 {
 		say("This program was itself late in sending (99 %% of the time by %s at most), which is in the response times.", Short(lag))
 	}
 	return notes
+}
+
+// When a closed loop hides a stall.
+const (
+	stallFactor  = 10   // how many times the p99 makes one
+	leastStalled = 0.01 // of the time: whoever came by at any moment would then have another p99
+)
+
+// stalled is the share of the time that was in stalls. In a closed loop they are as few as there are
+// connections, however long they are, so that no percentile has them.
+func stalled(times load.Times) float64 {
+	if times.Count() == 0 {
+		return 0
+	}
+	least := stallFactor * int64(times.Quantile(99))
+	if int64(times.Max()) <= least {
+		return 0
+	}
+	all, long := 0.0, 0.0
+	for _, bar := range times.Histogram.Distribution() {
+		took := float64(bar.Count) * float64(bar.To)
+		if all += took; bar.From > least {
+			long += took
+		}
+	}
+	return long / all
 }
 
 const (
@@ -368,8 +443,8 @@ const (
 // writeBars writes a histogram in characters, its steps 1, 2, 5, 10 … of a unit.
 func writeBars(b *strings.Builder, h *hdrhistogram.Histogram, width int) {
 	longest := min(max(width-besideBars, leastBar), maxBar)
-	edges := []int64{1}
-	for e := int64(1); e < h.Max(); {
+	edges, largest := []int64{1}, h.ValueAtQuantile(100)
+	for e := int64(1); e < largest; {
 		for _, factor := range []int64{2, 5, 10} {
 			edges = append(edges, e*factor)
 		}
@@ -471,6 +546,10 @@ func (r *Report) About(command []string) *About {
 		add("first request", escaped(string(first)))
 		add("expected", escaped(p.Expect.String()))
 	}
+	if r.Together != nil {
+		add("agents", r.agents())
+		add("starts within", Short(r.Together.Spread))
+	}
 	add("warm-up", seconds(p.Warmup))
 	add("counted", seconds(r.Elapsed))
 	add("timeout", seconds(p.Timeout))
@@ -485,7 +564,7 @@ func (r *Report) About(command []string) *About {
 	if r.Against != nil {
 		notes = append(notes, r.Against.sentences()...)
 	}
-	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(r.Result), Notes: notes, Dialogues: p.Script != nil, steps: r.stepRows()}
+	return &About{Title: r.Title(), Command: strings.Join(typed, " "), Rate: p.Rate, Settings: settings, Machine: machine(), Examples: Examples(&r.Plan, r.Result), Notes: notes, Dialogues: p.Script != nil, steps: r.stepRows()}
 }
 
 // escaped is a text in which all that is not printable is escaped.

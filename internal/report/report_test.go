@@ -116,6 +116,7 @@ func TestReportFitsTheTerminal(t *testing.T) {
 			return line == "7"
 		})
 		report.Plan.Messages = load.ParseMessages([]byte("{n}"))
+		report.Plan.Expect = expect.Text("such such such such a reply")
 		for width, columns := range map[int]string{
 			0:   "time mean std dev min p50 p75 p90 p95 p99 p99.9 p99.99 max",
 			110: "time mean std dev min p50 p75 p90 p95 p99 p99.9 p99.99 max",
@@ -126,8 +127,11 @@ func TestReportFitsTheTerminal(t *testing.T) {
 			if err := report.WriteText(&text, width); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(text.String(), "\nextra                         1  ") {
+			if !strings.Contains(text.String(), "\nextra                         1") {
 				t.Errorf("%d columns: no count of what is extra in\n%s", width, &text)
+			}
+			if width == 80 && !strings.Contains(text.String(), " such\n"+strings.Repeat(" ", 33)+"such a reply\"\n") {
+				t.Errorf("%d columns: what is expected does not go on below in\n%s", width, &text)
 			}
 			_, table, _ := strings.Cut(text.String(), "\n\n")
 			for line := range strings.Lines(table) {
@@ -176,8 +180,8 @@ func TestReportsEscapeWhatStrangersWrote(t *testing.T) {
 	if !strings.Contains(compared.String(), "first mismatched: to ") || !strings.Contains(comparedLine.String(), `"examples":[{"mismatched":{`) {
 		t.Errorf("a comparison does not show what went wrong first:\n%s%s", &compared, &comparedLine)
 	}
-	for _, want := range []string{`first mismatched: to "\x1b[2J\xe2\x80\xae\n" came "\x1b[2J\xe2\x80\xae\n"`, `first missing: to`} {
-		if !strings.Contains(text.String(), want) {
+	for _, want := range []string{`first mismatched: to "\x1b[2J\xe2\x80\xae\n": want the text "\x1b[2J\u202e\n", got "\x1b[2J\xe2\x80\xae\n"`, `first missing: to`} {
+		if onLines := strings.ReplaceAll(text.String(), "\n  ", " "); !strings.Contains(onLines, want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
 	}
@@ -205,9 +209,9 @@ func TestExamplesSayWhatIsMissing(t *testing.T) {
 		},
 		load.Extra: {Reply: load.Excerpt{Bytes: bytes.Repeat([]byte("x"), 4096), Size: 65536}},
 	}}}
-	got := strings.Join(Examples(report.Result), "\n")
-	want := `first missing: to "PING": no newline ends it: "PONG\x00"; do so (reply timeout after 10.0 s)
-first extra: "` + strings.Repeat("x", 200) + `"… (65,536 bytes)`
+	got := strings.Join(Examples(&report.Plan, report.Result), "\n")
+	want := `first missing: to "PING": want a reply, but no newline ends it: "PONG\x00"; do so (reply timeout after 10.0 s)
+first extra: want nothing more, got "` + strings.Repeat("x", 200) + `"… (65,536 bytes)`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -295,12 +299,20 @@ func TestBarIsCutToTheTerminal(t *testing.T) {
 		60: "30s left, 1,000 replies/s, p99 2.00 ms, 0 errors",
 		48: "1,000 replies/s, p99 2.00 ms, 0 errors",
 		30: "p99 2.00 ms, 0 errors",
-		20: "0 errors", 1: "0 errors",
+		20: "0 errors", 8: "0 errors", 7: "0 err", 4: "0", 1: "0",
 	} {
 		if got := liveLine(s, began, began.Add(10*time.Second), width); got != want {
 			t.Errorf("%d columns: got %q, want %q", width, got, want)
 		}
 	}
+	s.Bad = 1234567
+	for width := 5; width < 100; width++ {
+		line := liveLine(s, began, began.Add(10*time.Second), width)
+		if n := utf8.RuneCountInString(line); n > width || !strings.Contains(strings.ReplaceAll(line, ",", ""), "1234567") && !strings.HasSuffix(line, "1234k") {
+			t.Errorf("%d columns: got %q", width, line)
+		}
+	}
+	s.Bad = 0
 	warmup := load.Second{Length: time.Second, Bad: 3, Done: 0.5}
 	if got, want := liveLine(warmup, began, began.Add(10*time.Second), 32), "10s left, warm-up, 3 errors"; got != want {
 		t.Errorf("of the warm-up: got %q, want %q", got, want)

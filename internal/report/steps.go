@@ -62,7 +62,7 @@ func (r *Report) stepRows() (rows []stepRow) {
 }
 
 const (
-	usualWidth = 80 // columns, where there is no terminal
+	usualWidth = 100 // columns, where there is no terminal
 	leastWhat  = 8
 )
 
@@ -71,7 +71,7 @@ func (r *Report) writeSteps(b *strings.Builder, width int) {
 	if width == math.MaxInt {
 		width = usualWidth
 	}
-	table := [][]string{{"step", "line", "", "count", "p50", "p90", "p99", "max"}}
+	table := [][]string{{"step", "line", "", "count", "p50", "p90", "p95", "p99", "max"}}
 	const what = 2
 	rows := r.stepRows()
 	for _, s := range rows {
@@ -112,9 +112,9 @@ func (r *Report) writeSteps(b *strings.Builder, width int) {
 // figures are how many plays did the step as expected, and how long that took.
 func (s stepRow) figures() []string {
 	if s.times.Count() == 0 {
-		return []string{"0", "-", "-", "-", "-"}
+		return []string{"0", "-", "-", "-", "-", "-"}
 	}
-	return []string{grouped(float64(s.times.Count())), Short(s.times.Quantile(50)), Short(s.times.Quantile(90)), Short(s.times.Quantile(99)), Short(s.times.Max())}
+	return []string{grouped(float64(s.times.Count())), Short(s.times.Quantile(50)), Short(s.times.Quantile(90)), Short(s.times.Quantile(95)), Short(s.times.Quantile(99)), Short(s.times.Max())}
 }
 
 // stepJSON is a step as --json prints it.

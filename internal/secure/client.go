@@ -16,6 +16,9 @@ type ClientOptions struct {
 	ALPN       []string // protocols, the preferred first; none is named if empty
 	KeyLog     string   // file to which the keys of each session are added, none if empty
 	Resume     bool     // a connection resumes the session of one before, with a shorter handshake
+
+	// Read reads the PEM files; os.ReadFile if nil.
+	Read func(file string) ([]byte, error)
 }
 
 // A Client is what a client asks of a server and shows of itself.
@@ -41,15 +44,19 @@ func (o ClientOptions) Open() (*Client, error) {
 	if o.Resume {
 		c.Config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
+	read := reader(os.ReadFile)
+	if o.Read != nil {
+		read = o.Read
+	}
 	if o.CA != "" {
 		var err error
-		if c.Roots, err = loadRoots("CA", o.CA); err != nil {
+		if c.Roots, err = loadRoots(read, "CA", o.CA); err != nil {
 			return nil, err
 		}
 		c.Config.RootCAs = c.Roots
 	}
 	if o.Cert != "" {
-		certificate, err := loadPair(o.Cert, o.Key)
+		certificate, err := loadPair(read, o.Cert, o.Key)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -15,8 +14,8 @@ import (
 
 // loadPair reads a certificate, behind which those may stand that it was signed by, and its key.
 // One file may have both.
-func loadPair(certFile, keyFile string) (tls.Certificate, error) {
-	certs, err := readPEM("certificate", certFile)
+func loadPair(read reader, certFile, keyFile string) (tls.Certificate, error) {
+	certs, err := readPEM(read, "certificate", certFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -24,7 +23,7 @@ func loadPair(certFile, keyFile string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keys, err := readPEM("key", keyFile)
+	keys, err := readPEM(read, "key", keyFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -56,8 +55,8 @@ func pairOf(chain []*x509.Certificate, key *pem.Block) (tls.Certificate, error) 
 }
 
 // loadRoots reads those who sign certificates.
-func loadRoots(what, file string) (*x509.CertPool, error) {
-	f, err := readPEM(what, file)
+func loadRoots(read reader, what, file string) (*x509.CertPool, error) {
+	f, err := readPEM(read, what, file)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +77,12 @@ type pemFile struct {
 	blocks []*pem.Block
 }
 
-func readPEM(what, file string) (*pemFile, error) {
+// A reader reads a file, as os.ReadFile does.
+type reader func(file string) ([]byte, error)
+
+func readPEM(read reader, what, file string) (*pemFile, error) {
 	f := &pemFile{name: what + " " + file}
-	text, err := os.ReadFile(file)
+	text, err := read(file)
 	if err != nil {
 		return nil, f.errorf("%w", inWords(err))
 	}

@@ -259,7 +259,7 @@ func TestReasonsAreALineThatIsNotTooLong(t *testing.T) {
 func TestTheClockOfTheVerificationCounts(t *testing.T) {
 	ca := newSigner(t, "our CA")
 	cert, key := ca.pair(t)
-	pair, err := loadPair(cert, key)
+	pair, err := loadPair(os.ReadFile, cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}

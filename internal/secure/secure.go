@@ -91,7 +91,7 @@ func (id *Identity) read(now time.Time) (*credentials, error) {
 	if id.options.SelfSigned {
 		certificate, read.ca, err = selfSigned(id.options.StateDir, id.options.Names, now)
 	} else {
-		certificate, err = loadPair(id.options.Cert, id.options.Key)
+		certificate, err = loadPair(os.ReadFile, id.options.Cert, id.options.Key)
 	}
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (id *Identity) read(now time.Time) (*credentials, error) {
 	}
 	if id.options.ClientCA != "" {
 		read.config.ClientAuth = tls.RequireAndVerifyClientCert
-		if read.config.ClientCAs, err = loadRoots("client CA", id.options.ClientCA); err != nil {
+		if read.config.ClientCAs, err = loadRoots(os.ReadFile, "client CA", id.options.ClientCA); err != nil {
 			return nil, err
 		}
 	}
@@ -135,6 +135,9 @@ func (id *Identity) CA() (path, fingerprint string) {
 	return ca.file, fingerprintOf(ca.cert)
 }
 
+// Expires is when the certificate that is in use does.
+func (id *Identity) Expires() time.Time { return id.current.Load().leaf.NotAfter }
+
 // Warnings are what is wrong with the files that are in use, though they can be used: a
 // certificate that has expired.
 func (id *Identity) Warnings() []string { return id.current.Load().warnings }
@@ -143,4 +146,12 @@ func (id *Identity) Warnings() []string { return id.current.Load().warnings }
 func (id *Identity) About() string {
 	leaf := id.current.Load().leaf
 	return fmt.Sprintf("certificate for %s, valid until %s", JoinNames(namesOf(leaf)), dateOf(leaf.NotAfter))
+}
+
+// Fingerprint is the SHA-256 fingerprint of the certificate that is in use, as openssl prints it.
+func (id *Identity) Fingerprint() string { return fingerprintOf(id.current.Load().leaf) }
+
+// IsFor reports whether the certificate in use is for a host name or an IP address.
+func (id *Identity) IsFor(host string) bool {
+	return id.current.Load().leaf.VerifyHostname(host) == nil
 }

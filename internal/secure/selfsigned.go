@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/statedir"
 )
 
 const (
@@ -56,7 +58,7 @@ func selfSigned(dir string, names []string, now time.Time) (tls.Certificate, *au
 func keptCertificate(dir string, names []string, now time.Time) (tls.Certificate, *authority, error) {
 	if dir == "" {
 		var err error
-		if dir, err = stateDir(); err != nil {
+		if dir, err = statedir.Path("tls"); err != nil {
 			return tls.Certificate{}, nil, err
 		}
 	}
@@ -71,24 +73,11 @@ func keptCertificate(dir string, names []string, now time.Time) (tls.Certificate
 	}
 	names = hostNames(names)
 	file := filepath.Join(dir, leafFile)
-	if kept, err := loadPair(file, file); err == nil && ca.stillFits(kept.Leaf, names, now) {
+	if kept, err := loadPair(os.ReadFile, file, file); err == nil && ca.stillFits(kept.Leaf, names, now) {
 		return kept, ca, nil
 	}
 	fresh, err := ca.sign(file, names, now)
 	return fresh, ca, err
-}
-
-// stateDir is where the state of a user's programs is kept by the XDG base directory
-// specification, which has relative paths ignored.
-func stateDir() (string, error) {
-	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return filepath.Join(state, "parley", "tls"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil || !filepath.IsAbs(home) {
-		return "", errors.New("there is no home directory to keep it in; set XDG_STATE_HOME to a directory")
-	}
-	return filepath.Join(home, ".local", "state", "parley", "tls"), nil
 }
 
 // lockDir makes the directory and keeps other processes from it until unlock is called.
@@ -124,7 +113,7 @@ func refuseOthersAt(file string, most os.FileMode) error {
 func keptAuthority(dir string, now time.Time) (*authority, error) {
 	file, keyFile := filepath.Join(dir, caFile), filepath.Join(dir, caKeyFile)
 	if _, err := os.Lstat(file); err == nil {
-		kept, err := loadPair(file, keyFile)
+		kept, err := loadPair(os.ReadFile, file, keyFile)
 		if err != nil {
 			return nil, fmt.Errorf("%w; remove %s to have a new CA made", err, file)
 		}

@@ -23,11 +23,14 @@ type Service struct {
 	told   chan struct{} // closed once the last of them is
 }
 
+// Supervised says whether a service manager has started the process, and wants to be told how it is.
+func Supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
 // Open begins to tell the manager that NOTIFY_SOCKET names; it is nil if that names none. status
 // is how it is, in a line. If the manager has a watchdog, alive is asked twice in its time whether
 // the process really serves: a manager that hears nothing restarts it.
 func Open(status func() string, alive func() bool) (*Service, error) {
-	if os.Getenv("NOTIFY_SOCKET") == "" {
+	if !Supervised() {
 		return nil, nil
 	}
 	watchdog, err := daemon.SdWatchdogEnabled(true)

@@ -139,9 +139,10 @@ func (c *Conversation) closed() {
 // endOfInput ends a conversation at the end of the input.
 func (c *Conversation) endOfInput(ctx context.Context) error {
 	c.input.over = true
+	c.showNotSent()
 	if c.unfinished != nil {
 		c.View.Closed("not_sent", "not sent")
-		return &Error{Local: true, text: fmt.Sprintf("the input ended inside a request, which was not sent: more lines belong to %s", quoted(c.unfinished))}
+		return &Error{Local: true, text: fmt.Sprintf("the input ended inside a request, which was not sent: more lines belong to %s", quoted(c.shownTyped(c.unfinished)))}
 	}
 	return c.hangUp(ctx)
 }
@@ -157,7 +158,10 @@ func quoted(request []byte) string {
 }
 
 // endAtBlank ends a conversation at the input's blank line.
-func (c *Conversation) endAtBlank(ctx context.Context) error {
+func (c *Conversation) endAtBlank(ctx context.Context, line []byte) error {
+	c.View.Typed(dialect.Message{Body: line})
+	c.input.over = true
+	c.showNotSent()
 	blank := c.input.count
 	if err := c.hangUp(ctx); err != nil || c.input.typed() {
 		return err
@@ -197,7 +201,7 @@ func (*Conversation) leftBehindBlank(blank int) error {
 func (c *Conversation) endAfterOne(ctx context.Context) error {
 	why := fmt.Sprintf("with --framing %s a connection has one request", c.Framing.Name)
 	if c.input.typed() {
-		if left := c.input.take(); len(left) > 0 {
+		if left := c.takeTyped(); len(left) > 0 {
 			c.View.NotSent(left, "")
 			return c.lost("one_request", "one request a connection", "what was typed behind the first line was not sent: %s", why)
 		}
@@ -226,40 +230,62 @@ func (c *Conversation) endAfterOne(ctx context.Context) error {
 // serverLeft ends a conversation that the server ended at the prompt. In a pipe the
 // input may have been at its end too: then nothing is lost, and all is well.
 func (c *Conversation) serverLeft(ctx context.Context) error {
+	if c.Reconnect {
+		return c.leftForNow(ctx)
+	}
 	if c.input.typed() {
-		if left := c.input.take(); len(left) > 0 {
+		if left := c.takeTyped(); len(left) > 0 {
 			c.View.NotSent(left, "")
 		} else if c.last {
 			c.closed()
 			return c.inStep()
 		}
-		return c.left("%s closed the connection", c.Server)
+		err := c.left("%s closed the connection", c.Server)
+		err.Told = true
+		return err
 	}
 	select {
 	case l := <-c.input.lines:
 		c.input.asked = false
-		first, _, _ := bytes.Cut(l.text, []byte("\n"))
-		first = bytes.TrimSuffix(first, []byte("\r"))
-		c.View.Typed(dialect.Message{Body: first})
-		switch {
-		case l.err != nil && c.unfinished != nil:
-			return c.endOfInput(ctx)
-		case l.err != nil:
-			c.closed()
-			return c.inStep()
-		case c.isBlank(first):
-			c.closed()
-			if len(bytes.Trim(l.text, "\r\n")) > 0 {
-				return c.leftBehindBlank(c.input.count)
-			}
-			return cmp.Or(c.inputLeft(ctx, c.input.count), c.inStep())
-		}
-		return c.left("%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
+		return c.leftAt(ctx, l)
 	case <-time.After(c.Timeout):
 		return c.left("%s closed the connection", c.Server)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// leftAt ends a conversation that the server ended before these lines, or the end, of a pipe.
+func (c *Conversation) leftAt(ctx context.Context, l line) error {
+	first, behind, _ := bytes.Cut(l.text, []byte("\n"))
+	first = bytes.TrimSuffix(first, []byte("\r"))
+	c.View.Typed(dialect.Message{Body: first})
+	switch {
+	case l.err != nil && c.unfinished != nil:
+		return c.endOfInput(ctx)
+	case l.err != nil:
+		c.closed()
+		return c.inStep()
+	case c.isBlank(first):
+		c.closed()
+		if len(bytes.Trim(behind, "\r\n")) > 0 {
+			return c.leftBehindBlank(c.input.count)
+		}
+		return cmp.Or(c.inputLeft(ctx, c.input.count), c.inStep())
+	}
+	return c.left("%s closed the connection; line %d of the input was not sent", c.Server, c.input.count)
+}
+
+// leftForNow ends a connection that the server ended at the prompt, unless the input is at its end too.
+func (c *Conversation) leftForNow(ctx context.Context) error {
+	if over, err := c.pause(ctx, firstPause); err != nil {
+		return err
+	} else if over {
+		c.View.Typed(dialect.Message{})
+		c.closed()
+		return c.inStep()
+	}
+	return c.left("%s closed the connection", c.Server)
 }
 
 // unsent explains why a request could not be sent.
@@ -277,10 +303,20 @@ func (c *Conversation) unsent(ctx, limit context.Context, err error) error {
 
 // notFramed explains why a request could not be made of what was typed.
 func (c *Conversation) notFramed(err error) error {
-	if errors.Is(err, parley.ErrUnfinished) {
+	var bad *escapeError
+	switch {
+	case errors.As(err, &bad) && c.input != nil:
+		return c.notSent(fmt.Errorf("line %d of the input, %w", c.input.count, err))
+	case errors.As(err, &bad):
+		return c.notSent(err)
+	case errors.Is(err, parley.ErrUnfinished):
 		return c.notSent(fmt.Errorf("%w; send them behind it, typed or from a pipe", err))
 	}
-	return c.notSent(fmt.Errorf("this framing cannot carry the request: %w", err))
+	err = fmt.Errorf("this framing cannot carry the request: %w", err)
+	if c.input != nil {
+		err = fmt.Errorf("line %d of the input: %w", c.input.count, err)
+	}
+	return c.notSent(err)
 }
 
 func (c *Conversation) notSent(err error) error {
@@ -293,7 +329,7 @@ func (c *Conversation) notSent(err error) error {
 func inWords(err error) string { return strings.TrimPrefix(err.Error(), "parley: ") }
 
 // left is the error of a server that has closed before all was sent.
-func (c *Conversation) left(format string, args ...any) error {
+func (c *Conversation) left(format string, args ...any) *Error {
 	if c.cutShort {
 		return c.lost("truncated", "closed by the server"+closeNotify, format, args...)
 	}
@@ -392,29 +428,32 @@ func howBroken(err error) (reason, why string) {
 	case errors.Is(err, parley.ErrTooLong):
 		return "too_long", "message too long"
 	case errors.Is(err, parley.ErrMalformed):
-		return "malformed", malformation(err)
+		return "malformed", dial.Reason(err)
 	case dial.KindOf(err) == dial.Reset:
 		return "reset", dial.Reason(err)
 	}
 	return "io_error", dial.Reason(err)
 }
 
-// malformation says what is wrong with a message, without where it came from.
-func malformation(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil || inner == parley.ErrMalformed {
-			return err.Error()
-		}
-		err = inner
+// lost ends the connection as not in order, and the conversation unless another follows.
+func (c *Conversation) lost(reason, why, format string, args ...any) *Error {
+	if !c.Reconnect || !c.goesOn() {
+		c.showNotSent()
 	}
+	c.View.Closed(reason, why)
+	return &Error{lost: true, text: fmt.Sprintf(format, args...) + c.stillOwed()}
 }
 
-// lost ends the conversation as not in order.
-func (c *Conversation) lost(reason, why, format string, args ...any) error {
-	c.showNotSent()
-	c.View.Closed(reason, why)
-	return &Error{text: fmt.Sprintf(format, args...)}
+// stillOwed says which requests wait for their replies, where that may be several.
+func (c *Conversation) stillOwed() string {
+	switch first := c.sent - c.owed + 1; {
+	case !c.pipelined() || c.owed == 0:
+		return ""
+	case c.owed == 1:
+		return fmt.Sprintf("; request %d was owed its reply", first)
+	default:
+		return fmt.Sprintf("; %d requests were owed their replies, the first of them request %d", c.owed, first)
+	}
 }
 
 // cut ends the conversation because its context has ended.
@@ -429,7 +468,20 @@ func (c *Conversation) showNotSent() {
 	if c.input == nil {
 		return
 	}
-	if typed := c.input.take(); len(typed) > 0 {
+	if typed := c.takeTyped(); len(typed) > 0 {
 		c.View.NotSent(typed, "")
 	}
+}
+
+// takeTyped takes what was typed and not sent, to be shown.
+func (c *Conversation) takeTyped() []byte {
+	return c.shownTyped(c.input.take())
+}
+
+// shownTyped is what may be shown of what was typed.
+func (c *Conversation) shownTyped(typed []byte) []byte {
+	if c.secret && len(typed) > 0 {
+		return []byte("(secret)")
+	}
+	return typed
 }

@@ -35,6 +35,7 @@ func (s *Script) Play(ctx context.Context, d *dialogue.Dialogue) error {
 			told(done)
 		}
 	}
+	s.View.Over(s.Conn.RemoteAddr().String(), s.Conn.LocalAddr().String())
 	s.View.Connected(s.Server)
 	play := s.Player.Open(s.Conn)
 	defer play.Close()

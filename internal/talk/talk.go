@@ -5,7 +5,6 @@ package talk
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,35 +13,50 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
-	"github.com/parley-tcp/parley/internal/dial"
 	"github.com/parley-tcp/parley/internal/dialect"
 )
 
 // A View shows what happens, in order. What it is given is valid during the call.
 type View interface {
+	Over(remote, local string) // the connection that comes next is between these addresses
 	Connected(server string)
 	Prompt()                                            // a line is awaited
 	PromptMore()                                        // another line of the same request
 	Typed(line dialect.Message)                         // it is there; its Body is nil at the end of the input
 	Sending(request dialect.Message)                    // it is about to be sent
+	Behind(n int)                                       // replies from here on are to the request that many before the one that was sent last
 	Response(reply dialect.Message, took time.Duration) // its reply was read
 	Message(m dialect.Message)                          // the server said something unasked
 	Unfinished(came []byte, lacks string)               // of a reply only this came, with its framing; what it lacks
 	NotSent(typed []byte, why string)                   // typed, and not sent any more, or, if it says why, never
 	Closed(reason, why string)                          // as JSON and as the narrative name it; why is "" for an orderly close
-	Together(show func())                               // what show shows is written at once
-	Err() error                                         // the first error of the output
+	Reconnecting(server string, in time.Duration, attempt int, note string)
+	Tell(text string)            // lines for who typed a command
+	ShowIn(f dialect.Framing)    // messages are framed so from here on
+	ToggleTimes() (on, can bool) // whether each line has its time from here on, if lines can have one
+	Together(show func())        // what show shows is written at once
+	Err() error                  // the first error of the output
 }
 
-// A Conversation is the client's side of one. Fields are required unless they say what they are
-// if left out. Lines or Once is called once, and closes the connection.
+// A Conversation is the client's side of one, over one connection or, one after another, several.
+// Fields are required unless they say what they are if left out. Lines or Once is called once, and
+// closes the connections.
 type Conversation struct {
-	Conn      net.Conn
+	Conn      net.Conn        // the first; if nil, Dial makes it. One with a method Hide([]byte) is told what of the next request nobody is to see
 	Server    string          // what errors call it
 	Framing   dialect.Framing // of requests and replies
 	View      View
 	Timeout   time.Duration // for the server to greet, to take a request, to reply to it, and to close after our end of file
 	KeepBlank bool          // send a blank line instead of ending there
+	Escapes   bool          // \r \n \t \\ and \xNN in a request are the bytes that they stand for
+	Window    int           // how many requests of a pipe may wait for their replies; one if 0
+
+	// Dial makes a connection like the first. If nil there is no other.
+	Dial func(context.Context) (net.Conn, error)
+
+	// Reconnect has another connection follow one that is lost, and be tried until there is one.
+	// No request is sent again.
+	Reconnect bool
 
 	// Single is the framing of one message from the server, of which Framing may take several for
 	// a reply; where there are no replies, of what it says anyway. Nil for a protocol.
@@ -56,26 +70,31 @@ type Conversation struct {
 	// what would make it so; advice may be "". GreetingLacks says that of a greeting.
 	Lacks, GreetingLacks func(came []byte) (lacks, advice string)
 
+	// Guard is deferred by each goroutine of the conversation: it does what a panic there would leave undone,
+	// as to give a terminal back. Nil for nothing.
+	Guard func()
+
 	// Surplus says what n messages more than requests may come from. If nil, they are no fault.
 	Surplus func(n int) (advice string)
 
-	client     *parley.Client // of replies: requests are framed here, since it is shown what is sent
-	requests   parley.Framing
-	heard      chan heard
-	interrupt  context.CancelFunc // of what listens to the server
-	halfClosed bool               // our end of file is out
-	cutShort   bool               // the server's end of file is one that TLS has not announced
-	last       bool               // the connection is to end behind what was said last
-	asked      bool               // a request was sent that is replied to
-	surplus    int                // messages since that were no reply
-	unfinished []byte             // the lines so far of a request that wants more
-	input      *input             // nil if nothing is read
+	// Commands are what the commands of who types need of others.
+	Commands Needs
+
+	*connection
+	attempts   int // to connect since there was a connection that was of use
+	unanswered int // requests, on connections that have ended
+	surplus    int // messages that were no reply, since a request was sent
+	input      *input
+	again      []byte // the request that was typed last, nil if there is none
+	secret     bool   // the next line typed is not to be shown
 }
 
 // An Error says why a conversation did not end in good order.
 type Error struct {
 	Local   bool // the reason is on this side: it is not the network's doing, nor the server's
 	Surplus bool // there were more messages than requests: replies may have been taken for others
+	Told    bool // who sees the narrative knows as much: it told that the server has closed
+	lost    bool // the connection is lost
 	text    string
 }
 
@@ -89,39 +108,46 @@ const doneWithin = time.Second
 // Once has one request answered; an empty one, unless KeepBlank, is not sent. With its
 // reply all is done, whether or not the server closes.
 func (c *Conversation) Once(ctx context.Context, request []byte) error {
-	c.begin()
-	defer c.end()
-	if err := c.awaitGreeting(ctx); err != nil {
-		return err
-	}
-	if len(request) == 0 && !c.KeepBlank {
-		return c.hangUp(ctx)
-	}
-	framed, err := c.frame(request)
-	if err != nil {
-		return c.notFramed(err)
-	}
-	if err := c.exchange(ctx, framed); err != nil {
-		return err
-	}
-	return c.done(ctx)
+	return c.over(ctx, func(ctx context.Context) error {
+		if len(request) == 0 && !c.KeepBlank {
+			return c.hangUp(ctx)
+		}
+		request, err := c.unescaped(request)
+		if err != nil {
+			return c.notFramed(err)
+		}
+		framed, err := c.frame(nil, request)
+		if err != nil {
+			return c.notFramed(err)
+		}
+		if err := c.exchange(ctx, framed); err != nil {
+			return err
+		}
+		return c.done(ctx)
+	})
 }
 
-// Lines has each line of the input answered, until a blank one or the end. At a *Terminal
+// Lines has each line of the input answered, until a blank one or the end. Of a Typist
 // what was typed and not sent is shown and taken away, so that it is not left to who
 // reads the terminal next; what is typed behind the end is for that one. If the output is
 // a broken pipe it returns that error.
 func (c *Conversation) Lines(ctx context.Context, in io.Reader) error {
-	c.begin()
-	defer c.end()
-	c.input = readInput(in)
+	if c.Guard == nil {
+		c.Guard = func() {}
+	}
+	c.input = readInput(in, c.Guard)
 	defer c.input.end()
-	if err := c.awaitGreeting(ctx); err != nil {
-		return err
-	}
-	if c.silent() && !c.oneRequest() && !c.input.typed() {
-		return c.pour(ctx)
-	}
+	c.input.blocks.Store(c.pipelined())
+	return c.over(ctx, func(ctx context.Context) error {
+		if c.pipelined() {
+			return c.pipeline(ctx)
+		}
+		return c.lines(ctx)
+	})
+}
+
+// lines has a line at a time answered.
+func (c *Conversation) lines(ctx context.Context) error {
 	for {
 		c.prompt()
 		line, left, err := c.nextLine(ctx)
@@ -134,92 +160,41 @@ func (c *Conversation) Lines(ctx context.Context, in io.Reader) error {
 			c.View.Typed(dialect.Message{})
 			return c.endOfInput(ctx)
 		case c.isBlank(line.text):
-			c.View.Typed(dialect.Message{Body: line.text})
-			c.input.over = true
-			return c.endAtBlank(ctx)
+			return c.endAtBlank(ctx, line.text)
 		}
-		request, whole, err := c.typed(line.text)
-		switch {
-		case err != nil && c.input.typed(): // who typed it can type it again
-			c.View.NotSent(line.text, inWords(err))
-			continue
-		case err != nil:
-			return c.notFramed(err)
-		case !whole:
-			continue
+		if c.input.typed() {
+			err = c.obey(ctx, line.text)
+		} else {
+			err = c.answer(ctx, line.text)
 		}
-		if err := c.exchange(ctx, request); err != nil {
+		if err != nil || c.input.over {
 			return err
 		}
-		if c.oneRequest() {
+		if c.oneRequest() && c.sent > 0 {
 			return c.endAfterOne(ctx)
 		}
 	}
 }
 
-// pour sends the lines of a pipe as fast as they are taken, since nobody replies to them: those
-// that are there together in one write.
-func (c *Conversation) pour(ctx context.Context) error {
-	c.input.blocks.Store(true)
-	c.prompt()
-	for {
-		block, left, err := c.nextLine(ctx)
-		switch {
-		case err != nil:
-			return err
-		case left:
-			return c.serverLeft(ctx)
-		case block.err != nil:
-			c.View.Typed(dialect.Message{})
-			return c.endOfInput(ctx)
-		}
-		var wire, rest []byte
-		blank := false
-		c.View.Together(func() { wire, rest, blank, err = c.frameLines(block.text) })
-		limit, cancel := context.WithTimeout(ctx, c.Timeout)
-		sendErr := c.client.Send(limit, wire)
-		if sendErr != nil {
-			sendErr = c.unsent(ctx, limit, sendErr)
-		}
-		cancel()
-		switch {
-		case sendErr != nil:
-			return sendErr
-		case err != nil:
-			return c.notFramed(err)
-		case blank && len(bytes.Trim(rest, "\r\n")) > 0:
-			return cmp.Or(c.hangUp(ctx), c.leftBehindBlank(c.input.count))
-		case blank:
-			c.input.over = true
-			return c.endAtBlank(ctx)
-		}
+// answer has a line answered, or keeps it for the request that wants more.
+func (c *Conversation) answer(ctx context.Context, line []byte) error {
+	request, whole, err := c.typed(nil, line)
+	if c.secret && c.unfinished == nil {
+		c.hide(false)
 	}
-}
-
-// frameLines frames the lines of a block, and shows them. It ends behind a blank one, or before
-// one that cannot be framed.
-func (c *Conversation) frameLines(block []byte) (wire, rest []byte, blank bool, err error) {
-	c.input.count-- // it counted the block
-	for more := true; more; {
-		var line []byte
-		line, block, more = bytes.Cut(block, []byte("\n"))
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		c.input.count++
-		if c.isBlank(line) {
-			c.View.Typed(dialect.Message{Body: line})
-			return wire, block, true, nil
+	switch {
+	case err != nil && c.input.typed(): // who typed it can type it again
+		c.View.NotSent(c.shownTyped(line), inWords(err))
+		if !c.secret {
+			c.input.remember(line, false)
 		}
-		request, whole, err := c.typed(line)
-		if err != nil {
-			return wire, block, false, err
-		}
-		if whole {
-			c.View.Sending(request.shown)
-			wire = append(wire, request.wire...)
-		}
-		c.prompt()
+		return nil
+	case err != nil:
+		return c.notFramed(err)
+	case !whole:
+		return nil
 	}
-	return wire, nil, false, nil
+	return c.exchange(ctx, request)
 }
 
 // silent says whether the server replies to nothing.
@@ -246,41 +221,59 @@ func (c *Conversation) prompt() {
 
 // A request has been framed.
 type request struct {
-	wire  []byte // as it is sent, valid until the next is framed
+	wire  []byte // as it is sent, behind what it was to stand behind
 	shown dialect.Message
 	alone bool // it is not replied to
 	last  bool // with it the server is asked to close
+
+	hidden []byte // what of it is not to be shown, nor in its reply
 }
 
-// frame makes a request of what was typed.
-func (c *Conversation) frame(typed []byte) (request, error) {
-	wire, err := c.requests.End(append(c.requests.Begin(nil), typed...), 0)
+// frame makes a request of what was typed, behind dst.
+func (c *Conversation) frame(dst, typed []byte) (request, error) {
+	start := len(dst)
+	wire, err := c.requests.End(append(c.requests.Begin(dst), typed...), start)
 	if err != nil {
 		return request{}, err
 	}
 	r := request{wire: wire, shown: dialect.Message{Body: typed}}
 	if noter, ok := c.requests.(parley.Noter); ok {
 		note := noter.Note()
-		r.shown = dialect.Message{Body: wire, Secret: note.Secret}
+		r.shown = dialect.Message{Body: wire[start:], Secret: note.Secret}
 		r.alone, r.last = note.Alone, note.Last
+	}
+	if c.secret {
+		r.shown = dialect.Message{Body: []byte{}, Cut: uint64(len(typed)), Secret: true}
+		r.hidden = typed
 	}
 	return r, nil
 }
 
-// typed makes a request of a line, and of those before it if they wanted more, and shows what was
-// typed.
-func (c *Conversation) typed(line []byte) (r request, whole bool, err error) {
-	all := line
-	if c.unfinished != nil {
-		all = append(append(c.unfinished, '\n'), line...)
+// typed makes a request of a line, and of those before it if they wanted more, behind dst, and shows
+// what was typed.
+func (c *Conversation) typed(dst, line []byte) (r request, whole bool, err error) {
+	all, err := c.unescaped(line)
+	if err != nil {
+		c.View.Typed(dialect.Message{Body: line})
+		return r, true, err
 	}
-	r, err = c.frame(all)
+	if c.input.typed() {
+		c.parts = append(c.parts, asTyped(line, len(c.parts) == 0))
+	}
+	if c.unfinished != nil {
+		all = append(append(c.unfinished, '\n'), all...)
+	}
+	r, err = c.frame(dst, all)
 	if errors.Is(err, parley.ErrUnfinished) {
 		c.View.Typed(dialect.Message{Body: line})
 		c.unfinished = append(make([]byte, 0, 2*len(all)+1), all...)
+		r.wire = dst
 		return r, false, nil
 	}
-	c.unfinished = nil
+	if err == nil && c.input.typed() {
+		c.remember(all, r.shown.Secret)
+	}
+	c.unfinished, c.parts = nil, nil
 	if r.shown.Secret {
 		c.View.Typed(r.shown)
 	} else {
@@ -289,84 +282,25 @@ func (c *Conversation) typed(line []byte) (r request, whole bool, err error) {
 	return r, true, err
 }
 
-// heard is a message from the server, or how it ended and what came of a next one.
-type heard struct {
-	body []byte
-	note parley.Note
-	err  error
-}
-
-func (h heard) message() dialect.Message { return dialect.Message{Body: h.body, Secret: h.note.Secret} }
-
-// begin starts to listen, so that what the server says unasked is seen at once.
-func (c *Conversation) begin() {
-	requests, replies := c.Framing.Requests, c.Framing.Replies
-	if c.silent() {
-		replies = c.Single
+// remember has a whole request come back to who typed it, unless it has a secret.
+func (c *Conversation) remember(request []byte, secret bool) {
+	if c.again = nil; !c.secret {
+		c.again = bytes.Clone(request)
 	}
-	if c.Greeting.Requests != nil {
-		requests = dialect.Greeted(requests, replies, c.Greeting.Requests)
+	if secret {
+		return
 	}
-	c.requests, replies = parley.OpenFraming(requests, replies)
-	dialer := parley.Dialer{Framing: parley.Chunks, Replies: replies,
-		NetDial: func(context.Context, string, string) (net.Conn, error) { return c.Conn, nil }}
-	c.client, _ = dialer.Dial(context.Background(), "") // NetDial does not fail
-	c.View.Connected(c.Server)
-	c.listen()
-}
-
-func (c *Conversation) listen() {
-	heardNow := make(chan heard)
-	ctx, cancel := context.WithCancel(context.Background())
-	c.heard, c.interrupt = heardNow, cancel
-	go func() {
-		defer close(heardNow)
-		for {
-			body, err := c.client.Receive(ctx)
-			if err != nil {
-				heardNow <- heard{body: bytes.Clone(c.client.Unfinished()), err: err}
-				return
-			}
-			heardNow <- heard{body: bytes.Clone(body), note: c.client.Note()}
-		}
-	}()
-}
-
-// hear waits for what the server says next. Again is to be called when that has been dealt with.
-func (c *Conversation) hear(limit context.Context) (h heard, again func()) {
-	select {
-	case h = <-c.heard:
-	case <-limit.Done():
-		if h = c.interrupted(); h.err == nil {
-			return h, c.listenOn // it was just in time
-		}
+	for _, line := range c.parts {
+		c.input.remember(line, true)
 	}
-	return h, func() {}
 }
 
-// interrupted stops to listen. It returns the first message that came at the last moment,
-// or what has come of one.
-func (c *Conversation) interrupted() heard {
-	c.interrupt()
-	return <-c.heard
-}
-
-// listenOn listens again after an interruption.
-func (c *Conversation) listenOn() {
-	for h := range c.heard {
-		if h.err == nil {
-			c.showMessage(h)
-		}
+// asTyped is a line as it was typed: // begins a request that begins with a slash.
+func asTyped(line []byte, first bool) []byte {
+	if first && bytes.HasPrefix(line, []byte("/")) {
+		return append([]byte("/"), line...)
 	}
-	c.listen()
-}
-
-// end closes the connection and waits for what listens.
-func (c *Conversation) end() {
-	c.interrupt()
-	c.client.Close()
-	for range c.heard {
-	}
+	return line
 }
 
 // awaitGreeting waits for what the server says first, if it is one that does.
@@ -380,7 +314,7 @@ func (c *Conversation) awaitGreeting(ctx context.Context) error {
 	defer again()
 	switch {
 	case h.err == nil:
-		c.View.Message(h.message())
+		c.showMessage(h)
 		return nil
 	case ctx.Err() != nil:
 		c.showUnfinished(h.body, c.GreetingLacks)
@@ -395,37 +329,51 @@ func (c *Conversation) showMessage(h heard) {
 		c.surplus++
 	}
 	c.View.Message(h.message())
+	for _, more := range h.behind {
+		c.showMessage(more)
+	}
 }
 
 // nextLine waits for a line of the input. Meanwhile the server may speak, or leave; and so
 // may who reads the output, for whom alone it would go on.
 func (c *Conversation) nextLine(ctx context.Context) (l line, left bool, err error) {
 	c.input.ask()
+	select {
+	case <-c.input.continued: // before this prompt
+	default:
+	}
 	for {
 		if err := c.View.Err(); errors.Is(err, syscall.EPIPE) {
 			return line{}, false, err
 		}
+		var h heard
 		select {
-		case l := <-c.input.lines:
-			c.input.asked = false
-			if l.err != nil && l.err != io.EOF {
-				c.View.Closed("input_error", "the input cannot be read")
-				return l, false, &Error{Local: true, text: "cannot read the input: " + dial.Reason(l.err)}
-			}
-			return l, false, nil
-		case h := <-c.heard:
-			if h.err == nil {
-				c.showMessage(h)
+		case h = <-c.heard: // what is there already comes before the line
+		default:
+			select {
+			case h = <-c.heard:
+			case l := <-c.input.lines:
+				c.input.asked = false
+				if l.err != nil && l.err != io.EOF {
+					return l, false, c.unreadable(l.err)
+				}
+				return l, false, nil
+			case <-c.input.continued:
 				c.prompt()
 				continue
+			case <-ctx.Done():
+				return line{}, false, c.cut(ctx)
 			}
-			if err := c.lastWords(h); err != io.EOF {
-				return line{}, false, c.broken(err)
-			}
-			return line{}, true, nil
-		case <-ctx.Done():
-			return line{}, false, c.cut(ctx)
 		}
+		if h.err == nil {
+			c.showMessage(h)
+			c.prompt()
+			continue
+		}
+		if err := c.lastWords(h); err != io.EOF {
+			return line{}, false, c.broken(err)
+		}
+		return line{}, true, nil
 	}
 }
 
@@ -438,16 +386,25 @@ func (c *Conversation) exchange(ctx context.Context, r request) error {
 	limit, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	begin := time.Now()
+	c.sent++
+	c.owed = 1
+	if hides, ok := c.conn.(interface{ Hide([]byte) }); ok && len(r.hidden) > 0 {
+		hides.Hide(r.hidden)
+	}
 	if err := c.send(limit, r.wire); err != nil {
 		return c.unsent(ctx, limit, err)
 	}
 	c.last = r.last
 	if c.silent() || r.alone {
+		c.owed = 0
 		return nil
 	}
 	c.asked = true
 	for {
 		h, again := c.hear(limit)
+		if len(r.hidden) > 0 { // also in what is no whole reply
+			h.body = bytes.ReplaceAll(h.body, r.hidden, []byte("(secret)"))
+		}
 		switch {
 		case h.err == nil && h.note.Alone:
 			c.showMessage(h)
@@ -455,6 +412,8 @@ func (c *Conversation) exchange(ctx context.Context, r request) error {
 			continue
 		case h.err == nil:
 			c.last = h.note.Last
+			c.replied++
+			c.owed = 0
 			c.View.Response(h.message(), time.Since(begin))
 			again()
 			return nil
@@ -471,14 +430,6 @@ func (c *Conversation) send(ctx context.Context, wire []byte) error {
 		return err
 	}
 	return c.closeWrite()
-}
-
-func (c *Conversation) closeWrite() error {
-	if c.halfClosed {
-		return nil
-	}
-	c.halfClosed = true
-	return c.client.CloseWrite()
 }
 
 // showUnasked shows what is there before a request is sent: it cannot be its reply.

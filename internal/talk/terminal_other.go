@@ -16,6 +16,13 @@ func (t *Terminal) Close() error { return nil }
 // Read waits for a line and reads once.
 func (t *Terminal) Read(p []byte) (int, error) { return t.file.Read(p) }
 
-func (t *Terminal) stop() bool { return false }
+// Restore and Guard do nothing: what is typed is never hidden here.
+func (t *Terminal) Restore() {}
+func (t *Terminal) Guard()   {}
 
-func (t *Terminal) takePending() []byte { return nil }
+func (t *Terminal) Stop() bool { return false }
+
+func (t *Terminal) TakePending(bool) []byte { return nil }
+
+// Remember does nothing: a terminal has no memory of lines.
+func (t *Terminal) Remember([]byte, bool) {}

@@ -150,3 +150,30 @@ func TestWhatWasTypedAndNotSentIsTaken(t *testing.T) {
 		})
 	}
 }
+
+// A panic while what is typed is hidden leaves a terminal that shows it again.
+func TestPanicShowsAgainWhatIsTyped(t *testing.T) {
+	d := newDesk(t)
+	before, err := term.GetState(int(d.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := talk.OpenTerminal(d.tty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	terminal.Hide(true)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not go on")
+			}
+		}()
+		defer terminal.Guard()
+		panic("on purpose")
+	}()
+	if after, err := term.GetState(int(d.tty.Fd())); err != nil || *after != *before {
+		t.Errorf("the terminal is %v, %v; it was %v", after, err, before)
+	}
+}

@@ -31,6 +31,7 @@ const (
 	ByShape   By = "shape" // of the request in the words of its protocol; of the message where nobody asked
 	BySession By = "session"
 	ByPeer    By = "peer" // the remote address without its port
+	ByNode    By = "node" // where it was recorded
 	ByTime    By = "time"
 )
 
@@ -55,7 +56,7 @@ type Row struct {
 	Unasked bool      // the same: it is the shape of messages that nobody asked for
 	Framing string    // of ByShape; empty if it is not known
 	Session *Session  // of BySession
-	Peer    string    // of ByPeer; empty if it is not known
+	Peer    string    // of ByPeer, and the node of ByNode; empty if it is not known
 	From    time.Time // of ByTime: the first moment of the bucket
 
 	Exchanges                int64 // requests; messages if they were unasked
@@ -63,7 +64,7 @@ type Row struct {
 	RequestBytes, ReplyBytes int64 // of messages, without their framing
 	Took                     Times // of those that were replied to
 
-	Sessions int64            // of ByPeer
+	Sessions int64            // of ByPeer and ByNode
 	Ends     map[string]int64 // the same
 }
 
@@ -71,6 +72,7 @@ type Row struct {
 type Session struct {
 	ID     int64  // the journal's
 	Number uint64 // as the server counted it
+	Node   string // where it was recorded; empty if that is not known
 	Lost   bool   // the journal has exchanges of it and not its own record: the rest is zero
 	Remote string
 	Opened time.Time
@@ -146,9 +148,9 @@ type session struct {
 	number, repliedUpTo   uint64
 	opened                int64 // ns since 1970
 	closed, lost, counted bool
-	remote                string // of ByPeer and BySession
+	remote, node          string // of ByPeer, the node for ByNode, and both of BySession
 	framing, reason       string
-	row                   *Row // of BySession and ByPeer, once there is one
+	row                   *Row // of BySession, ByPeer and ByNode, once there is one
 }
 
 // keep keeps that of a session.
@@ -159,15 +161,17 @@ func (t *tally) keep(s *journal.Session) *session {
 	}
 	switch t.By {
 	case BySession:
-		one.remote = s.Remote
+		one.remote, one.node = s.Remote, unique.Make(s.Node).Value()
 	case ByPeer:
 		one.remote = unique.Make(peerOf(s.Remote)).Value()
+	case ByNode:
+		one.remote = unique.Make(s.Node).Value()
 	}
 	t.sessions[s.ID] = one
 	return one
 }
 
-// rowOf is the row of a session, or of its peer.
+// rowOf is the row of a session, or of its peer or node.
 func (t *tally) rowOf(id int64, s *session) *Row {
 	if s.row != nil {
 		return s.row
@@ -175,7 +179,7 @@ func (t *tally) rowOf(id int64, s *session) *Row {
 	if t.By == BySession {
 		of := &Session{ID: id, Number: s.number, Lost: s.lost}
 		if !s.lost {
-			of.Remote, of.Opened, of.Ended = s.remote, time.Unix(0, s.opened).UTC(), s.reason
+			of.Remote, of.Node, of.Opened, of.Ended = s.remote, s.node, time.Unix(0, s.opened).UTC(), s.reason
 		}
 		s.row = t.put(key{number: id}, &Row{Session: of})
 		return s.row
@@ -291,7 +295,7 @@ func (t *tally) failed(s *session, x *journal.Exchange, framing dialect.Framing)
 // row is what an exchange is counted with; nil if it is of a bucket that is one too many.
 func (t *tally) row(s *session, x *journal.Exchange, framing dialect.Framing) *Row {
 	switch t.By {
-	case BySession, ByPeer:
+	case BySession, ByPeer, ByNode:
 		return t.rowOf(x.Session, s)
 	case ByTime:
 		return t.bucket(x.Received)
@@ -384,7 +388,7 @@ func (t *tally) end(ofExchanges bool) {
 			continue
 		}
 		t.result.Ends[s.reason]++
-		if t.By != BySession && t.By != ByPeer {
+		if t.By != BySession && t.By != ByPeer && t.By != ByNode {
 			continue
 		}
 		if row := t.rowOf(id, s); row.Ends != nil {

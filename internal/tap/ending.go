@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -224,7 +225,7 @@ func (s *session) close() {
 		switch {
 		case p.conn == nil:
 		case end.order:
-			closing.Go(func() { linger(p.conn) })
+			closing.Go(func() { s.linger(p.conn) })
 		default:
 			reset(p.conn)
 		}
@@ -233,12 +234,29 @@ func (s *session) close() {
 }
 
 // linger closes a connection so that its peer sees the end behind all that it was sent: what the
-// peer sends meanwhile, and nobody reads, would make a reset of it.
-func linger(conn net.Conn) {
+// peer sends meanwhile, and nobody reads, would make a reset of it. It does so for closeTime, and longer while the
+// peer takes what it was sent.
+func (s *session) linger(conn net.Conn) {
 	defer conn.Close()
+	defer context.AfterFunc(s.ctx, func() { conn.SetDeadline(longAgo) })()
 	conn.SetDeadline(time.Now().Add(closeTime))
-	if closeWrite(conn) == nil {
-		io.Copy(io.Discard, conn)
+	if closeWrite(conn) != nil {
+		return
+	}
+	socket, timeout := socketOf(conn), s.tap.writeTimeout()
+	left, taken := unsent(socket), time.Now()
+	for s.ctx.Err() == nil {
+		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		now, n := time.Now(), unsent(socket)
+		if n < left {
+			taken = now
+		}
+		if left = n; n == 0 || timeout > 0 && now.Sub(taken) >= timeout {
+			return
+		}
+		conn.SetReadDeadline(now.Add(closeTime))
 	}
 }
 

@@ -52,6 +52,7 @@ func (s *session) tellMessages(d *direction, p []byte, eof bool, now time.Time) 
 	if d == &s.requests {
 		s.watchUnfinished()
 	}
+	s.tellProgress()
 	return s.ask()
 }
 
@@ -78,7 +79,17 @@ func (s *session) notePassed(d *direction) {
 	defer s.mu.Unlock()
 	if d == &s.replies && !d.stopped {
 		s.written = s.replied
+		s.tellProgress()
 	}
+}
+
+// tellProgress has whoever asks see how far the session has come.
+func (s *session) tellProgress() {
+	p := parley.Progress{Requests: s.seq, In: s.in, Out: s.out}
+	if !s.unpaired {
+		p.Waiting = s.waiting
+	}
+	s.public.Advance(p)
 }
 
 func (s *session) tellOpened() {
@@ -122,7 +133,7 @@ func (s *session) tellRequest(m message) {
 		s.expectReply()
 	}
 	s.event = parley.Event{
-		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Cut: m.cut, Secret: m.note.Secret,
+		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Raw: m.raw, Cut: m.cut, Secret: m.note.Secret,
 	}
 	s.tap.tell(&s.event)
 	if s.tap.Gate == nil {
@@ -139,6 +150,7 @@ func (s *session) tellRequest(m message) {
 
 // expectReply counts a request that is to have a reply.
 func (s *session) expectReply() {
+	s.waiting++
 	n := len(s.inFlight)
 	full := n >= maxArrivals
 	if n > 0 {
@@ -162,6 +174,7 @@ func (s *session) answered() (seq uint64, at time.Time) {
 	if len(s.inFlight) == 0 {
 		return 0, time.Time{}
 	}
+	s.waiting--
 	oldest := &s.inFlight[0]
 	seq, at = oldest.first, oldest.at
 	if seq > 0 {
@@ -177,7 +190,7 @@ func (s *session) answered() (seq uint64, at time.Time) {
 // is known to be no reply.
 func (s *session) tellReply(m message) {
 	e := &s.event
-	*e = parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Cut: m.cut, Secret: m.note.Secret}
+	*e = parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Raw: m.raw, Cut: m.cut, Secret: m.note.Secret}
 	if !m.note.Alone {
 		if seq, at := s.answered(); seq > 0 {
 			s.replied = seq
@@ -185,6 +198,9 @@ func (s *session) tellReply(m message) {
 		}
 	}
 	s.tap.tell(e)
+	if e.Kind == parley.Replied && s.tap.answers {
+		s.tap.tell(&parley.Event{Kind: parley.Answered, Time: s.now, Session: s.public, Seq: e.Seq, Replied: 1, Took: e.Took})
+	}
 	if s.tap.Gate != nil {
 		s.recordReply(e, m)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,7 +22,9 @@ const readSize = 32 << 10 // of one read; two buffers a session
 type session struct {
 	tap               *Tap
 	public            *parley.Session // as the observer and the gate know it
+	address           netip.Prefix    // what the client counts for
 	client, server    peer
+	program           atomic.Pointer[Program] // which the server is; nil if it is none
 	requests, replies direction
 	ctx               context.Context // ends when the session is cut, and at its end
 	cancel            context.CancelFunc
@@ -37,6 +41,7 @@ type session struct {
 	now          time.Time // of the read that is inspected
 	seq, replied uint64    // the last request, and the last that has a reply
 	inFlight     []arrival // requests without a reply
+	waiting      uint64    // how many they are
 	unpaired     bool      // no request waits for a reply
 	written      uint64    // the last request whose reply's last byte was passed on
 	in, out      uint64    // bytes of the client, of the server
@@ -68,7 +73,7 @@ type direction struct {
 
 func newSession(t *Tap, client net.Conn) *session {
 	s := &session{tap: t, ending: make(chan struct{}), inspecting: make(chan struct{}, 1), open: 2}
-	s.client.name, s.server.name = "client", "server"
+	s.client.name, s.server.name = "client", cmp.Or(t.ServerName, "server")
 	s.client.open(client)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
@@ -116,6 +121,12 @@ func (s *session) connect() bool {
 	s.public.Join(server)
 	s.server.open(server)
 	setUserTimeout(s.server.socket, s.tap.writeTimeout())
+	if program, is := s.server.socket.(Program); is {
+		s.program.Store(&program)
+		if s.tap.stopped() {
+			s.stopRequests()
+		}
+	}
 	return true
 }
 
@@ -124,6 +135,9 @@ func (s *session) passBoth() {
 	var passing sync.WaitGroup
 	passing.Go(func() { s.pass(&s.requests) })
 	passing.Go(func() { s.pass(&s.replies) })
+	if program := s.program.Load(); program != nil {
+		passing.Go(func() { s.awaitProgram(*program) })
+	}
 	<-s.ending
 	end := s.end.Load()
 	if end.peer != nil {
@@ -134,6 +148,29 @@ func (s *session) passBoth() {
 		s.server.conn.SetDeadline(longAgo)
 	}
 	passing.Wait()
+}
+
+// awaitProgram ends the session when the program has, and all that it said is passed on.
+func (s *session) awaitProgram(program Program) {
+	for _, over := range []<-chan struct{}{s.replies.done, program.Ended()} {
+		select {
+		case <-over:
+		case <-s.ending:
+			return
+		}
+	}
+	reason := parley.HangUp
+	if s.tap.stopped() {
+		reason = parley.Draining
+	}
+	s.endWith(&ending{reason: reason, order: true})
+}
+
+// stopRequests has no more read of the client of a program, at a Shutdown.
+func (s *session) stopRequests() {
+	if s.program.Load() != nil {
+		s.client.conn.SetReadDeadline(longAgo)
+	}
 }
 
 // longAgo is a deadline that ends all waiting.
@@ -167,7 +204,10 @@ func (s *session) stopReading(d *direction, err error) {
 	d.cutShort = errors.Is(err, parley.ErrTruncated) || d.from.complains(err)
 	isEnd := err == io.EOF || d.cutShort
 	isAnnounced := d.from.secure && !d.cutShort
+	isStopped := d == &s.requests && errors.Is(err, os.ErrDeadlineExceeded) && s.tap.stopped()
 	switch {
+	case isStopped && s.program.Load() != nil && s.end.Load() == nil:
+		s.passEnd(d)
 	case isEnd && !isAnnounced && d.from.isReset():
 		s.breakBy(d.from, syscall.ECONNRESET)
 	case isEnd:

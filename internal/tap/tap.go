@@ -28,6 +28,7 @@
 package tap
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -43,11 +44,22 @@ import (
 	"github.com/parley-tcp/parley/internal/accept"
 )
 
+// A Program is a server that is there for one client alone, as a process is. When it has ended, and
+// what it said is passed on, the session is over whether the client has ended or not: it sees an
+// end of file, and what it sends for another second is discarded. At a Shutdown no more is read of the client, and the
+// program sees an end of file behind what was: it may answer that, and end.
+type Program interface {
+	net.Conn
+	CloseWrite() error
+	Ended() <-chan struct{} // closed when it has
+}
+
 // A Tap passes connections on. Set the fields before the first call of Serve and leave
 // them alone from then on.
 type Tap struct {
 	// Dial connects to the server behind the tap for a client, once a session; required. ctx
-	// ends with the session. A TLS connection's handshake is to be done.
+	// ends with the session. A TLS connection's handshake is to be done. The server may be a
+	// Program.
 	Dial func(ctx context.Context, client *parley.Session) (net.Conn, error)
 
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
@@ -56,6 +68,14 @@ type Tap struct {
 	Observer    parley.Observer // told of every event; nobody if nil
 	Gate        parley.Gate     // asked about every exchange before its reply's end is passed on; open if nil
 	MaxSessions int             // sessions at once; parley.DefaultMaxSessions if zero
+
+	MaxSessionsPerIP int // sessions of one IPv4 address or IPv6 /64; no limit if zero
+
+	// Refusal is what a client over a session limit is told, Full or PerIP, before it is hung up on. If
+	// it is nil such a client is reset: a tap has nothing to say in the words of the service.
+	Refusal func(reason parley.CloseReason) (body, sent []byte)
+
+	ServerName string // what errors call the server; "server" if empty
 
 	// Allow says whose connections are passed on, by the client's IP address, or the one that a
 	// proxy names; everybody's if nil. The others are reset. It is not asked of clients without
@@ -82,7 +102,10 @@ type Tap struct {
 	stopping  bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	perIP     map[netip.Prefix]int
 	numbered  uint64
+	refusing  atomic.Int64 // clients that are being told why they are hung up on
+	answers   bool         // the observer wants Answered
 
 	clock   atomic.Int64 // a time.Duration: for how long the process has run while there were sessions
 	ticker  *time.Timer  // nil before the first session
@@ -103,6 +126,8 @@ const (
 	defaultHandshakeTimeout = 5 * time.Second
 
 	closeTime = time.Second // how long Close waits for sessions that it has cut
+
+	maxRefusing = 64
 )
 
 func (t *Tap) framing() parley.Framing { return cmp.Or(t.Framing, parley.Lines) }
@@ -127,6 +152,9 @@ func (t *Tap) init() {
 		t.drained = make(chan struct{})
 		t.listeners = make(map[net.Listener]struct{})
 		t.sessions = make(map[*session]struct{})
+		t.perIP = make(map[netip.Prefix]int)
+		chooser, chooses := t.Observer.(interface{ Wants(parley.EventKind) bool })
+		t.answers = chooses && chooser.Wants(parley.Answered)
 	})
 }
 
@@ -207,18 +235,43 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 			s.run()
 			t.removeSession(s)
 		})
-	case parley.Full, parley.Denied:
-		t.tell(&parley.Event{Kind: parley.Refused, Time: s.public.Opened(), Session: s.public, Reason: reason})
-		reset(client)
+	case parley.Full, parley.PerIP, parley.Denied:
+		t.refuse(s, reason, sessions)
 	default:
 		reset(client)
 	}
+}
+
+// refuse hangs up on a client, which is told why if there are words for it. Past maxRefusing at once none is
+// told: a flood of them must not use up the descriptors.
+func (t *Tap) refuse(s *session, reason parley.CloseReason, sessions *sync.WaitGroup) {
+	var body, sent []byte
+	patient := t.refusing.Add(1) <= maxRefusing
+	if t.Refusal != nil && reason != parley.Denied && patient {
+		body, sent = t.Refusal(reason)
+	}
+	t.tell(&parley.Event{
+		Kind: parley.Refused, Time: s.public.Opened(), Session: s.public, Reason: reason,
+		Body: body, Raw: parley.Raw{Bytes: sent, Body: max(0, bytes.Index(sent, body))},
+	})
+	if len(sent) == 0 {
+		t.refusing.Add(-1)
+		reset(s.client.conn)
+		return
+	}
+	sessions.Go(func() {
+		defer t.refusing.Add(-1)
+		s.client.conn.SetDeadline(time.Now().Add(closeTime))
+		s.client.conn.Write(sent)
+		s.linger(s.client.conn)
+	})
 }
 
 // addSession numbers a session, unless there is a reason to refuse it: Denied, Full or
 // ServerClosed.
 func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 	client := s.client.conn
+	s.address = prefixOf(client.RemoteAddr())
 	denied := t.Allow != nil && !t.allows(client.RemoteAddr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -230,7 +283,10 @@ func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 		refused = parley.Denied
 	case len(t.sessions) >= t.maxSessions():
 		refused = parley.Full
+	case t.MaxSessionsPerIP > 0 && s.address.IsValid() && t.perIP[s.address] >= t.MaxSessionsPerIP:
+		refused = parley.PerIP
 	default:
+		t.perIP[s.address]++
 		t.numbered++
 		number = t.numbered
 		t.sessions[s] = struct{}{}
@@ -245,11 +301,41 @@ func (t *Tap) allows(client net.Addr) bool {
 	return !ok || t.Allow(tcp.AddrPort().Addr().Unmap())
 }
 
+// prefixOf is what counts as one address: an IPv4 address or an IPv6 /64, since a single host
+// commonly has all of that. A client without an IP has none, and is not counted.
+func prefixOf(client net.Addr) netip.Prefix {
+	tcp, ok := client.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
 func (t *Tap) removeSession(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
+	if t.perIP[s.address]--; t.perIP[s.address] == 0 {
+		delete(t.perIP, s.address)
+	}
 	t.noteDrained()
+}
+
+// Sessions are those that there are now, in no order.
+func (t *Tap) Sessions() []*parley.Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]*parley.Session, 0, len(t.sessions))
+	for s := range t.sessions {
+		all = append(all, s.public)
+	}
+	return all
 }
 
 // Open is how many sessions there are.
@@ -259,8 +345,8 @@ func (t *Tap) Open() int {
 	return len(t.sessions)
 }
 
-// Shutdown closes the listeners and waits for the sessions to end by themselves, which
-// it returns nil for. If ctx ends first it cuts those that are left, as Close does, and
+// Shutdown closes the listeners and waits for the sessions to end by themselves, those of a Program once that
+// has seen an end of file, which it returns nil for. If ctx ends first it cuts those that are left, as Close does, and
 // returns a *parley.DrainError that lists them.
 func (t *Tap) Shutdown(ctx context.Context) error {
 	t.stopAccepting()
@@ -302,6 +388,9 @@ func (t *Tap) startStopping() (listeners []net.Listener) {
 	t.stopping = true
 	close(t.stop)
 	t.cutShakes()
+	for s := range t.sessions {
+		s.stopRequests()
+	}
 	t.noteDrained()
 	return slices.Collect(maps.Keys(t.listeners))
 }
@@ -339,6 +428,16 @@ func (t *Tap) removeListener(l net.Listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.listeners, l)
+}
+
+// stopped reports whether the tap is stopping.
+func (t *Tap) stopped() bool {
+	select {
+	case <-t.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 func (t *Tap) noteDrained() {

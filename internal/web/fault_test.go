@@ -42,7 +42,7 @@ func TestFaultsStandAtTheirExchanges(t *testing.T) {
 			p.Observe(&e)
 		}
 		p.Observe(&parley.Event{Kind: parley.Refused, Session: parley.NewSession(0, nil, nil, time.Now()), Reason: parley.Fault, Fault: "refuse"})
-		told := p.snapshot(cursor{})
+		told := p.snapshot(cursor{}, fineSpan)
 		var faults []string
 		for _, x := range told.Exchanges {
 			faults = append(faults, x.Fault)

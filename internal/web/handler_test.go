@@ -28,7 +28,7 @@ func ask(p http.Handler, method, path string, change func(*http.Request)) *httpt
 
 func TestEveryAnswerHasTheHeadersThatConfineIt(t *testing.T) {
 	want := map[string]string{
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 		"X-Content-Type-Options":  "nosniff",
 		"Referrer-Policy":         "no-referrer",
 	}
@@ -62,7 +62,28 @@ func TestRoutes(t *testing.T) {
 		{"/page.js", "text/javascript; charset=utf-8", 200},
 		{"/common.js", "text/javascript; charset=utf-8", 200},
 		{"/diagram.js", "text/javascript; charset=utf-8", 200},
-		{"/journal.js", "text/plain; charset=utf-8", 404},
+		{"/exchange.js", "text/javascript; charset=utf-8", 200},
+		{"/export.js", "text/javascript; charset=utf-8", 200},
+		{"/kept.js", "text/javascript; charset=utf-8", 200},
+		{"/journal/", "text/plain; charset=utf-8", 404}, // there is none
+		{"/exchange?session=1&seq=1", "application/json", 200},
+		{"/exchange?session=1&seq=2", "text/plain; charset=utf-8", 404},
+		{"/exchange?session=2&seq=1", "text/plain; charset=utf-8", 404},
+		{"/exchange?kept=1", "text/plain; charset=utf-8", 404},
+		{"/exchange?id=1", "text/plain; charset=utf-8", 404},
+		{"/exchange?session=1&seq=1&run=1", "text/plain; charset=utf-8", 410},
+		{"/exchange", "text/plain; charset=utf-8", 400},
+		{"/exchange?session=-1&seq=1", "text/plain; charset=utf-8", 400},
+		{"/message?session=1&seq=1&side=reply", "application/octet-stream", 200},
+		{"/message?session=1&seq=1&side=reply&from=99", "application/octet-stream", 200},
+		{"/message?session=1&seq=1&side=both", "text/plain; charset=utf-8", 400},
+		{"/message?session=1&seq=1&side=reply&from=-1", "text/plain; charset=utf-8", 400},
+		{"/export?format=ndjson", "application/x-ndjson", 200},
+		{"/export?format=md&number=1", "text/markdown; charset=utf-8", 200},
+		{"/export?format=dialogue&number=2", "text/plain; charset=utf-8", 404},
+		{"/export?format=csv", "text/plain; charset=utf-8", 400},
+		{"/export?format=md&id=1", "text/plain; charset=utf-8", 400},
+		{"/ended?reason=eof", "application/json", 200},
 		{"/state", "application/json", 200},
 		{"/state?after=nonsense", "application/json", 200},
 		{"/earlier", "text/plain; charset=utf-8", 404},
@@ -125,7 +146,7 @@ func FuzzHost(f *testing.F) {
 	p := New(Options{Hosts: []string{"box.lan"}})
 	f.Fuzz(func(t *testing.T, start string) {
 		for _, host := range []string{start + ".evil.example", start + ".evil.example:80"} {
-			if p.mayBeCalled(host) {
+			if p.GoesBy(host) {
 				t.Errorf("the page may be called as %q", host)
 			}
 		}
@@ -146,14 +167,17 @@ func TestTokenIsAskedFor(t *testing.T) {
 	const token = "correct horse battery"
 	p := New(Options{Token: token})
 	for _, path := range routes {
+		if path == "/page.css" {
+			continue
+		}
 		for name, change := range map[string]func(*http.Request){
 			"none":          nil,
 			"wrong":         func(r *http.Request) { r.URL.RawQuery = "token=wrong" },
 			"longer":        func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token+"x") },
 			"shorter":       func(r *http.Request) { r.Header.Set("Authorization", "Bearer correct") },
 			"empty":         func(r *http.Request) { r.Header.Set("Authorization", "Bearer ") },
-			"in the cookie": func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName, Value: token}) },
-			"empty cookie":  func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName}) },
+			"in the cookie": func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "parley-page-8080", Value: token}) },
+			"empty cookie":  func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "parley-page-8080"}) },
 		} {
 			w := ask(p, "GET", path, change)
 			if w.Code != http.StatusUnauthorized || w.Header().Get("Set-Cookie") != "" || w.Header().Get("WWW-Authenticate") != "Bearer" {
@@ -192,7 +216,7 @@ func TestTokenIsAskedFor(t *testing.T) {
 
 // What is in the page can neither run what a peer sent, nor load anything from elsewhere.
 func TestAssetsAreTame(t *testing.T) {
-	for _, name := range []string{"page.html", "page.css", "page.js"} {
+	for _, name := range []string{"page.html", "page.css", "page.js", "login.html", "login.js"} {
 		text, err := fs.ReadFile(assets, "assets/"+name)
 		if err != nil {
 			t.Fatal(err)

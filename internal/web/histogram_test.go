@@ -46,7 +46,7 @@ func TestQuantiles(t *testing.T) {
 		for _, d := range c.times {
 			h[bucketOf(d)]++
 		}
-		if half, most, longest := h.quantiles(); half != c.half || most != c.most || longest != c.longest {
+		if half, most, longest := h.cells().quantiles(); half != c.half || most != c.most || longest != c.longest {
 			t.Errorf("%s: quantiles = %d, %d, %d; want %d, %d, %d", c.name, half, most, longest, c.half, c.most, c.longest)
 		}
 	}

@@ -147,7 +147,7 @@ func (h lateHistory) Earlier(context.Context, int) ([]journal.Session, error) { 
 func TestMemoryHelpsAHistoryThatIsLate(t *testing.T) {
 	p := New(Options{History: lateHistory{}})
 	say(t, parleytest.Start(t, &parley.Server{Handler: echo, Observer: p}), strings.Repeat("a\n", 7))
-	if got, err := p.transcript(t.Context(), 1); err != nil || got.Session.Requests != 7 || got.Session.ID != 70 || len(got.Exchanges) != 2 {
+	if got, err := p.transcript(t.Context(), 1); err != nil || got.Session.Requests != 7 || got.Session.ID != 70 || len(got.Exchanges) != 2+6 {
 		t.Errorf("the transcript is %+v, %v", got, err)
 	}
 	p = New(Options{History: lateHistory{fs.ErrNotExist}})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/guard"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -21,23 +22,25 @@ const MaxJournals = 16
 
 // JournalsOptions are what a page of journals goes by. Files is required.
 type JournalsOptions struct {
-	Files   []string          // MaxJournals at most
-	Hosts   []string          // names by which the page may be asked for, beside localhost and IP addresses
-	Framing dialect.Framing   // of sessions that an older parley recorded, which do not say
-	Secrets bool              // credentials are shown too
-	Token   string            // what a browser has to know; nothing if empty
-	Warn    func(line string) // told what net/http has to say, at most once a second; must not block; may be nil
+	Files     []string               // MaxJournals at most
+	Hosts     []string               // names by which the page may be asked for, beside localhost and IP addresses
+	Certified func(name string) bool // whether the page's certificate is for a name, which it may be asked for by then; nil without TLS
+	Framing   dialect.Framing        // of sessions that an older parley recorded, which do not say
+	Secrets   bool                   // credentials are shown too
+	Token     string                 // what a browser has to know; nothing if empty
+	Warn      func(line string)      // told what net/http has to say, at most once a second; must not block; may be nil
 }
 
 // Journals is the page of finished or growing journals, as an http.Handler. Serve answers
 // browsers with it. Every answer is of a bounded size and takes a bounded time; a browser that
 // wants more asks again from where the last answer ended.
 type Journals struct {
-	guard
+	door
 	opt    JournalsOptions
 	files  []*journalFile
 	within time.Duration // pageWithin; tests have less patience
 
+	exporting  chan struct{}   // has a place for each export that is written
 	indexing   context.Context // ends with the page
 	stop       context.CancelFunc
 	background sync.WaitGroup
@@ -46,7 +49,7 @@ type Journals struct {
 // NewJournals opens a page of journals. A file that cannot be read now is shown as such, and read as soon
 // as it can be. Close it in the end.
 func NewJournals(opt JournalsOptions) *Journals {
-	p := &Journals{guard: guard{opt.Hosts, opt.Token}, opt: opt, within: pageWithin}
+	p := &Journals{door: door{guard.Guard{Hosts: opt.Hosts, Certified: opt.Certified, Token: opt.Token}}, opt: opt, within: pageWithin, exporting: make(chan struct{}, maxExporting)}
 	p.indexing, p.stop = context.WithCancel(context.Background())
 	for _, name := range opt.Files {
 		p.files = append(p.files, &journalFile{name: name})
@@ -60,7 +63,7 @@ func (p *Journals) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.serve(w
 // Serve answers browsers on l, which it closes, until ctx ends. No browser keeps it from
 // returning. The error is the listener's; nil if it was ctx.
 func (p *Journals) Serve(ctx context.Context, l net.Listener) error {
-	return answer(ctx, l, p, p.opt.Warn)
+	return guard.Serve(ctx, l, p, maxConnections, p.opt.Warn)
 }
 
 // Close closes the files, once no browser is answered any more.
@@ -87,6 +90,9 @@ type journalFile struct {
 	times  int64       // how many files were found there
 	why    error       // why there is no reader
 	closed bool
+
+	inPlace context.Context // ends when another file is found there than reader reads, or none
+	retire  context.CancelFunc
 
 	index indexing
 
@@ -120,12 +126,15 @@ func (f *journalFile) use(ask func(r *journal.Reader, times int64) error) error 
 func (f *journalFile) look() {
 	info, err := os.Stat(f.name)
 	f.mu.RLock()
-	same := f.reader != nil && err == nil && os.SameFile(info, f.info)
+	same, retire := f.reader != nil && err == nil && os.SameFile(info, f.info), f.retire
 	f.mu.RUnlock()
 	if same {
 		return
 	}
-	f.index.end() // which uses the reader
+	f.index.end() // which uses the reader, as exports do
+	if retire != nil {
+		retire()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err = os.Stat(f.name)
@@ -150,6 +159,7 @@ func (f *journalFile) look() {
 	}
 	reader.Damaged = f.noteDamage
 	f.reader, f.info, f.times, f.why = reader, info, f.times+1, nil
+	f.inPlace, f.retire = context.WithCancel(context.Background())
 	f.damage.Lock()
 	f.damages, f.more = nil, 0
 	f.damage.Unlock()
@@ -231,6 +241,7 @@ type fileState struct {
 	Last      int64    `json:"last"`                //
 	Index     string   `json:"index,omitempty"`     // how far the text index is, while it is made, or why there is none
 	Unindexed bool     `json:"unindexed,omitempty"` // Index says why
+	Nodes     []string `json:"nodes,omitempty"`     // on which it was recorded
 }
 
 func (p *Journals) state(ctx context.Context) []fileState {
@@ -247,6 +258,9 @@ func (f *journalFile) state(ctx context.Context) fileState {
 		s.Times, s.Notice = times, r.Notice
 		e, err := r.Extent(ctx)
 		s.Exchange, s.Session, s.Ended, s.Missing = e.Exchange, e.Session, e.Ended, e.Missing
+		if err == nil {
+			s.Nodes, err = r.Nodes(ctx)
+		}
 		if !e.First.IsZero() {
 			s.First, s.Last = e.First.UnixMicro(), e.Last.UnixMicro()
 		}

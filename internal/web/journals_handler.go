@@ -26,11 +26,12 @@ const (
 )
 
 func (p *Journals) route(w http.ResponseWriter, r *http.Request) {
+	if serveAsset(w, r) {
+		return
+	}
 	switch r.URL.Path {
 	case "/":
 		http.ServeFileFS(w, r, assets, "assets/journal.html")
-	case "/page.css", "/journal.js", "/statistics.js", "/common.js", "/diagram.js":
-		http.ServeFileFS(w, r, assets, "assets"+r.URL.Path)
 	case "/state":
 		writeJSON(w, p.state(r.Context()))
 	case "/exchanges":
@@ -39,6 +40,12 @@ func (p *Journals) route(w http.ResponseWriter, r *http.Request) {
 		serveAnswer(w, r, p, p.sessions)
 	case "/session":
 		p.serveRecorded(w, r)
+	case "/exchange":
+		serveWhole(w, r, p.whole)
+	case "/message":
+		serveMessage(w, r, p.whole)
+	case "/export":
+		p.export(w, r)
 	case "/stats":
 		serveAnswer(w, r, p, p.stats)
 	default:
@@ -71,7 +78,6 @@ type problem struct {
 type foundExchange struct {
 	*exchange
 	File int    `json:"file"`
-	ID   int64  `json:"id"`
 	Of   string `json:"of"` // its session, as in exchangesAnswer.Sessions
 }
 
@@ -112,7 +118,7 @@ func (p *Journals) exchanges(ctx context.Context, q question, _ url.Values) (exc
 		}
 		key := keyOf(x.file, s.ID)
 		a.Sessions[key] = p.foundSession(x.file, s)
-		a.Exchanges = append(a.Exchanges, foundExchange{said[framing].exchange(s.Number, x.one, maxMessage), x.file, x.one.ID, key})
+		a.Exchanges = append(a.Exchanges, foundExchange{said[framing].exchange(s.Number, x.one, maxMessage), x.file, key})
 	}
 	return a, nil
 }
@@ -215,9 +221,10 @@ func (p *Journals) namedSessions(ctx context.Context, names string, a *sessionsA
 // A recordedTranscript is one session with a page of its exchanges, in order.
 type recordedTranscript struct {
 	transcript
-	File int    `json:"file"`
-	Lost bool   `json:"lost,omitempty"`
-	Next string `json:"next"` // for the exchanges before these, as before; empty if there are none
+	File int         `json:"file"`
+	Lost bool        `json:"lost,omitempty"`
+	Next string      `json:"next"`           // for the exchanges before these, as before; empty if there are none
+	Ends *connection `json:"ends,omitempty"` // the same connection as others have recorded it too
 }
 
 // serveRecorded tells one session with its last exchanges, or with those before.
@@ -275,7 +282,10 @@ func (p *Journals) recorded(ctx context.Context, file int, id, before int64) (t 
 		if next != 0 {
 			t.Next = strconv.FormatInt(next, 10)
 		}
-		return nil
+		if !s.Lost {
+			t.Ends, err = p.connection(ctx, r, *s, exchanges)
+		}
+		return err
 	})
 	return t, err
 }
@@ -306,16 +316,20 @@ func newest[T any](ctx context.Context, p *Journals, q question, most int,
 			continue
 		}
 		asked.Go(func() {
-			if len(q.filter.Text) >= journal.MinIndexed {
+			if len(q.filter.Text) >= journal.MinIndexed || len(longest(q.shape)) > 0 {
 				p.bringIndexUpToDate(f)
 			}
 			err := f.use(func(r *journal.Reader, times int64) error {
+				filter, err := p.filterFor(ctx, r, q)
+				if err != nil {
+					return err
+				}
 				c, after := &next[i], q.after[i]
 				if c.times != 0 && c.times != times || after.times != 0 && after.times != times {
 					return errors.New("another file has come in its place")
 				}
 				c.times = times
-				list, id, err := ask(r, ctx, q.filter, journal.Span{After: after.id, Before: c.id, Most: most, Within: p.within})
+				list, id, err := ask(r, ctx, filter, journal.Span{After: after.id, Before: c.id, Most: most, Within: p.within})
 				heaps[i] = heap{list, id != 0}
 				c.id, c.done = id, id == 0
 				return err

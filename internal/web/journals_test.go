@@ -268,7 +268,7 @@ func TestWrongQuestionsAreExplained(t *testing.T) {
 		"/exchanges?text=" + strings.Repeat("a", maxSought+1):  "longer than 1024 bytes",
 		"/sessions?ids=0.1" + strings.Repeat(",0.1", maxAsked): "no more than 200",
 		"/sessions?ids=0":                                      "is not a file and a session",
-		"/stats?by=colour":                                     "there are shape, session, peer and end",
+		"/stats?by=colour":                                     "there are shape, session, peer, node and end",
 		"/stats?every=0":                                       "use milliseconds, 1 or more",
 		"/session":                                             "which session?",
 		"/session?file=0&id=0":                                 "which session?",
@@ -282,7 +282,7 @@ func TestWrongQuestionsAreExplained(t *testing.T) {
 			t.Errorf("GET %.60s = %d %q", path, w.Code, w.Body)
 		}
 	}
-	for _, path := range []string{"/session?file=0&id=99", "/page.js", "/earlier", "/nowhere"} {
+	for _, path := range []string{"/session?file=0&id=99", "/page.html", "/earlier", "/nowhere"} {
 		if w := ask(p, "GET", path, nil); w.Code != 404 {
 			t.Errorf("GET %s = %d, want 404", path, w.Code)
 		}
@@ -294,7 +294,7 @@ func TestJournalsAreGuarded(t *testing.T) {
 	p := NewJournals(JournalsOptions{Files: twoFiles(t, 1, 1), Token: "correct horse battery"})
 	t.Cleanup(func() { p.Close() })
 	known := func(r *http.Request) { r.Header.Set("Authorization", "Bearer correct horse battery") }
-	for _, path := range []string{"/", "/page.css", "/journal.js", "/statistics.js", "/common.js", "/diagram.js", "/state", "/exchanges", "/sessions", "/session?file=0&id=1", "/stats"} {
+	for _, path := range []string{"/", "/journal.js", "/statistics.js", "/common.js", "/diagram.js", "/state", "/exchanges", "/sessions", "/session?file=0&id=1", "/stats"} {
 		for name, c := range map[string]struct {
 			method string
 			change func(*http.Request)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/dialect"
+	"github.com/parley-tcp/parley/internal/guard"
 )
 
 const (
@@ -22,29 +23,44 @@ const (
 
 	refill     = 50   // exchanges a tick that are kept, which makes 200 a second
 	burst      = 500  // as many at once after a quiet time
+	maxAsking  = 4    // questions to the journal at once
 	maxPending = 1000 // requests of one event loop that are kept and still wait for their reply
 )
 
 // Options are what a Page goes by; all may be left out.
 type Options struct {
-	Server   string            // the watched server's address, to be shown
-	Upstream string            // if the server is a tap: the address behind it
-	Hosts    []string          // names by which the page may be asked for, beside localhost and IP addresses
-	Framing  dialect.Framing   // of the watched server; its words show messages
-	Secrets  bool              // credentials are shown too
-	Token    string            // what a browser has to know; nothing if empty
-	History  History           // what remembers more than the page does; may be nil
-	Warn     func(line string) // told what net/http has to say, at most once a second; must not block; may be nil
+	Server      string                 // the watched server's address, to be shown
+	Upstream    string                 // if the server is a tap: the address behind it
+	UpstreamTLS bool                   // that is spoken to over TLS
+	Hosts       []string               // names by which the page may be asked for, beside localhost and IP addresses
+	Certified   func(name string) bool // whether the page's certificate is for a name, which it may be asked for by then; nil without TLS
+	Framing     dialect.Framing        // of the watched server; its words show messages
+	Secrets     bool                   // credentials are shown too
+	Token       string                 // what a browser has to know; nothing if empty
+	History     History                // what remembers more than the page does; may be nil
+	Journal     *Journals              // of the journal that is the History, to be looked through under /journal/; may be nil
+	FirstID     int64                  // in that journal, of this run's session 1
+	Lag         func() Lag             // how far that journal is shipped to other machines; nil if it is not
+	Warn        func(line string)      // told what net/http has to say, at most once a second; must not block; may be nil
+}
+
+// A Lag is what of a journal is not shipped yet.
+type Lag struct {
+	Records int64         `json:"records"`
+	Oldest  time.Duration `json:"oldest_ns"` // how long the oldest of them has waited
+	Away    bool          `json:"away"`      // nothing is taken at present
 }
 
 // A Page is the observer of one server and the http.Handler that shows what it saw. Serve
 // answers browsers with it and keeps its clock.
 type Page struct {
-	guard
+	door
 	opt         Options
 	said        wording
 	started     int64         // µs since 1970; tells browsers one run from the next
 	budget      atomic.Int64  // exchanges that may be kept before the next refill
+	asking      chan struct{} // has a place for each question to the journal that is answered
+	exporting   chan struct{} // the same of exports from memory
 	sampleEvery atomic.Uint64 // of so many requests one is kept, so that the budget lasts
 
 	mu       sync.Mutex // held for moments: every event loop takes it once a round
@@ -54,7 +70,8 @@ type Page struct {
 
 // New returns a page that has seen nothing.
 func New(opt Options) *Page {
-	p := &Page{guard: guard{opt.Hosts, opt.Token}, opt: opt, said: wording{opt.Framing.Words, opt.Secrets}, started: time.Now().UnixMicro(), state: newState()}
+	p := &Page{door: door{guard.Guard{Hosts: opt.Hosts, Certified: opt.Certified, Token: opt.Token}}, opt: opt, said: wording{opt.Framing.Words, opt.Secrets}, started: time.Now().UnixMicro(), state: newState(),
+		asking: make(chan struct{}, maxAsking), exporting: make(chan struct{}, maxExporting)}
 	p.recorder.page = p
 	p.budget.Store(burst)
 	p.sampleEvery.Store(1)
@@ -99,7 +116,7 @@ func (p *Page) transcript(ctx context.Context, number uint64) (transcript, error
 	p.mu.Lock()
 	known := p.state.isSession(number)
 	remembered, forgotten := p.state.transcript(number)
-	remembered.Session.Framing = p.opt.Framing.Name
+	remembered.Session.Framing, remembered.Session.Upstream, remembered.Session.UpstreamTLS = p.opt.Framing.Name, p.opt.Upstream, p.opt.UpstreamTLS
 	p.mu.Unlock()
 	if !known || p.opt.History == nil {
 		return remembered, forgotten
@@ -112,6 +129,7 @@ func (p *Page) transcript(ctx context.Context, number uint64) (transcript, error
 	if forgotten == nil {
 		remembered.Session.ID = told.Session.ID
 		told.Session = remembered.Session
+		told.addLate(remembered.Exchanges)
 	}
 	return told, err
 }

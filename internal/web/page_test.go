@@ -248,15 +248,6 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%d are kept, from %d to %d", len(all), all[0].Seq, all[len(all)-1].Seq)
 		}
 	})
-	t.Run("points", func(t *testing.T) {
-		s := newState()
-		for n := range maxPoints + 7 {
-			s.endSecond(time.Unix(int64(n), 0))
-		}
-		if len(s.points) != maxPoints || s.points[0].At != 7 || s.points[maxPoints-1].At != maxPoints+6 {
-			t.Errorf("%d points from %d", len(s.points), s.points[0].At)
-		}
-	})
 	t.Run("replies that wait", func(t *testing.T) {
 		p := New(Options{})
 		p.budget.Store(3 * maxPending)
@@ -320,7 +311,7 @@ func TestSecurityIsTold(t *testing.T) {
 		p := New(Options{})
 		s := parley.SessionOf(1, &forwardedConn{nil, &parley.Forwarded{Proxy: proxy, TLSVersion: "TLSv1.3", TLSName: name}}, time.Now())
 		p.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: time.Now()})
-		got := p.snapshot(cursor{}).Sessions[0]
+		got := p.snapshot(cursor{}, fineSpan).Sessions[0]
 		if got.TLSVersion != "TLSv1.3" || got.TLSName != want || got.Proxy != "10.0.0.1:80" || got.Remote != "192.0.2.7:99" {
 			t.Errorf("%.20q: the session is %+v", name, got)
 		}
@@ -390,7 +381,7 @@ func TestErrorTextsAreShown(t *testing.T) {
 		e.Time = time.Now()
 		p.Observe(&e)
 	}
-	told := p.snapshot(cursor{})
+	told := p.snapshot(cursor{}, fineSpan)
 	if len(told.Exchanges) != 4 || told.Totals != (totals{Sessions: 1, Requests: 1, Replies: 1, Refused: 2}) {
 		t.Fatalf("%d exchanges, totals %+v", len(told.Exchanges), told.Totals)
 	}

@@ -22,6 +22,7 @@ const (
 // A question is what a browser asks of the journals.
 type question struct {
 	filter journal.Filter
+	shape  string // of the request, as the statistics show it; any if empty
 	files  []bool // which of them are asked
 	before cursors
 	after  cursors
@@ -93,10 +94,14 @@ func (p *Journals) parse(v url.Values) (q question, err error) {
 	if q.files, err = p.parseFiles(v.Get("file")); err != nil {
 		return q, err
 	}
-	for _, name := range []string{"text", "regexp", "address"} {
+	for _, name := range []string{"text", "regexp", "address", "shape", "node", "session"} {
 		if len(v.Get(name)) > maxSought {
 			return q, fmt.Errorf("%s: that is longer than %d bytes", name, maxSought)
 		}
+	}
+	q.shape = v.Get("shape")
+	if node := v.Get("node"); node != "" {
+		f.Nodes = []string{node}
 	}
 	f.Text, f.Address, f.Reason = []byte(v.Get("text")), v.Get("address"), v.Get("reason")
 	if text := v.Get("regexp"); text != "" {
@@ -104,9 +109,13 @@ func (p *Journals) parse(v url.Values) (q question, err error) {
 			return q, err
 		}
 	}
-	if text := strings.TrimPrefix(v.Get("session"), "#"); text != "" {
-		if f.Number, err = strconv.ParseUint(text, 10, 63); err != nil || f.Number == 0 {
-			return q, fmt.Errorf("session %q: sessions count from 1", text)
+	if text := v.Get("session"); text != "" {
+		node, number, ok := journal.ParseName(text)
+		if !ok {
+			return q, fmt.Errorf("session %q: sessions count from 1, and have their node before that where there are several: 17 or web-2/17", text)
+		}
+		if f.Number = number; node != "" {
+			f.Nodes = append(f.Nodes[:0:0], node)
 		}
 	}
 	if text := v.Get("slower"); text != "" {

@@ -57,6 +57,9 @@ func (r *recorder) Observe(e *parley.Event) {
 		own := *e
 		own.Body = nil
 		r.faults = append(r.faults, own)
+		if e.Seq == 0 && e.Body != nil && strings.HasPrefix(e.Fault, "request.") {
+			r.keepDropped(e)
+		}
 		r.markRequest(e)
 	case parley.Opened:
 		r.opened = append(r.opened, *e)
@@ -119,6 +122,16 @@ func (r *recorder) keepMessage(x *exchange, e *parley.Event) {
 		}
 		x.At, x.Reply, x.Fault = e.Time.UnixMicro(), said.reply(e.Body, e.Cut, e.Secret, maxMessage).concealed(e.Whole), e.Fault
 		r.complete = append(r.complete, x)
+	}
+}
+
+// keepDropped keeps a request that the server never sees, if the budget allows.
+func (r *recorder) keepDropped(e *parley.Event) {
+	if r.page.spend() {
+		r.complete = append(r.complete, &exchange{
+			Session: e.Session.Number(), At: e.Time.UnixMicro(), Fault: e.Fault,
+			Request: r.page.said.request(e.Body, e.Cut, e.Secret, maxMessage).concealed(e.Whole),
+		})
 	}
 }
 

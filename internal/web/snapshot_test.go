@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -43,14 +44,14 @@ func TestABrowserIsToldWhatWasAndThenWhatIsNew(t *testing.T) {
 		t.Errorf("the point is %+v", s.Points[0])
 	}
 	p.tick(time.Unix(11, 0), true)
-	if s := askFor(`whole false, [], 1 requests, 0 unplotted, 1 points, 1 sessions`); s.Points[0] != (point{At: 11}) {
+	if s := askFor(`whole false, [], 1 requests, 0 unplotted, 1 points, 1 sessions`); !reflect.DeepEqual(s.Points[0], point{At: 11, Seconds: 1}) {
 		t.Errorf("the point of a second in which nothing was is %+v", s.Points[0])
 	}
 	say(t, addr, "b\nc\n")
 	askFor(`whole false, ["b" "c"], 3 requests, 2 unplotted, 0 points, 2 sessions`)
 
 	// Another run's cursor, or none that ever was, is one that knows nothing.
-	for _, bad := range []string{"", "x", "1-2-3-4", strings.Replace(next, "-", "-9", 1), "-1--1--1--1"} {
+	for _, bad := range []string{"", "x", "1-2-3-4", "1-2-3-4-5", strings.Replace(next, "-", "-9", 1), "-1--1--1--1--1"} {
 		next = bad
 		askFor(`whole true, ["a" "b" "c"], 3 requests, 2 unplotted, 2 points, 2 sessions`)
 	}
@@ -59,21 +60,32 @@ func TestABrowserIsToldWhatWasAndThenWhatIsNew(t *testing.T) {
 // A browser that asks too seldom is told how much it missed.
 func TestASlowBrowserIsToldWhatItMissed(t *testing.T) {
 	p := New(Options{})
-	known := parseCursor(p.snapshot(cursor{}).Cursor)
+	known := parseCursor(p.snapshot(cursor{}, fineSpan).Cursor)
 	keep := func(n int) {
 		for range n {
 			p.state.keep(&exchange{Request: &message{}})
 		}
 	}
 	keep(toldExchanges)
-	if s := p.snapshot(known); s.Skipped != 0 || len(s.Exchanges) != toldExchanges {
+	if s := p.snapshot(known, fineSpan); s.Skipped != 0 || len(s.Exchanges) != toldExchanges {
 		t.Errorf("%d told and %d skipped, want all told", len(s.Exchanges), s.Skipped)
 	}
 	keep(maxExchanges)
-	if s := p.snapshot(known); s.Skipped != maxExchanges || len(s.Exchanges) != toldExchanges {
+	if s := p.snapshot(known, fineSpan); s.Skipped != maxExchanges || len(s.Exchanges) != toldExchanges {
 		t.Errorf("%d told and %d skipped, want %d and %d", len(s.Exchanges), s.Skipped, toldExchanges, maxExchanges)
 	}
-	if s := p.snapshot(cursor{}); s.Skipped != 0 || !s.Whole {
+	if s := p.snapshot(cursor{}, fineSpan); s.Skipped != 0 || !s.Whole {
 		t.Errorf("one that knew nothing missed %d", s.Skipped)
+	}
+}
+
+func TestABrowserIsToldWhatIsNotShipped(t *testing.T) {
+	lag := Lag{Records: 3, Oldest: 2 * time.Second, Away: true}
+	p := New(Options{Lag: func() Lag { return lag }})
+	if s := decode[snapshot](t, ask(p, "GET", "/state", nil).Body.String()); s.Lag == nil || *s.Lag != lag {
+		t.Errorf("a browser is told %+v, want %+v", s.Lag, lag)
+	}
+	if s := decode[snapshot](t, ask(New(Options{}), "GET", "/state", nil).Body.String()); s.Lag != nil {
+		t.Errorf("a browser is told %+v of what nobody ships", *s.Lag)
 	}
 }

@@ -17,8 +17,7 @@ import (
 // How much a page remembers.
 const (
 	maxExchanges       = 2000
-	maxClosed          = 500 // sessions that are over
-	maxPoints          = 300 // seconds in the charts
+	maxClosed          = 500 // sessions that are over and ended well; ends.go has the others
 	maxMessage         = 1 << 10
 	maxRecordedMessage = 16 << 10 // of a message that a History remembers
 	maxName            = 256      // of what a client calls itself
@@ -40,6 +39,7 @@ type message struct {
 	Text   string `json:"text,omitempty"`   // in the words of its protocol, the beginning of them
 	Secret bool   `json:"secret,omitempty"` // Text is all there is to show
 	Whole  int    `json:"whole,omitempty"`  // bytes before parts of it were replaced to conceal them
+	Kept   int    `json:"kept,omitempty"`   // of a whole: bytes that can be asked for
 }
 
 // concealed notes how many bytes a message had before parts of it were replaced.
@@ -98,11 +98,13 @@ func beginning(text []byte, most int) string {
 // An exchange is one request and its reply, or what the server said unasked.
 type exchange struct {
 	Session uint64        `json:"session"`
-	Seq     uint64        `json:"seq"`     // 0 of what was said unasked
-	At      int64         `json:"at"`      // µs since 1970, when the request was there
-	Took    time.Duration `json:"took"`    // ns
-	Request *message      `json:"request"` // null if there was none
-	Reply   *message      `json:"reply"`   // null if there was none
+	ID      int64         `json:"id,omitempty"`   // in the journal, if it is from there
+	Kept    uint64        `json:"kept,omitempty"` // in memory, of what has no number: which one it was that was kept
+	Seq     uint64        `json:"seq"`            // 0 of what was said unasked
+	At      int64         `json:"at"`             // µs since 1970, when the request was there
+	Took    time.Duration `json:"took"`           // ns
+	Request *message      `json:"request"`        // null if there was none
+	Reply   *message      `json:"reply"`          // null if there was none
 	Refused *refusal      `json:"refused,omitempty"`
 	Fault   string        `json:"fault,omitempty"` // what went wrong with it on purpose
 }
@@ -139,11 +141,16 @@ type session struct {
 	In       uint64 `json:"in"` // bytes of requests; once it is closed, of all that was read
 	Out      uint64 `json:"out"`
 	Stray    uint64 `json:"stray,omitempty"`   // bytes that belong to no message; once it is closed
+	Node     string `json:"node,omitempty"`    // of one in a journal: where it was recorded
+	Role     string `json:"role,omitempty"`    // of one in a journal that a client has recorded
 	Framing  string `json:"framing,omitempty"` // of a transcript's session, if it is known
 
 	TLSVersion string `json:"tls_version,omitempty"`
 	TLSName    string `json:"tls_name,omitempty"` // what the client is called in its certificate
 	Proxy      string `json:"proxy,omitempty"`    // that handed the connection on
+
+	Upstream    string `json:"upstream,omitempty"`     // of a transcript's session, if it is a tap's: what is behind it
+	UpstreamTLS bool   `json:"upstream_tls,omitempty"` // that is spoken to over TLS; not known of one in a journal
 
 	place *list.Element // among the open ones
 }
@@ -161,37 +168,31 @@ type totals struct {
 	LeftOut  uint64 `json:"left_out"` // requests that were counted and not kept
 }
 
-// A point is one second in the charts.
-type point struct {
-	At       int64         `json:"at"` // s since 1970
-	Requests uint64        `json:"requests"`
-	Replies  uint64        `json:"replies"`
-	P50      time.Duration `json:"p50"` // ns; 0 if there was no reply, like the other two
-	P99      time.Duration `json:"p99"`
-	Max      time.Duration `json:"max"`
-}
-
 // A state is what a page has seen: all of it counted, the last of it kept.
 type state struct {
 	totals   totals
 	sessions map[uint64]*session // open, and lately closed
 	open     *list.List          // of *session, the newest last
-	closed   []*session          // the newest last
+	closed   []*session          // those that ended well, the newest last
+	bad      []*session          // those that did not
+	ends     []end               // counts since the start
 	highest  uint64              // the highest number of a session
-	changes  uint64              // how often sessions came or went
+	changes  uint64              // how often sessions came or went, or somebody was turned away
+	turned   []turned            // who was turned away, the newest last
 
 	exchanges []*exchange // a ring once it is full
 	oldest    int         // where it begins
 	kept      uint64      // exchanges so far
 
-	latencies  histogram // of the replies since the last point
-	points     []point   // the newest last
-	atPoint    totals    // as they were at the last point
-	tickBefore uint64    // requests at the last tick
+	latencies   histogram // of the replies since the last second ended
+	charts      timeline
+	atSecond    totals // as they were when it ended
+	secondEnded time.Time
+	tickBefore  uint64 // requests at the last tick
 }
 
 func newState() state {
-	return state{sessions: make(map[uint64]*session), open: list.New()}
+	return state{sessions: make(map[uint64]*session), open: list.New(), charts: newTimeline()}
 }
 
 // opened begins a session.
@@ -232,6 +233,9 @@ func (s *state) add(c *sessionCounts) {
 // keep remembers an exchange in the place of the oldest one.
 func (s *state) keep(x *exchange) {
 	s.kept++
+	if x.Seq == 0 {
+		x.Kept = s.kept
+	}
 	if len(s.exchanges) < maxExchanges {
 		s.exchanges = append(s.exchanges, x)
 		return
@@ -261,9 +265,14 @@ func (s *state) ended(e *parley.Event) {
 	if e.Reason == parley.NoRequest || e.Reason == parley.FirstByteTimeout {
 		s.totals.Probes++
 	}
+	if e.Kind != parley.Closed {
+		s.turnAway(e)
+	}
 	switch {
 	case e.Kind == parley.Refused:
 		s.totals.Refused++
+		s.countEnd(e.Reason, true)
+		s.changes++
 		if e.Fault != "" {
 			s.totals.Faults++
 		}
@@ -281,11 +290,8 @@ func (s *state) ended(e *parley.Event) {
 	s.open.Remove(over.place)
 	s.totals.Open--
 	s.changes++
-	if s.closed = append(s.closed, over); len(s.closed) > maxClosed {
-		delete(s.sessions, s.closed[0].Number)
-		s.closed[0] = nil
-		s.closed = s.closed[1:]
-	}
+	s.countEnd(e.Reason, false)
+	s.over(over, e.Reason)
 }
 
 // last returns the last most exchanges that are wanted, in order.
@@ -309,10 +315,7 @@ func (s *state) lastSessions() []session {
 	}
 	// Event loops tell of their sessions in turn: that is only nearly the order of their numbers.
 	slices.SortFunc(told, func(a, b session) int { return cmp.Compare(b.Number, a.Number) })
-	for _, closed := range slices.Backward(s.closed[max(0, len(s.closed)-toldClosed):]) {
-		told = append(told, *closed)
-	}
-	return told
+	return append(told, s.lastClosed(toldClosed)...)
 }
 
 // requestsOfTick is how many requests there were since it was last called.
@@ -322,19 +325,22 @@ func (s *state) requestsOfTick() uint64 {
 	return n
 }
 
-// endSecond adds a point to the charts.
+// endSecond adds a second to the charts: what came since the last one, which is of several if that is long ago,
+// as on a machine that was too busy to end them in time.
 func (s *state) endSecond(now time.Time) {
-	p := point{At: now.Unix(), Requests: s.totals.Requests - s.atPoint.Requests, Replies: s.unplotted()}
-	p.P50, p.P99, p.Max = s.latencies.quantiles()
-	s.latencies, s.atPoint = histogram{}, s.totals
-	if len(s.points) == maxPoints {
-		s.points = append(s.points[:0], s.points[1:]...)
+	seconds := 1
+	if since := now.Sub(s.secondEnded).Round(time.Second); since <= recentSeconds*time.Second {
+		seconds = max(1, int(since/time.Second))
 	}
-	s.points = append(s.points, p)
+	s.secondEnded = now
+	s.charts.add(slot{
+		at: now.Unix(), seconds: seconds, requests: s.totals.Requests - s.atSecond.Requests, replies: s.unplotted(), open: s.totals.Open, times: s.latencies.cells(),
+	})
+	s.latencies, s.atSecond = histogram{}, s.totals
 }
 
 // unplotted is how many replies are in no point yet.
-func (s *state) unplotted() uint64 { return s.totals.Replies - s.atPoint.Replies }
+func (s *state) unplotted() uint64 { return s.totals.Replies - s.atSecond.Replies }
 
 // A transcript is one session with its exchanges, as far as they are remembered.
 type transcript struct {
@@ -379,7 +385,7 @@ func wordingOf(framing string, secrets bool) wording {
 // exchange is a recorded one of the session of that number.
 func (w wording) exchange(session uint64, x journal.Exchange, most int) *exchange {
 	return &exchange{
-		Session: session, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
+		Session: session, ID: x.ID, Seq: x.Seq, At: x.Received.UnixMicro(), Took: x.Took,
 		Request: w.request(x.Request, x.RequestCut, x.Secret, most).concealed(x.RequestWhole),
 		Reply:   w.reply(x.Reply, x.ReplyCut, x.Secret && x.Request == nil, most).concealed(x.ReplyWhole),
 		Fault:   beginning([]byte(x.Fault), maxName),
@@ -392,6 +398,14 @@ func sessionOf(s journal.Session) session {
 		Reason: s.Reason, Requests: s.Requests, In: s.BytesIn, Out: s.BytesOut, Stray: s.Stray,
 	}
 	of.secure(s.TLSVersion, s.TLSName, s.Proxied)
+	of.Node = s.Node
+	switch s.Role {
+	case "tap":
+		of.Upstream = s.Upstream
+	case journal.RoleClient: // whose peer is the server
+		of.Role = s.Role
+		of.Remote, of.Local = s.Ends()
+	}
 	if !s.Closed.IsZero() {
 		of.Closed = s.Closed.UnixMicro()
 	}

@@ -66,7 +66,7 @@ func (t *counts) end() {
 	slices.SortFunc(t.Times, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
 }
 
-// A group is what has the same shape, or is of one session, one peer, or one reason of ending.
+// A group is what has the same shape, or is of one session, one peer, one node, or one reason of ending.
 type group struct {
 	key     string        // what tells it from others
 	Name    []byte        `json:"name"`              // what to show of it
@@ -121,8 +121,8 @@ func (c *counting) framing(name string) dialect.Framing {
 func (p *Journals) stats(ctx context.Context, q question, v url.Values) (a statsAnswer, err error) {
 	c := counting{by: cmp.Or(v.Get("by"), "shape"), groups: make(map[string]*group), moments: make(map[int64]*moment),
 		framings: make(map[string]dialect.Framing), alone: make(map[place]*journal.Exchange)}
-	if !slices.Contains([]string{"shape", "session", "peer", "end"}, c.by) {
-		return a, fmt.Errorf("by %q: there are shape, session, peer and end", c.by)
+	if !slices.Contains([]string{"shape", "session", "peer", "node", "end"}, c.by) {
+		return a, fmt.Errorf("by %q: there are shape, session, peer, node and end", c.by)
 	}
 	ms, err := strconv.ParseInt(cmp.Or(v.Get("every"), "60000"), 10, 32)
 	if c.every = time.Duration(ms) * time.Millisecond; err != nil || c.every < minInterval {
@@ -192,6 +192,8 @@ func (p *Journals) count(c *counting, file int, s *journal.Session, x *journal.E
 		of := p.foundSession(file, s)
 		g = c.group(keyOf(file, s.ID), []byte(of.Remote))
 		g.Session = &of
+	case "node":
+		g = c.group(s.Node, []byte(s.Node))
 	case "peer":
 		peer := tally.PeerOf(s.Remote)
 		g = c.group(peer, []byte(peer))

@@ -2,6 +2,7 @@
 // places only, printable and toHex, and reaches a page through textContent only.
 
 const shownBytes = 320 // of a message in a row, which has room for less
+const shownHex = 128 // the same where it is shown in hex
 
 export const $ = id => document.getElementById(id)
 
@@ -44,11 +45,6 @@ export function short(x) {
 export function decade(ns) {
   const [unit, size] = [['s', 1e9], ['ms', 1e6], ['µs', 1e3]].find(([, size]) => ns >= size) ?? ['ns', 1]
   return withUnit(ns / size, unit)
-}
-
-export function niceAbove(x) {
-  const size = 10 ** Math.floor(Math.log10(x))
-  return [2, 4, 10].map(n => n * size).find(n => n >= x)
 }
 
 export function clock(us) {
@@ -106,6 +102,9 @@ function printable(bytes) {
   return pieces
 }
 
+// breakable is a payload as text for a tooltip, which may break its lines beside a byte, and not in one.
+const breakable = bytes => printable(bytes).map(piece => piece.length > 1 && piece.startsWith('\\') ? piece + '\u200b' : piece).join('')
+
 export const printableText = bytes => printable(bytes).join('')
 export const printableString = text => printableText(new TextEncoder().encode(text))
 
@@ -147,11 +146,15 @@ function piecesOf(text, most) {
 }
 
 // unbroken makes the pieces' text, with those of several characters kept on one line. Bytes
-// in hex are: they are parted by blanks.
-export function unbroken(pieces) {
+// in hex are, being parted by blanks, unless the last line ends in an ellipsis of the browser's.
+export function unbroken(pieces, clamped = false) {
   const nodes = []
   let plain = ''
-  for (const piece of pieces) {
+  for (let piece of pieces) {
+    if (clamped && piece.length > 1 && piece.startsWith(' ')) {
+      plain += ' '
+      piece = piece.slice(1)
+    }
     if (piece.length === 1 || piece.startsWith(' ') || piece.codePointAt(0) > 0xffff) {
       plain += piece
       continue
@@ -176,8 +179,8 @@ export function messageCell(message, className, view, none) {
     return cell
   }
   cell.append(make('span', { className: 'size' }, sizeOf(message)))
-  for (const { pieces, exact } of payload(message, view, shownBytes)) cell.append(make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces)))
-  if (message.text && !message.secret && view === 'text') cell.title = printableText(bytesOf(message).subarray(0, shownBytes))
+  for (const { pieces, exact } of payload(message, view, view === 'text' ? shownBytes : shownHex)) cell.append(make('span', { className: exact ? 'exact' : '' }, ...unbroken(pieces, true)))
+  if (message.text && !message.secret && view === 'text') cell.title = breakable(bytesOf(message).subarray(0, shownBytes))
   return cell
 }
 
@@ -185,9 +188,9 @@ export function messageCell(message, className, view, none) {
 export const faultOf = x => x.fault ? [make('span', { className: 'fault' }, 'fault ' + printableString(x.fault))] : []
 
 // sessionButton opens a session: of this run, unless an address says otherwise, or a function that makes one.
-export function sessionButton(number, address = 'session/' + number) {
-  const button = make('button', { type: 'button', className: 'open' }, '#' + number)
-  button.setAttribute('aria-label', `Session ${number}: open its diagram`)
+export function sessionButton(number, address = 'session/' + number, name = '#' + number) {
+  const button = make('button', { type: 'button', className: 'open' }, name)
+  button.setAttribute('aria-label', `Session ${name.startsWith('#') ? number : name}: open its diagram`)
   button.addEventListener('click', () => { location.hash = typeof address === 'function' ? address() : address })
   return button
 }

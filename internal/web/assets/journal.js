@@ -2,15 +2,22 @@
 // somebody else; what is new is asked for again and again.
 
 import { $, make, count, duration, clock, day, whoOf, requestCount, printableString, messageCell, faultOf, sessionButton } from './common.js'
-import { showSession, clearSession, endings } from './diagram.js'
+import { showSession, clearSession } from './diagram.js'
+import { endings, isBad } from './endings.js'
+import { setUp, link, show as showWhole } from './exchange.js'
+import { addExports } from './export.js'
+import { keepFocus, leave, replaceRows } from './focus.js'
+import * as freshness from './freshness.js'
 import { Statistics, mostMoments, showFigures, showCharts, showTable, chooseTime, nameText } from './statistics.js'
 
 const askEvery = 1000 // ms
 const lostAfter = 12000 // ms without an answer
 const atOnce = 100 // exchanges that are added to the list
 const mostRows = 1000 // of a list that grows by itself; it begins anew then
+const nodeColours = 8 // that page.css has
 const typingEnds = 350 // ms after the last key
 
+let nodes = [] // of all files, sorted
 let files = [] // as the server told them last; the lists and the statistics are of what these have
 let chosen = {} // what is asked for: text, regexp, session, address, slower, reason, file, since, until
 let view = { stats: false, by: 'shape' }
@@ -24,21 +31,17 @@ class Refused extends Error {}
 async function ask(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== '' && value !== undefined))
   const answer = await fetch(path + '?' + query, { signal: AbortSignal.timeout(lostAfter) })
-  if (answer.ok) return answer.json()
+  if (answer.ok) {
+    freshness.answered()
+    return answer.json()
+  }
   throw Object.assign(new Refused((await answer.text()).trim()), { status: answer.status })
-}
-
-function setConnection(state, text) {
-  const e = $('connection')
-  if (e.dataset.state === state && e.textContent === text) return
-  e.dataset.state = document.body.dataset.connection = state
-  e.textContent = text
 }
 
 // failed says why something was not answered.
 function failed(error) {
-  if (!(error instanceof Refused)) return setConnection('lost', 'Connection lost; trying again')
-  if (error.status === 401) return setConnection('refused', 'A token is needed: open /?token=…')
+  if (!(error instanceof Refused)) return freshness.failed()
+  if (error.status === 401) return freshness.refused('A token is needed: reload the page')
   $('wrong').textContent = error.message
   $('wrong').hidden = false
 }
@@ -57,14 +60,13 @@ let asking = false
 let timer = 0
 let missed = false // something that was new did not get here
 
-// look asks what is new, again and again.
+// look asks what is new, again and again while somebody can see it.
 async function look() {
-  if (asking) return
+  if (asking || document.hidden) return
   asking = true
   clearTimeout(timer)
   try {
-    const now = await ask('/state')
-    setConnection('live', 'Live')
+    const now = await ask('state')
     const before = files
     files = now
     showFiles()
@@ -115,7 +117,20 @@ function showFiles() {
   const [from, to] = extent()
   $('files-span').textContent = from ? `${day(from)} ${clock(from).slice(0, 8)} to ${day(to) === day(from) ? '' : day(to) + ' '}${clock(to).slice(0, 8)}` : 'nothing is recorded'
   $('file-part').hidden = !many
+  const before = nodes.join()
+  nodes = [...new Set(files.flatMap(f => f.nodes ?? []))].sort()
+  $('node-part').hidden = nodes.length < 2
+  const nodeSelect = $('node')
+  if (nodeSelect.options.length !== nodes.length + 1) {
+    nodeSelect.replaceChildren(make('option', { value: '' }, 'all'), ...nodes.map(name => make('option', { value: name }, printableString(name))))
+    nodeSelect.value = chosen.node ?? ''
+  }
   document.body.classList.toggle('many', many)
+  document.body.classList.toggle('nodes', nodes.length > 1)
+  if (nodes.join() !== before) { // what is listed already gets the column
+    renderExchanges(exchanges)
+    renderSessions(sessions)
+  }
   const select = $('file')
   if (select.options.length !== files.length + 1) {
     select.replaceChildren(make('option', { value: '' }, 'all'), ...files.map((_, i) => make('option', { value: String(i) }, nameOf(i))))
@@ -215,19 +230,19 @@ class List {
 
 const sessionsOf = new Map() // by file and id, those that exchanges are of
 
-const exchanges = new List('/exchanges', 'exchange', answer => {
+const exchanges = new List('exchanges', 'exchange', answer => {
   for (const [key, s] of Object.entries(answer.sessions)) sessionsOf.set(key, s)
   return answer.exchanges
 }, renderExchanges)
 
-const sessions = new List('/sessions', 'session', answer => answer.sessions, renderSessions)
+const sessions = new List('sessions', 'session', answer => answer.sessions, renderSessions)
 sessions.growBy = sessions.grow
 sessions.grow = async before => {
   await sessions.growBy(before)
   const mine = round
   const open = sessions.shown.filter(s => !s.closed).slice(0, 200)
   if (!open.length || files.every((f, i) => f.ended === before[i].ended)) return
-  const { sessions: now } = await ask('/sessions', { ids: open.map(s => keyOf(s)).join() })
+  const { sessions: now } = await ask('sessions', { ids: open.map(s => keyOf(s)).join() })
   if (mine !== round) return
   const byKey = new Map(now.map(s => [keyOf(s), s]))
   sessions.shown = sessions.shown.map(s => byKey.get(keyOf(s)) ?? s)
@@ -239,42 +254,34 @@ const many = () => files.length > 1
 
 function renderExchanges(list) {
   const payload = $('payload').value
+  const view = [payload, ...nodes].join()
   let last = ''
   const rows = []
   for (const x of list.shown) {
     const date = day(x.at)
     if (date !== last) rows.push(make('li', { className: 'gap day' }, date))
     last = date
-    if (!x.row || x.view !== payload) {
+    if (!x.row || x.view !== view) {
       x.row = rowOf(x, payload)
-      x.view = payload
+      x.view = view
     }
     rows.push(x.row)
   }
-  replace($('rows'), rows)
+  replaceRows($('rows'), rows)
+  $('rows-heads').hidden = nodes.length < 2 || !list.shown.length
   $('rows-empty').hidden = list.shown.length > 0 || list.busy
   $('rows-empty').textContent = isChosen() ? 'Nothing in the journal is what was chosen.' : 'Nothing is recorded yet.'
   $('exchanges-note').textContent = list.progress() || (list.shown.length ? `the newest ${count(list.shown.length)}${list.next === null ? ', which are all' : ''}` : '')
   $('rows-more').hidden = list.busy || list.next === null || !list.shown.length
 }
 
-// replace shows rows, without touching those that are there already.
-function replace(list, rows) {
-  const keep = new Set(rows)
-  for (const row of [...list.children]) if (!keep.has(row)) row.remove()
-  let at = list.firstChild
-  for (const row of rows) {
-    if (row === at) at = at.nextSibling
-    else list.insertBefore(row, at)
-  }
-}
-
 function rowOf(x, payload) {
   const s = sessionsOf.get(x.of)
-  const button = opening(s, x.of)
+  const button = opening(s, x.of, true)
   button.title = s.lost ? 'its own record is missing' : whoOf(s)
   return make('li', {},
-    make('time', {}, clock(x.at)),
+    make('time', {}, link(x, clock(x.at))),
+    ...nodeOf(s),
     many() ? make('span', {}, button, make('span', { className: 'aside file' }, nameOf(x.file))) : button,
     messageCell(x.request, 'message', payload, x.seq ? 'asked before' : 'not asked for'),
     messageCell(x.reply, 'message reply', payload, 'no reply'),
@@ -282,21 +289,35 @@ function rowOf(x, payload) {
     ...faultOf(x))
 }
 
-// opening is the button that opens a session.
-const opening = (s, key) => sessionButton(s.lost ? '?' : s.number, () => address({ open: key }))
+const stripe = node => 'node node-' + nodes.indexOf(node) % nodeColours
+
+// nodeOf is the column of nodes, if there are several.
+function nodeOf(s) {
+  const name = printableString(s.node ?? '')
+  return nodes.length < 2 ? [] : [make('span', { className: 'where ' + (s.node ? stripe(s.node) : ''), title: name }, name)]
+}
+
+// opening is the button that opens a session. Beside the column of nodes it shows the number alone.
+function opening(s, key, beside = false) {
+  const number = s.lost ? '?' : s.number
+  const named = nodes.length > 1 && s.node
+  const button = sessionButton(number, () => address({ open: key }), named ? printableString(s.node) + '/' + number : undefined)
+  if (named && beside) button.textContent = '#' + number
+  else if (named) button.className += ' ' + stripe(s.node)
+  return button
+}
 
 function renderSessions(list) {
   const rows = list.shown.map(s => make('li', {},
-    opening(s, keyOf(s)), make('span', { className: 'mono' }, whoOf(s)),
-    make('span', { className: 'state' + (s.closed ? '' : ' is-open') },
+    ...nodeOf(s), opening(s, keyOf(s), true), make('span', { className: 'mono' }, whoOf(s)),
+    make('span', { className: 'state' + (s.closed ? isBad(s.reason) ? ' bad' : '' : ' is-open') },
       `${day(s.opened)} ${clock(s.opened).slice(0, 8)}, ${s.closed ? `${requestCount(s)}, ${s.reason} after ${duration((s.closed - s.opened) * 1e3)}` : 'no end is recorded'}`),
     ...(many() ? [make('span', { className: 'state file' }, nameOf(s.file))] : [])))
-  const focused = [...$('sessions').children].findIndex(li => li.contains(document.activeElement))
-  $('sessions').replaceChildren(...rows)
-  if (focused >= 0) $('sessions').children[focused]?.querySelector('button').focus()
+  keepFocus($('sessions'), () => $('sessions').replaceChildren(...rows))
+  $('sessions-heads').hidden = nodes.length < 2 || !list.shown.length
   $('sessions-empty').hidden = list.shown.length > 0 || list.busy
   $('sessions-empty').textContent = isChosen() ? 'No session is what was chosen.' : 'Nobody has come yet.'
-  const whatever = chosen.text || chosen.slower ? 'whatever was said in them' : ''
+  const whatever = chosen.text || chosen.slower || chosen.shape ? 'whatever was said in them' : ''
   $('sessions-note').textContent = [list.progress() || (list.shown.length ? `the newest ${count(list.shown.length)}` : ''), whatever].filter(Boolean).join(', ')
   $('sessions-more').hidden = list.busy || list.next === null || !list.shown.length
 }
@@ -342,7 +363,7 @@ async function countOn(to, cursors, still) {
   const id = to.by === 'end' ? 'session' : 'exchange'
   const all = Math.max(1, files.reduce((sum, f) => sum + f[id], 0))
   for (;;) {
-    const answer = await ask('/stats', { ...parameters(), by: to.by, every: to.every, ...cursors })
+    const answer = await ask('stats', { ...parameters(), by: to.by, every: to.every, ...cursors })
     if (!still()) return
     to.add(answer)
     if (!answer.next) return
@@ -373,22 +394,28 @@ function renderStatistics(progress) {
     return void startCounting()
   }
   showFigures(stats, progress)
-  showCharts(stats)
+  showCharts(stats, Boolean(chosen.since || chosen.until))
   if (!view.stats) return
   showTable(stats, progress, g => {
     if (g.session) return [opening(g.session, keyOf(g.session)), ' ', whoOf(g.session), ...(many() ? [' ' + nameOf(g.session.file)] : [])]
-    if (stats.by === 'end') return [nameText(g), make('span', { className: 'aside' }, ' ' + (endings[nameText(g)] ?? (nameText(g) === 'open' ? 'no end is recorded' : '')))]
-    if (g.unasked) return [nameText(g), make('span', { className: 'aside' }, ' not asked for')]
-    return [nameText(g)]
+    const name = nameText(g)
+    const choosing = (change, className = '') => {
+      const button = make('button', { type: 'button', className: 'choose ' + className, title: 'Show only these' }, name)
+      button.addEventListener('click', () => { location.hash = address({ ...change, view: '' }) })
+      return button
+    }
+    if (stats.by === 'shape' && name) return [choosing({ shape: name }), ...(g.unasked ? [make('span', { className: 'aside' }, ' not asked for')] : [])]
+    if (stats.by === 'node' && name) return [choosing({ node: name }, stripe(name))]
+    if (stats.by === 'peer' && name) return [choosing({ address: name })]
+    if (stats.by === 'end') return [choosing({ reason: name }, isBad(name) ? 'bad' : ''), make('span', { className: 'aside' }, ' ' + (endings[nameText(g)] ?? (nameText(g) === 'open' ? 'no end is recorded' : '')))]
+    return [name]
   })
 }
 
-for (const id of ['count-chart', 'time-chart']) {
-  chooseTime($(id), (from, to) => {
-    choose({ since: iso(Math.floor(from / 1000) * 1000), until: iso(Math.floor(to / 1000 + 1) * 1000) }) // the last one is within
-    fillForm()
-  })
-}
+chooseTime((from, to) => {
+  choose(from === undefined ? { since: '', until: '' } : { since: iso(Math.floor(from / 1000) * 1000), until: iso(Math.floor(to / 1000 + 1) * 1000) }) // the last one is within
+  fillForm()
+})
 
 // ---- one session
 
@@ -407,7 +434,7 @@ async function refreshSession() {
   if (!asked || asked.told && (asked.before || asked.told.session.closed)) return
   const [file, id] = asked.key.split('.')
   try {
-    const told = await ask('/session', { file, id, before: asked.before })
+    const told = await ask('session', { file, id, before: asked.before })
     if (viewed !== asked) return
     asked.told = told
     renderSession()
@@ -419,8 +446,8 @@ async function refreshSession() {
 
 function renderSession() {
   if (!viewed?.told || !files.length) return
-  const { session, exchanges, file, lost, next } = viewed.told
-  showSession(session, exchanges ?? [], { open: lost ? 'its own record is missing' : 'no end is recorded', of: nameOf(file) })
+  const { session, exchanges, file, lost, next, ends } = viewed.told
+  showSession(session, exchanges ?? [], { open: lost ? 'its own record is missing' : 'no end is recorded', of: nameOf(file), node: nodes.length > 1 ? session.node : '', ends })
   $('session-earlier').hidden = !next
   $('session-latest').hidden = !viewed.before
 }
@@ -436,7 +463,7 @@ $('session-latest').addEventListener('click', () => {
 
 // ---- what is chosen, in the form and in the address
 
-const names = ['text', 'session', 'address', 'slower', 'reason', 'file', 'since', 'until']
+const names = ['text', 'shape', 'session', 'node', 'address', 'slower', 'reason', 'file', 'since', 'until']
 const field = name => $(name === 'session' ? 'number' : name)
 const iso = us => new Date(Math.round(us / 1000)).toISOString()
 const isChosen = () => names.some(name => chosen[name])
@@ -449,7 +476,7 @@ function local(text) {
 
 // address is what names all that is chosen, and what is changed in it.
 function address(change = {}) {
-  const all = { ...chosen, ...(view.stats && { view: 'stats' }), ...(view.by !== 'shape' && { by: view.by }), open: viewed?.key ?? '', ...change }
+  const all = { ...chosen, ...(view.stats && { view: 'stats' }), ...(view.by !== 'shape' && { by: view.by }), open: viewed?.key ?? '', exchange: whole, ...change }
   return new URLSearchParams(Object.entries(all).filter(([, value]) => value)).toString()
 }
 
@@ -476,16 +503,21 @@ function readForm() {
     change[name] = e.type !== 'datetime-local' ? e.value.trim() : e.value && e.value !== local(chosen[name]) ? new Date(e.value).toISOString() : e.value && chosen[name]
   }
   change.text = $('text').value
+  change.shape = $('shape').value
   change.slower = change.slower.replace(',', '.')
   if (Object.keys(change).some(name => (chosen[name] ?? '') !== change[name])) choose(change)
 }
 
+let whole = '' // the exchange that is open over what is shown
+
 // followAddress shows what the address bar names.
 function followAddress() {
   const told = new URLSearchParams(location.hash.slice(1))
+  whole = /^\d{1,2}\.(s\d{1,18}\.)?\d{1,18}$/.test(told.get('exchange') ?? '') ? told.get('exchange') : ''
+  showWhole(whole)
   const now = Object.fromEntries([...names, 'regexp'].map(name => [name, told.get(name) ?? '']).filter(([, value]) => value))
   const changed = [...names, 'regexp'].some(name => (now[name] ?? '') !== (chosen[name] ?? ''))
-  const by = ['shape', 'session', 'peer', 'end'].includes(told.get('by')) ? told.get('by') : 'shape'
+  const by = ['shape', 'session', 'peer', 'node', 'end'].includes(told.get('by')) ? told.get('by') : 'shape'
   view = { stats: told.get('view') === 'stats', by }
   chosen = now
   fillForm()
@@ -500,7 +532,7 @@ function followAddress() {
   $('view-stats').setAttribute('aria-pressed', String(view.stats))
   $('by').value = view.by
   if (open) openSession(open)
-  else if (before) $(view.stats ? 'statistics' : 'exchanges').focus({ preventScroll: true })
+  else if (before && !whole) leave($(view.stats ? 'statistics' : 'exchanges'))
   if (files.length && changed) startOver()
   else if (files.length && stats?.by !== countedBy()) startCounting()
   else renderStatistics(counting ? 'counting' : '')
@@ -534,7 +566,8 @@ $('back').addEventListener('click', e => {
   show({ open: '' })
 })
 addEventListener('hashchange', followAddress)
-addEventListener('visibilitychange', () => { if (!document.hidden) look() })
+addEventListener('visibilitychange', look)
+freshness.watch()
 addEventListener('keydown', e => {
   if (e.ctrlKey || e.metaKey || e.altKey) return
   const typing = e.target.matches('input, select, textarea')
@@ -559,6 +592,42 @@ new ResizeObserver(() => {
 }).observe(document.querySelector('main'))
 
 $('reason').append(make('option', { value: 'open' }, 'open'), ...Object.keys(endings).map(reason => make('option', { value: reason }, reason)))
+
+setUp({
+  key: x => (x.file ?? viewed?.key.split('.')[0] ?? 0) + '.' + x.id,
+  address: key => address({ exchange: key }),
+  query(key) {
+    const [, file, session, number] = /^(\d+)\.(?:s(\d+)\.)?(\d+)$/.exec(key) ?? []
+    return new URLSearchParams(session ? { file, session, seq: number } : { file, id: number })
+  },
+  next(key, told, by) {
+    const [, file, session, seq] = /^(\d+)\.s(\d+)\.(\d+)$/.exec(key) ?? (told?.seq && told.of.id ? [key, told.file, told.of.id, told.seq] : [])
+    return Number(seq) + by > 0 ? `${file}.s${session}.${Number(seq) + by}` : ''
+  },
+  ended() { location.hash = address({ exchange: '' }) },
+  openSession: x => x.of.id ? address({ open: keyOf(x.of), exchange: '' }) : '',
+})
+addExports($('session-exports'), () => ({ file: viewed.key.split('.')[0], id: viewed.key.split('.')[1] }), true)
+addExports($('exports'), parameters)
+
+// What a live page shows is one of its own pages.
+$('live').hidden = location.pathname === '/'
+
+// goTo opens the session of a number; of several starts there may be several, which are listed.
+$('goto').addEventListener('submit', async e => {
+  e.preventDefault()
+  const name = /^(?:#|[^\s/]{1,255}\/)?[1-9]\d{0,14}$/.exec($('goto-number').value.trim())?.[0].replace('#', '')
+  $('goto-wrong').textContent = name ? '' : 'Sessions count from 1.'
+  if (!name) return
+  try {
+    const { sessions: found } = await ask('sessions', { session: name })
+    $('goto-wrong').textContent = found.length ? '' : `There is no session ${name}.`
+    if (found.length === 1) show({ open: keyOf(found[0]) })
+    else if (found.length) show({ session: name })
+  } catch (error) {
+    failed(error)
+  }
+})
 
 // The token has earned its cookie: it need not stay in the address bar and the history.
 if (location.search) history.replaceState(null, '', location.pathname + location.hash)

@@ -1,23 +1,29 @@
 // The live page.
 
-import { $, make, draw, count, withUnit, duration, clock, day, whoOf, requestCount, bytesOf, printableText, printableString, messageCell, faultOf, sessionButton, decade, niceAbove } from './common.js'
+import { $, make, count, duration, clock, day, whoOf, requestCount, bytesOf, printableText, printableString, messageCell, faultOf, sessionButton } from './common.js'
 import { showSession, clearSession } from './diagram.js'
+import { isBad } from './endings.js'
+import { setUp, link, show } from './exchange.js'
+import { addExports } from './export.js'
+import { showEnds } from './kept.js'
+import * as timeline from './timeline.js'
+import * as freshness from './freshness.js'
+import { renderTurned } from './turned.js'
+import { keepFocus, leave, replaceRows } from './focus.js'
 
 const keptExchanges = 500 // behind the filters
 const shownRows = 200
-const chartSeconds = 300
 const askEvery = 250 // ms
-const askAgain = 1000 // ms after the server was not there
-const lostAfter = 2500 // ms without an answer
+const askAgain = 500 // ms after the server was not there
+const lostAfter = 10000 // ms without an answer
 
 // ---- what the server told
 
 let exchanges = [] // the newest first; a gap is {gap: 'text'}
-let points = []
 let sessions = []
 let address = '' // of the server
 let totals = null
-let unplotted = 0 // replies that are in no point yet
+let run = 0 // of the server: its start
 let paused = false
 let waiting = [] // came while paused, the newest first
 let due = false
@@ -30,7 +36,7 @@ function render() {
   requestAnimationFrame(() => {
     due = false
     renderNow()
-    renderCharts()
+    timeline.renderCharts()
     renderRows()
     renderSessions()
   })
@@ -42,10 +48,11 @@ function update(snapshot) {
   if (snapshot.whole) startOver(snapshot, added)
   else addExchanges(added, snapshot.skipped, snapshot.totals.left_out - totals.left_out)
   totals = snapshot.totals
-  unplotted = snapshot.unplotted
-  points.push(...snapshot.points)
-  points.splice(0, points.length - chartSeconds)
+  showLag(snapshot.lag)
+  timeline.take(snapshot)
   if (snapshot.sessions) sessions = snapshot.sessions
+  if (snapshot.sessions || snapshot.whole) showEnds(snapshot.ends ?? [])
+  if (snapshot.whole || snapshot.turned) renderTurned(snapshot.turned ?? [])
   render()
   if (snapshot.whole || snapshot.points.length || added.some(x => x.session === viewed?.number)) refreshSession()
 }
@@ -53,10 +60,11 @@ function update(snapshot) {
 // startOver takes in a whole snapshot: the page was just opened, or the server just started.
 function startOver(snapshot, added) {
   const restarted = totals !== null
-  points = []
   sessions = []
   sessionRows.clear()
   address = snapshot.server
+  run = snapshot.run
+  $('all-kept').hidden = !snapshot.journal
   $('server-kind').classList.toggle('tap', Boolean(snapshot.upstream))
   $('server-kind').textContent = snapshot.upstream ? 'tap' : 'server at'
   $('server').textContent = snapshot.upstream ? `${address} → ${snapshot.upstream}` : address
@@ -70,7 +78,8 @@ function startOver(snapshot, added) {
 
 function addExchanges(added, skipped, leftOut) {
   const rows = [...added]
-  if (skipped) rows.push({ gap: count(skipped) + ' skipped: this browser did not keep up' })
+  if (skipped) rows.unshift({ gap: count(skipped) + (wasHidden ? ' skipped while this page was hidden' : ' skipped: this browser did not keep up') })
+  wasHidden = false
   if (leftOut) rows.unshift({ gap: count(leftOut) + ' left out' })
   if (paused) holdBack(rows)
   else exchanges = rows.concat(exchanges).slice(0, keptExchanges)
@@ -97,24 +106,27 @@ async function askForEarlier() {
   }
 }
 
-// ---- figures and charts
+// ---- figures
 
 function renderNow() {
   if (!totals) return
-  const last = points.at(-1)
-  const answered = points.findLast(p => p.replies > 0)
-  const age = answered ? last.at - answered.at : 0
+  timeline.renderFigures()
   $('now-open').textContent = count(totals.open)
-  $('now-rate').textContent = last ? count(last.requests) : '–'
-  for (const key of ['p50', 'p99']) {
-    $('now-' + key).textContent = answered ? duration(answered[key]) : '–'
-    $('now-' + key).classList.toggle('past', age > 0)
-    $('now-' + key + '-age').textContent = age > 0 ? withUnit(count(age), 's') + ' ago' : ''
-  }
   $('now-requests').textContent = count(totals.requests)
   $('now-sessions').textContent = count(totals.sessions)
   $('now-refused').textContent = othersThanSessions()
   $('left-out').textContent = totals.left_out ? `${count(totals.left_out)} of ${count(totals.requests)} left out` : ''
+}
+
+// showLag says how far the journal is shipped, if it is.
+function showLag(lag) {
+  const line = $('now-lag')
+  line.hidden = !lag
+  if (!lag) return
+  const records = lag.records === 1 ? '1 record is' : count(lag.records) + ' records are'
+  const left = lag.records ? `${records} not shipped yet, the oldest for ${duration(lag.oldest_ns)}` : 'All records are shipped'
+  line.textContent = lag.away ? left + '; NATS takes none at present' : left
+  line.classList.toggle('away', lag.away)
 }
 
 // othersThanSessions counts connections that came to nothing, and faults on purpose.
@@ -122,70 +134,6 @@ function othersThanSessions() {
   const { refused, failed, probes, faults } = totals
   return [[refused, 'refused'], [failed, failed === 1 ? 'handshake failed' : 'handshakes failed'], [probes, probes === 1 ? 'probe' : 'probes'], [faults, faults === 1 ? 'fault' : 'faults']]
     .filter(([n]) => n).map(([n, what]) => count(n) + ' ' + what).join(', ')
-}
-
-// noAnswers is what the chart of times says when there is nothing to draw.
-function noAnswers() {
-  if (unplotted) return 'answered just now'
-  return totals?.replies ? 'nothing was answered in these five minutes' : 'nothing was answered yet'
-}
-
-function renderCharts() {
-  const now = points.at(-1)?.at ?? Math.floor(Date.now() / 1000)
-  const rates = points.map(p => ({ at: p.at, value: p.requests }))
-  const most = Math.max(1, ...rates.map(p => p.value))
-  const top = niceAbove(most)
-  chart($('rate-chart'), now, [{ className: 'half', points: rates, filled: true }], {
-    marks: [0, top / 2, top], mark: count, height: value => value / top,
-    label: `Requests a second over five minutes: now ${count(rates.at(-1)?.value ?? 0)}, at most ${count(most)}`,
-  })
-
-  const answered = points.filter(p => p.replies > 0)
-  const times = key => points.map(p => ({ at: p.at, value: p.replies > 0 ? p[key] : null }))
-  const low = Math.floor(Math.log10(Math.min(1e5, ...answered.map(p => Math.max(1, p.p50)))))
-  const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(1e5, ...answered.map(p => p.p99)))))
-  const marks = []
-  for (let e = low; e <= high; e++) if (high - low < 4 || (e - low) % 2 === 0) marks.push(10 ** e)
-  const last = answered.at(-1)
-  const empty = answered.length ? '' : noAnswers()
-  chart($('latency-chart'), now, [{ className: 'most', points: times('p99') }, { className: 'half', points: times('p50') }], {
-    marks: empty ? [] : marks, mark: decade, height: value => (Math.log10(Math.max(1, value)) - low) / (high - low), empty,
-    label: last ? `Time to answer over five minutes: last, at ${clock(last.at * 1e6).slice(0, 8)}, half within ${duration(last.p50)}, 99\u00a0% within ${duration(last.p99)}` : 'Time to answer: ' + empty,
-  })
-}
-
-// chart draws lines over the last five minutes. A value of null is a gap.
-function chart(svg, now, lines, { marks, mark, height, label, empty }) {
-  const w = svg.clientWidth, h = svg.clientHeight
-  if (!w) return
-  const left = 52, right = 8, top = 8, bottom = 18
-  const x = at => left + (w - left - right) * (1 - (now - at) / (chartSeconds - 1))
-  const y = value => top + (h - top - bottom) * (1 - height(value))
-  const parts = []
-  for (const value of marks) {
-    parts.push(draw('line', { class: 'grid', x1: left, x2: w - right, y1: y(value), y2: y(value) }))
-    parts.push(draw('text', { x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, mark(value)))
-  }
-  parts.push(draw('text', { x: left, y: h - 3 }, withUnit(5, 'minutes ago')), draw('text', { x: w - right, y: h - 3, 'text-anchor': 'end' }, 'now'))
-  if (empty) parts.push(draw('text', { x: w / 2, y: h / 2, 'text-anchor': 'middle' }, empty))
-  for (const line of lines) {
-    let path = ''
-    const shown = line.points.filter(p => now - p.at < chartSeconds)
-    for (const [i, p] of shown.entries()) {
-      if (p.value === null) continue
-      const before = shown[i - 1]?.value ?? null, after = shown[i + 1]?.value ?? null
-      path += `${before === null ? 'M' : 'L'}${x(p.at).toFixed(1)},${y(p.value).toFixed(1)}`
-      if (before === null && after === null) parts.push(draw('circle', { class: 'dot ' + line.className, cx: x(p.at), cy: y(p.value), r: 1.8 }))
-    }
-    if (line.filled && shown.length > 1) {
-      const floor = y(0).toFixed(1)
-      const edge = shown.map(p => `L${x(p.at).toFixed(1)},${y(p.value).toFixed(1)}`).join('')
-      parts.push(draw('path', { class: 'area', d: `M${x(shown[0].at).toFixed(1)},${floor}${edge}L${x(shown.at(-1).at).toFixed(1)},${floor}Z` }))
-    }
-    parts.push(draw('path', { class: 'line ' + line.className, d: path }))
-  }
-  svg.setAttribute('aria-label', label)
-  svg.replaceChildren(...parts)
 }
 
 // ---- the stream of exchanges
@@ -226,14 +174,7 @@ function renderRows() {
     }
     wanted.push(x.row)
   }
-  const rows = $('rows')
-  const keep = new Set(wanted)
-  for (const row of [...rows.children]) if (!keep.has(row)) row.remove()
-  let at = rows.firstChild
-  for (const row of wanted) {
-    if (row === at) at = at.nextSibling
-    else rows.insertBefore(row, at)
-  }
+  replaceRows($('rows'), wanted)
   renderEmpty(wanted.length, f)
   const missed = waiting.filter(x => !x.gap).length
   $('pause').textContent = !paused ? 'Pause' : missed ? `Resume (${count(missed)} new)` : 'Resume'
@@ -256,7 +197,7 @@ function rowOf(x, view) {
     ? make('span', { className: 'message' }, make('span', { className: 'none' }, `refused (${x.refused.reason})`), ' ' + printableString(x.refused.remote))
     : messageCell(x.request, 'message', view, 'not asked for')
   return make('li', {},
-    make('time', {}, clock(x.at)),
+    make('time', {}, link(x, clock(x.at))),
     x.refused ? make('span', {}, '–') : sessionButton(x.session),
     request,
     messageCell(x.reply, 'message reply', view, 'no reply'),
@@ -295,32 +236,37 @@ function renderSessions() {
     row.requests.textContent = requestCount(s)
     row.state.textContent = s.closed ? `${s.reason}, after ${duration((s.closed - s.opened) * 1e3)}` : `since ${clock(s.opened).slice(0, 8)}`
     row.state.classList.toggle('is-open', !s.closed)
+    row.state.classList.toggle('bad', isBad(s.reason))
     return row.li
   })
   for (const number of [...sessionRows.keys()]) if (!keep.has(number)) sessionRows.delete(number)
   const list = $('sessions')
   if (rows.length !== list.children.length || rows.some((li, i) => li !== list.children[i])) {
-    const focused = document.activeElement
-    list.replaceChildren(...rows)
-    if (list.contains(focused)) focused.focus()
+    keepFocus(list, () => list.replaceChildren(...rows))
   }
 }
 
 // ---- one session as a sequence diagram
 
-let viewed = null // {number or id, told, asking, again}: a session of this run, or one of the journal
+let behind = '' // what the address named before an exchange
+let viewed = null // {number or id, of: which run, told, asking, again}: a session of this run, or one of the journal
 
 // followAddress shows what the address bar names: a session or the overview.
 function followAddress() {
-  const [, where, number] = /^#(session|journal)\/(\d{1,15})$/.exec(location.hash) ?? []
+  const [, key] = /^#exchange\/(.+)$/.exec(location.hash) ?? []
+  show(key)
+  if (key) return // over what is shown
+  behind = location.hash
+  const [, where, number, of] = /^#(session|journal)\/(\d{1,15})(?:@(\d{1,20}))?$/.exec(location.hash) ?? []
   const before = viewed
-  viewed = where ? { [where === 'journal' ? 'id' : 'number']: Number(number), told: null, asking: false, again: false } : null
+  if (where && before?.[where === 'journal' ? 'id' : 'number'] === Number(number) && before.of === of) return
+  viewed = where ? { [where === 'journal' ? 'id' : 'number']: Number(number), of, told: null, asking: false, again: false } : null
   $('overview').hidden = Boolean(viewed)
   $('session').hidden = !viewed
   if (!viewed) {
     renderRows()
     renderSessions()
-    if (before) $('exchanges').focus({ preventScroll: true })
+    if (before) leave($('exchanges'))
     return
   }
   clearSession(viewed.id ? 'Session' : 'Session ' + number)
@@ -346,65 +292,61 @@ async function refreshSession() {
     return
   }
   asked.asking = true
+  let told = null
   try {
-    const answer = await fetch('/session?' + (asked.id ? 'id=' + asked.id : 'number=' + asked.number))
+    const answer = await fetch('/session?' + (asked.id ? 'id=' + asked.id : 'number=' + asked.number + (asked.of ? '&run=' + asked.of : '')))
     if (viewed !== asked || asked.left) return
-    if (answer.ok) {
-      asked.told = await answer.json()
-      renderSession()
-    } else if (!asked.told) {
-      $('session-state').textContent = (await answer.text()).trim()
-    }
+    if (answer.ok) told = await answer.json()
+    else if (!asked.told) $('session-state').textContent = (await answer.text()).trim()
   } catch { /* the next snapshot asks again */
   } finally {
     asked.asking = false
-    if (asked.again) {
-      asked.again = false
-      refreshSession()
-    }
+  }
+  if (told && viewed === asked && !asked.left) { // not inside try: what goes wrong in showing it is to be seen
+    asked.told = told
+    renderSession()
+  }
+  if (asked.again) {
+    asked.again = false
+    refreshSession()
   }
 }
 
 function renderSession() {
+  if (viewed?.told) $('session-link').href = viewed.told.session.id ? '#journal/' + viewed.told.session.id : `#session/${viewed.number}@${run}`
   if (viewed?.told) showSession(viewed.told.session, viewed.told.exchanges ?? [], viewed.id ? { open: 'nobody saw its end', of: 'the journal' } : { open: 'open' })
 }
 
 // ---- asking the server
 
-function setConnection(state, text) {
-  const e = $('connection')
-  if (e.dataset.state === state && e.textContent === text) return
-  e.dataset.state = document.body.dataset.connection = state
-  e.textContent = text
-}
-
 let cursor = '' // what is known already
 let asking = false
 let next = 0 // the timer of the next question
+let wasHidden = false // until the next answer
 
-// ask asks what is new, again and again.
+// ask asks what is new, again and again while somebody can see it.
 async function ask() {
-  if (asking) return
-  asking = true
   clearTimeout(next)
+  if (asking || document.hidden) return
+  asking = true
   const snapshot = await fetchSnapshot()
   asking = false
   next = setTimeout(ask, snapshot ? askEvery : askAgain)
   if (!snapshot) return
   cursor = snapshot.cursor
-  setConnection('live', 'Live')
+  freshness.answered()
   update(snapshot)
 }
 
 // fetchSnapshot is what the server answers; nothing if there is no answer in time, or another
-// one, which it shows.
+// one, which it shows. A server that stands still and goes on answers what it was asked before.
 async function fetchSnapshot() {
   try {
-    const answer = await fetch('/state?after=' + cursor, { signal: AbortSignal.timeout(lostAfter) })
+    const answer = await fetch(`/state?after=${cursor}&span=${timeline.span()}`, { signal: AbortSignal.timeout(lostAfter) })
     if (answer.ok) return await answer.json()
-    setConnection('refused', answer.status === 401 ? 'A token is needed: open /?token=…' : `The server answers ${answer.status}`)
+    freshness.refused(answer.status === 401 ? 'A token is needed: reload the page' : `The server answers ${answer.status}`)
   } catch {
-    setConnection('lost', 'Connection lost; trying again')
+    freshness.failed()
   }
 }
 
@@ -425,7 +367,11 @@ $('back').addEventListener('click', e => {
   location.hash = ''
 })
 addEventListener('hashchange', followAddress)
-addEventListener('visibilitychange', () => { if (!document.hidden) ask() }) // timers of hidden pages are slow
+addEventListener('visibilitychange', () => {
+  wasHidden = true
+  ask()
+})
+freshness.watch(renderNow)
 addEventListener('keydown', e => {
   if (e.ctrlKey || e.metaKey || e.altKey) return
   const typing = e.target.matches('input, select, textarea')
@@ -448,6 +394,25 @@ new ResizeObserver(() => {
   render()
   renderSession()
 }).observe(document.querySelector('main'))
+
+setUp({
+  key: x => x.id ? 'row.' + x.id : x.seq ? `${x.session}.${x.seq}@${x.run ?? run}` : `kept.${x.kept}@${x.run ?? run}`,
+  address: key => 'exchange/' + key,
+  query(key) {
+    const [, what, number, of] = /^(\w+)\.(\d+)(?:@(\d+))?$/.exec(key) ?? []
+    const row = /^s(\d+)$/.exec(what ?? '')?.[1] // a session's in the journal
+    return new URLSearchParams(what === 'row' ? { id: number } : row ? { row, seq: number } : { ...(what === 'kept' ? { kept: number } : what === undefined ? {} : { session: what, seq: number }), ...(of && { run: of }) })
+  },
+  next(key, told, by) {
+    const named = /^(s?\d+)\.(\d+)(@\d+)?$/.exec(key)
+    const [, session, seq, of] = named ?? (!told?.seq ? [] : told.run ? [key, told.session, told.seq, '@' + told.run] : [key, 's' + told.of.id, told.seq])
+    return Number(seq) + by > 0 ? `${session}.${Number(seq) + by}${of ?? ''}` : ''
+  },
+  ended() { location.hash = behind },
+  openSession: x => x.run || !x.of.id ? 'session/' + x.session : 'journal/' + x.of.id,
+})
+addExports($('session-exports'), () => viewed.id ? { id: viewed.id } : { number: viewed.number }, true)
+addExports($('exports'), () => ({ text: $('filter-text').value, session: $('filter-session').value.trim(), slower: $('filter-slower').value.trim().replace(',', '.') }))
 
 // The token has earned its cookie: it need not stay in the address bar and the history.
 if (location.search) history.replaceState(null, '', location.pathname + location.hash)

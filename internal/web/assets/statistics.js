@@ -1,6 +1,8 @@
 // What a journal's page counts. The server counts a part at a time; the parts are added up here.
 
-import { $, make, draw, count, withUnit, duration, short, clock, day, printableText, decade, niceAbove } from './common.js'
+import { $, make, count, withUnit, duration, short, clock, day, printableText } from './common.js'
+import { Charts, mostInWords, rowInWords } from './charts.js'
+import { rowOf, timeMark, upper } from './series.js'
 
 export const mostMoments = 240 // in a chart; it begins with half of them
 const shownGroups = 200
@@ -31,12 +33,6 @@ class Tally {
       return null
     })
   }
-}
-
-// upper is the longest time of a bucket, in ns: there are 16 for each doubling.
-function upper(bucket) {
-  const shift = Math.max(0, (bucket >> 4) - 1)
-  return (bucket - shift * 16 + 1) * 2 ** shift - 1
 }
 
 // Statistics are those of one question.
@@ -100,81 +96,49 @@ export function showFigures(stats, progress) {
   $('sum-out').textContent = bytes(sum.out)
 }
 
-// moment is a time in as much as is needed where the chart is so wide.
-function moment(us, span) {
-  const time = clock(us)
-  return span > 2 * 86400e6 ? day(us) + ' ' + time.slice(0, 5) : span > 60e6 ? time.slice(0, 8) : time
-}
+let zoom = () => {} // told a time that is chosen in a chart
 
-export function showCharts(stats) {
-  const moments = [...stats.moments].sort((a, b) => a[0] - b[0])
-  const most = Math.max(1, ...moments.map(([, t]) => t.count))
-  const top = niceAbove(most)
-  const what = stats.by === 'end' ? 'Sessions opened' : 'Exchanges'
-  const width = duration(stats.every * 1e6)
-  ranged($('count-chart'), stats, {
-    marks: [0, top / 2, top].filter(Number.isInteger), mark: count, height: value => value / top,
-    label: `${what} in each ${width}, from ${day(stats.from)} ${clock(stats.from)} to ${day(stats.to)} ${clock(stats.to)}: at most ${count(most)}`,
-  }, (x, y, w) => moments.map(([at, t]) => draw('rect', { class: t.errors ? 'bar bad' : 'bar', x: x(at), y: y(t.count), width: w, height: y(0) - y(t.count) })))
+// chooseTime has chosen told of a time that is chosen in the charts, in µs; of none to go back.
+export function chooseTime(chosen) { zoom = view => view ? chosen(view.from * 1e6, view.to * 1e6) : chosen() }
 
-  const answered = moments.map(([at, t]) => [at, ...t.quantiles(0.5, 0.99)]).filter(([, p50]) => p50 !== null)
-  const low = Math.floor(Math.log10(Math.max(1, Math.min(1e5, ...answered.map(([, p50]) => p50 || 1)))))
-  const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(1e5, ...answered.map(([, , p99]) => p99)))))
-  const marks = []
-  for (let e = low; e <= high; e++) if (high - low < 4 || (e - low) % 2 === 0) marks.push(10 ** e)
+let charts = null
+let ofSessions = false
+
+// showCharts draws what was counted over time. narrowed says that a time was chosen.
+export function showCharts(stats, narrowed) {
+  charts ??= new Charts($('plots'), [[$('count-chart'), 'bars'], [$('time-chart'), 'times'], [$('heat-chart'), 'heat']], { steps: true, read, zoom: view => zoom(view) })
+  ofSessions = stats.by === 'end'
+  const points = [...stats.moments].sort((a, b) => a[0] - b[0]).map(pointOf)
+  const every = stats.every / 1e3
+  const view = { from: Math.min(stats.from / 1e6, points[0]?.at ?? Infinity), to: Math.max(stats.to / 1e6, (points.at(-1)?.at ?? 0) + every) }
+  const over = `from ${day(stats.from)} ${clock(stats.from)} to ${day(stats.to)} ${clock(stats.to)}`
   const [p50, p99] = stats.sum.quantiles(0.5, 0.99)
-  ranged($('time-chart'), stats, {
-    marks, mark: decade, height: value => (Math.log10(Math.max(1, value)) - low) / (high - low),
-    label: p50 === null ? 'Time to answer: nothing was answered' : `${stats.by === 'end' ? 'How long sessions lasted' : 'Time to answer'}: half within ${duration(p50)}, 99\u00a0% within ${duration(p99)}`,
-  }, (x, y, w) => answered.flatMap(([at, half, most]) => [
-    draw('path', { class: 'line most', d: `M${x(at)},${y(most)}h${w}` }), draw('path', { class: 'line half', d: `M${x(at)},${y(half)}h${w}` })]))
+  const empty = p50 === null ? 'nothing was answered' : ''
+  const times = empty || `half within ${duration(p50)}, 99\u00a0% within ${duration(p99)}`
+  charts.show({
+    points, every, view, all: view, zoomed: narrowed, empty,
+    labels: [`${ofSessions ? 'Sessions opened' : 'Exchanges'} in each ${duration(stats.every * 1e6)}, ${over}: at most ${count(Math.max(0, ...points.map(p => p.count)))}`,
+      `${ofSessions ? 'How long sessions lasted' : 'Time to answer'} ${over}: ${times}`, `How many took how long ${over}: ${times}`],
+  })
 }
 
-// ranged draws over the time that the statistics are of.
-function ranged(svg, stats, { marks, mark, height, label }, lines) {
-  const w = svg.clientWidth, h = svg.clientHeight
-  if (!w) return
-  const left = 52, right = 8, top = 8, bottom = 18
-  const { from, to } = stats
-  const x = at => left + (w - left - right) * Math.min(1, Math.max(0, (at - from) / (to - from)))
-  const y = value => top + (h - top - bottom) * (1 - height(value))
-  const parts = []
-  for (const value of marks) {
-    parts.push(draw('line', { class: 'grid', x1: left, x2: w - right, y1: y(value), y2: y(value) }))
-    parts.push(draw('text', { x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, mark(value)))
-  }
-  parts.push(draw('text', { x: left, y: h - 3 }, moment(from, to - from)), draw('text', { x: w - right, y: h - 3, 'text-anchor': 'end' }, moment(to, to - from)))
-  parts.push(...lines(x, y, Math.max(1.5, (w - left - right) * stats.every * 1e3 / (to - from) - 1)))
-  svg.setAttribute('aria-label', label)
-  svg.replaceChildren(...parts)
-  svg.timeAt = px => from + (to - from) * Math.min(1, Math.max(0, (px - left) / (w - left - right)))
+// pointOf is a moment as the charts have it.
+function pointOf([at, tally]) {
+  const rows = new Map()
+  for (const [bucket, n] of [...tally.times].sort((a, b) => a[0] - b[0])) rows.set(rowOf(bucket), (rows.get(rowOf(bucket)) ?? 0) + n)
+  const [p50, p99] = tally.quantiles(0.5, 0.99)
+  return { at: at / 1e6, count: tally.count, errors: tally.errors, replies: [...rows.values()].reduce((sum, n) => sum + n, 0), p50, p99, max: tally.max, times: [...rows].flat() }
 }
 
-// chooseTime has a time range chosen in a chart with the pointer.
-export function chooseTime(svg, chosen) {
-  let start = null
-  const at = e => e.clientX - svg.getBoundingClientRect().left
-  const mark = draw('rect', { class: 'chosen', y: 0 })
-  svg.addEventListener('pointerdown', e => {
-    if (!svg.timeAt || e.button) return
-    start = at(e)
-    svg.setPointerCapture(e.pointerId)
-  })
-  svg.addEventListener('pointermove', e => {
-    if (start === null) return
-    for (const [key, value] of Object.entries({ x: Math.min(start, at(e)), width: Math.abs(at(e) - start), height: svg.clientHeight })) mark.setAttribute(key, value)
-    svg.append(mark)
-  })
-  svg.addEventListener('pointerup', e => {
-    const [from, to] = [start, at(e)].sort((a, b) => a - b)
-    mark.remove()
-    if (start !== null && to - from > 3) chosen(svg.timeAt(from), svg.timeAt(to))
-    start = null
-  })
-  svg.addEventListener('pointercancel', () => {
-    mark.remove()
-    start = null
-  })
+// read shows what a moment says.
+function read(p, ns, every) {
+  const one = ofSessions ? 'session' : 'exchange'
+  $('reading').replaceChildren(...p ? [
+    `${day(p.at * 1e6)} ${timeMark(p.at, Math.min(every, 59))} to ${timeMark(p.at + every, Math.min(every, 59))}`,
+    `${count(p.count)} ${one}${p.count === 1 ? '' : 's'}`,
+    ...p.errors ? [`${count(p.errors)} ${p.errors === 1 ? 'error' : 'errors'}`] : [],
+    ...p.replies ? [`half ${duration(p.p50)}`, `99\u00a0% ${duration(p.p99)}`, `longest ${duration(p.max)}`, ns ? rowInWords(p, ns) : mostInWords(p)] : ofSessions ? [] : ['no reply'],
+  ].map(text => make('span', {}, text)) : [make('span', { className: 'hint' }, 'Point at a chart or use the arrow keys to read it; drag, + or − to choose a time.')])
 }
 
 // ---- the table
@@ -183,7 +147,7 @@ const columns = {
   exchanges: ['Exchanges', 'Errors', 'Bytes of requests', 'Bytes of replies', '50 %', '90 %', '99 %', 'Longest'],
   end: ['Sessions', 'Bytes in', 'Bytes out', 'Half lasted', '90 %', '99 %', 'Longest'],
 }
-const firsts = { shape: 'Request', session: 'Session', peer: 'Peer', end: 'Ended by' }
+const firsts = { shape: 'Request', session: 'Session', peer: 'Peer', node: 'Node', end: 'Ended by' }
 
 // showTable shows the largest groups. nameOf makes what stands before a group's figures.
 export function showTable(stats, progress, nameOf) {

@@ -1,0 +1,7 @@
+package talk
+
+var (
+	PauseBefore  = pauseBefore
+	Unescape     = unescape
+	ParseCommand = parseCommand
+)

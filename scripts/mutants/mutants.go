@@ -1,0 +1,51 @@
+package main
+
+// mutants are ways to break limits, clocks, durability, turns and the ends of connections, by hand: each of them is a
+// mistake that somebody could make.
+var mutants = []mutant{
+	{"limit: a line may be a byte too long", "framing_lines.go",
+		"if len(body) > max {", "if len(body) > max+1 {", ".", "Limit|Largest|TooLong|Splits"},
+	{"limit: a delimited message may be a byte too long", "framing_delimited.go",
+		"	if len(body) > max {", "	if len(body) > max+1 {", ".", "Limit|Largest|TooLong|Splits"},
+	{"limit: a whole message may be a byte too long", "framing_whole.go",
+		"case len(buf) > max:", "case len(buf) > max+1:", ".", "Limit|Largest|TooLong|Whole"},
+	{"limit: a length may be ten times too large", "framing_counted.go",
+		"n > (max-digit)/10:", "n > max:", ".", "Limit|Largest|TooLong|Counted|Framing"},
+	{"limit: the largest request is refused", "conversation.go",
+		"len(body) > c.maxRequest ||", "len(body) >= c.maxRequest ||", ".", "Limit|Largest|TooLong"},
+	{"limit: the largest reply is refused by the client", "client.go",
+		"len(body) > c.maxReply,", "len(body) >= c.maxReply,", ".", "Largest"},
+	{"limit: a session more than the most", "server.go",
+		"int(s.sessions.size) >= s.settings.maxSessions:", "int(s.sessions.size) > s.settings.maxSessions:", ".", "SessionLimit"},
+	{"limit: a request more in flight than the window", "internal/talk/pipeline.go",
+		"p.owed+more < most", "p.owed+more <= most", "./internal/talk", "Pipeline|Window"},
+
+	{"clock: a pause of the process counts for its peers", "conversation.go",
+		"func (c *conversation) restartClocks(now time.Time) (restarted bool) {", "func (c *conversation) restartClocks(now time.Time) (restarted bool) {\n	if true {\n		return false\n	}", ".", "Pause|Clock"},
+	{"clock: idle is what is slow", "conversation.go",
+		"return after(c.clock, c.idleTimeout), IdleTimeout", "return after(c.clock, c.requestTimeout), IdleTimeout", ".", "Timeout|Idle|Clock"},
+	{"clock: a slow request has the time of an idle session", "conversation.go",
+		"return after(c.began, c.requestTimeout), RequestTimeout", "return after(c.clock, c.requestTimeout), RequestTimeout", ".", "Timeout|Request|Clock"},
+	{"clock: a pipeline waits for ever", "internal/talk/pipeline.go",
+		"limit, cancel := context.WithDeadline(ctx, p.lately.Add(p.Timeout))", "limit, cancel := context.WithCancel(ctx)", "./internal/talk", "Pipeline"},
+
+	{"durability: what is shipped is not on the disk", "internal/journal/follow.go",
+		"if err := syncLog(f.log); err != nil {", "if err := error(nil); err != nil {", "./internal/journal", "Sync|Block"},
+	{"durability: a journal that is to be synced is not", "internal/journal/file.go",
+		`synchronous = "FULL"`, `synchronous = "NORMAL"`, "./internal/journal", "Sync|Durab|Power"},
+	{"durability: a -wal file that is kept is not synced", "internal/journal/wal.go",
+		"if err := syncLog(f.log); err != nil {", "if err := error(nil); err != nil {", "./internal/journal", "Sync"},
+	{"turns: a reader holds up its server", "internal/journal/damage.go",
+		"if n%rowsInARow == 0 {", "if n < 0 {", "./internal/journal", "Turns"},
+
+	{"end: a reset eats the reply", "engine.go",
+		"func (d *goroutineConn) linger() {", "func (d *goroutineConn) linger() {\n	if true {\n		return\n	}", ".", "Owed|Close|Reset|Linger"},
+	{"end: a peer that sends on is not read", "engine.go",
+		"func (d *goroutineConn) discard() {", "func (d *goroutineConn) discard() {\n	if true {\n		return\n	}", ".", "Owed|Sends|Discard"},
+	{"end: a drain leaves who is slow to take", "delivery.go",
+		"	if untaken == 0 {\n		return false\n	}\n	at :=", "	if true {\n		return false\n	}\n	at :=", ".", "Drain|Slow|Owed"},
+	{"end: replies that were lost count as answered", "delivery.go",
+		"c.replied = c.delivery.replied", "_ = c.delivery.replied", ".", "Replies|Closed|Gone|Lost"},
+	{"end: a conversation that is over goes on", "internal/talk/pipeline.go",
+		"return true, p.ends(ctx, h)", "return false, p.ends(ctx, h)", "./internal/talk", "Pipeline"},
+}

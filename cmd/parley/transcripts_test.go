@@ -234,6 +234,9 @@ func (tr *transcript) run(t *testing.T, command string, want []string) {
 			tr.named = map[*process]string{}
 		}
 		tr.named[beside] = typed
+		if !strings.HasPrefix(typed, "sh -c") { // which comes late on purpose
+			tr.awaitListening(t, typed)
+		}
 		told = append(want, told...)
 		want, typed = nil, strings.ReplaceAll(then, "$!", strconv.Itoa(beside.Process.Pid))
 	case strings.HasPrefix(command, "kill "):
@@ -258,6 +261,20 @@ func (tr *transcript) run(t *testing.T, command string, want []string) {
 	}
 	for _, line := range told {
 		tr.awaitLine(t, line)
+	}
+}
+
+// awaitListening waits until somebody listens at each port of a command that goes on: what is typed next may need
+// it, also where nothing is printed that says so. It looks, where a system shows it, and does not connect: the
+// page would show that.
+func (tr *transcript) awaitListening(t *testing.T, typed string) {
+	if !showsListening {
+		return
+	}
+	for _, port := range manualPort.FindAllString(typed, -1) {
+		eventually(t, "somebody listens at what is port "+port+" in: "+typed, func() bool {
+			return listensAt(t, tr.ports.Replace(port))
+		})
 	}
 }
 

@@ -29,13 +29,6 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 # every access of its pages, for half of the time that the tests take.
 RACE = -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false -gcflags=modernc.org/memory=-race=false
 
-# Tests in a browser wait for it most of the time, and the rest goes on beside them; so do, when these are
-# over, those that take a minute and more. Lint has vetted them, and links without what debuggers read are
-# quicker.
-TESTS = $(GO) test -json $(RACE) -vet=off -ldflags='-s -w' -shuffle=on -timeout 30m
-BROWSER = ^(TestLivePage|TestJournalsInABrowser|TestASilentServerIsNotLive|TestPageShowsATappedConversation)$$
-LONG = ^(TestScripts|TestTerminalsOfTheManual|TestRecordingsOfRealServices|TestPackages)$$
-
 # A pipe fails where any part of it does.
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
@@ -112,15 +105,7 @@ lint:
 	$(TOOL) staticcheck ./...
 
 test:
-	scripts/install-test-tools
-	@echo "testing with the race detector: about nine minutes on two cores, longer the first time, since it compiles SQLite too"
-	@$(TESTS) -run TestSeed ./cmd/parley | $(GO) run ./scripts/testprogress # what is compiled for it is for both that follow
-	@{ failed=0; for some in '$(BROWSER)' '$(LONG)'; do \
-		$(TESTS) -run "$$some" ./cmd/parley | $(GO) run ./scripts/testprogress || failed=1; \
-	done; exit $$failed; } & beside=$$!; \
-	$(TESTS) -skip '$(BROWSER)|$(LONG)' -p 3 ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress; rest=$$?; \
-	wait $$beside && exit $$rest
-	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
+	GO='$(GO)' RACE='$(RACE)' scripts/test
 
 soak:
 	scripts/install-test-tools

@@ -85,7 +85,8 @@ func TestACaptureBecomesTheJournalOfATap(t *testing.T) {
 		t.Errorf("of the capture there is\n%.3000s\nthe tap has\n%.3000s", got, want)
 	}
 	run(t, peer(t, "redis-cli", "-s", socket, "FLUSHALL"), "")
-	text, code := replayed(t, made, "unix:"+socket)
+	// Slower than it was: what is published has to find its subscriber, and on a busy machine nothing else sees to that.
+	text, code := replayed(t, made, "unix:"+socket, "--speed", "0.1x")
 	if code != 0 || !strings.HasSuffix(text, " 0 differences\n") || !strings.Contains(text, "6 sessions, ") {
 		t.Errorf("replay exits %d and says\n%.2000s", code, text)
 	}

@@ -123,7 +123,7 @@ func run(ctx context.Context, opt options) error {
 
 // standard is the comparison of all servers, a table for each workload.
 func (b *bench) standard(ctx context.Context, chosen []server, workloads []workload, rounds int, broken map[string]error) (report string, failed bool, err error) {
-	tables, err := b.compare(ctx, chosen, workloads, rounds, broken)
+	tables, err := b.compare(ctx, chosen, reference, workloads, rounds, broken)
 	if err != nil {
 		return "", false, err
 	}

@@ -71,7 +71,7 @@ func (t table) markdown() string {
 	for _, c := range cols {
 		titles = append(titles, c.title)
 		if c.ratio {
-			titles = append(titles, "ratio to "+reference)
+			titles = append(titles, "ratio to "+t.reference)
 		}
 	}
 	fmt.Fprintf(&out, "### %s\n\n", t.workload.title())
@@ -93,7 +93,7 @@ func (t table) markdown() string {
 				cells = append(cells, thousands(median(values), c.digits))
 			}
 			if c.ratio {
-				cells = append(cells, spread(t.ratios(r, c.of)))
+				cells = append(cells, spread(t.ratios(r, t.reference, c.of)))
 			}
 		}
 		writeRow(&out, cells)
@@ -115,10 +115,10 @@ func failure(err error) string {
 	return string(text)
 }
 
-// ratios are a server's figures to those of the reference in the same rounds; none if
-// the reference failed.
-func (t table) ratios(r row, of func(sample) float64) []float64 {
-	base := t.row(reference)
+// ratios are a server's figures to those of another in the same rounds; none if that one
+// failed.
+func (t table) ratios(r row, to string, of func(sample) float64) []float64 {
+	base := t.row(to)
 	if base == nil || base.failed != nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type workload struct {
 	connections int
 	inflight    int
 	size        int // of a payload, in bytes
+	lines       int // that are sent in all, where nobody replies
 }
 
 const (
@@ -49,6 +51,7 @@ const (
 	idleHold        = time.Second
 	acceptsAtOnce   = 16
 	payload         = 16
+	redisAround     = len("*2\r\n$3\r\nGET\r\n$16\r\n\r\n") - len("\n")
 )
 
 func parseWorkload(name string) (workload, error) {
@@ -93,8 +96,11 @@ func (b *bench) measure(ctx context.Context, s server, w workload) (sample, erro
 		return sample{}, err
 	}
 	defer l.stop()
-	if w.name == "idle" {
+	switch {
+	case w.name == "idle":
 		return measureIdle(ctx, p, l, w)
+	case w.lines > 0:
+		return b.measureSink(ctx, p, l, w)
 	}
 	return b.measureBusy(ctx, p, l)
 }
@@ -117,7 +123,7 @@ func (b *bench) measureBusy(ctx context.Context, p *running, l *loader) (sample,
 		return sample{}, err
 	}
 	server := after.server - before.server
-	b.others += after.machine - before.machine - server - (after.load - before.load)
+	b.others += after.machine - before.machine - (after.ours - before.ours)
 	b.watched += after.at.Sub(before.at)
 	memory, err := p.memory()
 	if err != nil {
@@ -158,15 +164,23 @@ func (f *figures) sample() sample {
 // clocks are read while all connections are at rest.
 type clocks struct {
 	at                    time.Time
-	server, load, machine time.Duration // CPU time used
+	server, ours, machine time.Duration // CPU time used by what is measured, by all that runs for it, and by all
 }
 
 func readClocks(p *running, l *loader) (clocks, error) {
 	c := clocks{at: time.Now()}
-	var errs [3]error
-	c.server, errs[0] = p.cpu()
-	c.load, errs[1] = cpuTime(l.cmd.Process.Pid)
-	c.machine, errs[2] = machineTime()
+	var errs [4]error
+	var own, behind, load time.Duration
+	own, errs[0] = p.cpu()
+	if p.back != nil {
+		behind, errs[1] = p.back.cpu()
+	}
+	load, errs[2] = cpuTime(l.cmd.Process.Pid)
+	c.machine, errs[3] = machineTime()
+	c.server, c.ours = own, own+behind+load
+	if p.whole {
+		c.server += behind
+	}
 	return c, errors.Join(errs[:]...)
 }
 
@@ -191,45 +205,110 @@ func measureIdle(ctx context.Context, p *running, l *loader, w workload) (sample
 	}, nil
 }
 
+// measureSink waits until the server has kept all lines, and ends it: what it has to do
+// then, to write a rest say, counts as well.
+func (b *bench) measureSink(ctx context.Context, p *running, l *loader, w workload) (sample, error) {
+	if _, err := l.awaitWord(ctx, "start"); err != nil {
+		return sample{}, err
+	}
+	before, err := p.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	began := time.Now()
+	l.goOn()
+	if _, err := l.awaitWord(ctx, "end"); err != nil {
+		return sample{}, err
+	}
+	for p.keeps && err == nil {
+		var kept os.FileInfo
+		if kept, err = os.Stat(p.file("sink")); err == nil && kept.Size() == int64(w.lines*(w.size+1)) {
+			break
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			err = fmt.Errorf("not all lines are in its file: %w", context.Cause(ctx))
+		}
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	took := time.Since(began)
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		return sample{}, context.Cause(ctx)
+	}
+	used := p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime() - before
+	return sample{cpu: float64(used) / float64(w.lines), rate: float64(w.lines) / took.Seconds()}, nil
+}
+
 // A running server.
 type running struct {
 	server
 	cmd          *exec.Cmd
 	port         int
+	back         *running // what is behind it
+	dir          string   // where its files are, whose names end with its port
 	files        []*os.File
-	journal      string  // what it keeps, if it does
 	memoryBefore float64 // after one exchange
 	exited       chan struct{}
 	err          error // how it ended, once exited is closed
 }
 
 // start runs the server on its core and returns when it has answered a first request.
+// What is behind it has that core too if it counts, else the one of the load.
 func (b *bench) start(ctx context.Context, s server) (*running, error) {
+	if s.behind == "" {
+		return b.startOne(ctx, s, b.cores.server, 0)
+	}
+	core := b.cores.load
+	if s.whole {
+		core = b.cores.server
+	}
+	back, err := b.startOne(ctx, server{run: s.behind}, core, 0)
+	if err != nil {
+		return nil, fmt.Errorf("behind it: %w", err)
+	}
+	p, err := b.startOne(ctx, s, b.cores.server, back.port)
+	if err != nil {
+		back.stop()
+		return nil, err
+	}
+	p.back = back
+	return p, nil
+}
+
+func (b *bench) startOne(ctx context.Context, s server, core string, backPort int) (*running, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	argv := append([]string{"-c", b.cores.server}, b.command(s.run, port)...)
-	p := &running{server: s, port: port, cmd: exec.Command("taskset", argv...), exited: make(chan struct{}),
-		journal: filepath.Join(b.dir, fmt.Sprintf("journal-%d", port))}
+	argv := append([]string{"-c", core}, b.command(s.run, port, backPort)...)
+	p := &running{server: s, dir: b.dir, port: port, cmd: exec.Command("taskset", argv...), exited: make(chan struct{})}
 	p.cmd.Env = plainEnvironment()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if p.cmd.Stderr, err = p.output(b.dir, "stderr"); err != nil {
-		return nil, err
+	p.cmd.Stderr, err = p.output("stderr")
+	if s.log && err == nil {
+		p.cmd.Stdout, err = p.output("stdout")
 	}
-	if s.log {
-		if p.cmd.Stdout, err = p.output(b.dir, "stdout"); err != nil {
-			return nil, err
-		}
+	if s.config != "" && err == nil {
+		err = os.WriteFile(p.file("config"), []byte(b.fillIn(s.config, port, backPort)), 0o644)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		p.removeFiles()
 		return nil, err
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.exited)
 	}()
-	if err := p.await(ctx, b.cores); err != nil {
+	if err := p.await(ctx, core); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -253,8 +332,12 @@ func plainEnvironment() []string {
 	})
 }
 
-func (p *running) output(dir, name string) (*os.File, error) {
-	f, err := os.Create(filepath.Join(dir, name))
+func (p *running) file(name string) string {
+	return filepath.Join(p.dir, fmt.Sprintf("%s-%d", name, p.port))
+}
+
+func (p *running) output(name string) (*os.File, error) {
+	f, err := os.Create(p.file(name))
 	if err == nil {
 		p.files = append(p.files, f)
 	}
@@ -262,11 +345,11 @@ func (p *running) output(dir, name string) (*os.File, error) {
 }
 
 // await has one exchange with the server, as soon as it listens.
-func (p *running) await(ctx context.Context, on cores) error {
+func (p *running) await(ctx context.Context, core string) error {
 	addr := fmt.Sprintf("127.0.0.1:%d", p.port)
 	giveUp := time.Now().Add(5 * time.Second)
 	for {
-		err := exchange(addr)
+		err := p.exchange(addr)
 		if err == nil {
 			break
 		}
@@ -282,8 +365,8 @@ func (p *running) await(ctx context.Context, on cores) error {
 		}
 	}
 	allowed, err := statusField(p.cmd.Process.Pid, "Cpus_allowed_list")
-	if err == nil && allowed != on.server {
-		err = fmt.Errorf("runs on cores %s, not on %s", allowed, on.server)
+	if err == nil && allowed != core {
+		err = fmt.Errorf("runs on cores %s, not on %s", allowed, core)
 	}
 	if err != nil {
 		return err
@@ -292,10 +375,16 @@ func (p *running) await(ctx context.Context, on cores) error {
 	return err
 }
 
-func exchange(addr string) error {
+func (p *running) exchange(addr string) error {
 	c, err := net.Dial("tcp4", addr)
-	if err != nil {
+	if err != nil || p.mute {
+		if err == nil {
+			c.Close()
+		}
 		return err
+	}
+	if p.tls {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(2 * time.Second))
@@ -343,13 +432,19 @@ func (p *running) stop() {
 		syscall.Kill(-pid, syscall.SIGKILL)
 	}
 	<-p.exited
+	p.removeFiles()
+	if p.back != nil {
+		p.back.stop()
+	}
+}
+
+func (p *running) removeFiles() {
 	for _, f := range p.files {
 		f.Close()
-		os.Remove(f.Name())
 	}
-	journals, _ := filepath.Glob(p.journal + "*")
-	for _, f := range journals {
-		os.Remove(f)
+	names, _ := filepath.Glob(p.file("*") + "*")
+	for _, name := range names {
+		os.Remove(name)
 	}
 }
 
@@ -362,15 +457,28 @@ type loader struct {
 }
 
 func (b *bench) startLoad(ctx context.Context, port int, s server, w workload) (*loader, error) {
-	argv := []string{"-c", b.cores.load, filepath.Join(b.dir, "load"),
+	program, size := "load", w.size
+	if s.tls {
+		program = "load-tls"
+	}
+	if s.redis {
+		size -= redisAround // so that a request is as long as a line
+	}
+	argv := []string{"-c", b.cores.load, filepath.Join(b.dir, program),
 		fmt.Sprintf("--connections=%d", w.connections),
 		fmt.Sprintf("--inflight=%d", w.inflight),
-		fmt.Sprintf("--size=%d", w.size),
+		fmt.Sprintf("--size=%d", size),
 		fmt.Sprintf("--seconds=%g", b.seconds),
 		fmt.Sprintf("--warmup=%g", b.warmup),
 	}
 	if s.echo {
 		argv = append(argv, "--echo")
+	}
+	if s.redis {
+		argv = append(argv, "--redis")
+	}
+	if w.lines > 0 {
+		argv = append(argv, fmt.Sprintf("--sink=%d", w.lines))
 	}
 	if w.name == "idle" || w.name == "accepts" {
 		argv = append(argv, "--"+w.name)

@@ -10,16 +10,24 @@ import (
 	"strings"
 )
 
-// A server is one row of every table. In its commands DIR is the temporary directory
-// and PORT the port of the run.
+// A server is one row of every table. In its commands DIR is the temporary directory,
+// PORT the port of the run, and BACK that of what is behind it.
 type server struct {
-	name  string
-	build string   // makes it; nothing to make if empty
-	run   string   // listens on 127.0.0.1:PORT until SIGTERM
-	only  []string // the workloads it can do, all if nil
-	echo  bool     // sends the line back as it came, with no number
-	log   bool     // its standard output goes to a file
-	forks bool     // a process for each connection
+	name   string
+	build  string   // makes it; nothing to make if empty
+	run    string   // listens on 127.0.0.1:PORT until SIGTERM
+	config string   // is written to DIR/config-PORT before it is run
+	only   []string // the workloads it can do, all if nil
+	echo   bool     // sends the line back as it came, with no number
+	log    bool     // its standard output goes to a file
+	forks  bool     // it is several processes, such as one for each connection
+	tls    bool     // the conversation is over TLS
+	redis  bool     // requests are commands of redis
+	mute   bool     // says nothing
+	keeps  bool     // what comes to DIR/sink-PORT
+
+	behind string // a server that it passes all on to, which listens on BACK
+	whole  bool   // what the one behind it uses counts as well
 }
 
 const (
@@ -98,7 +106,7 @@ func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[strin
 			made[s.build] = err
 		}
 		if err == nil {
-			_, err = exec.LookPath(b.command(s.run, 0)[0])
+			_, err = exec.LookPath(b.command(s.run, 0, 0)[0])
 		}
 		if err != nil {
 			failed[s.name] = err
@@ -108,7 +116,7 @@ func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[strin
 }
 
 func (b *bench) build(ctx context.Context, command string) error {
-	argv := b.command(command, 0)
+	argv := b.command(command, 0, 0)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as Parley ships
 	out, err := cmd.CombinedOutput()
@@ -119,12 +127,16 @@ func (b *bench) build(ctx context.Context, command string) error {
 }
 
 // command splits a command into its words and fills in what changes.
-func (b *bench) command(text string, port int) []string {
+func (b *bench) command(text string, port, back int) []string {
 	argv := strings.Fields(text)
 	for i, word := range argv {
-		argv[i] = strings.NewReplacer("DIR", b.dir, "PORT", fmt.Sprint(port)).Replace(word)
+		argv[i] = b.fillIn(word, port, back)
 	}
 	return argv
+}
+
+func (b *bench) fillIn(text string, port, back int) string {
+	return strings.NewReplacer("DIR", b.dir, "PORT", fmt.Sprint(port), "BACK", fmt.Sprint(back)).Replace(text)
 }
 
 // reason is one line on why a program ended: of what it said the first line that names

@@ -8,6 +8,7 @@ import (
 
 // A table is a workload's samples.
 type table struct {
+	about     string // what its title begins with, if anything
 	workload  workload
 	reference string // the row to which all ratios are
 	rows      []row

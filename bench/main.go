@@ -7,6 +7,7 @@
 //	go run . -out ../docs/performance.md        put the tables into a page as well
 //	go run . -scaling                           against size, connections and cores
 //	go run . -generators                        parley bench beside other load programs
+//	go run . -everything                        taps, TLS, sinks, pipes and protocols beside their peers
 package main
 
 import (
@@ -28,6 +29,7 @@ type options struct {
 	out                string
 	scaling            bool
 	generators         bool
+	everything         bool
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	flag.StringVar(&opt.out, "out", "", "also write between the markers in this file")
 	flag.BoolVar(&opt.scaling, "scaling", false, "measure "+scalingServers+" against message size, connections and cores")
 	flag.BoolVar(&opt.generators, "generators", false, "measure parley bench beside other load programs")
+	flag.BoolVar(&opt.everything, "everything", false, "measure what people turn on beside those who do the same")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,6 +61,9 @@ func run(ctx context.Context, opt options) error {
 	}
 	if opt.generators {
 		marker, opt.servers = "generators", reference
+	}
+	if opt.everything {
+		marker, opt.servers = "everything", reference
 	}
 	chosen, err := selectServers(opt.servers)
 	if err != nil {
@@ -87,18 +93,25 @@ func run(ctx context.Context, opt options) error {
 	}
 	defer os.RemoveAll(dir)
 
-	b := &bench{dir: dir, seconds: opt.seconds, warmup: opt.warmup, cores: apart}
+	b := &bench{dir: dir, seconds: opt.seconds, warmup: opt.warmup, cores: apart, built: make(map[string]error)}
+	if err := b.buildLoad(ctx); err != nil {
+		return err
+	}
 	broken, err := b.buildAll(ctx, chosen)
 	if err != nil {
 		return err
 	}
 	var body string
 	var failed bool
+	used := peersUsed()
 	switch {
 	case opt.scaling:
 		body, failed, err = b.scaling(ctx, chosen, opt.rounds, broken)
 	case opt.generators:
 		body, err = b.compareGenerators(ctx, opt.rounds)
+	case opt.everything:
+		body, failed, err = b.everything(ctx, opt.rounds)
+		used = everythingUsed()
 	default:
 		body, failed, err = b.standard(ctx, chosen, workloads, opt.rounds, broken)
 	}
@@ -106,7 +119,7 @@ func run(ctx context.Context, opt options) error {
 		return err
 	}
 	took := time.Since(began)
-	body = b.circumstances(opt.rounds, took) + body
+	body = b.circumstances(opt.rounds, took, used) + body
 	fmt.Print(body)
 	fmt.Fprintf(os.Stderr, "it took %v\n", took.Round(time.Second))
 	if d := b.disturbance(); d > 0.03 {

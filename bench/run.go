@@ -25,6 +25,7 @@ type bench struct {
 	seconds float64
 	warmup  float64
 	cores   cores
+	built   map[string]error // what was made of each command that builds a program
 
 	// What other programs used of all cores while windows were measured, and how long
 	// these were together.

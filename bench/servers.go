@@ -91,19 +91,21 @@ func namesOf(list []server) []string {
 	return names
 }
 
-// buildAll makes the load program, without which there is no benchmark, and every
-// server's program, each only once. It returns the servers that it could not make.
+// buildLoad makes the load program, without which there is no benchmark.
+func (b *bench) buildLoad(ctx context.Context) error {
+	return b.build(ctx, "gcc -O2 -Wall -Wextra -o DIR/load load/load.c")
+}
+
+const buildLoadTLS = "gcc -O2 -Wall -Wextra -DTLS -o DIR/load-tls load/load.c -lssl -lcrypto"
+
+// buildAll makes every server's program, each only once, and the load program that speaks
+// TLS for those who do. It returns the servers that it could not make.
 func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[string]error, err error) {
-	if err := b.build(ctx, "gcc -O2 -Wall -Wextra -o DIR/load load/load.c"); err != nil {
-		return nil, err
-	}
 	failed = make(map[string]error)
-	made := map[string]error{"": nil}
 	for _, s := range chosen {
-		err, done := made[s.build]
-		if !done {
-			err = b.build(ctx, s.build)
-			made[s.build] = err
+		err := b.buildOnce(ctx, s.build)
+		if s.tls && err == nil {
+			err = b.buildOnce(ctx, buildLoadTLS)
 		}
 		if err == nil {
 			_, err = exec.LookPath(b.command(s.run, 0, 0)[0])
@@ -113,6 +115,18 @@ func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[strin
 		}
 	}
 	return failed, ctx.Err()
+}
+
+func (b *bench) buildOnce(ctx context.Context, command string) error {
+	if command == "" {
+		return nil
+	}
+	err, done := b.built[command]
+	if !done {
+		err = b.build(ctx, command)
+		b.built[command] = err
+	}
+	return err
 }
 
 func (b *bench) build(ctx context.Context, command string) error {

@@ -7,6 +7,7 @@
 //	go run . -out ../docs/performance.md        put the tables into a page as well
 //	go run . -scaling                           against size, connections and cores
 //	go run . -generators                        parley bench beside other load programs
+//	go run . -growth                            pictures of what grows, and n log n beside it
 //	go run . -everything                        taps, TLS, sinks, pipes and protocols beside their peers
 package main
 
@@ -30,6 +31,8 @@ type options struct {
 	scaling            bool
 	generators         bool
 	everything         bool
+	growth             bool
+	exchanges          int
 }
 
 func main() {
@@ -43,6 +46,8 @@ func main() {
 	flag.BoolVar(&opt.scaling, "scaling", false, "measure "+scalingServers+" against message size, connections and cores")
 	flag.BoolVar(&opt.generators, "generators", false, "measure parley bench beside other load programs")
 	flag.BoolVar(&opt.everything, "everything", false, "measure what people turn on beside those who do the same")
+	flag.BoolVar(&opt.growth, "growth", false, "draw what it costs as sessions, messages, tabs and a journal grow")
+	flag.IntVar(&opt.exchanges, "exchanges", 10_000_000, "with -growth: of the largest journal, in the temporary directory; ten million take 1 GB")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,6 +67,9 @@ func run(ctx context.Context, opt options) error {
 	if opt.generators {
 		marker, opt.servers = "generators", reference
 	}
+	if opt.growth {
+		marker, opt.servers = "growth", reference
+	}
 	if opt.everything {
 		marker, opt.servers = "everything", reference
 	}
@@ -79,6 +87,9 @@ func run(ctx context.Context, opt options) error {
 	}
 	if err := writeOut(opt.out, marker, ""); err != nil { // now, not after ten minutes
 		return err
+	}
+	if opt.exchanges < 10_000 {
+		return fmt.Errorf("a journal of %d exchanges shows nothing", opt.exchanges)
 	}
 	if opt.rounds < 1 || opt.seconds <= 0 {
 		return fmt.Errorf("%d rounds of %g s measure nothing", opt.rounds, opt.seconds)
@@ -112,6 +123,8 @@ func run(ctx context.Context, opt options) error {
 	case opt.everything:
 		body, failed, err = b.everything(ctx, opt.rounds)
 		used = everythingUsed()
+	case opt.growth:
+		body, err = b.growth(ctx, opt.rounds, opt.exchanges, opt.out)
 	default:
 		body, failed, err = b.standard(ctx, chosen, workloads, opt.rounds, broken)
 	}

@@ -236,14 +236,10 @@ func (b *bench) measureSink(ctx context.Context, p *running, l *loader, w worklo
 		return sample{}, err
 	}
 	took := time.Since(began)
-	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
-	select {
-	case <-p.exited:
-	case <-ctx.Done():
-		return sample{}, context.Cause(ctx)
+	if err := p.end(ctx); err != nil {
+		return sample{}, err
 	}
-	used := p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime() - before
-	return sample{cpu: float64(used) / float64(w.lines), rate: float64(w.lines) / took.Seconds()}, nil
+	return sample{cpu: float64(p.used()-before) / float64(w.lines), rate: float64(w.lines) / took.Seconds()}, nil
 }
 
 // A running server.
@@ -419,6 +415,22 @@ func (p *running) memory() (float64, error) {
 		total += m
 	}
 	return total, nil
+}
+
+// end has the server do what it has to before it ends; stop then only tidies up.
+func (p *running) end(ctx context.Context) error {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// used is the CPU time of a server that has ended, and of the processes that it waited for.
+func (p *running) used() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
 // stop ends what start started, and only that: the group has the id of its leader.

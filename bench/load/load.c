@@ -89,13 +89,15 @@ static int epoll_fd;
 static int busy;           // connections that are not at rest
 static int64_t deadline;   // until then every finished batch is followed by another
 static uint64_t next_request;
-static char *batch, *expected; // the requests to write and the reply to come; only numbers change
+static char *batch;        // the requests to write; only their numbers change
+static char *expected;     // the reply to come, in front of and behind its payload
+static char *echoed;       // that payload; only its number changes
 
 // What stands around a payload in its request and in its reply, and around the
 // connection's number before that.
 static char head[40];
 static const char *tail = "\n", *opening = "Request #", *closing = " - ", *suffix = " ...\n";
-static int head_len, request_len, batch_len;
+static int head_len, suffix_len, request_len, batch_len;
 
 static void die(const char *format, ...) {
 	va_list args;
@@ -167,13 +169,10 @@ static void lay_out(int request) {
 }
 
 static int expect(const conn *c) {
-	int len = c->prefix_len;
-	memcpy(expected, c->prefix, len);
-	memcpy(expected + len, payload_of(0), size); // for the filler
-	put_number(expected + len, c->first + c->answered);
-	len += size;
-	memcpy(expected + len, suffix, strlen(suffix));
-	return len + strlen(suffix);
+	expected = echoed - c->prefix_len;
+	memcpy(expected, c->prefix, c->prefix_len);
+	put_number(echoed, c->first + c->answered);
+	return c->prefix_len + size + suffix_len;
 }
 
 static void print_escaped(const char *s, int n) {
@@ -468,16 +467,20 @@ int main(int argc, char **argv) {
 	if (echo)
 		suffix = "\n";
 	head_len = strlen(head);
+	suffix_len = strlen(suffix);
 	request_len = head_len + size + strlen(tail);
 	batch_len = inflight * request_len;
 	batch = malloc(batch_len);
-	expected = malloc(MAX_PREFIX + size + strlen(suffix));
-	if (epoll_fd < 0 || !conns || !batch || !expected)
+	char *room = malloc(MAX_PREFIX + size + suffix_len);
+	if (epoll_fd < 0 || !conns || !batch || !room)
 		die("cannot begin: %m");
 	for (int i = 0; i < connections; i++)
 		conns[i].id = i;
 	for (int i = 0; i < inflight; i++)
 		lay_out(i);
+	echoed = room + MAX_PREFIX;
+	memcpy(echoed, payload_of(0), size);
+	memcpy(echoed + size, suffix, suffix_len);
 #ifdef TLS
 	begin_tls(NULL, NULL);
 #endif

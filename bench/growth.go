@@ -121,7 +121,7 @@ func (b *bench) growingTabs(ctx context.Context, rounds int) (growing, error) {
 	return growing{
 		file:    "growth-tabs.svg",
 		picture: picture{title: "Tabs of the live page, and watchers of a session", x: "tabs", y: "CPU time of the server in a second", curves: curves},
-		note: fmt.Sprintf("The server answers %s requests a second besides, which is in it. A tab asks four times a second what is new, and one that shows a session\n"+
+		note: fmt.Sprintf("Of one browser, over six connections. The server answers %s requests a second besides, which is in it. A tab asks four times a second what is new, and one that shows a session\n"+
 			"asks as often for that.", thousands(tabsRate, 0)),
 	}, nil
 }
@@ -153,8 +153,10 @@ func (b *bench) tabs(ctx context.Context, n int, session bool) (float64, error) 
 		load.Wait()
 	}()
 
+	browser := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 6}} // which all its tabs share
+	defer browser.CloseIdleConnections()
 	address := fmt.Sprintf("http://127.0.0.1:%d", web)
-	if err := awaitSession(ctx, address); err != nil {
+	if err := awaitSession(ctx, browser, address); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -166,7 +168,7 @@ func (b *bench) tabs(ctx context.Context, n int, session bool) (float64, error) 
 		asking.Go(func() {
 			// Not all at the same moment, as people do not open theirs either.
 			pause(ctx, tabsAsk*time.Duration(i)/time.Duration(n))
-			if err := look(ctx, address, session); err != nil && ctx.Err() == nil {
+			if err := look(ctx, browser, address, session); err != nil && ctx.Err() == nil {
 				failed <- err
 			}
 		})
@@ -195,12 +197,10 @@ func (b *bench) tabs(ctx context.Context, n int, session bool) (float64, error) 
 const lookedAt = "/session?number=2"
 
 // awaitSession returns when the page knows the session.
-func awaitSession(ctx context.Context, address string) error {
-	var client http.Client
-	defer client.CloseIdleConnections()
+func awaitSession(ctx context.Context, browser *http.Client, address string) error {
 	giveUp := time.Now().Add(5 * time.Second)
 	for {
-		err := fetch(ctx, &client, address+lookedAt, nil)
+		err := fetch(ctx, browser, address+lookedAt, nil)
 		if err == nil || ctx.Err() != nil || time.Now().After(giveUp) {
 			return err
 		}
@@ -209,17 +209,15 @@ func awaitSession(ctx context.Context, address string) error {
 }
 
 // look is one tab, until the context ends.
-func look(ctx context.Context, address string, session bool) error {
-	client := &http.Client{Transport: &http.Transport{}} // its own connection, as a browser's
-	defer client.CloseIdleConnections()
+func look(ctx context.Context, browser *http.Client, address string, session bool) error {
 	for known := ""; ; pause(ctx, tabsAsk) {
 		var told struct{ Cursor string }
-		if err := fetch(ctx, client, address+"/state?after="+known, &told); err != nil {
+		if err := fetch(ctx, browser, address+"/state?after="+known, &told); err != nil {
 			return err
 		}
 		known = told.Cursor
 		if session {
-			if err := fetch(ctx, client, address+lookedAt, nil); err != nil {
+			if err := fetch(ctx, browser, address+lookedAt, nil); err != nil {
 				return err
 			}
 		}
@@ -227,12 +225,12 @@ func look(ctx context.Context, address string, session bool) error {
 }
 
 // fetch reads an answer, and what it says in JSON if there is something to hold it.
-func fetch(ctx context.Context, client *http.Client, address string, into any) error {
+func fetch(ctx context.Context, browser *http.Client, address string, into any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(request)
+	answer, err := browser.Do(request)
 	if err != nil {
 		return err
 	}

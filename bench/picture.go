@@ -152,7 +152,7 @@ func shortTime(ns float64) string {
 // table has the curves' costs as numbers, and how each grows.
 func (p *picture) table() string {
 	var out strings.Builder
-	titles, rule, last := []string{p.x}, []string{"--:"}, []string{"faster than n log n by"}
+	titles, rule, last := []string{p.x}, []string{"--:"}, []string{"growth beside n log n"}
 	for _, c := range p.curves {
 		titles, rule, last = append(titles, c.name), append(rule, "--:"), append(last, fmt.Sprintf("%.2f", c.againstNLogN()))
 	}

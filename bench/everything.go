@@ -158,7 +158,7 @@ func comparisons() []comparison {
 					mute: true, keeps: true, forks: true},
 				{name: "rsyslogd", run: "/usr/sbin/rsyslogd -n -f DIR/config-PORT -i DIR/pid-PORT", config: rsyslogConfig, mute: true, keeps: true},
 				{name: "parley", build: buildParley, run: runParley + "auto -q -f line/none", mute: true},
-				{name: "parley-journal", build: buildParley, run: runParley + "auto -q -f line/none --journal DIR/journal-PORT", mute: true},
+				{name: "parley-journal", build: buildParley, run: runParley + "auto -q -f line/none --journal DIR/journal-PORT", mute: true, record: true},
 			},
 		},
 	}

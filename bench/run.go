@@ -239,6 +239,11 @@ func (b *bench) measureSink(ctx context.Context, p *running, l *loader, w worklo
 	if err := p.end(ctx); err != nil {
 		return sample{}, err
 	}
+	if p.record {
+		if err := p.recorded(ctx, w.lines); err != nil {
+			return sample{}, err
+		}
+	}
 	return sample{cpu: float64(p.used()-before) / float64(w.lines), rate: float64(w.lines) / took.Seconds()}, nil
 }
 
@@ -431,6 +436,16 @@ func (p *running) end(ctx context.Context) error {
 // used is the CPU time of a server that has ended, and of the processes that it waited for.
 func (p *running) used() time.Duration {
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// recorded sees whether the journal has all lines.
+func (p *running) recorded(ctx context.Context, lines int) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(p.dir, "parley"), "log", p.file("journal"), "--csv", "--sql", "SELECT count(*) FROM v_exchange")
+	out, err := cmd.CombinedOutput()
+	if said := strings.Fields(string(out)); err != nil || len(said) != 2 || said[1] != fmt.Sprint(lines) {
+		return fmt.Errorf("of %d lines the journal has %q, %v", lines, said, err)
+	}
+	return nil
 }
 
 // stop ends what start started, and only that: the group has the id of its leader.

@@ -24,7 +24,8 @@ type server struct {
 	tls    bool     // the conversation is over TLS
 	redis  bool     // requests are commands of redis
 	mute   bool     // says nothing
-	keeps  bool     // what comes to DIR/sink-PORT
+	keeps  bool     // what comes, in DIR/sink-PORT
+	record bool     // what comes, in a journal, DIR/journal-PORT
 
 	behind string // a server that it passes all on to, which listens on BACK
 	whole  bool   // what the one behind it uses counts as well

@@ -127,7 +127,7 @@ func (b *bench) growingTabs(ctx context.Context, rounds int) (growing, error) {
 }
 
 const (
-	tabsRate   = 1000
+	tabsRate   = 200
 	tabsAsk    = 250 * time.Millisecond
 	tabsWindow = 2 * time.Second
 )

@@ -130,7 +130,7 @@ func TestLoadOverTLS(t *testing.T) {
 	}
 	over := func(behaviour string) func(net.Listener) {
 		return func(l net.Listener) {
-			serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}), behaviours[behaviour])
+			serve(lineRecords{tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13})}, behaviours[behaviour])
 		}
 	}
 	for _, args := range []string{"", "--inflight=16", "--size=60000 --inflight=16", "--connections=300", "--accepts", "--accepts --connections=40 --inflight=3"} {
@@ -145,6 +145,26 @@ func TestLoadOverTLS(t *testing.T) {
 			t.Errorf("%s: %v, %q, %q; want one line with %q", behaviour, err, out, said, says)
 		}
 	}
+}
+
+// lineRecords has each line be a record of TLS: several of them come by one read.
+type lineRecords struct{ net.Listener }
+
+func (l lineRecords) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return linewise{c}, err
+}
+
+type linewise struct{ net.Conn }
+
+func (c linewise) Write(b []byte) (written int, err error) {
+	for line := range bytes.Lines(b) {
+		n, err := c.Conn.Write(line)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // accepting has each connection be somebody's.

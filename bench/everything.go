@@ -188,7 +188,7 @@ func (b *bench) everything(ctx context.Context, rounds int) (report string, fail
 		}
 		out.WriteString(c.note)
 	}
-	pipes, err := b.pipes(ctx, min(rounds, fewRounds))
+	pipes, err := b.pipes(ctx, min(rounds, fewRounds), pipedLines)
 	if err != nil {
 		return "", false, err
 	}

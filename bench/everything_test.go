@@ -46,3 +46,20 @@ func TestEveryRowCanBeMeasured(t *testing.T) {
 		})
 	}
 }
+
+func TestPipesCanBeMeasured(t *testing.T) {
+	b, _ := testBench(t)
+	tables, err := b.pipes(t.Context(), 1, 5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range tables {
+		for _, r := range found.rows {
+			if r.failed != nil {
+				t.Errorf("%s, %s: %v", found.about, r.server, r.failed)
+			} else if r.samples[0].cpu <= 0 || r.samples[0].rate <= 0 {
+				t.Errorf("%s, %s: %+v", found.about, r.server, r.samples[0])
+			}
+		}
+	}
+}

@@ -305,7 +305,7 @@ func (b *bench) write(ctx context.Context, file string, n int) (float64, error) 
 		return 0, err
 	}
 	defer p.stop()
-	for _, load := range [][]string{{"-c", "1", "-n", "100"}, {"-c", "16", "-p", "64", "-n", fmt.Sprint(n)}} {
+	for _, load := range [][]string{{"-c", "1", "-n", "100"}, {"-c", "16", "-p", "64", "-w", "1m", "-n", fmt.Sprint(n)}} {
 		argv := append([]string{"-c", b.cores.load, filepath.Join(b.dir, "parley"), "bench", "-q", fmt.Sprintf("127.0.0.1:%d", p.port)}, load...)
 		if out, err := exec.CommandContext(ctx, "taskset", argv...).CombinedOutput(); err != nil {
 			return 0, errors.New(reason(out, err))

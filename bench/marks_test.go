@@ -50,7 +50,7 @@ func TestMarksAreMeasured(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range pipeContests {
+		for _, c := range pipeContests(1) {
 			if c.title == m.table && m.load == "pipe" {
 				for _, g := range c.generators {
 					rows = append(rows, g.name)

@@ -149,7 +149,7 @@ func shortTime(ns float64) string {
 	return fmt.Sprintf("%.3g ns", ns)
 }
 
-// table has the curves' costs as numbers, and how each grows.
+// table has the curves' costs as numbers, in brackets for each of n, and how each grows.
 func (p *picture) table() string {
 	var out strings.Builder
 	titles, rule, last := []string{p.x}, []string{"--:"}, []string{"growth beside n log n"}
@@ -161,7 +161,7 @@ func (p *picture) table() string {
 	for i, s := range p.curves[0].at {
 		cells := []string{thousands(s.n, 0)}
 		for _, c := range p.curves {
-			cells = append(cells, shortTime(c.at[i].cost))
+			cells = append(cells, fmt.Sprintf("%s (%s)", shortTime(c.at[i].cost), shortTime(c.at[i].cost/s.n)))
 		}
 		writeRow(&out, cells)
 	}

@@ -76,7 +76,7 @@ func TestPictureIsWhatItSays(t *testing.T) {
 
 	table := p.table()
 	for _, want := range []string{
-		"| sessions | linear | the same |\n", "| 1 | 1 µs | 5 ms |\n", "| 10,000 | 10 ms | 5 ms |\n", "| growth beside n log n | 0.77 | 0.08 |\n",
+		"| sessions | linear | the same |\n", "| 1 | 1 µs (1 µs) | 5 ms (5 ms) |\n", "| 10,000 | 10 ms (1 µs) | 5 ms (500 ns) |\n", "| growth beside n log n | 0.77 | 0.08 |\n",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, table)

@@ -20,47 +20,50 @@ const (
 	pipedBench  = "parley bench -c 1 -p 64"
 )
 
-// What reads commands, or lines, from a pipe and sends them ahead of their replies.
-var pipeContests = []contest{
-	{title: "To redis-server", server: redis, generators: []generator{
-		{"redis-cli --pipe", piping("redis-cli", "--pipe", "-p", "PORT")},
-		{pipedClient + " -f redis", piping("DIR/parley", "client", "-q", "--pipeline", "64", "-f", "redis", "127.0.0.1:PORT")},
-	}},
-	{title: piped, server: server{name: "parley", run: runParley + "loops -q"}, generators: []generator{
-		{pipedBench, parleyBench("-p", "64", "--size", "24")},
-		{pipedClient, piping("DIR/parley", "client", "-q", "--pipeline", "64", "127.0.0.1:PORT")},
-	}},
+// pipeContests are of what reads commands, or lines, from a pipe and sends them ahead of
+// their replies.
+func pipeContests(lines int) []contest {
+	return []contest{
+		{title: "To redis-server", server: redis, generators: []generator{
+			{"redis-cli --pipe", piping(lines, "redis-cli --pipe -p PORT")},
+			{pipedClient + " -f redis", piping(lines, "DIR/parley client -q --pipeline 64 -f redis 127.0.0.1:PORT")},
+		}},
+		{title: piped, server: server{name: "parley", run: runParley + "loops -q"}, generators: []generator{
+			{pipedBench, parleyBench("-p", "64", "--size", "24")},
+			{pipedClient, piping(lines, "DIR/parley client -q --pipeline 64 127.0.0.1:PORT")},
+		}},
+	}
 }
 
 // pipes runs the contests. A row that failed has its reason.
-func (b *bench) pipes(ctx context.Context, rounds int) ([]table, error) {
+func (b *bench) pipes(ctx context.Context, rounds, lines int) ([]table, error) {
 	if err := b.buildOnce(ctx, buildParley); err != nil {
 		return nil, err
 	}
-	if err := writeCommands(filepath.Join(b.dir, "commands")); err != nil {
+	if err := writeCommands(filepath.Join(b.dir, "commands"), lines); err != nil {
 		return nil, err
 	}
 	var tables []table
-	for _, c := range pipeContests {
+	for _, c := range pipeContests(lines) {
 		c.connections = 1
 		t, err := b.contend(ctx, c, rounds)
 		if err != nil {
 			return nil, err
 		}
-		t.workload = workload{name: "pipe", lines: pipedLines}
+		t.workload = workload{name: "pipe", lines: lines}
 		tables = append(tables, t)
 	}
 	return tables, nil
 }
 
 // writeCommands writes commands of redis, each in a line, which redis-cli sends as they are.
-func writeCommands(file string) error {
+func writeCommands(file string, lines int) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriter(f)
-	for i := range pipedLines {
+	for i := range lines {
 		fmt.Fprintf(out, "SET key:%07d value:%05d\n", i%100_000, i%100_000)
 	}
 	return errors.Join(out.Flush(), f.Close())
@@ -68,17 +71,14 @@ func writeCommands(file string) error {
 
 // piping has a program read the commands. The CPU time is that of the whole process, and
 // so is the time it took.
-func piping(command ...string) func(ctx context.Context, b *bench, port, connections int) (sample, error) {
+func piping(lines int, command string) func(ctx context.Context, b *bench, port, connections int) (sample, error) {
 	return func(ctx context.Context, b *bench, port, _ int) (sample, error) {
 		in, err := os.Open(filepath.Join(b.dir, "commands"))
 		if err != nil {
 			return sample{}, err
 		}
 		defer in.Close()
-		argv := []string{"-c", b.cores.load}
-		for _, word := range command {
-			argv = append(argv, b.fillIn(word, port, 0))
-		}
+		argv := append([]string{"-c", b.cores.load}, b.command(command, port, 0)...)
 		cmd := exec.CommandContext(ctx, "taskset", argv...)
 		cmd.Env = plainEnvironment()
 		var said bytes.Buffer
@@ -89,6 +89,6 @@ func piping(command ...string) func(ctx context.Context, b *bench, port, connect
 		}
 		took := time.Since(began)
 		used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		return sample{rate: pipedLines / took.Seconds(), cpu: float64(used) / pipedLines}, nil
+		return sample{rate: float64(lines) / took.Seconds(), cpu: float64(used) / float64(lines)}, nil
 	}
 }

@@ -29,7 +29,7 @@ func pipeContests(lines int) []contest {
 			{pipedClient + " -f redis", piping(lines, "DIR/parley client -q --pipeline 64 -f redis 127.0.0.1:PORT")},
 		}},
 		{title: piped, server: server{name: "parley", run: runParley + "loops -q"}, generators: []generator{
-			{pipedBench, parleyBench("-p", "64", "--size", "24")},
+			{pipedBench, parleyBench("-p", "64", "--size", fmt.Sprint(len(fmt.Sprintf(commandLine, 0, 0))))},
 			{pipedClient, piping(lines, "DIR/parley client -q --pipeline 64 127.0.0.1:PORT")},
 		}},
 	}
@@ -56,6 +56,8 @@ func (b *bench) pipes(ctx context.Context, rounds, lines int) ([]table, error) {
 	return tables, nil
 }
 
+const commandLine = "SET key:%05d value:%05d"
+
 // writeCommands writes commands of redis, each in a line, which redis-cli sends as they are.
 func writeCommands(file string, lines int) error {
 	f, err := os.Create(file)
@@ -64,7 +66,7 @@ func writeCommands(file string, lines int) error {
 	}
 	out := bufio.NewWriter(f)
 	for i := range lines {
-		fmt.Fprintf(out, "SET key:%07d value:%05d\n", i%100_000, i%100_000)
+		fmt.Fprintf(out, commandLine+"\n", i%100_000, i%100_000)
 	}
 	return errors.Join(out.Flush(), f.Close())
 }

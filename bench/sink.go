@@ -25,19 +25,10 @@ func (b *bench) measureSink(ctx context.Context, p *running, l *loader, w worklo
 	if _, err := l.awaitWord(ctx, "end"); err != nil {
 		return sample{}, err
 	}
-	for p.keeps && err == nil {
-		var kept os.FileInfo
-		if kept, err = os.Stat(p.file("sink")); err == nil && kept.Size() == int64(w.lines*(w.size+1)) {
-			break
+	if p.keeps {
+		if err := p.awaitKept(ctx, int64(w.lines*(w.size+1))); err != nil {
+			return sample{}, err
 		}
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-			err = fmt.Errorf("not all lines are in its file: %w", context.Cause(ctx))
-		}
-	}
-	if err != nil {
-		return sample{}, err
 	}
 	took := time.Since(began)
 	if err := p.end(ctx); err != nil {
@@ -49,6 +40,24 @@ func (b *bench) measureSink(ctx context.Context, p *running, l *loader, w worklo
 		}
 	}
 	return sample{cpu: float64(p.used()-before) / float64(w.lines), rate: float64(w.lines) / took.Seconds()}, nil
+}
+
+// awaitKept returns when all bytes are in the server's file.
+func (p *running) awaitKept(ctx context.Context, size int64) error {
+	for {
+		kept, err := os.Stat(p.file("sink"))
+		if err != nil {
+			return err
+		}
+		if kept.Size() == size {
+			return nil
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("its file has %d of %d bytes: %w", kept.Size(), size, context.Cause(ctx))
+		}
+	}
 }
 
 // recorded sees whether the journal has all lines.

@@ -100,7 +100,11 @@ func (b *bench) generate(ctx context.Context, c contest, g generator) (sample, e
 		return sample{}, err
 	}
 	defer p.stop()
-	return g.run(ctx, b, p.port, c.connections)
+	s, err := g.run(ctx, b, p.port, c.connections)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // it was killed, and that is why
+	}
+	return s, err
 }
 
 // write adds a contest's table: medians, and ratios to the first generator in the same

@@ -10,7 +10,7 @@
 #               over a NATS that dies in every way
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
-# make bench    Parley and its peers side by side, into docs/performance.md
+# make bench    Parley and its peers side by side, bare and with what people turn on, into docs/performance.md; twenty minutes
 # make micro    the benchmarks of the packages
 # make profile  what the compiler optimises by: cmd/parley/default.pgo
 # make vuln     known vulnerabilities, where their database can be reached
@@ -121,6 +121,7 @@ mutants:
 bench:
 	bench/install
 	cd bench && $(GO) run . -out ../docs/performance.md $(BENCHFLAGS)
+	cd bench && $(GO) run . -everything -rounds 15 -seconds 0.5 -warmup 0.1 -out ../docs/performance.md $(BENCHFLAGS)
 
 micro:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -8,8 +8,10 @@ import (
 
 // A table is a workload's samples.
 type table struct {
-	workload workload
-	rows     []row
+	about     string // what its title begins with, if anything
+	workload  workload
+	reference string // the row to which all ratios are
+	rows      []row
 }
 
 // A row is one server's samples, one of each round, or the reason why there are none.
@@ -24,11 +26,12 @@ const idleRounds = 2
 
 // compare runs every workload on every server that can do it, round by round, so that
 // what a ratio compares was measured close together. Each round begins with another
-// server: nobody always comes first. A server that failed is not asked again.
-func (b *bench) compare(ctx context.Context, chosen []server, workloads []workload, rounds int, broken map[string]error) ([]table, error) {
+// server: nobody always comes first. A server that failed is not asked again. All ratios
+// are to the reference.
+func (b *bench) compare(ctx context.Context, chosen []server, reference string, workloads []workload, rounds int, broken map[string]error) ([]table, error) {
 	tables := make([]table, len(workloads))
 	for i, w := range workloads {
-		tables[i].workload = w
+		tables[i].workload, tables[i].reference = w, reference
 		for _, s := range chosen {
 			if s.can(w) {
 				tables[i].rows = append(tables[i].rows, row{server: s.name, failed: broken[s.name]})

@@ -55,21 +55,41 @@ func (b *bench) compareGenerators(ctx context.Context, rounds int) (report strin
 	}
 	var out strings.Builder
 	for _, c := range contests {
-		found := make([][]sample, len(c.generators))
-		for round := range rounds {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, c.title)
-			for i := range c.generators {
-				i = (i + round) % len(c.generators) // nobody always comes first
-				s, err := b.generate(ctx, c, c.generators[i])
-				if err != nil {
-					return "", fmt.Errorf("%s on %s: %w", c.generators[i].name, c.title, err)
-				}
-				found[i] = append(found[i], s)
+		found, err := b.contend(ctx, c, rounds)
+		if err != nil {
+			return "", err
+		}
+		for _, r := range found.rows {
+			if r.failed != nil {
+				return "", fmt.Errorf("%s on %s: %w", r.server, c.title, r.failed)
 			}
 		}
 		c.write(&out, found)
 	}
 	return out.String(), nil
+}
+
+// contend runs a contest, round by round. The rows are the generators.
+func (b *bench) contend(ctx context.Context, c contest, rounds int) (table, error) {
+	t := table{about: c.title, reference: c.generators[0].name}
+	for _, g := range c.generators {
+		t.rows = append(t.rows, row{server: g.name})
+	}
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, c.title)
+		for i := range c.generators {
+			i = (i + round) % len(c.generators) // nobody always comes first
+			if t.rows[i].failed != nil {
+				continue
+			}
+			s, err := b.generate(ctx, c, c.generators[i])
+			if ctx.Err() != nil {
+				return t, ctx.Err()
+			}
+			t.rows[i].samples, t.rows[i].failed = append(t.rows[i].samples, s), err
+		}
+	}
+	return t, nil
 }
 
 func (b *bench) generate(ctx context.Context, c contest, g generator) (sample, error) {
@@ -80,12 +100,16 @@ func (b *bench) generate(ctx context.Context, c contest, g generator) (sample, e
 		return sample{}, err
 	}
 	defer p.stop()
-	return g.run(ctx, b, p.port, c.connections)
+	s, err := g.run(ctx, b, p.port, c.connections)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // it was killed, and that is why
+	}
+	return s, err
 }
 
 // write adds a contest's table: medians, and ratios to the first generator in the same
 // rounds.
-func (c *contest) write(out *strings.Builder, found [][]sample) {
+func (c *contest) write(out *strings.Builder, found table) {
 	fmt.Fprintf(out, "### %s; connections: %d, one in flight on each\n\n", c.title, c.connections)
 	writeRow(out, []string{"load program", "requests/s", "ratio", "p50 µs", "ratio", "p99 µs", "ratio", "its own CPU ns/request", "ratio"})
 	writeRow(out, []string{"---", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:"})
@@ -93,17 +117,11 @@ func (c *contest) write(out *strings.Builder, found [][]sample) {
 	p50 := func(s sample) float64 { return s.p50 }
 	p99 := func(s sample) float64 { return s.p99 }
 	cpu := func(s sample) float64 { return s.cpu }
-	for i, g := range c.generators {
-		ratio := func(of func(sample) float64) string {
-			ratios := make([]float64, len(found[i]))
-			for round, s := range found[i] {
-				ratios[round] = of(s) / of(found[0][round])
-			}
-			return spread(ratios)
-		}
-		writeRow(out, []string{g.name, thousands(median(each(found[i], rate)), 0), ratio(rate),
-			thousands(median(each(found[i], p50)), 0), ratio(p50), thousands(median(each(found[i], p99)), 0),
-			thousands(median(each(found[i], cpu)), 0), ratio(cpu)})
+	for _, r := range found.rows {
+		ratio := func(of func(sample) float64) string { return spread(found.ratios(r, found.reference, of)) }
+		writeRow(out, []string{r.server, thousands(median(each(r.samples, rate)), 0), ratio(rate),
+			thousands(median(each(r.samples, p50)), 0), ratio(p50), thousands(median(each(r.samples, p99)), 0),
+			thousands(median(each(r.samples, cpu)), 0), ratio(cpu)})
 	}
 	out.WriteString("\n")
 }

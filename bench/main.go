@@ -7,6 +7,8 @@
 //	go run . -out ../docs/performance.md        put the tables into a page as well
 //	go run . -scaling                           against size, connections and cores
 //	go run . -generators                        parley bench beside other load programs
+//	go run . -growth                            pictures of what grows, and n log n beside it
+//	go run . -everything                        taps, TLS, sinks, pipes and protocols beside their peers
 package main
 
 import (
@@ -28,6 +30,9 @@ type options struct {
 	out                string
 	scaling            bool
 	generators         bool
+	everything         bool
+	growth             bool
+	exchanges          int
 }
 
 func main() {
@@ -40,6 +45,9 @@ func main() {
 	flag.StringVar(&opt.out, "out", "", "also write between the markers in this file")
 	flag.BoolVar(&opt.scaling, "scaling", false, "measure "+scalingServers+" against message size, connections and cores")
 	flag.BoolVar(&opt.generators, "generators", false, "measure parley bench beside other load programs")
+	flag.BoolVar(&opt.everything, "everything", false, "measure what people turn on beside those who do the same")
+	flag.BoolVar(&opt.growth, "growth", false, "draw what it costs as sessions, messages, tabs and a journal grow")
+	flag.IntVar(&opt.exchanges, "exchanges", 10_000_000, "with -growth: of the largest journal, in the temporary directory; ten million take 1 GB")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,6 +67,12 @@ func run(ctx context.Context, opt options) error {
 	if opt.generators {
 		marker, opt.servers = "generators", reference
 	}
+	if opt.growth {
+		marker, opt.servers = "growth", reference
+	}
+	if opt.everything {
+		marker, opt.servers = "everything", reference
+	}
 	chosen, err := selectServers(opt.servers)
 	if err != nil {
 		return err
@@ -74,6 +88,9 @@ func run(ctx context.Context, opt options) error {
 	if err := writeOut(opt.out, marker, ""); err != nil { // now, not after ten minutes
 		return err
 	}
+	if opt.exchanges < 10_000 {
+		return fmt.Errorf("a journal of %d exchanges shows nothing", opt.exchanges)
+	}
 	if opt.rounds < 1 || opt.seconds <= 0 {
 		return fmt.Errorf("%d rounds of %g s measure nothing", opt.rounds, opt.seconds)
 	}
@@ -87,18 +104,27 @@ func run(ctx context.Context, opt options) error {
 	}
 	defer os.RemoveAll(dir)
 
-	b := &bench{dir: dir, seconds: opt.seconds, warmup: opt.warmup, cores: apart}
+	b := &bench{dir: dir, seconds: opt.seconds, warmup: opt.warmup, cores: apart, built: make(map[string]error)}
+	if err := b.buildLoad(ctx); err != nil {
+		return err
+	}
 	broken, err := b.buildAll(ctx, chosen)
 	if err != nil {
 		return err
 	}
 	var body string
 	var failed bool
+	used := peersUsed()
 	switch {
 	case opt.scaling:
 		body, failed, err = b.scaling(ctx, chosen, opt.rounds, broken)
 	case opt.generators:
 		body, err = b.compareGenerators(ctx, opt.rounds)
+	case opt.everything:
+		body, failed, err = b.everything(ctx, opt.rounds)
+		used = everythingUsed()
+	case opt.growth:
+		body, err = b.growth(ctx, opt.rounds, opt.exchanges, opt.out)
 	default:
 		body, failed, err = b.standard(ctx, chosen, workloads, opt.rounds, broken)
 	}
@@ -106,7 +132,7 @@ func run(ctx context.Context, opt options) error {
 		return err
 	}
 	took := time.Since(began)
-	body = b.circumstances(opt.rounds, took) + body
+	body = b.circumstances(opt.rounds, took, used) + body
 	fmt.Print(body)
 	fmt.Fprintf(os.Stderr, "it took %v\n", took.Round(time.Second))
 	if d := b.disturbance(); d > 0.03 {
@@ -123,7 +149,7 @@ func run(ctx context.Context, opt options) error {
 
 // standard is the comparison of all servers, a table for each workload.
 func (b *bench) standard(ctx context.Context, chosen []server, workloads []workload, rounds int, broken map[string]error) (report string, failed bool, err error) {
-	tables, err := b.compare(ctx, chosen, workloads, rounds, broken)
+	tables, err := b.compare(ctx, chosen, reference, workloads, rounds, broken)
 	if err != nil {
 		return "", false, err
 	}

@@ -55,8 +55,9 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-func compile(option, source, name string) error {
-	cmd := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", option, "-o", filepath.Join(programs, name), source)
+func compile(option, source, name string, libraries ...string) error {
+	argv := append([]string{"-O2", "-Wall", "-Wextra", "-Werror", option, "-o", filepath.Join(programs, name), source}, libraries...)
+	cmd := exec.Command("gcc", argv...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("gcc: %w\n%s", err, out)
 	}

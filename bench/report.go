@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,10 @@ func columns(w workload) []column {
 		{title: "p99.9 µs", of: func(s sample) float64 { return s.p999 }},
 	}
 	switch w.name {
+	case "sink":
+		return []column{{title: "CPU ns/line", of: cpu, ratio: true}, {title: "lines/s", of: rate}}
+	case "pipe":
+		return []column{{title: "its own CPU ns/line", of: cpu, ratio: true}, {title: "lines/s", of: rate, ratio: true}}
 	case "idle":
 		return []column{
 			{title: "KiB/connection", of: func(s sample) float64 { return s.perConnection }, digits: 2, spread: true},
@@ -53,6 +58,10 @@ func (w workload) title() string {
 		return fmt.Sprintf("%s idle connections; the first %d rounds", thousands(float64(w.connections), 0), idleRounds)
 	case "accepts":
 		return fmt.Sprintf("Connect, one exchange, close; %d at a time", w.connections)
+	case "sink":
+		return fmt.Sprintf("%s lines of %d bytes over %d connections", thousands(float64(w.lines), 0), w.size+1, w.connections)
+	case "pipe":
+		return fmt.Sprintf("%s lines through a pipe", thousands(float64(w.lines), 0))
 	}
 	connections, inflight := "connections", fmt.Sprint(w.inflight)
 	if w.connections == 1 {
@@ -61,20 +70,27 @@ func (w workload) title() string {
 	if w.inflight == 1 {
 		inflight = "one"
 	}
-	return fmt.Sprintf("%s %s, %s in flight", thousands(float64(w.connections), 0), connections, inflight)
+	title := fmt.Sprintf("%s %s, %s in flight", thousands(float64(w.connections), 0), connections, inflight)
+	if w.size != payload {
+		title += fmt.Sprintf(", %s bytes each", thousands(float64(w.size+1), 0))
+	}
+	return title
 }
 
 func (t table) markdown() string {
 	var out strings.Builder
 	cols := columns(t.workload)
 	titles := []string{"server"}
+	if t.workload.name == "pipe" {
+		titles[0] = "client"
+	}
 	for _, c := range cols {
 		titles = append(titles, c.title)
 		if c.ratio {
-			titles = append(titles, "ratio to "+reference)
+			titles = append(titles, "ratio to "+t.reference)
 		}
 	}
-	fmt.Fprintf(&out, "### %s\n\n", t.workload.title())
+	fmt.Fprintf(&out, "### %s\n\n", strings.TrimPrefix(t.about+": "+t.workload.title(), ": "))
 	writeRow(&out, titles)
 	writeRow(&out, append([]string{"---"}, slices.Repeat([]string{"--:"}, len(titles)-1)...))
 	for _, r := range t.rows {
@@ -93,7 +109,7 @@ func (t table) markdown() string {
 				cells = append(cells, thousands(median(values), c.digits))
 			}
 			if c.ratio {
-				cells = append(cells, spread(t.ratios(r, c.of)))
+				cells = append(cells, spread(t.ratios(r, t.reference, c.of)))
 			}
 		}
 		writeRow(&out, cells)
@@ -115,10 +131,10 @@ func failure(err error) string {
 	return string(text)
 }
 
-// ratios are a server's figures to those of the reference in the same rounds; none if
-// the reference failed.
-func (t table) ratios(r row, of func(sample) float64) []float64 {
-	base := t.row(reference)
+// ratios are a server's figures to those of another in the same rounds; none if that one
+// failed.
+func (t table) ratios(r row, to string, of func(sample) float64) []float64 {
+	base := t.row(to)
 	if base == nil || base.failed != nil {
 		return nil
 	}
@@ -186,9 +202,15 @@ func (b *bench) disturbance() float64 {
 	return max(0, b.others.Seconds()/b.watched.Seconds()/float64(runtime.NumCPU()))
 }
 
-// circumstances say where and how the figures came about and how to repeat them.
-func (b *bench) circumstances(rounds int, took time.Duration) string {
-	return fmt.Sprintf(`Measured on %s: %s, %d cores, Linux %s; %s, gcc %s, liburing %s, NodeJS %s.
+// peersUsed are the versions of what servers are made with.
+func peersUsed() []string {
+	return []string{"gcc " + version("gcc", "-dumpfullversion"), "liburing " + version("pkg-config", "--modversion", "liburing"),
+		"NodeJS " + version("node", "--version")}
+}
+
+// circumstances say where, with what and how the figures came about, and how to repeat them.
+func (b *bench) circumstances(rounds int, took time.Duration, used []string) string {
+	return fmt.Sprintf(`Measured on %s: %s, %d cores, Linux %s; %s.
 Medians of %d rounds with windows of %g s; it took %v. Other programs used %.0f %% of the
 machine during the windows. To repeat it, in bench/:
 
@@ -197,7 +219,7 @@ machine during the windows. To repeat it, in bench/:
 
 `,
 		time.Now().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), version("cat", "/proc/sys/kernel/osrelease"),
-		runtime.Version(), version("gcc", "-dumpfullversion"), version("pkg-config", "--modversion", "liburing"), version("node", "--version"),
+		strings.Join(append([]string{runtime.Version()}, used...), ", "),
 		rounds, b.seconds, took.Round(time.Second), 100*b.disturbance(),
 		strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "))
 }
@@ -211,9 +233,14 @@ func cpuModel() string {
 }
 
 func version(command string, args ...string) string {
-	out, err := exec.Command(command, args...).Output()
+	out, err := exec.Command(command, args...).CombinedOutput() // nginx says it on standard error
 	if err != nil {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// versionIn is the first thing that looks like a version in what a program says.
+func versionIn(command string, args ...string) string {
+	return cmp.Or(regexp.MustCompile(`\d+\.\d+[\w.]*`).FindString(version(command, args...)), "unknown")
 }

@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab := table{workload: busy, rows: []row{
+	tab := table{workload: busy, reference: reference, rows: []row{
 		{server: reference, samples: []sample{{cpu: 100}, {cpu: 200}, {cpu: 400}}},
 		{server: "peer", samples: []sample{{cpu: 150, rate: 1e6, p50: 1, p99: 2, p999: 3, memory: 4.25}, {cpu: 220, rate: 1e6, p50: 1, p99: 2, p999: 3, memory: 4.25}, {cpu: 480, rate: 1e6, p50: 1, p99: 2, p999: 3, memory: 4.25}}},
 		{server: "broken", failed: errors.New("no | luck")},
@@ -120,7 +120,7 @@ func TestFailedServerStaysInTheTable(t *testing.T) {
 	limited := run("stubborn")
 	limited.only = []string{"accepts"}
 	w := workload{name: "4x1", connections: 4, inflight: 1, size: payload}
-	tables, err := b.compare(t.Context(), []server{good, bad, unbuilt, limited}, []workload{w}, 2,
+	tables, err := b.compare(t.Context(), []server{good, bad, unbuilt, limited}, reference, []workload{w}, 2,
 		map[string]error{"echo": errors.New("gcc: no")})
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func testBench(t *testing.T) (*bench, func(behaviour string) server) {
 	if err := os.Symlink(self, dir+"/self"); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{dir: dir, seconds: 0.1, warmup: 0.1, cores: apart}, func(behaviour string) server {
+	return &bench{dir: dir, seconds: 0.1, warmup: 0.1, cores: apart, built: make(map[string]error)}, func(behaviour string) server {
 		return server{name: behaviour, run: "DIR/self " + behaviour + " PORT"}
 	}
 }

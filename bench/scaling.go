@@ -57,7 +57,7 @@ func (b *bench) scaling(ctx context.Context, chosen []server, rounds int, broken
 		for _, st := range s.steps {
 			b.cores = st.cores
 			st.workload.name = st.label + " " + s.first
-			tables, err := b.compare(ctx, chosen, []workload{st.workload}, rounds, broken)
+			tables, err := b.compare(ctx, chosen, reference, []workload{st.workload}, rounds, broken)
 			if err != nil {
 				return "", false, err
 			}
@@ -78,7 +78,7 @@ func (t table) cells(of func(sample) float64) []string {
 			continue
 		}
 		cell := thousands(median(each(r.samples, of)), 0)
-		if ratios := t.ratios(r, of); len(ratios) > 0 && r.server != reference {
+		if ratios := t.ratios(r, t.reference, of); len(ratios) > 0 && r.server != t.reference {
 			cell += fmt.Sprintf(" (%.2f)", median(ratios))
 		}
 		cells = append(cells, cell)

@@ -10,16 +10,25 @@ import (
 	"strings"
 )
 
-// A server is one row of every table. In its commands DIR is the temporary directory
-// and PORT the port of the run.
+// A server is one row of every table. In its commands DIR is the temporary directory,
+// PORT the port of the run, and BACK that of what is behind it.
 type server struct {
-	name  string
-	build string   // makes it; nothing to make if empty
-	run   string   // listens on 127.0.0.1:PORT until SIGTERM
-	only  []string // the workloads it can do, all if nil
-	echo  bool     // sends the line back as it came, with no number
-	log   bool     // its standard output goes to a file
-	forks bool     // a process for each connection
+	name   string
+	build  string   // makes it; nothing to make if empty
+	run    string   // listens on 127.0.0.1:PORT until SIGTERM
+	config string   // is written to DIR/config-PORT before it is run
+	only   []string // the workloads it can do, all if nil
+	echo   bool     // sends the line back as it came, with no number
+	log    bool     // its standard output goes to a file
+	forks  bool     // it is several processes, such as one for each connection
+	tls    bool     // the conversation is over TLS
+	redis  bool     // requests are commands of redis
+	mute   bool     // says nothing
+	keeps  bool     // what comes, in DIR/sink-PORT
+	record bool     // what comes, in a journal, DIR/journal-PORT
+
+	behind string // a server that it passes all on to, which listens on BACK
+	whole  bool   // what the one behind it uses counts as well
 }
 
 const (
@@ -83,22 +92,24 @@ func namesOf(list []server) []string {
 	return names
 }
 
-// buildAll makes the load program, without which there is no benchmark, and every
-// server's program, each only once. It returns the servers that it could not make.
+// buildLoad makes the load program, without which there is no benchmark.
+func (b *bench) buildLoad(ctx context.Context) error {
+	return b.build(ctx, "gcc -O2 -Wall -Wextra -o DIR/load load/load.c")
+}
+
+const buildLoadTLS = "gcc -O2 -Wall -Wextra -DTLS -o DIR/load-tls load/load.c -lssl -lcrypto"
+
+// buildAll makes every server's program, each only once, and the load program that speaks
+// TLS for those who do. It returns the servers that it could not make.
 func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[string]error, err error) {
-	if err := b.build(ctx, "gcc -O2 -Wall -Wextra -o DIR/load load/load.c"); err != nil {
-		return nil, err
-	}
 	failed = make(map[string]error)
-	made := map[string]error{"": nil}
 	for _, s := range chosen {
-		err, done := made[s.build]
-		if !done {
-			err = b.build(ctx, s.build)
-			made[s.build] = err
+		err := b.buildOnce(ctx, s.build)
+		if s.tls && err == nil {
+			err = b.buildOnce(ctx, buildLoadTLS)
 		}
 		if err == nil {
-			_, err = exec.LookPath(b.command(s.run, 0)[0])
+			_, err = exec.LookPath(b.command(s.run, 0, 0)[0])
 		}
 		if err != nil {
 			failed[s.name] = err
@@ -107,8 +118,20 @@ func (b *bench) buildAll(ctx context.Context, chosen []server) (failed map[strin
 	return failed, ctx.Err()
 }
 
+func (b *bench) buildOnce(ctx context.Context, command string) error {
+	if command == "" {
+		return nil
+	}
+	err, done := b.built[command]
+	if !done {
+		err = b.build(ctx, command)
+		b.built[command] = err
+	}
+	return err
+}
+
 func (b *bench) build(ctx context.Context, command string) error {
-	argv := b.command(command, 0)
+	argv := b.command(command, 0, 0)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as Parley ships
 	out, err := cmd.CombinedOutput()
@@ -119,12 +142,16 @@ func (b *bench) build(ctx context.Context, command string) error {
 }
 
 // command splits a command into its words and fills in what changes.
-func (b *bench) command(text string, port int) []string {
+func (b *bench) command(text string, port, back int) []string {
 	argv := strings.Fields(text)
 	for i, word := range argv {
-		argv[i] = strings.NewReplacer("DIR", b.dir, "PORT", fmt.Sprint(port)).Replace(word)
+		argv[i] = b.fillIn(word, port, back)
 	}
 	return argv
+}
+
+func (b *bench) fillIn(text string, port, back int) string {
+	return strings.NewReplacer("DIR", b.dir, "PORT", fmt.Sprint(port), "BACK", fmt.Sprint(back)).Replace(text)
 }
 
 // reason is one line on why a program ended: of what it said the first line that names

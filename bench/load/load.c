@@ -8,6 +8,11 @@
 // connection's first reply said, another for every connection. A wrong reply, a lost
 // connection or a standstill ends it with exit code 1 and one line on stderr.
 //
+// With --redis the payload is the key of a GET, in RESP, and the reply what Parley's
+// mock says to it. With --sink nobody replies: the lines are sent as fast as they are
+// taken, and done when the server, who has seen the end of each connection, ends it too.
+// Compiled with -DTLS all of it is over TLS 1.3.
+//
 // After the warm-up every connection is at rest. It prints "start" and waits for a line
 // on stdin, so that somebody may read the server's clocks; at the end of the window all
 // are at rest again, and it prints "end" with the figures, and waits once more.
@@ -32,6 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channel.h"
+
 #ifndef PATIENCE_MS
 #define PATIENCE_MS 10000 // without any progress
 #endif
@@ -40,6 +47,7 @@ enum {
 	SOURCES = 16,   // source addresses, 127.0.0.2 and up: each has its own ephemeral ports
 	DIGITS = 16,    // of a request's number
 	MAX_PREFIX = 40,
+	MAX_SIZE = 32 << 20,
 };
 
 static const char usage[] =
@@ -51,11 +59,14 @@ static const char usage[] =
 	"  --warmup S       before it (0.2)\n"
 	"  --echo           the right reply is the request's own line\n"
 	"  --idle           one exchange on each connection, print \"ready\", hold them until stdin ends\n"
-	"  --accepts        connect, one exchange, close; again and again, C at a time\n";
+	"  --accepts        connect, one exchange, close; again and again, C at a time\n"
+	"  --redis          a request is a GET of the payload\n"
+	"  --sink LINES     send so many lines that nobody replies to\n";
 
 static int connections = 64, inflight = 1, size = 16, port;
 static double seconds = 1, warmup = 0.2;
-static int echo, idle, accepts;
+static int echo, idle, accepts, redis;
+static int sink;           // how many lines nobody replies to
 
 typedef struct {
 	int fd;
@@ -66,6 +77,7 @@ typedef struct {
 	int prefix_len;
 	bool known;           // the prefix is whole
 	bool closing;         // our FIN is out
+	int left;             // with --sink, lines of later batches
 	bool polls_out;
 	uint64_t first;       // the number of the batch's first request
 	int64_t began;        // when the batch was written; with --accepts when it connected
@@ -77,8 +89,15 @@ static int epoll_fd;
 static int busy;           // connections that are not at rest
 static int64_t deadline;   // until then every finished batch is followed by another
 static uint64_t next_request;
-static char *batch, *expected; // the requests to write and the reply to come; only numbers change
-static const char *suffix = " ...\n";
+static char *batch;        // the requests to write; only their numbers change
+static char *expected;     // the reply to come, in front of and behind its payload
+static char *echoed;       // that payload; only its number changes
+
+// What stands around a payload in its request and in its reply, and around the
+// connection's number before that.
+static char head[40];
+static const char *tail = "\n", *opening = "Request #", *closing = " - ", *suffix = " ...\n";
+static int head_len, suffix_len, request_len, batch_len;
 
 static void die(const char *format, ...) {
 	va_list args;
@@ -138,23 +157,22 @@ static void put_number(char *payload, uint64_t number) {
 		payload[i] = "0123456789abcdef"[number & 15];
 }
 
-// lay_out writes what all requests have in common: the filler and the LF.
-static void lay_out(char *request) {
+static char *payload_of(int request) { return batch + (size_t)request * request_len + head_len; }
+
+// lay_out writes what all requests have in common: the filler and what is around it.
+static void lay_out(int request) {
+	char *payload = payload_of(request);
+	memcpy(payload - head_len, head, head_len);
 	for (int i = 0; i < size; i++)
-		request[i] = 'a' + i % 26;
-	request[size] = '\n';
+		payload[i] = 'a' + i % 26;
+	memcpy(payload + size, tail, strlen(tail));
 }
 
-static int batch_size(void) { return inflight * (size + 1); }
-
 static int expect(const conn *c) {
-	int len = c->prefix_len;
-	memcpy(expected, c->prefix, len);
-	memcpy(expected + len, batch, size); // for the filler
-	put_number(expected + len, c->first + c->answered);
-	len += size;
-	memcpy(expected + len, suffix, strlen(suffix));
-	return len + strlen(suffix);
+	expected = echoed - c->prefix_len;
+	memcpy(expected, c->prefix, c->prefix_len);
+	put_number(echoed, c->first + c->answered);
+	return c->prefix_len + size + suffix_len;
 }
 
 static void print_escaped(const char *s, int n) {
@@ -177,10 +195,11 @@ static void learn(conn *c, char byte) {
 	c->prefix[c->prefix_len++] = byte;
 	if (byte != '-' && byte != '\n' && c->prefix_len < MAX_PREFIX - 1)
 		return;
-	uint64_t number = strtoull(c->prefix + strlen("Request #"), NULL, 10);
+	uint64_t number = strtoull(c->prefix + strlen(opening), NULL, 10);
 	char right[MAX_PREFIX];
-	int len = sprintf(right, "Request #%" PRIu64 " - ", number);
-	if (number == 0 || c->prefix_len != len - 1 || memcmp(c->prefix, right, len - 1) != 0) {
+	int len = sprintf(right, "%s%" PRIu64 "%s", opening, number, closing);
+	int learnt = len - strlen(closing) + strlen(" -");
+	if (number == 0 || c->prefix_len != learnt || memcmp(c->prefix, right, learnt) != 0) {
 		fprintf(stderr, "load: connection %d: the first reply does not begin with \"Request #N - \" but with \"", c->id);
 		print_escaped(c->prefix, c->prefix_len);
 		fputs("\"\n", stderr);
@@ -193,13 +212,13 @@ static void learn(conn *c, char byte) {
 	}
 	memcpy(c->prefix, right, len);
 	c->prefix_len = len;
-	c->matched = len - 1; // all but the space is there
+	c->matched = learnt;
 	c->known = true;
 }
 
 static void check(conn *c, const char *p, int n) {
 	while (n > 0) {
-		if (c->answered == c->sent / (size + 1))
+		if (c->answered == c->sent / request_len)
 			die("connection %d: bytes that nobody asked for", c->id);
 		if (!c->known) {
 			learn(c, *p++);
@@ -229,31 +248,48 @@ static void poll_for(conn *c, int op) {
 }
 
 // write_batch writes what is left of the batch. While the socket has no room, or is not
-// yet connected, epoll says when to go on.
+// yet connected, epoll says when to go on; in a handshake read_replies does.
 static void write_batch(conn *c) {
 	for (int i = 0; i < inflight; i++)
-		put_number(batch + i * (size + 1), c->first + i);
-	ssize_t n = send(c->fd, batch + c->sent, batch_size() - c->sent, MSG_NOSIGNAL);
+		put_number(payload_of(i), c->first + i);
+	ssize_t n = put(c->fd, batch + c->sent, batch_len - c->sent);
 	if (n < 0 && errno != EAGAIN)
 		die("connection %d: write: %m", c->id);
 	if (n > 0)
 		c->sent += n;
-	if (c->polls_out != (c->sent < batch_size())) {
+	if (c->polls_out != (c->sent < batch_len && !awaits_peer(c->fd))) {
 		c->polls_out = !c->polls_out;
 		poll_for(c, EPOLL_CTL_MOD);
 	}
 }
 
-static void begin_batch(conn *c, int64_t at) {
+static void number_batch(conn *c) {
 	c->first = next_request;
 	next_request += inflight;
+	c->sent = 0;
+}
+
+static void begin_batch(conn *c, int64_t at) {
+	number_batch(c);
 	c->began = at;
-	c->answered = c->sent = 0;
+	c->answered = 0;
 	busy++;
 	write_batch(c);
 }
 
-static void open_conn(conn *c) {
+// pour writes lines until the socket has no room, and the end behind the last.
+static void pour(conn *c) {
+	for (write_batch(c); c->sent == batch_len && c->left > 0; write_batch(c)) {
+		number_batch(c);
+		c->left -= inflight;
+	}
+	if (c->sent == batch_len) {
+		c->closing = true;
+		end_writing(c->fd);
+	}
+}
+
+static void connect_conn(conn *c) {
 	*c = (conn){.id = c - conns, .known = echo};
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (c->fd < 0)
@@ -269,7 +305,17 @@ static void open_conn(conn *c) {
 	if (connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS)
 		die("connect: %m");
 	poll_for(c, EPOLL_CTL_ADD);
+	begin_channel(c->fd);
+}
+
+static void open_conn(conn *c) {
+	connect_conn(c);
 	begin_batch(c, now());
+}
+
+static void close_conn(conn *c) {
+	end_channel(c->fd);
+	close(c->fd);
 }
 
 static void rest(conn *c, int64_t at) {
@@ -277,35 +323,47 @@ static void rest(conn *c, int64_t at) {
 		accepts ? open_conn(c) : begin_batch(c, at);
 }
 
-static void read_replies(conn *c) {
+// read_replies reads once. It returns false where there is nothing more to read.
+static bool read_replies(conn *c) {
 	static char in[256 << 10];
-	ssize_t n = recv(c->fd, in, sizeof in, 0);
-	if (n < 0 && errno == EAGAIN)
-		return;
+	ssize_t n = take(c->fd, in, sizeof in);
+	if (n < 0 && errno == EAGAIN) {
+		if (c->sent < batch_len)
+			write_batch(c); // the handshake is done, perhaps
+		return false;
+	}
 	if (n < 0)
 		die("connection %d: read: %m", c->id);
 	if (n == 0 && !c->closing)
 		die("connection %d: closed by the server", c->id);
+	if (sink > 0) {
+		if (n > 0)
+			die("connection %d: bytes that nobody asked for", c->id);
+		close_conn(c);
+		busy--;
+		return false;
+	}
 	int before = c->answered;
 	check(c, in, n);
 	int64_t at = now(); // the end of one batch and the beginning of the next
 	if (accepts && n > 0) {
 		if (c->answered == inflight) {
 			c->closing = true;
-			shutdown(c->fd, SHUT_WR);
+			end_writing(c->fd);
 		}
-		return;
+		return true;
 	}
 	if (accepts) {
 		record(at - c->began, 1);
-		close(c->fd);
+		close_conn(c);
 	} else {
 		record(at - c->began, c->answered - before);
 		if (c->answered < inflight)
-			return;
+			return true;
 	}
 	busy--;
 	rest(c, at);
+	return !accepts;
 }
 
 static void handle_events(void) {
@@ -318,9 +376,10 @@ static void handle_events(void) {
 	for (int i = 0; i < n; i++) {
 		conn *c = events[i].data.ptr;
 		if (events[i].events & EPOLLOUT)
-			write_batch(c);
+			sink > 0 ? pour(c) : write_batch(c);
 		if (events[i].events & ~EPOLLOUT)
-			read_replies(c);
+			while (read_replies(c) && holds_more(c->fd))
+				;
 	}
 }
 
@@ -344,6 +403,18 @@ static void drive(double duration) {
 		handle_events();
 }
 
+// pour_all sends the lines of a sink, shared out over the connections.
+static void pour_all(void) {
+	for (int i = 0; i < connections; i++) {
+		conns[i].left = sink / connections - inflight;
+		number_batch(&conns[i]);
+		busy++;
+		pour(&conns[i]);
+	}
+	while (busy > 0)
+		handle_events();
+}
+
 static void wait_for_line(void) {
 	for (int byte = 0; byte != '\n' && byte != EOF;)
 		byte = getchar();
@@ -354,7 +425,8 @@ static void parse(int argc, char **argv) {
 		{"connections", required_argument, 0, 'c'}, {"inflight", required_argument, 0, 'p'},
 		{"size", required_argument, 0, 'b'}, {"seconds", required_argument, 0, 's'},
 		{"warmup", required_argument, 0, 'w'}, {"echo", no_argument, &echo, 1},
-		{"idle", no_argument, &idle, 1}, {"accepts", no_argument, &accepts, 1}, {0},
+		{"idle", no_argument, &idle, 1}, {"accepts", no_argument, &accepts, 1},
+		{"redis", no_argument, &redis, 1}, {"sink", required_argument, 0, 'k'}, {0},
 	};
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		switch (o) {
@@ -363,11 +435,13 @@ static void parse(int argc, char **argv) {
 		case 'b': size = atoi(optarg); break;
 		case 's': seconds = atof(optarg); break;
 		case 'w': warmup = atof(optarg); break;
+		case 'k': sink = atoi(optarg); break;
 		case '?': fputs(usage, stderr); exit(2);
 		}
 	if (optind == argc - 1)
 		port = atoi(argv[optind]);
-	if (port < 1 || port > 65535 || connections < 1 || inflight < 1 || inflight > 1024 || size < 1 || size > 1 << 20 || (idle && accepts)) {
+	if (port < 1 || port > 65535 || connections < 1 || inflight < 1 || inflight > 1024 || size < 1 || size > MAX_SIZE ||
+	    (int64_t)inflight * size > 1 << 30 || (idle && accepts) || sink < 0 || sink % (connections * inflight) != 0) {
 		fputs(usage, stderr);
 		exit(2);
 	}
@@ -383,18 +457,37 @@ int main(int argc, char **argv) {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	epoll_fd = epoll_create1(0);
 	conns = calloc(connections, sizeof *conns);
-	batch = malloc(batch_size());
-	expected = malloc(MAX_PREFIX + size + strlen(suffix));
-	if (epoll_fd < 0 || !conns || !batch || !expected)
+	if (redis) {
+		sprintf(head, "*2\r\n$3\r\nGET\r\n$%d\r\n", size);
+		tail = "\r\n";
+		opening = "+Request #";
+		closing = " - GET ";
+		suffix = " ...\r\n";
+	}
+	if (echo)
+		suffix = "\n";
+	head_len = strlen(head);
+	suffix_len = strlen(suffix);
+	request_len = head_len + size + strlen(tail);
+	batch_len = inflight * request_len;
+	batch = malloc(batch_len);
+	char *room = malloc(MAX_PREFIX + size + suffix_len);
+	if (epoll_fd < 0 || !conns || !batch || !room)
 		die("cannot begin: %m");
 	for (int i = 0; i < connections; i++)
 		conns[i].id = i;
 	for (int i = 0; i < inflight; i++)
-		lay_out(batch + i * (size + 1));
-	if (echo)
-		suffix = "\n";
+		lay_out(i);
+	echoed = room + MAX_PREFIX;
+	memcpy(echoed, payload_of(0), size);
+	memcpy(echoed + size, suffix, suffix_len);
+#ifdef TLS
+	begin_tls(NULL, NULL);
+#endif
 
-	if (!accepts)
+	for (int i = 0; sink > 0 && i < connections; i++)
+		connect_conn(&conns[i]);
+	if (sink == 0 && !accepts)
 		open_all();
 	if (idle) {
 		puts("ready");
@@ -402,11 +495,17 @@ int main(int argc, char **argv) {
 			;
 		return 0;
 	}
-	drive(warmup);
+	if (sink == 0)
+		drive(warmup);
 	puts("start");
 	wait_for_line();
 	int64_t start = now();
-	drive(seconds);
+	if (sink > 0) {
+		pour_all();
+		recorded = sink;
+	} else {
+		drive(seconds);
+	}
 	double took = (now() - start) / 1e9;
 	printf("end {\"requests\":%" PRIu64 ",\"seconds\":%.9f,\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64 ",\"max_ns\":%" PRId64 "}\n",
 		recorded, took, quantile(0.5), quantile(0.99), quantile(0.999), slowest);

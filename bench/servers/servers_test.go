@@ -3,6 +3,7 @@ package servers_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-tcp/parley/bench/selfsigned"
 )
 
 // A server and how to come by it. In its commands DIR is where programs go.
@@ -24,12 +27,15 @@ type server struct {
 	build []string
 	run   []string
 	echo  bool              // sends every byte back and looks at no line
+	tls   bool              // has the conversation over TLS
 	skips map[string]string // the conversations that it cannot have, and why
 }
 
 var servers = []server{
 	{name: "c-epoll", needs: []string{"gcc", "--version"}, build: gcc("c-epoll")},
 	{name: "c-io_uring", needs: []string{"gcc", "-E", "-include", "liburing.h", "-o", "/dev/null", "-x", "c", "/dev/null"}, build: gcc("c-io_uring", "-luring")},
+	{name: "c-epoll-tls", needs: []string{"gcc", "-E", "-include", "openssl/ssl.h", "-o", "/dev/null", "-x", "c", "/dev/null"},
+		build: []string{"gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-DTLS", "-o", "DIR/c-epoll-tls", "c-epoll/server.c", "-lssl", "-lcrypto"}, tls: true},
 	{name: "net", build: goBuild("net")},
 	{name: "gnet", build: goBuild("gnet"), skips: map[string]string{
 		halfClosesLate: "at the end of file gnet sends what there is room for and closes",
@@ -89,14 +95,14 @@ var conversations = []struct {
 	hold  func(t *testing.T, s server, addr string)
 }{
 	{name: "connections are numbered in the order of acceptance", hold: func(t *testing.T, s server, addr string) {
-		first := dial(t, addr)
+		first := s.dial(t, addr)
 		exchange(t, first, "one\n", s.replies(1, "one\n"))
-		second := dial(t, addr)
+		second := s.dial(t, addr)
 		exchange(t, second, "two\n", s.replies(2, "two\n"))
 		exchange(t, first, "three\n", s.replies(1, "three\n"))
 	}},
 	{name: "a line comes in three pieces", hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		for _, piece := range []string{"a line", " in ", "pieces\n"} {
 			io.WriteString(c, piece)
 			time.Sleep(10 * time.Millisecond) // or they would mostly arrive as one, which is right too
@@ -108,14 +114,14 @@ var conversations = []struct {
 		for i := range 100 {
 			fmt.Fprintf(&lines, "line %d\n", i)
 		}
-		exchange(t, dial(t, addr), lines.String(), s.replies(1, lines.String()))
+		exchange(t, s.dial(t, addr), lines.String(), s.replies(1, lines.String()))
 	}},
 	{name: "one CR is dropped", lines: true, hold: func(t *testing.T, s server, addr string) {
-		exchange(t, dial(t, addr), "a\r\nb\rc\nd\r\r\n\r\n\n",
+		exchange(t, s.dial(t, addr), "a\r\nb\rc\nd\r\r\n\r\n\n",
 			"Request #1 - a ...\nRequest #1 - b\rc ...\nRequest #1 - d\r ...\nRequest #1 -  ...\nRequest #1 -  ...\n")
 	}},
 	{name: "a CR and its LF come apart", lines: true, hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		io.WriteString(c, "apart\r")
 		time.Sleep(10 * time.Millisecond)
 		exchange(t, c, "\n", "Request #1 - apart ...\n")
@@ -127,10 +133,10 @@ var conversations = []struct {
 				line = append(line, byte(b))
 			}
 		}
-		exchange(t, dial(t, addr), string(line)+"\n", s.replies(1, string(line)+"\n"))
+		exchange(t, s.dial(t, addr), string(line)+"\n", s.replies(1, string(line)+"\n"))
 	}},
 	{name: "long lines", hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		for _, size := range []int{60_000, 64 << 10} {
 			line := strings.Repeat("x", size) + "\n"
 			go io.WriteString(c, line) // an echo server may stop reading before all is written
@@ -138,7 +144,7 @@ var conversations = []struct {
 		}
 	}},
 	{name: "a line that is too long", lines: true, hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		go io.WriteString(c, strings.Repeat("x", 200_000)+"\n")
 		if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read %d bytes and %v, want none and a closed connection", len(got), err)
@@ -146,7 +152,7 @@ var conversations = []struct {
 	}},
 	{name: "lines come in pieces of any size", hold: func(t *testing.T, s server, addr string) {
 		lines := randomLines(2000, 3000)
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		go func() {
 			for rest := lines; len(rest) > 0; {
 				n := min(1+rand.IntN(6000), len(rest))
@@ -157,26 +163,26 @@ var conversations = []struct {
 		expect(t, c, s.replies(1, lines))
 	}},
 	{name: "a peer reads late", hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		lines := manyLines()
 		go io.WriteString(c, lines)
 		time.Sleep(300 * time.Millisecond) // by now all is read, or the server waits for us
 		expect(t, c, s.replies(1, lines))
 	}},
 	{name: halfCloses, hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		io.WriteString(c, "owed\n")
 		c.CloseWrite()
 		expectLast(t, c, s.replies(1, "owed\n"))
 	}},
 	{name: "an unfinished line is not answered", lines: true, hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		exchange(t, c, "owed\nunfinished", s.replies(1, "owed\n"))
 		c.CloseWrite()
 		expectLast(t, c, "")
 	}},
 	{name: halfClosesLate, hold: func(t *testing.T, s server, addr string) {
-		c := dial(t, addr)
+		c := s.dial(t, addr)
 		lines := manyLines()
 		go func() {
 			io.WriteString(c, lines)
@@ -201,7 +207,7 @@ func TestNodeTellsEvents(t *testing.T) {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 
-	c := dial(t, "127.0.0.1:"+port)
+	c := node.dial(t, "127.0.0.1:"+port)
 	exchange(t, c, "session 1 msg 1\nZürich\n", "Request #1 - session 1 msg 1 ...\nRequest #1 - Zürich ...\n")
 	c.CloseWrite()
 	expectLast(t, c, "")
@@ -219,6 +225,7 @@ func (s *server) make(t *testing.T, dir string) {
 	// What go test knows to have been read makes a result out of date when it changes.
 	os.ReadDir(s.name)
 	os.ReadDir("line")
+	os.ReadDir("../load")
 	if s.needs != nil {
 		if out, err := exec.Command(s.needs[0], s.needs[1:]...).CombinedOutput(); err != nil {
 			if os.Getenv("CI") == "true" {
@@ -231,6 +238,13 @@ func (s *server) make(t *testing.T, dir string) {
 		return
 	}
 	s.run = []string{filepath.Join(dir, s.name)}
+	if s.tls {
+		certificate, key, err := selfsigned.Write(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.run = append(s.run, certificate, key)
+	}
 	argv := strings.Split(strings.ReplaceAll(strings.Join(s.build, "\n"), "DIR", dir), "\n")
 	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
@@ -292,9 +306,15 @@ func freePort(t *testing.T) string {
 	return port
 }
 
+// A halfCloser can end what it says and go on reading, over TLS too.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
 // dial connects as soon as the server listens: another connection to find that out
 // would take a number.
-func dial(t *testing.T, addr string) *net.TCPConn {
+func (s *server) dial(t *testing.T, addr string) halfCloser {
 	t.Helper()
 	giveUp := time.Now().Add(patience)
 	for {
@@ -302,6 +322,9 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 		if err == nil {
 			t.Cleanup(func() { c.Close() })
 			c.SetDeadline(giveUp)
+			if s.tls {
+				return tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			}
 			return c.(*net.TCPConn)
 		}
 		if time.Now().After(giveUp) {

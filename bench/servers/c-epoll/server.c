@@ -2,6 +2,7 @@
 // all others are compared to.
 //
 //	server PORT
+//	server CERTIFICATE KEY PORT        compiled with -DTLS
 //
 // A connection is not read while bytes wait to be sent to it: so a peer that does not
 // read has to wait, and at the end of file nothing is owed. What outlasts a round, a
@@ -18,6 +19,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../../load/channel.h"
 
 #define SUFFIX " ...\n"
 
@@ -60,13 +63,14 @@ static char *keep(const char *bytes, size_t n) {
 static void close_conn(int fd) {
 	free(conns[fd].partial);
 	free(conns[fd].unsent);
+	end_channel(fd);
 	close(fd);
 }
 
 // send_out sends what there is room for and keeps the rest.
 static int send_out(int fd, const char *bytes, size_t len) {
 	conn *c = &conns[fd];
-	ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+	ssize_t n = put(fd, bytes, len);
 	if (n < 0 && errno != EAGAIN)
 		return -1;
 	if (n > 0) {
@@ -82,7 +86,8 @@ static int send_out(int fd, const char *bytes, size_t len) {
 	return 0;
 }
 
-// answer reads once and answers all lines that are complete by one send.
+// answer reads once and answers all lines that are complete by one send. It returns 1, 0
+// if there was nothing to read, and -1 at the end.
 static int answer(int fd) {
 	conn *c = &conns[fd];
 	size_t held = 0;
@@ -90,7 +95,7 @@ static int answer(int fd) {
 		held = c->partial_len;
 		memcpy(in, c->partial, held);
 	}
-	ssize_t n = recv(fd, in + held, READ, 0);
+	ssize_t n = take(fd, in + held, READ);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0)
@@ -110,13 +115,30 @@ static int answer(int fd) {
 		c->partial_len = end - line;
 		c->partial = keep(line, end - line);
 	}
-	return 0;
+	return 1;
+}
+
+// serve does what an event asks for.
+static int serve(int fd) {
+	conn *c = &conns[fd];
+	if (c->unsent) {
+		if (send_out(fd, c->unsent, c->unsent_len) < 0)
+			return -1;
+		if (c->unsent || !holds_more(fd))
+			return 0;
+	}
+	int done;
+	do
+		done = answer(fd);
+	while (done > 0 && !c->unsent && holds_more(fd));
+	return done;
 }
 
 static void accept_all(void) {
 	static unsigned accepted;
 	for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;) {
 		conns[fd] = (conn){0};
+		begin_channel(fd);
 		conns[fd].prefix_len = sprintf(conns[fd].prefix, "Request #%u - ", ++accepted);
 		wait_for(EPOLLIN, EPOLL_CTL_ADD, fd);
 	}
@@ -144,16 +166,20 @@ static void begin(int port) {
 }
 
 int main(int argc, char **argv) {
-	begin(argc > 1 ? atoi(argv[1]) : 0);
+#ifdef TLS
+	if (argc != 4)
+		return 2;
+	begin_tls(argv[1], argv[2]);
+#endif
+	begin(argc > 1 ? atoi(argv[argc - 1]) : 0);
 	for (;;) {
 		static struct epoll_event events[1024];
 		int n = epoll_wait(epoll_fd, events, 1024, -1);
 		for (int i = 0; i < n; i++) {
 			int fd = events[i].data.fd;
-			conn *c = &conns[fd];
 			if (fd == listener)
 				accept_all();
-			else if ((c->unsent ? send_out(fd, c->unsent, c->unsent_len) : answer(fd)) < 0)
+			else if (serve(fd) < 0)
 				close_conn(fd);
 		}
 	}

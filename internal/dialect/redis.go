@@ -27,9 +27,20 @@ const (
 	maxRedisWord  = 32       // what is kept of a word, to know it by
 )
 
-func malformed(format string, about ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{parley.ErrMalformed}, about...)...)
+// A malformedError is put into words when somebody wants them: a reply that is only a text, which is to become one of
+// the protocol, is tried as one first.
+type malformedError struct {
+	format string
+	about  []any
 }
+
+func (e *malformedError) Error() string {
+	return parley.ErrMalformed.Error() + ": " + fmt.Sprintf(e.format, e.about...)
+}
+
+func (e *malformedError) Unwrap() error { return parley.ErrMalformed }
+
+func malformed(format string, about ...any) error { return &malformedError{format, about} }
 
 type redisGrammar struct {
 	request redisRequest
@@ -243,6 +254,15 @@ func redisWordOf(word []byte) redisWord {
 	return redisWordsByName[string(upper[:len(word)])]
 }
 
+// isLookedInto reports whether what stands behind it matters.
+func (w redisWord) isLookedInto() bool {
+	switch w {
+	case redisClient, redisHello, redisMigrate, redisACL, redisConfig, redisSentinel:
+		return true
+	}
+	return false
+}
+
 func (w redisWord) subscribes() bool { return redisSubscribe <= w && w <= redisSUnsubscribe }
 
 // A redisCommand is what matters of a command, found out word by word.
@@ -267,7 +287,7 @@ func (c *redisCommand) add(word []byte) (hidden bool) {
 		if c.name = redisWordOf(word); c.name == redisAuth {
 			c.hide = math.MaxUint64
 		}
-	case c.name == 0:
+	case !c.name.isLookedInto():
 	case c.words == 2:
 		c.second = redisWordOf(word)
 	case c.name == redisClient && c.second == redisReplies && c.words == 3:

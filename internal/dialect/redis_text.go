@@ -262,7 +262,7 @@ func (v *redisView) word(text []byte, whole uint64) {
 
 // needsQuotes reports whether a word has to be quoted so as to be one when it is typed.
 func needsQuotes(word []byte) bool {
-	for i := 0; i < len(word); {
+	for i := plainASCII(word); i < len(word); {
 		r, n := utf8.DecodeRune(word[i:])
 		if r <= ' ' || r == '"' || r == '\'' || r == '\\' || r == 0x7f || n == 1 && r == utf8.RuneError || n > 1 && !unicode.IsGraphic(r) || unicode.IsSpace(r) {
 			return true

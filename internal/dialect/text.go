@@ -59,6 +59,10 @@ func beginning(text []byte, most int) []byte {
 // and backslashes are escaped as well.
 func appendEscaped(dst, p []byte, quoted, ascii bool) []byte {
 	for len(p) > 0 {
+		if n := plainASCII(p); n > 0 {
+			dst, p = append(dst, p[:n]...), p[n:]
+			continue
+		}
 		r, n := utf8.DecodeRune(p)
 		switch i := strings.IndexByte("\n\r\t\a\b", p[0]); {
 		case i >= 0:
@@ -75,6 +79,17 @@ func appendEscaped(dst, p []byte, quoted, ascii bool) []byte {
 		p = p[n:]
 	}
 	return dst
+}
+
+// plainASCII is how many bytes p begins with that are shown as they are and mean nothing anywhere: letters, digits and
+// most signs.
+func plainASCII(p []byte) int {
+	for i, b := range p {
+		if b <= ' ' || b >= 0x7f || b == '"' || b == '\'' || b == '\\' {
+			return i
+		}
+	}
+	return len(p)
 }
 
 // appendOneLine appends text with spaces for what would end the line.

@@ -123,6 +123,9 @@ func (c *check) journal(who string, k *Keeper) map[*Conversation]*Session {
 // exchanges compares a session with its conversation.
 func (c *check) exchanges(who string, conv *Conversation, s *Session) {
 	for i, x := range s.Exchanges {
+		if who == "tap" && i == len(conv.Sent) && x.Request == "" && !x.Answered && conv.Finished {
+			return // the blank line by which it finished, which may be a request for all that a tap knows
+		}
 		if x.Seq != uint64(i+1) || i >= len(conv.Sent) || x.Request != conv.Sent[i].Text && !c.unfinished(conv, s, i) {
 			c.say("the %s's journal: exchange %d of %s is request %d, %q, which is not what it sent as its %d", who, i+1, conv.Name, x.Seq, x.Request, i+1)
 			return

@@ -111,11 +111,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.server = &keeper{w: w, addr: host + ":0", journal: filepath.Join(w.disk, "journal")}
 	w.server.args = func(life int) []string {
 		return []string{"server", w.server.addr, "--node", "web-1", "--ship", w.nats.URL(), "--reply", history.Pattern(life),
-			"--engine", w.anyOf("loops", "goroutines"), "--drain-timeout", w.anyOf("2s", "5s")}
+			"--engine", w.anyOf("loops", "goroutines"), "--drain-timeout", w.anyOf("1s", "3s")}
 	}
 	w.tap = &keeper{w: w, addr: host + ":0", journal: filepath.Join(t.TempDir(), "journal")}
 	w.tap.args = func(int) []string {
-		return []string{"tap", w.tap.addr, w.server.addr, "--drain-timeout", w.anyOf("1s", "5s")}
+		return []string{"tap", w.tap.addr, w.server.addr, "--drain-timeout", w.anyOf("1s", "3s")}
 	}
 	return w
 }

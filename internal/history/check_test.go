@@ -127,6 +127,10 @@ func TestABadHistoryIsFoundBad(t *testing.T) {
 			h.Conversations[d].Read = nil
 			h.Server.Sessions = h.Server.Sessions[:d]
 		}, `the tap's journal has "2/4/1 d 1", which is not in the server's`},
+		{"the tap has half a reply, and nothing was done to anybody", func(h *History) {
+			h.Conversations[d].Read = h.Conversations[d].Read[:2]
+			h.Tap.Sessions[tapped].Exchanges[2].Reply = "2/4/3 d"
+		}, `the reply to "d 3" is "2/4/3 d"`},
 		{"the tap has what did not pass it", func(h *History) { h.Tap.Sessions = append(h.Tap.Sessions, h.Server.Sessions[a]) }, "has what a sent, past it"},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
@@ -177,6 +181,13 @@ func TestWhatMayHappenIsFoundGood(t *testing.T) {
 			h.Tap.Lives[0].Stopping, h.Tap.Lives[0].Exit = 145, Killed
 			h.Conversations[d].Read, h.Conversations[d].End = h.Conversations[d].Read[:1], Reset
 		}},
+		{"the tap has seen half a reply of a server that was killed", func(h *History) {
+			h.Server.Lives[0].Stopping = 35
+			h.Conversations[b].Read, h.Conversations[b].End = h.Conversations[b].Read[:1], Reset
+			h.Tap.Sessions[0].Exchanges[1].Reply = "1/2/2 b"
+			h.Tap.Sessions[0].Exchanges[2] = Exchange{Seq: 3, Request: "b 3"}
+		}},
+		{"the tap has a blank line for a request", func(h *History) { s := &h.Tap.Sessions[0]; s.Exchanges = append(s.Exchanges, Exchange{Seq: 4}) }},
 		{"the tap was killed in a message", func(h *History) {
 			h.Tap.Lives[0].Stopping, h.Tap.Lives[0].Exit = 145, Killed
 			h.Conversations[d].Read, h.Conversations[d].End = h.Conversations[d].Read[:1], Reset

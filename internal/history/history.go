@@ -67,7 +67,7 @@ type Keeper struct {
 // A Life is a program from its start to its end.
 type Life struct {
 	Started   Moment // before that
-	Listening Moment // behind its first
+	Listening Moment // when it was seen to listen; 0 if it was killed before
 	Stopping  Moment // before anything was done to end it
 	Sync      bool   // no reply leaves it before its record is on disk
 	Exit      Exit
@@ -101,7 +101,7 @@ func (k *Keeper) lifeAt(moment Moment) (found *Life) {
 // undisturbed reports whether nothing was done to the program while a conversation lasted.
 func (k *Keeper) undisturbed(c *Conversation) bool {
 	l := k.lifeAt(c.Connected)
-	return l != nil && l.Listening < c.Began && c.Ended < l.Stopping
+	return l != nil && l.Listening > 0 && l.Listening < c.Began && c.Ended < l.Stopping
 }
 
 // A Session is what a journal has of a conversation.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -90,17 +91,31 @@ func (w *world) note(c *client, connected bool) {
 	defer w.mu.Unlock()
 	if connected {
 		w.conversations = append(w.conversations, c.Conversation)
-		w.connected[c] = true
+		w.connected[c.Conversation] = c
 		return
 	}
-	delete(w.connected, c)
+	delete(w.connected, c.Conversation)
+}
+
+// takeEnded are the conversations that have ended since it was called before.
+func (w *world) takeEnded() (ended []*history.Conversation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conversations = slices.DeleteFunc(w.conversations, func(c *history.Conversation) bool {
+		if w.connected[c] != nil {
+			return false
+		}
+		ended = append(ended, c)
+		return true
+	})
+	return ended
 }
 
 // resetAll has every client reset its connection at once.
 func (w *world) resetAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for c := range w.connected {
+	for _, c := range w.connected {
 		c.reset()
 	}
 }

@@ -90,12 +90,12 @@ type world struct {
 	clients       sync.WaitGroup
 	mu            sync.Mutex
 	conversations []*history.Conversation
-	connected     map[*client]bool
+	connected     map[*history.Conversation]*client
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), disk: t.TempDir(), all: filepath.Join(t.TempDir(), "all.journal"),
-		over: make(chan struct{}), connected: make(map[*client]bool)}
+		over: make(chan struct{}), connected: make(map[*history.Conversation]*client)}
 	if err := syscall.Mount("tmpfs", w.disk, "tmpfs", 0, "size=1g"); err != nil {
 		t.Fatal(err)
 	}

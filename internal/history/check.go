@@ -7,13 +7,9 @@ import (
 
 // Check compares, and returns what is wrong: a line each, none if every promise has held.
 func (h *History) Check() []string {
-	c := &check{History: h, named: make(map[string]*Conversation), owner: make(map[string]*Conversation)}
+	c := h.clients()
 	for _, conv := range h.Conversations {
 		c.named[conv.Name] = conv
-	}
-	for _, conv := range h.Conversations {
-		c.replies(conv)
-		c.end(conv)
 	}
 	served := c.journal("server", &h.Server)
 	tapped := c.journal("tap", &h.Tap)
@@ -22,6 +18,18 @@ func (h *History) Check() []string {
 	c.answered(served)
 	c.passedOn(served, tapped)
 	return c.wrong
+}
+
+// CheckClients compares only what clients have sent with what they have read.
+func (h *History) CheckClients() []string { return h.clients().wrong }
+
+func (h *History) clients() *check {
+	c := &check{History: h, named: make(map[string]*Conversation), owner: make(map[string]*Conversation)}
+	for _, conv := range h.Conversations {
+		c.replies(conv)
+		c.end(conv)
+	}
+	return c
 }
 
 func throughTap(all []*Conversation) (some []*Conversation) {
@@ -126,7 +134,7 @@ func (c *check) exchanges(who string, conv *Conversation, s *Session) {
 		if who == "tap" && i == len(conv.Sent) && x.Request == "" && !x.Answered && conv.Finished {
 			return // the blank line by which it finished, which may be a request for all that a tap knows
 		}
-		if x.Seq != uint64(i+1) || i >= len(conv.Sent) || x.Request != conv.Sent[i].Text && !c.unfinished(conv, s, i) {
+		if x.Seq != uint64(i+1) || i >= len(conv.Sent) || x.Request != conv.Sent[i].Text && !c.unfinished(who, conv, s, i) {
 			c.say("the %s's journal: exchange %d of %s is request %d, %.60q, which is not what it sent as its %d", who, i+1, conv.Name, x.Seq, x.Request, i+1)
 			return
 		}
@@ -148,9 +156,9 @@ func (c *check) exchanges(who string, conv *Conversation, s *Session) {
 }
 
 // unfinished reports whether an exchange may be the beginning of a message: of the last one, where the client went,
-// or the tap was ended, in the middle of it.
-func (c *check) unfinished(conv *Conversation, s *Session, i int) bool {
-	wentOff := conv.End == Left || conv.ThroughTap && !c.Tap.undisturbed(conv)
+// or the tap was ended, in the middle of it, or for the tap the server was.
+func (c *check) unfinished(who string, conv *Conversation, s *Session, i int) bool {
+	wentOff := conv.End == Left || conv.ThroughTap && !c.Tap.undisturbed(conv) || who == "tap" && !c.Server.undisturbed(conv)
 	return wentOff && i == len(s.Exchanges)-1 && strings.HasPrefix(conv.Sent[i].Text, s.Exchanges[i].Request)
 }
 

@@ -185,7 +185,7 @@ func TestWhatMayHappenIsFoundGood(t *testing.T) {
 			h.Server.Lives[0].Stopping = 35
 			h.Conversations[b].Read, h.Conversations[b].End = h.Conversations[b].Read[:1], Reset
 			h.Tap.Sessions[0].Exchanges[1].Reply = "1/2/2 b"
-			h.Tap.Sessions[0].Exchanges[2] = Exchange{Seq: 3, Request: "b 3"}
+			h.Tap.Sessions[0].Exchanges[2] = Exchange{Seq: 3, Request: "b"} // nor had it all of the next request
 		}},
 		{"the tap has a blank line for a request", func(h *History) { s := &h.Tap.Sessions[0]; s.Exchanges = append(s.Exchanges, Exchange{Seq: 4}) }},
 		{"the tap was killed in a message", func(h *History) {

@@ -68,7 +68,7 @@ type Keeper struct {
 type Life struct {
 	Started   Moment // before that
 	Listening Moment // when it was seen to listen; 0 if it was killed before
-	Stopping  Moment // before anything was done to end it
+	Stopping  Moment // before anything was done to end it; 0 while it lasts
 	Sync      bool   // no reply leaves it before its record is on disk
 	Exit      Exit
 }
@@ -101,7 +101,7 @@ func (k *Keeper) lifeAt(moment Moment) (found *Life) {
 // undisturbed reports whether nothing was done to the program while a conversation lasted.
 func (k *Keeper) undisturbed(c *Conversation) bool {
 	l := k.lifeAt(c.Connected)
-	return l != nil && l.Listening > 0 && l.Listening < c.Began && c.Ended < l.Stopping
+	return l != nil && l.Listening > 0 && l.Listening < c.Began && (l.Stopping == 0 || c.Ended < l.Stopping)
 }
 
 // A Session is what a journal has of a conversation.

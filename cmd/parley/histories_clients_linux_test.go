@@ -31,7 +31,7 @@ type manner struct {
 	size     int           // of each
 	window   int           // how many may be unanswered: 1 is lockstep
 	pause    time.Duration // between two messages
-	deaf     time.Duration // it does not read for so long, and is owed more than sockets hold
+	deaf     time.Duration // it does not read for so long, and is owed more than its socket holds
 	goes     int           // in front of which message it resets the connection; never if negative
 	silent   time.Duration // how long it waits before it says that it has finished
 	blank    bool          // it finishes with a blank line
@@ -76,12 +76,12 @@ func (w *world) beClient(number int, throughTap bool) {
 			continue
 		}
 		c.Connected, c.Addr, c.conn = w.clock.Now(), conn.LocalAddr().String(), conn.(*net.TCPConn)
-		if c.manner.deaf > 0 {
-			c.conn.SetReadBuffer(4 << 10)
-		}
 		w.note(c, true)
 		c.talk()
 		w.note(c, false)
+		if len(c.Read) == 0 {
+			time.Sleep(10 * time.Millisecond) // there may be nobody behind the tap
+		}
 	}
 }
 

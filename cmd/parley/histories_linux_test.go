@@ -340,10 +340,9 @@ func (w *world) ends() {
 	if code := w.collector.stop(w.t, syscall.SIGTERM); code != 0 {
 		w.t.Errorf("the collector exits with %d\n%s", code, w.collector.stderr)
 	}
-	// The first shipper ships what is left, the second one gives again what the stream has lost.
-	if code := w.ship().stop(w.t, syscall.SIGTERM); code != 0 {
-		w.t.Errorf("the shipper exits with %d", code)
-	}
+	// One shipper ships what is left, and is stopped again where it has not reached NATS yet; another gives once more
+	// what the stream has lost.
+	eventually(w.t, "all is shipped", func() bool { return w.ship().stop(w.t, syscall.SIGTERM) == 0 })
 	again := w.ship()
 	once := start(w.t, ours(w.t, "collect", w.nats.URL(), w.all, "--once"))
 	if code := once.exit(w.t); code != 0 {

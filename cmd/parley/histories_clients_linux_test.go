@@ -22,7 +22,8 @@ type client struct {
 	*history.Conversation
 	conn   *net.TCPConn
 	manner manner
-	left   atomic.Bool // it goes, whatever else comes
+	over   <-chan struct{} // closed when it is to come to an end
+	left   atomic.Bool     // it goes, whatever else comes
 }
 
 // A manner is how a client behaves.
@@ -68,21 +69,35 @@ func (w *world) beClient(number int, throughTap bool) {
 			return
 		default:
 		}
-		c := &client{w: w, manner: anyManner(r), Conversation: &history.Conversation{
-			Name: fmt.Sprintf("%d.%d", number, n), ThroughTap: throughTap, Began: w.clock.Now()}}
-		conn, err := net.DialTimeout("tcp", addr, patience)
-		if err != nil { // the program is just being started
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		c.Connected, c.Addr, c.conn = w.clock.Now(), conn.LocalAddr().String(), conn.(*net.TCPConn)
-		w.note(c, true)
-		c.talk()
-		w.note(c, false)
-		if len(c.Read) == 0 {
-			time.Sleep(10 * time.Millisecond) // there may be nobody behind the tap
+		if w.converse(fmt.Sprintf("%d.%d", number, n), addr, throughTap, anyManner(r), w.over) == 0 {
+			time.Sleep(10 * time.Millisecond) // the program may just be started, or there is nobody behind the tap
 		}
 	}
+}
+
+// flood has one more client send more to the server than sockets hold, and read no reply for a time. It says less
+// once enough is called.
+func (w *world) flood(deaf time.Duration) (enough func()) {
+	w.floods++
+	over, addr, name := make(chan struct{}), w.server.addr, fmt.Sprintf("flood.%d", w.floods)
+	w.clients.Go(func() {
+		w.converse(name, addr, false, manner{messages: 120, size: 60000, window: 120, deaf: deaf, goes: -1}, over)
+	})
+	return func() { close(over) }
+}
+
+// converse has one conversation, which may end early once over is closed, and returns how many replies there were.
+func (w *world) converse(name, addr string, throughTap bool, m manner, over <-chan struct{}) (replies int) {
+	c := &client{w: w, manner: m, over: over, Conversation: &history.Conversation{Name: name, ThroughTap: throughTap, Began: w.clock.Now()}}
+	conn, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return 0
+	}
+	c.Connected, c.Addr, c.conn = w.clock.Now(), conn.LocalAddr().String(), conn.(*net.TCPConn)
+	w.note(c, true)
+	c.talk()
+	w.note(c, false)
+	return len(c.Read)
 }
 
 // note takes down a client that has connected, and then that it has ended.
@@ -188,7 +203,7 @@ func (c *client) pause(d time.Duration, ended <-chan struct{}) bool {
 	case <-time.After(d):
 		return true
 	case <-ended:
-	case <-c.w.over:
+	case <-c.over:
 	}
 	return false
 }

@@ -83,6 +83,7 @@ type world struct {
 	server, tap *keeper
 	nats        *natstest.Cluster
 	all         string // the collected journal
+	floods      int
 	collector   *process
 
 	over          chan struct{} // closed when clients are to come to an end
@@ -246,6 +247,8 @@ func (w *world) faults() []worldFault {
 		}},
 		{"the server is paused", func(w *world) { w.pause(w.server) }},
 		{"the server is stopped", func(w *world) {
+			w.flood(time.Duration(100+w.random.IntN(700)) * time.Millisecond)
+			w.wait(50, 300)
 			if w.random.IntN(2) == 0 {
 				w.server.terminate(time.Millisecond) // one stop, delivered twice
 			} else {
@@ -261,6 +264,7 @@ func (w *world) faults() []worldFault {
 			w.fill()
 			w.wait(100, 1500)
 			w.free()
+			w.server.stderr.await(w.t, "can be written again")
 		}},
 		{"the disk is full, and the server is killed", func(w *world) {
 			w.fill()
@@ -297,7 +301,7 @@ func (w *world) pause(k *keeper) {
 	k.Process.Signal(syscall.SIGCONT)
 }
 
-// fill leaves nothing of the disk: it is made as small as what is on it.
+// fill leaves nothing of the disk: it is made as small as what is on it. Then the server comes to notice.
 func (w *world) fill() {
 	w.t.Helper()
 	eventually(w.t, "the disk is full", func() bool {
@@ -307,6 +311,9 @@ func (w *world) fill() {
 		}
 		return w.resize(fmt.Sprint((disk.Blocks-disk.Bfree)*uint64(disk.Bsize))) == nil // it may have grown meanwhile
 	})
+	enough := w.flood(0)
+	w.server.stderr.await(w.t, "cannot be written")
+	enough()
 }
 
 func (w *world) free() {

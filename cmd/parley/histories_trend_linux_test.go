@@ -77,7 +77,7 @@ func (w *watchedWorld) look() {
 	}
 	for name, p := range map[string]*process{"server": w.server.process, "tap": w.tap.process, "collector": w.collector} {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
-		w.sample(name+" memory", status, `VmRSS:\s+(\d+) kB`, 1024, err)
+		w.sample(name+" memory", status, `RssAnon:\s+(\d+) kB`, 1024, err)
 		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Process.Pid))
 		w.sample(name+" descriptors", fmt.Append(nil, len(open)), `(\d+)`, 1, err)
 	}
@@ -128,8 +128,12 @@ func (w *watchedWorld) end() {
 		warm := all[len(all)/4:]
 		growth, most := history.Growth(warm), mayGrow[strings.Fields(figure)[1]]
 		w.t.Logf("%s: from %.0f to %.0f, growth %.1f, in %d samples", figure, slices.Min(warm), slices.Max(warm), growth, len(warm))
-		if growth > most && !early {
-			w.t.Errorf("%s: grows by %.1f, and may by %.1f: %.0f", figure, growth, most, all)
+		if growth <= most {
+			continue
+		}
+		w.t.Logf("it may grow by %.1f: %.0f", most, all)
+		if !early {
+			w.t.Errorf("%s grows", figure)
 		}
 	}
 }

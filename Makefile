@@ -6,8 +6,8 @@
 # make release  archives, deb, rpm, checksums and what is in them, into dist; VERSION=v1.2.3 if git does not say
 # make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
-# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, and journals
-#               over a NATS that dies in every way
+# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, journals
+#               over a NATS that dies in every way, and an hour of histories
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, bare and with what people turn on, into docs/performance.md; twenty minutes
@@ -111,6 +111,7 @@ soak:
 	scripts/install-test-tools
 	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
+	PARLEY_SOAK=60 $(GO) test $(RACE) -count=1 -timeout 70m -v -run '^TestHistories$$' ./cmd/parley # minutes
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

@@ -182,8 +182,11 @@ func (s *serving) run(srv service, open listeners) error {
 	s.page.letGo()
 	unkept := s.journal.close(context.Background(), s.kept, s.Notes.Printf)
 	unshipped := s.shipping.end(s.Notes.Printf)
-	if code == 0 {
-		return cmp.Or(unkept, unshipped)
+	switch {
+	case unkept != nil: // worse than that somebody was cut off, and what goes with that
+		return unkept
+	case code == 0:
+		return unshipped
 	}
 	return &exitError{code: code}
 }

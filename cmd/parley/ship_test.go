@@ -188,7 +188,7 @@ func recordsBySession(t testing.TB, file string) map[string][]string {
 	t.Helper()
 	sessions := make(map[string][]string)
 	for _, query := range []string{
-		"SELECT s.node || '/' || s.number || ' ' || s.remote || ' ' || s.opened AS session, e.seq || ' ' || e.received || ' ' || e.took_ns || ' ' || e.request || ' ' || e.reply AS what FROM v_exchange e JOIN v_session s ON s.id = e.session ORDER BY e.id",
+		"SELECT s.node || '/' || s.number || ' ' || s.remote || ' ' || s.opened AS session, e.seq || ' ' || e.received || ' ' || e.took_ns || ' ' || e.request || ' ' || coalesce(e.reply, 'no reply') AS what FROM v_exchange e JOIN v_session s ON s.id = e.session ORDER BY e.id",
 		"SELECT s.node || '/' || s.number || ' ' || s.remote || ' ' || s.opened AS session, 'ended ' || coalesce(s.closed, '') || ' ' || coalesce(s.reason, 'open') AS what FROM v_session s",
 	} {
 		out := run(t, program(t, "log", file, "--json", "--sql", query), "")

@@ -35,6 +35,8 @@ var mutants = []mutant{
 		`synchronous = "FULL"`, `synchronous = "NORMAL"`, "./internal/journal", "Sync|Durab|Power"},
 	{"durability: a -wal file that is kept is not synced", "internal/journal/wal.go",
 		"if err := syncLog(f.log); err != nil {", "if err := error(nil); err != nil {", "./internal/journal", "Sync"},
+	{"durability: the exit code does not tell that exchanges are not recorded", "cmd/parley/serve.go",
+		"case unkept != nil:", "case unkept != nil && code == 0:", "./cmd/parley", "FailedSync"},
 	{"turns: a reader holds up its server", "internal/journal/damage.go",
 		"if n%rowsInARow == 0 {", "if n < 0 {", "./internal/journal", "Turns"},
 

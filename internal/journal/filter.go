@@ -234,7 +234,7 @@ func (r *Reader) hitColumns(bytes bool) string {
 	}
 	columns := "id, concat_ws(',', session, received_ns, took_ns, exchanges.request IS NULL, " + linked
 	if !bytes {
-		return columns + "), NULL, NULL"
+		return columns + ")"
 	}
 	return columns + ", " + r.rareColumn() + "), exchanges.request, exchanges.reply"
 }
@@ -250,11 +250,16 @@ func (r *Reader) hitJoin(bytes bool) string {
 type hitRow struct {
 	hit
 	exchangeRow
+	bytes bool // they are read too
 }
 
 func (r *hitRow) id() int64 { return r.hit.exchange }
 func (r *hitRow) columns() []any {
-	return []any{(*number)(&r.hit.exchange), (*hitNumbers)(r), &r.requestBytes, &r.replyBytes}
+	columns := []any{(*number)(&r.hit.exchange), (*hitNumbers)(r)}
+	if r.bytes {
+		columns = append(columns, &r.requestBytes, &r.replyBytes)
+	}
+	return columns
 }
 
 // hitNumbers are all but the bytes.
@@ -351,8 +356,8 @@ func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filt
 		return hits, nil
 	}
 	accepts := r.accepts(ctx, tx, f)
-	var row hitRow
-	w := walk{table: "exchanges", join: r.hitJoin(f.readsBytes()), columns: r.hitColumns(f.readsBytes()), where: *where, from: from, to: to, newestFirst: true}
+	row := hitRow{bytes: f.readsBytes()}
+	w := walk{table: "exchanges", join: r.hitJoin(row.bytes), columns: r.hitColumns(row.bytes), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		h := row.found()
 		request, reply := row.messages()

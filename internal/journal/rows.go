@@ -290,20 +290,34 @@ func (r *Reader) exchangeColumns() string {
 	return "id, concat_ws(',', session, seq, received_ns, took_ns, " + linked + ", " + r.rareColumn() + "), exchanges.request, exchanges.reply"
 }
 
-func (r *Reader) exchanges(ctx context.Context, ids []int64) (map[int64]*Exchange, error) {
-	found := make(map[int64]*Exchange, len(ids))
-	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+// exchanges are those of some ids, and how many bytes they have. If these are more than most, some may
+// be missing.
+func (r *Reader) exchanges(ctx context.Context, ids []int64, most int) (found map[int64]*Exchange, bytes int, err error) {
+	if len(ids) == 0 {
+		return nil, 0, nil
+	}
+	found = make(map[int64]*Exchange, len(ids))
+	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), from: ids[0], to: ids[len(ids)-1]}
+		if between := w.to - w.from; between > 2*int64(len(ids)) { // to look up each costs as much as to read another one
+			w.where.in("id", ids)
+		}
 		var row exchangeRow
-		if err := r.among(ctx, tx, ids, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &row, func() {
+		if err := r.walk(ctx, tx, w, &row, func() bool {
+			if _, wanted := slices.BinarySearch(ids, row.ID); !wanted {
+				return true
+			}
 			if x := row.exchange(r); x != nil {
 				found[x.ID] = x
+				bytes += len(row.requestBytes) + len(row.replyBytes)
 			}
+			return bytes <= most
 		}); err != nil {
 			return err
 		}
 		return r.addFaults(ctx, tx, maps.Values(found))
 	})
-	return found, err
+	return found, bytes, err
 }
 
 // A refusalRow is a row of refused.
@@ -344,6 +358,9 @@ func (x *refusalRow) refusal(r *Reader) *Refusal {
 }
 
 func (r *Reader) refusals(ctx context.Context, ids []int64) (map[int64]*Refusal, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	found := make(map[int64]*Refusal, len(ids))
 	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var row refusalRow

@@ -109,7 +109,7 @@ func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit)
 func (r *Reader) lostSessions(ctx context.Context, orphans []hit) (map[int64]*Session, error) {
 	all := make(map[int64]*Session)
 	for page := range slices.Chunk(orphans, pageSize) {
-		exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+		exchanges, _, err := r.exchanges(ctx, unique(page, hit.ofExchange), math.MaxInt)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +150,7 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 			return
 		}
 		for page := range slices.Chunk(hits, pageSize) {
-			exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+			exchanges, _, err := r.exchanges(ctx, unique(page, hit.ofExchange), math.MaxInt)
 			if err != nil {
 				yield(Exchange{}, err)
 				return

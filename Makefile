@@ -128,7 +128,10 @@ micro:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 profile:
-	$(GO) test -pgo=off -run '^$$' -bench 'Server|Load' -benchtime 3s -cpuprofile cmd/parley/default.pgo -o /dev/null ./cmd/parley
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(GO) test -pgo=off -run '^$$' -bench 'Server|Load' -benchtime 3s -cpuprofile "$$dir/served" -o /dev/null ./cmd/parley; \
+	$(GO) test -pgo=off -run '^$$' -bench 'Batch|Read$$' -benchtime 5s -cpuprofile "$$dir/journal" -o /dev/null ./internal/journal; \
+	$(GO) tool pprof -proto "$$dir/served" "$$dir/journal" >cmd/parley/default.pgo
 
 vuln:
 	$(TOOL) govulncheck ./...

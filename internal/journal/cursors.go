@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 )
@@ -168,12 +167,9 @@ func (s *sourceRow) good(r *Reader) bool {
 type bits uint64
 
 func (b *bits) Scan(column any) error {
-	n, is := column.(int64)
-	if !is {
-		return fmt.Errorf("%T where a number is expected", column)
-	}
+	n, err := integer(column)
 	*b = bits(n)
-	return nil
+	return err
 }
 
 // A collectedRow is which session of which source a session is.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -139,18 +140,55 @@ func (m moment) ofSession() int64 { return m.session }
 func (h hit) ofExchange() int64   { return h.exchange }
 func (h hit) ofSession() int64    { return h.session }
 
-// tell yields the events behind the position and moves it.
+// tell yields the events behind the position and moves it. While one page is told the next one is read.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
 	moments, err := r.moments(ctx, f, at)
 	if err != nil {
 		return err
 	}
-	for page := range slices.Chunk(moments, pageSize) {
-		sessions, err := r.sessions(ctx, unique(page, moment.ofSession))
-		if err != nil {
-			return err
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	pages, failed := make(chan []Event), make(chan error, 1)
+	reading.Go(func() {
+		defer close(pages)
+		failed <- r.readMoments(ctx, moments, pages)
+	})
+	for page := range pages {
+		for _, e := range page {
+			if !yield(e, nil) {
+				return errEnough
+			}
 		}
-		exchanges, err := r.exchanges(ctx, unique(page, moment.ofExchange))
+	}
+	return <-failed
+}
+
+// readMoments reads what the moments are about, page by page.
+func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<- []Event) error {
+	// A reply is often told some pages after its request.
+	var exchanges, before map[int64]*Exchange
+	for size := pageSize; len(moments) > 0; {
+		page := moments[:min(size, len(moments))]
+		most := streamBytes
+		if len(page) == 1 {
+			most = math.MaxInt
+		}
+		wanted := slices.DeleteFunc(unique(page, moment.ofExchange), func(id int64) bool { return exchanges[id] != nil })
+		found, bytes, err := r.exchanges(ctx, wanted, most)
+		switch {
+		case err != nil:
+			return err
+		case bytes > most:
+			size = len(page) / 2
+			continue
+		case bytes < streamBytes/4:
+			size = min(2*size, streamRows)
+		}
+		exchanges, before = found, exchanges
+		moments = moments[len(page):]
+		sessions, err := r.sessions(ctx, unique(page, moment.ofSession))
 		if err != nil {
 			return err
 		}
@@ -162,6 +200,7 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 		if err != nil {
 			return err
 		}
+		events := make([]Event, 0, len(page))
 		for _, m := range page {
 			e := Event{Kind: m.kind, Time: time.Unix(0, m.ns).UTC(), Session: sessions[m.session]}
 			there := false // and not deleted since, nor damaged
@@ -170,7 +209,7 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 				e.Session = &Session{About: refusal.About, Remote: refusal.Remote, Local: refusal.Local, Opened: e.Time, Closed: e.Time, Reason: refusal.Reason}
 				e.Text, e.RawText, there = refusal.Text, refusal.RawText, true
 			case m.ofExchange() != 0:
-				e.Exchange = exchanges[m.exchange]
+				e.Exchange = cmp.Or(exchanges[m.exchange], before[m.exchange])
 				e.Session = cmp.Or(e.Session, lost(m.session))
 				there = e.happened()
 			case m.kind == parley.Faulted:
@@ -180,9 +219,14 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 			case m.kind != parley.Refused:
 				there = e.Session != nil
 			}
-			if there && !yield(e, nil) {
-				return errEnough
+			if there {
+				events = append(events, e)
 			}
+		}
+		select {
+		case pages <- events:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"iter"
 	"math"
 	"time"
 
@@ -76,14 +77,28 @@ func (r *Reader) faultMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *po
 }
 
 // addFaults has the exchanges say what went wrong on purpose with them.
-func (r *Reader) addFaults(ctx context.Context, q querier, exchanges map[int64]*Exchange) error {
-	if r.version.Load() < 4 || len(exchanges) == 0 {
+func (r *Reader) addFaults(ctx context.Context, q querier, exchanges iter.Seq[*Exchange]) error {
+	if r.version.Load() < 4 {
 		return nil
 	}
+	err := r.faultsOf(ctx, q, exchanges)
+	if err != nil && isDamage(err) {
+		r.report(Damage{"faults", 1, math.MaxInt64, err.Error()})
+		return nil
+	}
+	return err
+}
+
+// faultsOf is addFaults, and tells of damage too.
+func (r *Reader) faultsOf(ctx context.Context, q querier, exchanges iter.Seq[*Exchange]) error {
+	// Hardly any journal has one. To look for those of each exchange costs half of what reading it does.
+	if any, err := hasFaults(ctx, q); !any {
+		return err
+	}
 	type place struct{ session, seq int64 }
-	places := make([][2]int64, 0, len(exchanges))
-	of := make(map[place][]*Exchange, len(exchanges))
-	for _, x := range exchanges {
+	var places [][2]int64
+	of := make(map[place][]*Exchange)
+	for x := range exchanges {
 		if x.Seq > 0 {
 			places = append(places, [2]int64{x.Session, int64(x.Seq)})
 			at := place{x.Session, int64(x.Seq)}
@@ -93,31 +108,47 @@ func (r *Reader) addFaults(ctx context.Context, q querier, exchanges map[int64]*
 	list, _ := json.Marshal(places) // numbers cannot fail
 	rows, err := q.QueryContext(ctx, "SELECT f.id, f.session, f.at_ns, f.seq, f.fault, f.sum FROM json_each(?) j CROSS JOIN faults f INDEXED BY faults_of "+
 		"ON f.session = json_extract(j.value, '$[0]') AND f.seq = json_extract(j.value, '$[1]') ORDER BY f.id", string(list))
-	if err == nil {
-		defer rows.Close()
-		seen := int64(0)
-		for rows.Next() {
-			var row faultRow
-			if err := rows.Scan(row.columns()...); err != nil {
-				continue // Verify tells of it
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	seen := int64(0)
+	for rows.Next() {
+		var row faultRow
+		if err := rows.Scan(row.columns()...); err != nil {
+			continue // Verify tells of it
+		}
+		fault := row.fault(r)
+		if fault == nil || fault.ID == seen {
+			continue
+		}
+		seen = fault.ID
+		for _, x := range of[place{fault.Session, int64(fault.Seq)}] {
+			if x.Fault != "" {
+				x.Fault += ", "
 			}
-			fault := row.fault(r)
-			if fault == nil || fault.ID == seen {
-				continue
-			}
-			seen = fault.ID
-			for _, x := range of[place{fault.Session, int64(fault.Seq)}] {
-				if x.Fault != "" {
-					x.Fault += ", "
-				}
-				x.Fault += fault.Fault
+			x.Fault += fault.Fault
+		}
+	}
+	return rows.Err()
+}
+
+// pointers are to each one of a list.
+func pointers[T any](all []T) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for i := range all {
+			if !yield(&all[i]) {
+				return
 			}
 		}
-		err = rows.Err()
 	}
-	if err != nil && isDamage(err) {
-		r.report(Damage{"faults", 1, math.MaxInt64, err.Error()})
-		return nil
+}
+
+func hasFaults(ctx context.Context, q querier) (bool, error) {
+	rows, err := q.QueryContext(ctx, "SELECT id FROM faults LIMIT 1")
+	if err != nil {
+		return false, err
 	}
-	return err
+	defer rows.Close()
+	return rows.Next(), rows.Err()
 }

@@ -228,16 +228,15 @@ type hit struct {
 
 // hitColumns are those of a hitRow. What a message is is read only if it is to be looked at.
 func (r *Reader) hitColumns(bytes bool) string {
-	columns := "id, session, received_ns, took_ns, exchanges.request IS NULL, "
+	linked := "coalesce(parts, ''), coalesce(request_at, ''), coalesce(reply_at, '')"
 	if r.version.Load() < 3 {
-		columns += "NULL, NULL, NULL, "
-	} else {
-		columns += "parts, request_at, reply_at, "
+		linked = "'', '', ''"
 	}
+	columns := "id, concat_ws(',', session, received_ns, took_ns, exchanges.request IS NULL, " + linked
 	if !bytes {
-		return columns + "NULL, NULL, NULL"
+		return columns + ")"
 	}
-	return columns + r.rareColumn() + ", exchanges.request, exchanges.reply"
+	return columns + ", " + r.rareColumn() + "), exchanges.request, exchanges.reply"
 }
 
 // hitJoin is what belongs to those columns.
@@ -251,12 +250,27 @@ func (r *Reader) hitJoin(bytes bool) string {
 type hitRow struct {
 	hit
 	exchangeRow
+	bytes bool // they are read too
 }
 
 func (r *hitRow) id() int64 { return r.hit.exchange }
 func (r *hitRow) columns() []any {
-	return []any{&r.hit.exchange, &r.hit.session, &r.hit.received, &r.hit.took, &r.unasked, &r.partsColumn, &r.requestPlace, &r.replyPlace,
-		&r.rare, &r.requestBytes, &r.replyBytes}
+	columns := []any{(*number)(&r.hit.exchange), (*hitNumbers)(r)}
+	if r.bytes {
+		columns = append(columns, &r.requestBytes, &r.replyBytes)
+	}
+	return columns
+}
+
+// hitNumbers are all but the bytes.
+type hitNumbers hitRow
+
+func (r *hitNumbers) Scan(column any) error {
+	n := numbersOf(column)
+	r.hit.session, r.hit.received, r.hit.took, r.unasked = n.next(), n.next(), n.next(), n.next() != 0
+	r.partsColumn, r.requestPlace, r.replyPlace = n.orNull(), n.orNull(), n.orNull()
+	r.rare = n.rare()
+	return n.end()
 }
 
 // found is the hit that the row is.
@@ -342,8 +356,8 @@ func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filt
 		return hits, nil
 	}
 	accepts := r.accepts(ctx, tx, f)
-	var row hitRow
-	w := walk{table: "exchanges", join: r.hitJoin(f.readsBytes()), columns: r.hitColumns(f.readsBytes()), where: *where, from: from, to: to, newestFirst: true}
+	row := hitRow{bytes: f.readsBytes()}
+	w := walk{table: "exchanges", join: r.hitJoin(row.bytes), columns: r.hitColumns(row.bytes), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		h := row.found()
 		request, reply := row.messages()

@@ -145,7 +145,7 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	}
 	defer insert.Close()
 	var body []byte
-	var row hitRow
+	row := hitRow{bytes: true}
 	var failed error
 	err = r.snapshot(ctx, func(ctx context.Context, journal *sql.Tx) error {
 		w := walk{table: "exchanges", join: r.hitJoin(true), columns: r.hitColumns(true), from: last + 1, to: math.MaxInt64}

@@ -33,11 +33,7 @@ func (r *Reader) NewestExchanges(ctx context.Context, f Filter, span Span) (foun
 		if found, next, err = r.newestExchanges(ctx, tx, &f, span); err != nil {
 			return err
 		}
-		of := make(map[int64]*Exchange, len(found))
-		for i := range found {
-			of[found[i].ID] = &found[i]
-		}
-		return r.addFaults(ctx, tx, of)
+		return r.addFaults(ctx, tx, pointers(found))
 	})
 	return found, next, err
 }

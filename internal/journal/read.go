@@ -33,7 +33,8 @@ var ErrNotAJournal = errors.New("not a journal of parley")
 // file is opened read-only, and no transaction stays open while its caller is at work. A
 // Reader is safe for use by several goroutines.
 //
-// What is damaged is left out. Who wants to know of it sets Damaged before reading.
+// What is damaged is left out. Who wants to know of it sets Damaged before reading; it may be called
+// while an event is told, since what comes next is read meanwhile.
 type Reader struct {
 	Damaged func(Damage) // told of each damage once; nothing is if it is nil
 	Notice  string       // what is known to be missing of the whole, as the newest records; empty if nothing

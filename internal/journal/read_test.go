@@ -269,6 +269,99 @@ func TestExchangesOfManyPages(t *testing.T) {
 	}
 }
 
+// Little of large exchanges is in memory together, and each is told, in its place.
+func TestLargeExchangesAreToldInPagesOfTheirOwn(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	large := bytes.Repeat([]byte("l"), streamBytes/10)
+	const n = 5 * pageSize
+	var ids []int64
+	for id := int64(1); id <= n; id++ {
+		request := []byte("s")
+		if id > n-pageSize/2 {
+			request = large
+		}
+		w.exchange(said(id, 1, uint64(id), at(int(id)), 10*time.Millisecond, request, []byte("y")))
+		ids = append(ids, id)
+	}
+	r := w.open()
+	found, bytes, err := r.exchanges(t.Context(), ids, streamBytes)
+	if whole := n - pageSize/2 + 10; err != nil || len(found) != whole || bytes <= streamBytes || bytes > streamBytes+2*len(large) {
+		t.Errorf("%d exchanges are read, of %d bytes, %v; want %d", len(found), bytes, err, whole)
+	}
+	var received, replied int64
+	for _, e := range collect(t, r.Events(t.Context(), Filter{}))[1:] {
+		switch e.Kind {
+		case parley.Received:
+			if received++; e.Exchange.ID != received {
+				t.Fatalf("request %d is told, want %d", e.Exchange.ID, received)
+			}
+		case parley.Replied:
+			if replied++; e.Exchange.ID != replied {
+				t.Fatalf("reply %d is told, want %d", e.Exchange.ID, replied)
+			}
+		}
+	}
+	if received != n || replied != n {
+		t.Errorf("%d requests and %d replies are told, want %d", received, replied, n)
+	}
+}
+
+// Whoever wants no more events ends what reads the next ones: the only connection is free again.
+func TestEventsAreGivenUp(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	for id := int64(1); id <= 3*pageSize; id++ {
+		w.exchange(said(id, 1, uint64(id), at(int(id)), 0, []byte("x"), []byte("y")))
+	}
+	r := w.open()
+	r.db.SetMaxOpenConns(1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range 3 {
+		for e, err := range r.Events(ctx, Filter{}) {
+			if err != nil || e.Kind != parley.Opened {
+				t.Errorf("first comes %v, %v", e.Kind, err)
+			}
+			break
+		}
+	}
+}
+
+// What a row's numbers are read of says of each whether it is there, and has no more or less than them.
+func TestNumbersOfARow(t *testing.T) {
+	ten := ",1,2,3,4,,-6,7,8,9,10"
+	for text, want := range map[string]string{
+		"7,1,-2,3,4,,-6,0":               "7 1 -2 3ns {4 true} {0 false} {-6 true} {0 true} false",
+		"7,1,-2,3,,,," + ten:             "7 1 -2 3ns {0 false} {0 false} {0 false} {0 false} true",
+		"":                               "",
+		"7,1,-2,3,4,,-6":                 "",
+		"7,1,-2,3,4,,-6,0,":              "",
+		"7,1,-2,3,4,,-6,0,1,2":           "",
+		"7,-1,-2,3,4,,-6,0":              "",
+		"7,,-2,3,4,,-6,0":                "",
+		"7,1,-2,3.5,4,,-6,0":             "",
+		"7,1,-2,3,x,,-6,0":               "",
+		"7,1,-2,3,,,," + ten + "," + ten: "",
+	} {
+		var row exchangeRow
+		err := (*exchangeNumbers)(&row).Scan(text)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%q is taken for numbers", text)
+			}
+			continue
+		}
+		got := fmt.Sprint(row.session, row.seq, row.received, time.Duration(row.took), row.sum, row.requestPlace, row.replyPlace, row.partsColumn, row.rare[9].Valid)
+		if err != nil || got != want {
+			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
+		}
+	}
+	if err := new(exchangeNumbers).Scan(nil); err == nil {
+		t.Error("NULL is taken for numbers")
+	}
+}
+
 // The view and the method say the same; only of an end that nobody saw it is unknown.
 func TestRepliedYesNoUnknown(t *testing.T) {
 	w := story(t)

@@ -109,7 +109,7 @@ func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit)
 func (r *Reader) lostSessions(ctx context.Context, orphans []hit) (map[int64]*Session, error) {
 	all := make(map[int64]*Session)
 	for page := range slices.Chunk(orphans, pageSize) {
-		exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+		exchanges, _, err := r.exchanges(ctx, unique(page, hit.ofExchange), math.MaxInt)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +150,7 @@ func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, er
 			return
 		}
 		for page := range slices.Chunk(hits, pageSize) {
-			exchanges, err := r.exchanges(ctx, unique(page, hit.ofExchange))
+			exchanges, _, err := r.exchanges(ctx, unique(page, hit.ofExchange), math.MaxInt)
 			if err != nil {
 				yield(Exchange{}, err)
 				return
@@ -171,7 +171,7 @@ func (r *Reader) readsAll(f *Filter) bool {
 
 // Of what is streamed so much is in memory together, and so many rows are looked at in a transaction.
 const (
-	streamRows  = 1024
+	streamRows  = 4096
 	streamBytes = 1 << 20
 )
 
@@ -213,11 +213,7 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 			if err != nil {
 				return err
 			}
-			found := make(map[int64]*Exchange)
-			for i := range page {
-				found[page[i].ID] = &page[i]
-			}
-			return r.addFaults(ctx, tx, found)
+			return r.addFaults(ctx, tx, pointers(page))
 		}); err != nil {
 			return err
 		}
@@ -328,4 +324,4 @@ func (r *Reader) lastID(ctx context.Context, tx *sql.Tx, table string) (int64, e
 type idRow int64
 
 func (r *idRow) id() int64      { return int64(*r) }
-func (r *idRow) columns() []any { return []any{(*int64)(r)} }
+func (r *idRow) columns() []any { return []any{(*number)(r)} }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"time"
@@ -107,7 +108,9 @@ func Of(ctx context.Context, r *journal.Reader, f journal.Filter, opt Options) (
 		sessions: make(map[int64]*session), rows: make(map[key]*Row), waiting: make(map[place]*Row), framings: make(map[string]dialect.Framing),
 	}
 	selects := f
-	selects.Text, selects.Regexp, selects.Slower, selects.Limit = nil, nil, 0, 0
+	// With a limit none are looked for that are lost, which would take a look at each exchange: the
+	// exchanges tell of them.
+	selects.Text, selects.Regexp, selects.Slower, selects.Limit = nil, nil, 0, math.MaxInt
 	for s, err := range r.Sessions(ctx, selects) {
 		if err != nil {
 			return nil, err
@@ -259,14 +262,11 @@ func (t *tally) session(id int64) (*session, error) {
 	if s := t.sessions[id]; s != nil {
 		return s, nil
 	}
-	found, _, err := t.reader.Session(t.ctx, id, 1)
-	switch {
-	case err != nil && t.ctx.Err() != nil:
+	found, err := t.reader.SessionsOf(t.ctx, []int64{id})
+	if err != nil && t.ctx.Err() != nil {
 		return nil, err
-	case err != nil:
-		found = journal.Session{ID: id, Lost: true}
 	}
-	return t.keep(&found), nil
+	return t.keep(cmp.Or(found[id], &journal.Session{ID: id, Lost: true})), nil
 }
 
 func (t *tally) framing(name string) dialect.Framing {

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -20,7 +21,22 @@ var start = time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
 // its last reply got out.
 func recorded(t *testing.T) *journal.Reader {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "j")
+	return opened(t, record(t))
+}
+
+func opened(t *testing.T, file string) *journal.Reader {
+	t.Helper()
+	r, err := journal.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func record(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "j")
 	w, err := journal.Create(file, journal.Options{About: journal.About{Framing: "redis", Role: "tap"}})
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +81,7 @@ func recorded(t *testing.T) *journal.Reader {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := journal.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
+	return file
 }
 
 type addr string
@@ -123,6 +134,36 @@ func TestTally(t *testing.T) {
 		got, result := lines(t, r, c.f, c.opt)
 		if !slices.Equal(got, c.want) || fmt.Sprint(result.Ends) != c.ends {
 			t.Errorf("%s: got\n%s\n%v\nwant\n%s\n%s", c.name, strings.Join(got, "\n"), result.Ends, strings.Join(c.want, "\n"), c.ends)
+		}
+	}
+}
+
+// Exchanges whose session is lost are counted, by a session of which nothing else is known, and how
+// that ended is counted nowhere.
+func TestLostSessionsAreCounted(t *testing.T) {
+	file := record(t)
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("DELETE FROM sessions WHERE number = 1"); err != nil {
+		t.Fatal(err)
+	}
+	r := opened(t, file)
+	for _, c := range []struct {
+		f    journal.Filter
+		opt  Options
+		want []string
+		ends string
+	}{
+		{journal.Filter{}, Options{By: BySession}, []string{"0: 5 1, 1ms 9ms", "2: 2 1, 2ms 2ms"}, "map[reset:1]"},
+		{journal.Filter{}, Options{By: ByPeer}, []string{": 5 1, 1ms 9ms", "10.0.0.2: 2 1, 2ms 2ms"}, "map[reset:1]"},
+		{journal.Filter{Slower: 9 * time.Millisecond}, Options{By: BySession}, []string{"0: 0 0, 0s 0s"}, "map[]"},
+	} {
+		got, result := lines(t, r, c.f, c.opt)
+		if !slices.Equal(got, c.want) || fmt.Sprint(result.Ends) != c.ends {
+			t.Errorf("by %s: got\n%s\n%v\nwant\n%s\n%s", c.opt.By, strings.Join(got, "\n"), result.Ends, strings.Join(c.want, "\n"), c.ends)
 		}
 	}
 }

@@ -20,7 +20,9 @@ import (
 // With an output that keeps up nothing is skipped: each request has its line,
 // whole, and in order within its session.
 func TestEveryRequestHasItsLine(t *testing.T) {
-	const conns, requests, atOnce, queue = 4, 10_000, 500, 1 << 20 // several times as much is told
+	// Several times as much as the queue holds is told. What all send at once, some 500 bytes of JSON a request, fits
+	// into the half of it that is free when they do.
+	const conns, requests, atOnce, queue = 4, 10_000, 200, 1 << 20
 	for _, engine := range []parley.Engine{parley.LoopsIfPossible, parley.Goroutines} {
 		for name, narrator := range map[string]func(*Writer) parley.Observer{
 			"narrative": func(w *Writer) parley.Observer { return NewNarrative(w, Limits{}, false) },

@@ -110,6 +110,13 @@ func (f *file) open(goOn func(*file) error) (err error) {
 	if err := f.connect(); err != nil {
 		return plain(err)
 	}
+	// A power cut may have left holes in the -wal file, behind all that is whole of it. Later they would
+	// be those of a file that was cut.
+	if f.hasHole(f.wal.Size()) {
+		if err := f.truncateLog(); err != nil {
+			return err
+		}
+	}
 	return plain(goOn(f))
 }
 

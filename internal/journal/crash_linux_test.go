@@ -31,8 +31,9 @@ func atLength(enough, all int) int {
 // A history is what a run has done to its disk, and what it had promised by when.
 type history struct {
 	*crashDisk
-	opt     Options
-	replies []replied
+	opt      Options
+	replies  []replied
+	followed []followedTo
 }
 
 // A replied request is one whose reply its peer has read.
@@ -42,20 +43,33 @@ type replied struct {
 	ops     int // that there were then
 }
 
-// crashRequest is the n-th one of a connection; its reply follows from it.
-func crashRequest(run, conn, n int, rnd *rand.Rand) string {
+// A followedTo is how far a follower had been given blocks.
+type followedTo struct {
+	to  Position
+	ops int
+}
+
+// crashRequest is some request, as there is no other; its reply follows from it.
+func crashRequest(run, conn int, rnd *rand.Rand) string {
 	filler := 1 + rnd.IntN(30)
 	if rnd.IntN(6) == 0 {
 		filler = rnd.IntN(9000) // which takes pages of its own
 	}
-	return fmt.Sprintf("run %d, connection %d, request %d %s", run, conn, n, strings.Repeat("x", filler))
+	return fmt.Sprintf("run %d, connection %d, request %d %s", run, conn, rnd.Uint64(), strings.Repeat("x", filler))
 }
 
 func crashReply(request string) string { return "reply to " + request }
 
-// serveAndCrash has a server be started three times, with some clients that talk to it, and someone who reads meanwhile.
-// It runs in a time of its own, so that the same always happens.
-func serveAndCrash(t *testing.T, opt Options) *history {
+// A companion is somebody who works on the journal beside its server: step is called in each round of a run, between
+// the replies and a pause, and end before the server ends.
+type companion interface {
+	step(run, round int)
+	end()
+}
+
+// serveAndCrash has a server be started three times, with some clients that talk to it, and with a companion for each
+// time. It runs in a time of its own, so that the same always happens.
+func serveAndCrash(t *testing.T, opt Options, with func(*testing.T, *history) companion) *history {
 	h := &history{opt: opt}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,10 +78,11 @@ func serveAndCrash(t *testing.T, opt Options) *history {
 		for run := range 3 {
 			opt.About = About{Framing: "line", Role: "server", Listener: fmt.Sprint(":", run)}
 			opt.Warn = func(text string) { t.Errorf("the writer warns: %s", text) }
-			w, err := Create(filepath.Join(dir, "j"), opt)
+			w, err := Create(h.path("j"), opt)
 			if err != nil {
 				t.Fatal(err)
 			}
+			beside := with(t, h)
 			handler := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
 				return append(dst, crashReply(string(req.Body))...), nil
 			})
@@ -77,23 +92,18 @@ func serveAndCrash(t *testing.T, opt Options) *history {
 				conns[i] = newCrashClient(parleytest.Pipe(t, srv))
 			}
 			for round := range 6 {
-				end := func() {}
-				if run == 1 && round%3 == 1 {
-					end = holdLog(t, filepath.Join(dir, "j"))
-				}
 				for i, c := range conns {
 					for range rnd.IntN(4) {
-						c.said++
-						c.ask(t, crashRequest(run, i, c.said, rnd))
+						c.ask(t, crashRequest(run, i, rnd))
 					}
 				}
 				for _, c := range conns {
-					for c.answered < c.said {
+					for c.answered < len(c.asked) {
 						h.replies = append(h.replies, replied{c.answer(t), time.Now(), h.done()})
 					}
 				}
+				beside.step(run, round)
 				time.Sleep(time.Duration(rnd.IntN(900)) * time.Millisecond)
-				end()
 				if i := rnd.IntN(len(conns)); round%2 == 0 {
 					conns[i].conn.Close()
 					conns[i] = newCrashClient(parleytest.Pipe(t, srv))
@@ -102,6 +112,7 @@ func serveAndCrash(t *testing.T, opt Options) *history {
 			if run == 1 {
 				time.Sleep(2 * lookEvery)
 			}
+			beside.end()
 			srv.Shutdown(t.Context())
 			if err := w.Close(t.Context()); err != nil {
 				t.Fatal(err)
@@ -111,12 +122,14 @@ func serveAndCrash(t *testing.T, opt Options) *history {
 	return h
 }
 
+func (d *crashDisk) path(name string) string { return filepath.Join(d.dir, name) }
+
 // A crashClient asks and reads what it is answered.
 type crashClient struct {
-	conn           *parleytest.Conn
-	in             *bufio.Reader
-	asked          []string
-	said, answered int
+	conn     *parleytest.Conn
+	in       *bufio.Reader
+	asked    []string
+	answered int
 }
 
 func newCrashClient(conn *parleytest.Conn) *crashClient {
@@ -142,27 +155,87 @@ func (c *crashClient) answer(t *testing.T) string {
 	return request
 }
 
-// holdLog has someone read in a transaction, so that the -wal file cannot be copied, until end is called.
-func holdLog(t *testing.T, file string) (end func()) {
-	t.Helper()
-	reader, err := connectFor(file, "mode=ro", 0)
+// A logHolder reads in a transaction in some rounds, so that the -wal file cannot be copied.
+type logHolder struct {
+	t      *testing.T
+	file   string
+	reader conn
+}
+
+func (l *logHolder) step(run, round int) {
+	l.t.Helper()
+	l.end()
+	if run != 1 || round%3 != 1 {
+		return
+	}
+	var err error
+	if l.reader, err = connectFor(l.file, "mode=ro", 0); err != nil {
+		l.t.Fatal(err)
+	}
+	var sessions int64
+	if err := queryRow(l.reader, "BEGIN; SELECT count(*) FROM sessions", &sessions); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *logHolder) end() {
+	if l.reader != nil {
+		l.reader.Close()
+		l.reader = nil
+	}
+}
+
+// A shipping follows the journal into another one on the same disk.
+type shipping struct {
+	t    *testing.T
+	h    *history
+	from *Follower
+	into *Collector
+}
+
+func ship(t *testing.T, h *history) companion {
+	from, err := Follow(h.path("j"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sessions int64
-	if err := queryRow(reader, "BEGIN; SELECT count(*) FROM sessions", &sessions); err != nil {
+	into, err := Collect(h.path("collected"), CollectOptions{Warn: func(text string) { t.Errorf("the collector warns: %s", text) }})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return func() { reader.Close() }
+	return &shipping{t, h, from, into}
+}
+
+func (s *shipping) step(int, int) {
+	s.t.Helper()
+	from, err := s.from.Cursor("collector")
+	for block := (*Block)(nil); err == nil; from = block.To {
+		if block, err = s.from.Next(s.t.Context(), from, 8<<10); block == nil {
+			break
+		}
+		s.h.followed = append(s.h.followed, followedTo{block.To, s.h.done()})
+		if _, err = s.into.Add(block, 1); err == nil {
+			err = s.from.Keep("collector", block.To)
+		}
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shipping) end() {
+	s.from.Close()
+	if err := s.into.Close(); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // A content is what a journal has.
 type content struct {
-	state     uint64   // of all tables together; 0 if it cannot be read
-	first     int64    // the id of the first exchange
-	requests  []string // of the exchanges, in their order
-	collected []Source
-	err       error
+	state    uint64   // of all tables together
+	first    int64    // the id of the first exchange
+	requests []string // of the exchanges, in their order
+	newest   Position
+	err      error // why it cannot be read
 }
 
 var crashHash = maphash.MakeSeed()
@@ -178,7 +251,7 @@ func contentOf(t *testing.T, file string) (c content) {
 	if v, err := r.Verify(t.Context()); err != nil || v.Damages > 0 {
 		return content{err: fmt.Errorf("it is damaged: %+v, %w", v, err)}
 	}
-	if c.err = func() error {
+	c.err = func() error {
 		if c.state, err = stateOf(r.db); err != nil {
 			return err
 		}
@@ -204,10 +277,12 @@ func contentOf(t *testing.T, file string) (c content) {
 				return fmt.Errorf("before exchange %d there is a hole", id)
 			}
 		}
-		return rows.Err()
-	}(); c.err != nil {
-		return c
-	}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return r.db.QueryRow("SELECT (SELECT coalesce(max(id), 0) FROM exchanges), (SELECT coalesce(max(ended), 0) FROM sessions), " +
+			"(SELECT coalesce(max(id), 0) FROM sessions), 0, 0, 0").Scan(c.newest.places()...)
+	}()
 	return c
 }
 
@@ -252,49 +327,66 @@ func (i image) sum() uint64 {
 	return h.Sum64()
 }
 
-// A crashed run is looked at wherever the power may have failed.
+// A crashed is one of the journals of a run, wherever the power may have failed.
 type crashed struct {
 	*history
-	t      *testing.T
-	dir    string
-	seen   map[uint64]content // by the sums of images
-	states map[uint64]bool    // that the journal had at some time by now
-	usable int                // images that were gone on with
+	t        *testing.T
+	dir      string
+	name     string
+	promised func(n int, is content) error // whether what is there has all that was promised behind n operations
+	goOn     func(is content) error        // with what is there in dir
+	seen     map[uint64]content            // by the sums of images
+	states   map[uint64]bool               // that the journal had at some time by now
+	goneOn   int
 }
 
 // check has the power fail at every operation, or in one of so many, in every way.
-func (h *history) check(t *testing.T, oneOf int) {
-	c := &crashed{history: h, t: t, dir: t.TempDir(), seen: make(map[uint64]content), states: make(map[uint64]bool)}
+func (c *crashed) check(oneOf int) {
+	c.dir, c.seen, c.states = inMemory(c.t), make(map[uint64]content), make(map[uint64]bool)
 	p := newPlatter()
-	for n := 0; n <= len(h.ops) && !t.Failed(); n++ {
+	for n := 0; n <= len(c.ops) && !c.t.Failed(); n++ {
 		rnd := rand.New(rand.NewPCG(uint64(n), 1))
-		if n < 60 || h.mayCommit(n) {
-			c.states[c.content(p.image(rnd, fates[0]), rnd).state] = true
+		if n < 60 || c.mayCommit(n) {
+			c.states[c.content(p.image(rnd, fates[0]).of(c.name), rnd).state] = true
 		}
 		if rnd.IntN(oneOf) == 0 {
 			for _, f := range fates {
-				c.at(n, f, p.image(rnd, f), rnd)
+				c.at(n, f, p.image(rnd, f).of(c.name), rnd)
 			}
 		}
-		if n < len(h.ops) {
-			p.do(h.ops[n])
+		if n < len(c.ops) {
+			p.do(c.ops[n])
 		}
 	}
-	t.Logf("%d operations, %d replies, %d states, %d images, %d of them gone on with", len(h.ops), len(h.replies), len(c.states), len(c.seen), c.usable)
+	c.t.Logf("%s: %d operations, %d replies, %d states, %d images, %d of them gone on with", c.name, len(c.ops), len(c.replies), len(c.states), len(c.seen), c.goneOn)
 	if len(c.states) < 20 || len(c.seen) < 100 {
-		t.Error("nothing much was tried")
+		c.t.Error("nothing much was tried")
 	}
 }
 
+// inMemory is a directory that is synced at once.
+func inMemory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "parley-crash")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // mayCommit says whether the operation before the n-th may have ended a transaction.
-func (h *history) mayCommit(n int) bool {
+func (c *crashed) mayCommit(n int) bool {
 	const frameHead = 24
-	o := h.ops[n-1]
-	if o.kind != opWrite || !strings.HasSuffix(o.name, "-wal") {
+	o := c.ops[n-1]
+	if o.kind != opWrite || o.name != c.name+"-wal" {
 		return o.kind == opRemove || o.kind == opCreate
 	}
-	before := h.ops[n-2]
-	return len(o.data) > frameHead && len(before.data) == frameHead && string(before.data[4:8]) != "\x00\x00\x00\x00"
+	for i := n - 2; i >= 0; i-- {
+		if before := c.ops[i]; before.file == o.file && before.kind == opWrite {
+			return len(o.data) > frameHead && len(before.data) == frameHead && string(before.data[4:8]) != "\x00\x00\x00\x00"
+		}
+	}
+	return false
 }
 
 // content is that of an image, which is written as files for it.
@@ -303,7 +395,7 @@ func (c *crashed) content(i image, rnd *rand.Rand) content {
 	if _, is := c.seen[sum]; !is {
 		clearDir(c.t, c.dir)
 		i.write(c.t, c.dir, rnd)
-		c.seen[sum] = contentOf(c.t, filepath.Join(c.dir, "j"))
+		c.seen[sum] = contentOf(c.t, filepath.Join(c.dir, c.name))
 	}
 	return c.seen[sum]
 }
@@ -313,24 +405,20 @@ func (c *crashed) at(n int, f fate, i image, rnd *rand.Rand) {
 	c.t.Helper()
 	fail := func(format string, args ...any) {
 		c.t.Helper()
-		c.t.Errorf("the power fails behind %d operations, and %s: %s\nthe last ones were\n%v", n, f.name, fmt.Sprintf(format, args...), c.last(n))
+		c.t.Errorf("%s: the power fails behind %d operations at %v, and %s: %s\nthe last ones were\n%v", c.name, n, c.when(n), f.name, fmt.Sprintf(format, args...), c.last(n))
 	}
 	_, again := c.seen[i.sum()]
 	is := c.content(i, rnd)
-	promised := c.promised(n)
+	promised := c.promised(n, is)
 	switch {
-	case is.err != nil && len(promised) == 0: // it was being made
+	case is.err != nil && promised == nil: // it was being made
 	case is.err != nil:
 		fail("it cannot be read: %v", is.err)
 		return
+	case promised != nil:
+		fail("%v", promised)
 	case !c.states[is.state]:
 		fail("it was never so as it is: exchanges %d to %d", is.first, is.first+int64(len(is.requests))-1)
-	}
-	for _, r := range promised {
-		if !slices.Contains(is.requests, r.request) && !c.expired(r, n) {
-			fail("%.50q is lost, whose reply was read behind %d operations at %v; it was %v", r.request, r.ops, r.at, c.when(n))
-			break
-		}
 	}
 	if again {
 		return
@@ -340,7 +428,7 @@ func (c *crashed) at(n int, f fate, i image, rnd *rand.Rand) {
 	if err := c.goOn(is); err != nil {
 		fail("it cannot be gone on with: %v", err)
 	}
-	c.usable++
+	c.goneOn++
 }
 
 // last are the operations before the n-th.
@@ -355,40 +443,42 @@ func (h *history) last(n int) string {
 // when is the latest time at which no more than n operations had been done.
 func (h *history) when(n int) time.Time { return h.ops[min(n, len(h.ops)-1)].when }
 
-// promised are the replies whose exchanges the journal is to have behind n operations.
-func (h *history) promised(n int) []replied {
-	end := len(h.replies)
-	for i, r := range h.replies {
-		if r.ops > n || !h.opt.Sync && !r.at.Add(lookEvery+batchWait).Before(h.when(n)) {
-			end = i
-			break
+// lastSecond is what a power cut may take of a journal that is not synced with each record: a record waits for others, it is looked
+// every second, and what comes just before that waits again.
+const lastSecond = lookEvery + 2*batchWait
+
+// repliedTo wants the exchanges to be there whose replies were read when they had to be on the disk. Those that were deleted for
+// their age are missing.
+func (h *history) repliedTo(n int, is content) error {
+	for _, r := range h.replies {
+		switch {
+		case r.ops > n || !h.opt.Sync && !r.at.Add(lastSecond).Before(h.when(n)):
+			return nil
+		case h.opt.Keep.Age > 0 && h.when(n).Sub(r.at) >= h.opt.Keep.Age:
+		case !slices.Contains(is.requests, r.request):
+			return fmt.Errorf("%.50q is lost, whose reply was read behind %d operations at %v", r.request, r.ops, r.at)
 		}
 	}
-	return h.replies[:end]
+	return nil
 }
 
-// expired says whether it may have been deleted for its age.
-func (h *history) expired(r replied, n int) bool {
-	return h.opt.Keep.Age > 0 && h.when(n).Sub(r.at) > h.opt.Keep.Age-time.Second
-}
-
-// goOn has another server write to the journal that is left.
-func (c *crashed) goOn(before content) error {
-	file := filepath.Join(c.dir, "j")
+// serveOn has another server write to a journal that is left.
+func serveOn(t *testing.T, file string, opt Options, before content) error {
 	var warning string
-	w, err := Create(file, Options{Sync: c.opt.Sync, Warn: func(text string) { warning = text }})
+	opt.Warn = func(text string) { warning = text }
+	w, err := Create(file, opt)
 	if err != nil {
 		return err
 	}
 	s := parley.NewSession(1, nil, nil, time.Now())
 	w.Pass(s, []parley.Exchange{{Seq: 1, Received: time.Now(), Request: []byte("new"), Reply: []byte(crashReply("new"))}})
-	if err := w.Close(c.t.Context()); err != nil {
+	if err := w.Close(t.Context()); err != nil {
 		return err
 	}
 	if warning != "" {
 		return fmt.Errorf("the writer warns: %s", warning)
 	}
-	after := contentOf(c.t, file)
+	after := contentOf(t, file)
 	if want := append(slices.Clone(before.requests), "new"); after.err == nil && !slices.Equal(after.requests, want) {
 		return fmt.Errorf("it has %d exchanges behind that, want %d", len(after.requests), len(want))
 	}
@@ -396,8 +486,8 @@ func (c *crashed) goOn(before content) error {
 }
 
 // Wherever the power fails, and whatever of what was not synced is lost then, the journal is as it was at some
-// moment before: whole, without a hole, and gone on with without a hand. With Options.Sync nothing is lost that a peer has read
-// the reply of; without it no more than the last second.
+// moment before: whole, without a hole, and gone on with without a hand. With Options.Sync nothing is lost that a
+// peer has read the reply of; without it no more than the last second.
 func TestThePowerFails(t *testing.T) {
 	for name, opt := range map[string]Options{
 		"synced":          {Sync: true},
@@ -405,7 +495,52 @@ func TestThePowerFails(t *testing.T) {
 		"kept for a time": {Keep: Keep{Age: 4 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			serveAndCrash(t, opt).check(t, atLength(20, 1))
+			h := serveAndCrash(t, opt, func(t *testing.T, h *history) companion { return &logHolder{t: t, file: h.path("j")} })
+			c := &crashed{history: h, t: t, name: "j", promised: h.repliedTo}
+			c.goOn = func(is content) error {
+				return serveOn(t, filepath.Join(c.dir, "j"), Options{Sync: opt.Sync}, is)
+			}
+			c.check(atLength(20, 1))
 		})
 	}
+}
+
+// The power fails on a machine on which a journal is followed and collected. What a follower was given is in the journal
+// still; what is collected is as it was at some moment, and has all again once that is followed from there on.
+func TestThePowerFailsBesideAFollower(t *testing.T) {
+	h := serveAndCrash(t, Options{}, ship)
+	left := &crashed{history: h, t: t, name: "j", promised: func(n int, is content) error {
+		for _, f := range h.followed {
+			if f.ops <= n && !is.newest.Covers(f.to) {
+				return fmt.Errorf("it goes up to %+v, and was followed up to %+v behind %d operations", is.newest, f.to, f.ops)
+			}
+		}
+		return h.repliedTo(n, is)
+	}}
+	left.goOn = func(is content) error { return serveOn(t, filepath.Join(left.dir, "j"), Options{}, is) }
+	left.check(atLength(20, 1))
+
+	collected := &crashed{history: h, t: t, name: "collected", promised: func(int, content) error { return nil }}
+	from := follow(t, h.path("j"))
+	want := entries(t, h.path("j"))
+	collected.goOn = func(content) error {
+		file := filepath.Join(collected.dir, "collected")
+		into, err := Collect(file, CollectOptions{})
+		if err != nil {
+			return err
+		}
+		var position Position
+		for _, s := range into.Sources() {
+			position = s.Position
+		}
+		addAll(t, into, blocks(t, from, position, 50_000))
+		if err := into.Close(); err != nil {
+			return err
+		}
+		if got := entries(t, file); got != want {
+			return fmt.Errorf("with what it had up to %+v, and all behind that, it has %d bytes; want %d", position, len(got), len(want))
+		}
+		return nil
+	}
+	collected.check(atLength(20, 1))
 }

@@ -229,6 +229,24 @@ func (s *shipping) end() {
 	}
 }
 
+// An indexer brings the text index up to date.
+type indexer struct {
+	t    *testing.T
+	file string
+}
+
+func (i indexer) step(int, int) {
+	i.t.Helper()
+	r, err := Open(i.file)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer r.Close()
+	index(i.t, r)
+}
+
+func (i indexer) end() {}
+
 // A content is what a journal has.
 type content struct {
 	state    uint64   // of all tables together
@@ -333,6 +351,7 @@ type crashed struct {
 	t        *testing.T
 	dir      string
 	name     string
+	beside   string                        // another file that is left together with it, if not empty
 	promised func(n int, is content) error // whether what is there has all that was promised behind n operations
 	goOn     func(is content) error        // with what is there in dir
 	seen     map[uint64]content            // by the sums of images
@@ -347,11 +366,11 @@ func (c *crashed) check(oneOf int) {
 	for n := 0; n <= len(c.ops) && !c.t.Failed(); n++ {
 		rnd := rand.New(rand.NewPCG(uint64(n), 1))
 		if n < 60 || c.mayCommit(n) {
-			c.states[c.content(p.image(rnd, fates[0]).of(c.name), rnd).state] = true
+			c.states[c.content(p.image(rnd, fates[0]).of(c.name, c.beside), rnd).state] = true
 		}
 		if rnd.IntN(oneOf) == 0 {
 			for _, f := range fates {
-				c.at(n, f, p.image(rnd, f).of(c.name), rnd)
+				c.at(n, f, p.image(rnd, f).of(c.name, c.beside), rnd)
 			}
 		}
 		if n < len(c.ops) {
@@ -543,4 +562,86 @@ func TestThePowerFailsBesideAFollower(t *testing.T) {
 		return nil
 	}
 	collected.check(atLength(20, 1))
+}
+
+// The power fails on a machine on which a journal is indexed. The index may have what the journal has lost, whose numbers are given
+// again; nothing is found that is not there, and all that is.
+func TestThePowerFailsBesideAnIndex(t *testing.T) {
+	h := serveAndCrash(t, Options{}, func(t *testing.T, h *history) companion { return indexer{t, h.path("j")} })
+	c := &crashed{history: h, t: t, name: "j", beside: "j.index", promised: h.repliedTo}
+	c.goOn = func(is content) error {
+		file := filepath.Join(c.dir, "j")
+		if err := serveOn(t, file, Options{}, is); err != nil {
+			return err
+		}
+		r, err := Open(file)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		index(t, r)
+		for _, text := range append(is.requests[max(0, len(is.requests)-3):], "new", "connection 1, ") {
+			want := 0
+			for _, request := range append(slices.Clone(is.requests), "new") {
+				want += strings.Count(request, text)
+			}
+			if ids := found(t, r, Filter{Text: []byte(text)}); len(ids) != want {
+				return fmt.Errorf("the index finds %.50q in %v, want it %d times", text, ids, want)
+			}
+		}
+		return nil
+	}
+	c.check(atLength(40, 1))
+}
+
+// The power fails while a journal is copied: what is left has nothing that the copy would not have. Once it is made it is all
+// there.
+func TestThePowerFailsInACopy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j")
+	mixed(t, file, 300, "web-1")
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	d := recordDisk(t, t.TempDir())
+	if _, err := r.Copy(t.Context(), d.path("copy"), concealing(t, "[a-m]+=>#")); err != nil {
+		t.Fatal(err)
+	}
+	want := entries(t, d.path("copy"))
+	ops := d.ops[:len(d.ops):len(d.ops)]
+	said := make(map[string]bool)
+	_, exchanges, _, err := readAll(t, d.path("copy"))
+	if err != nil || len(exchanges) < 200 {
+		t.Fatalf("%d exchanges, %v", len(exchanges), err)
+	}
+	for _, x := range exchanges {
+		said[fmt.Sprint(x)] = true
+	}
+	p, dir, read := newPlatter(), inMemory(t), 0
+	for n := 0; n <= len(ops) && !t.Failed(); n++ {
+		rnd := rand.New(rand.NewPCG(uint64(n), 1))
+		if whole := n == len(ops); whole || rnd.IntN(atLength(10, 1)) == 0 {
+			for _, f := range fates {
+				clearDir(t, dir)
+				p.image(rnd, f).write(t, dir, rnd)
+				_, got, _, err := readAll(t, filepath.Join(dir, "copy"))
+				read += len(got)
+				for _, x := range got {
+					if !said[fmt.Sprint(x)] {
+						t.Errorf("behind %d of %d operations, %s, there is %+v", n, len(ops), f.name, x)
+					}
+				}
+				if whole && err == nil {
+					wantSame(t, "the copy, when "+f.name+",", entries(t, filepath.Join(dir, "copy")), want)
+				} else if whole {
+					t.Errorf("when %s the copy cannot be read: %v", f.name, err)
+				}
+			}
+		}
+		if n < len(ops) {
+			p.do(ops[n])
+		}
+	}
+	t.Logf("%d operations, %d exchanges read", len(ops), read)
 }

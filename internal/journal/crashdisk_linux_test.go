@@ -427,12 +427,14 @@ func (p *platter) image(rnd *rand.Rand, f fate) image {
 	return left
 }
 
-// of is the part of an image that belongs to one SQLite file.
-func (i image) of(file string) image {
+// of is the part of an image that belongs to some of the SQLite files.
+func (i image) of(files ...string) image {
 	part := make(image)
-	for _, suffix := range []string{"", "-wal", "-journal"} {
-		if content, is := i[file+suffix]; is {
-			part[file+suffix] = content
+	for _, file := range files {
+		for _, suffix := range []string{"", "-wal", "-journal"} {
+			if content, is := i[file+suffix]; is {
+				part[file+suffix] = content
+			}
 		}
 	}
 	return part

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,14 +18,6 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/parleytest"
 )
-
-// atLength is how often a test does something: often enough to find what is broken, and all of it in `make soak`.
-func atLength(enough, all int) int {
-	if os.Getenv("PARLEY_SOAK") != "" {
-		return all
-	}
-	return enough
-}
 
 // A history is what a run has done to its disk, and what it had promised by when.
 type history struct {
@@ -381,16 +372,6 @@ func (c *crashed) check(oneOf int) {
 	if len(c.states) < 20 || len(c.seen) < 100 {
 		c.t.Error("nothing much was tried")
 	}
-}
-
-// inMemory is a directory that is synced at once.
-func inMemory(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "parley-crash")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // mayCommit says whether the operation before the n-th may have ended a transaction.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"math"
@@ -62,7 +63,7 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 			return v, err
 		}
 	}
-	err = r.checkStructure(ctx)
+	err = cmp.Or(r.checkStructure(ctx), r.checkLog())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v.Damages = len(r.reported)

@@ -1,0 +1,281 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parley-tcp/parley"
+)
+
+// pageBytes is that of a journal.
+const pageBytes = 4096
+
+// A stored journal is the bytes of its two files.
+type stored struct{ main, log []byte }
+
+func (s *stored) write(t testing.TB, file string) {
+	t.Helper()
+	for suffix, content := range map[string][]byte{"": s.main, "-wal": s.log} {
+		if err := os.Remove(file + "-shm"); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ofAllKinds is a journal with rows in all tables that a server writes, with pages that are free, messages of several pages, and
+// what is in its -wal file alone.
+func ofAllKinds(t testing.TB) *stored {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "j")
+	mixed(t, file, 150, "web-1")
+	follower := follow(t, file)
+	if err := follower.Keep("somebody", Position{Exchange: 3, Opened: 2}); err != nil {
+		t.Fatal(err)
+	}
+	follower.Close()
+	f, err := openFile(file, Options{About: About{Framing: "line", Role: "tap"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	big := batchOf(f.base+1, f.base+1, f.base+2)
+	for i := range big.exchanges {
+		big.exchanges[i].request = 9000 * i
+		big.exchanges[i].requestTail = 0
+	}
+	big.bytes = bytes.Repeat([]byte("big "), 9000*3/4)
+	if err := f.write(big); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.delete("DELETE FROM exchanges WHERE id < 40; " + pruneCuts); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.truncateLog(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		late := batchOf(f.base+2, f.base+3)
+		late.opened = []Session{{ID: f.base + 3, Number: 3, Remote: "late", Opened: at(0)}}
+		late.faults = []Fault{{Session: f.base + 3, Seq: 1, At: at(1), Fault: "close"}}
+		if err := f.write(late); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var s stored
+	for suffix, content := range map[string]*[]byte{"": &s.main, "-wal": &s.log} {
+		if *content, err = os.ReadFile(file + suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &s
+}
+
+// ofMany is a journal that was collected of two.
+func ofMany(t testing.TB) *stored {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "collected")
+	c := collectInto(t, file)
+	for n := range 2 {
+		one := filepath.Join(t.TempDir(), "j")
+		mixed(t, one, 30, fmt.Sprint("web-", n))
+		addAll(t, c, blocks(t, follow(t, one), Position{}, 1<<20))
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	main, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &stored{main: main}
+}
+
+// rowsRead are what a reader tells of a journal, by what they are of.
+type rowsRead map[string]string
+
+// readRows reads all that a reader tells, and what Verify says of it.
+func readRows(t testing.TB, file string) (rows rowsRead, damages []Damage, err error) {
+	r, err := Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	rows = make(rowsRead)
+	r.Damaged = func(d Damage) { damages = append(damages, d) }
+	for s, err := range r.Sessions(t.Context(), Filter{}) {
+		if err != nil {
+			return rows, damages, err
+		}
+		if s.Lost {
+			continue
+		}
+		if s.About != (About{}) {
+			rows[fmt.Sprint("origin of session ", s.ID)] = fmt.Sprintf("%+v", s.About)
+		}
+		s.About = About{}
+		rows[fmt.Sprint("sessions ", s.ID)] = fmt.Sprintf("%+v", s)
+	}
+	for x, err := range r.Exchanges(t.Context(), Filter{Loose: true}) {
+		if err != nil {
+			return rows, damages, err
+		}
+		x.Fault = "" // which is another row
+		rows[fmt.Sprint("exchanges ", x.ID)] = fmt.Sprintf("%+v", x)
+	}
+	for e, err := range r.Events(t.Context(), Filter{}) {
+		switch {
+		case err != nil:
+			return rows, damages, err
+		case e.Kind == parley.Refused:
+			rows[fmt.Sprint("refused ", e.Time, e.Session.Reason)] = fmt.Sprintf("%s %q %q", e.Session.Remote, e.Text, e.RawText.Bytes)
+		case e.Kind == parley.Faulted:
+			rows[fmt.Sprint("faults ", e.Fault.ID)] = fmt.Sprintf("%+v", *e.Fault)
+		}
+	}
+	if err = r.snapshot(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		identity, err := r.identity(ctx, tx)
+		if err == nil {
+			rows["identity"] = identity
+		}
+		if p, err := r.cursor(ctx, tx, "somebody"); err == nil && p != (Position{}) {
+			rows["cursor"] = fmt.Sprint(p)
+		}
+		sources, err := r.sources(ctx, tx)
+		for _, s := range sources {
+			rows[fmt.Sprint("sources ", s.number)] = fmt.Sprintf("%+v", s)
+		}
+		return err
+	}); err != nil {
+		return rows, damages, err
+	}
+	_, err = r.Verify(t.Context())
+	return rows, damages, err
+}
+
+// allTables is all that anybody can ask for in SQL, but for the number of the process.
+func allTables(t testing.TB, file string) (string, error) {
+	t.Helper()
+	r, err := Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	var text strings.Builder
+	for _, table := range []string{"sessions", "exchanges", "cuts", "gaps", "writer", "refused", "origins", "latest", "faults", "identity", "cursors", "sources", "collected",
+		"messages", "replies", "v_exchange", "v_session"} {
+		rows, err := r.db.Query("SELECT * FROM " + table)
+		if err != nil {
+			return text.String(), err
+		}
+		defer rows.Close()
+		columns, _ := rows.Columns()
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		fmt.Fprintln(&text, table, columns)
+		for rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return text.String(), err
+			}
+			fmt.Fprintln(&text, values...)
+		}
+		if err := rows.Err(); err != nil {
+			return text.String(), err
+		}
+	}
+	return text.String(), nil
+}
+
+// Whichever bit of whichever page flips, of the file or of its -wal file: nothing is told that is not as it was written, Verify says
+// that something is damaged or nothing is changed by it, and what stands on other pages is told.
+func TestAFlippedBitInEveryPage(t *testing.T) {
+	for name, make := range map[string]func(testing.TB) *stored{"a server's": ofAllKinds, "of many": ofMany} {
+		t.Run(name, func(t *testing.T) {
+			s := make(t)
+			file := filepath.Join(inMemory(t), "j")
+			s.write(t, file)
+			want, damages, err := readRows(t, file)
+			if err != nil || len(damages) > 0 || len(want) < 50 {
+				t.Fatalf("%d rows, damages %v, %v", len(want), damages, err)
+			}
+			wantTables, err := allTables(t, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rnd := rand.New(rand.NewPCG(1, 2))
+			silent, tried := 0, 0
+			try := func(what string, place *byte, bit int) {
+				t.Helper()
+				*place ^= 1 << bit
+				defer func() { *place ^= 1 << bit }()
+				tried++
+				s.write(t, file)
+				got, damages, err := readRows(t, file)
+				for of, row := range got {
+					if want[of] != row {
+						t.Errorf("%s: of %s is told\n%s\nwhich is\n%s", what, of, row, want[of])
+					}
+				}
+				if len(damages) > 0 || err != nil {
+					return
+				}
+				silent++
+				if !maps.Equal(got, want) {
+					t.Errorf("%s: %d of %d rows are told, and nothing is said", what, len(got), len(want))
+				} else if tables, err := allTables(t, file); err != nil || tables != wantTables {
+					t.Errorf("%s: nothing is said, and asked in SQL it is another, %v: %s", what, err, difference(tables, wantTables))
+				}
+			}
+			for n := range len(s.main) / pageBytes {
+				for _, at := range placesIn(n, rnd) {
+					try(fmt.Sprintf("page %d, byte %d", n+1, at), &s.main[n*pageBytes+at], rnd.IntN(8))
+				}
+			}
+			for at := 0; at < len(s.log); at += 1 + rnd.IntN(max(1, len(s.log)/60)) {
+				try(fmt.Sprintf("-wal file, byte %d (frame %d, byte %d)", at, (at-32)/(24+pageBytes), (at-32)%(24+pageBytes)), &s.log[at], rnd.IntN(8))
+			}
+			t.Logf("%d flips in %d pages and a -wal file of %d bytes, %d of them without consequences", tried, len(s.main)/pageBytes, len(s.log), silent)
+		})
+	}
+}
+
+func difference(got, want string) string {
+	lines, others := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range lines {
+		if i >= len(others) || lines[i] != others[i] {
+			return fmt.Sprintf("%.300s\nwant\n%.300s", lines[i], strings.Join(others[min(i, len(others)):min(i+1, len(others))], ""))
+		}
+	}
+	return "less"
+}
+
+// placesIn are bytes of a page: some of its head, of where its cells are said to be, and of its cells.
+func placesIn(page int, rnd *rand.Rand) []int {
+	places := []int{rnd.IntN(8), 8 + rnd.IntN(30), pageBytes - 1 - rnd.IntN(200)}
+	if page == 0 {
+		for at := range 112 { // the head of the file
+			places = append(places, at)
+		}
+	}
+	for range atLength(5, 200) {
+		places = append(places, rnd.IntN(pageBytes))
+	}
+	return places
+}
+
+var _ = binary.BigEndian
+var _ = slices.Clone[[]int]

@@ -266,6 +266,6 @@ func (c *copier) finish(ctx context.Context) error {
 	if err := c.to.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE parts IS NULL)").Scan(&old); err != nil || !old {
 		return err
 	}
-	_, err := c.to.ExecContext(ctx, unlinked+"; UPDATE writer SET session = max(session, (SELECT coalesce(max(session), 0) FROM exchanges))")
+	_, err := c.to.ExecContext(ctx, unlinked+"; UPDATE writer SET sum = NULL, session = max(session, (SELECT coalesce(max(session), 0) FROM exchanges))")
 	return err
 }

@@ -21,7 +21,10 @@ import (
 const pageBytes = 4096
 
 // A stored journal is the bytes of its two files.
-type stored struct{ main, log []byte }
+type stored struct {
+	main, log []byte
+	roots     map[string]int // the first pages of some tables
+}
 
 func (s *stored) write(t testing.TB, file string) {
 	t.Helper()
@@ -74,7 +77,7 @@ func ofAllKinds(t testing.TB) *stored {
 			t.Fatal(err)
 		}
 	}
-	var s stored
+	s := stored{roots: rootsOf(t, file)}
 	for suffix, content := range map[string]*[]byte{"": &s.main, "-wal": &s.log} {
 		if *content, err = os.ReadFile(file + suffix); err != nil {
 			t.Fatal(err)
@@ -100,7 +103,21 @@ func ofMany(t testing.TB) *stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &stored{main: main}
+	return &stored{main: main, roots: rootsOf(t, file)}
+}
+
+func rootsOf(t testing.TB, file string) map[string]int {
+	t.Helper()
+	roots := make(map[string]int)
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, table := range []string{"sessions", "exchanges", "cuts", "faults"} {
+		roots[table] = int(oneNumber(t, r, "SELECT rootpage FROM sqlite_schema WHERE name = '"+table+"'"))
+	}
+	return roots
 }
 
 // rowsRead are what a reader tells of a journal, by what they are of.
@@ -175,7 +192,7 @@ func allTables(t testing.TB, file string) (string, error) {
 	defer r.Close()
 	var text strings.Builder
 	for _, table := range []string{"sessions", "exchanges", "cuts", "gaps", "writer", "refused", "origins", "latest", "faults", "identity", "cursors", "sources", "collected",
-		"messages", "replies", "v_exchange", "v_session"} {
+		"messages", "replies", "v_exchange", "v_session", "sessions INDEXED BY numbers WHERE number > 0 ORDER BY number", "sessions INDEXED BY ends WHERE ended IS NOT NULL ORDER BY ended"} {
 		rows, err := r.db.Query("SELECT * FROM " + table)
 		if err != nil {
 			return text.String(), err
@@ -191,7 +208,11 @@ func allTables(t testing.TB, file string) (string, error) {
 			if err := rows.Scan(into...); err != nil {
 				return text.String(), err
 			}
-			fmt.Fprintln(&text, values...)
+			line := fmt.Sprintln(values...)
+			if table == "cuts" { // where NULL is 0
+				line = strings.ReplaceAll(line, "<nil>", "0")
+			}
+			text.WriteString(line)
 		}
 		if err := rows.Err(); err != nil {
 			return text.String(), err
@@ -201,56 +222,157 @@ func allTables(t testing.TB, file string) (string, error) {
 }
 
 // Whichever bit of whichever page flips, of the file or of its -wal file: nothing is told that is not as it was written, Verify says
-// that something is damaged or nothing is changed by it, and what stands on other pages is told.
+// that something is damaged or nothing is changed by it, and what stands on other pages is told. Only the last page of a -wal file may
+// also be one that was not written whole.
 func TestAFlippedBitInEveryPage(t *testing.T) {
 	for name, make := range map[string]func(testing.TB) *stored{"a server's": ofAllKinds, "of many": ofMany} {
 		t.Run(name, func(t *testing.T) {
 			s := make(t)
-			file := filepath.Join(inMemory(t), "j")
-			s.write(t, file)
-			want, damages, err := readRows(t, file)
-			if err != nil || len(damages) > 0 || len(want) < 50 {
-				t.Fatalf("%d rows, damages %v, %v", len(want), damages, err)
+			f := &flipping{T: t, stored: s, file: filepath.Join(inMemory(t), "j"), pages: s.pagesOf()}
+			s.write(t, f.file)
+			damages, err := []Damage(nil), error(nil)
+			if f.want, damages, err = readRows(t, f.file); err != nil || len(damages) > 0 || len(f.want) < 50 || len(f.pages) < 50 {
+				t.Fatalf("%d rows on %d pages, damages %v, %v", len(f.want), len(f.pages), damages, err)
 			}
-			wantTables, err := allTables(t, file)
-			if err != nil {
+			if f.wantTables, err = allTables(t, f.file); err != nil {
 				t.Fatal(err)
 			}
 			rnd := rand.New(rand.NewPCG(1, 2))
-			silent, tried := 0, 0
-			try := func(what string, place *byte, bit int) {
-				t.Helper()
-				*place ^= 1 << bit
-				defer func() { *place ^= 1 << bit }()
-				tried++
-				s.write(t, file)
-				got, damages, err := readRows(t, file)
-				for of, row := range got {
-					if want[of] != row {
-						t.Errorf("%s: of %s is told\n%s\nwhich is\n%s", what, of, row, want[of])
-					}
-				}
-				if len(damages) > 0 || err != nil {
-					return
-				}
-				silent++
-				if !maps.Equal(got, want) {
-					t.Errorf("%s: %d of %d rows are told, and nothing is said", what, len(got), len(want))
-				} else if tables, err := allTables(t, file); err != nil || tables != wantTables {
-					t.Errorf("%s: nothing is said, and asked in SQL it is another, %v: %s", what, err, difference(tables, wantTables))
-				}
-			}
 			for n := range len(s.main) / pageBytes {
 				for _, at := range placesIn(n, rnd) {
-					try(fmt.Sprintf("page %d, byte %d", n+1, at), &s.main[n*pageBytes+at], rnd.IntN(8))
+					f.flip(fmt.Sprintf("page %d, byte %d", n+1, at), &s.main[n*pageBytes+at], rnd.IntN(8), func(page int) bool { return page != n+1 }, false)
 				}
 			}
-			for at := 0; at < len(s.log); at += 1 + rnd.IntN(max(1, len(s.log)/60)) {
-				try(fmt.Sprintf("-wal file, byte %d (frame %d, byte %d)", at, (at-32)/(24+pageBytes), (at-32)%(24+pageBytes)), &s.log[at], rnd.IntN(8))
+			const frame = frameHead + pageBytes
+			for at := 0; at < len(s.log); at += 1 + rnd.IntN(max(1, len(s.log)/atLength(60, 3000))) {
+				f.flip(fmt.Sprintf("-wal file, byte %d of frame %d", (at-walHead)%frame, (at-walHead)/frame), &s.log[at], rnd.IntN(8),
+					func(int) bool { return false }, at >= len(s.log)-frame)
 			}
-			t.Logf("%d flips in %d pages and a -wal file of %d bytes, %d of them without consequences", tried, len(s.main)/pageBytes, len(s.log), silent)
+			t.Logf("%d flips in %d pages and a -wal file of %d bytes, %d of them without consequences", f.tried, len(s.main)/pageBytes, len(s.log), f.silent)
 		})
 	}
+}
+
+// A flipping is a journal of which bits flip.
+type flipping struct {
+	*testing.T
+	*stored
+	file          string
+	want          rowsRead
+	wantTables    string
+	pages         map[string][]int // that a row stands on
+	tried, silent int
+}
+
+// flip flips a bit, and looks what is read then. Rows on whole pages are to be there; if it mayCut, what is read may
+// be what there was before.
+func (f *flipping) flip(what string, place *byte, bit int, whole func(page int) bool, mayCut bool) {
+	f.Helper()
+	*place ^= 1 << bit
+	defer func() { *place ^= 1 << bit }()
+	f.tried++
+	f.write(f, f.file)
+	got, damages, err := readRows(f, f.file)
+	for of, row := range got {
+		if f.want[of] != row {
+			f.Errorf("%s: of %s is told\n%s\nwhich is\n%s", what, of, row, f.want[of])
+		}
+	}
+	for of, pages := range f.pages {
+		if got[of] == "" && !slices.ContainsFunc(pages, func(page int) bool { return !whole(page) }) {
+			f.Errorf("%s: %s is not told, and stands on the pages %v; %v, %v", what, of, pages, damages, err)
+			break
+		}
+	}
+	if len(damages) > 0 || err != nil {
+		return
+	}
+	f.silent++
+	if !maps.Equal(got, f.want) {
+		if !mayCut {
+			f.Errorf("%s: %d of %d rows are told, and nothing is said", what, len(got), len(f.want))
+		}
+	} else if tables, err := allTables(f, f.file); err != nil || tables != f.wantTables && !mayCut {
+		f.Errorf("%s: nothing is said, and asked in SQL it is another, %v: %s", what, err, difference(tables, f.wantTables))
+	}
+}
+
+// pagesOf are the pages on which the rows of some tables stand, and those above these, and those that say where the tables are.
+func (s *stored) pagesOf() map[string][]int {
+	b := btree{file: slices.Clone(s.main), rows: make(map[string][]int)}
+	for log := s.log[min(walHead, len(s.log)):]; len(log) > 0; log = log[frameHead+pageBytes:] {
+		n := int(binary.BigEndian.Uint32(log))
+		b.file = append(b.file, make([]byte, max(0, n*pageBytes-len(b.file)))...)
+		copy(b.file[(n-1)*pageBytes:], log[frameHead:frameHead+pageBytes])
+	}
+	b.walk("schema", 1, nil)
+	var above []int
+	for _, pages := range b.rows {
+		above = append(above, pages...)
+	}
+	clear(b.rows)
+	for table, root := range s.roots {
+		b.walk(table, root, above)
+	}
+	for of := range b.rows {
+		if number, is := strings.CutPrefix(of, "exchanges "); is {
+			b.rows[of] = append(b.rows[of], b.rows["cuts "+number]...)
+		}
+	}
+	maps.DeleteFunc(b.rows, func(of string, _ []int) bool { return strings.HasPrefix(of, "cuts ") })
+	return b.rows
+}
+
+// A btree reads a file as SQLite writes it.
+type btree struct {
+	file []byte
+	rows map[string][]int
+}
+
+func (b *btree) walk(table string, page int, above []int) {
+	p := b.file[(page-1)*pageBytes : page*pageBytes]
+	head := p
+	if page == 1 {
+		head = p[100:]
+	}
+	pages := append(slices.Clone(above), page)
+	cells := 8
+	if head[0] == interiorPage {
+		cells = 12
+		b.walk(table, int(binary.BigEndian.Uint32(head[8:])), pages)
+	}
+	for i := range int(binary.BigEndian.Uint16(head[3:])) {
+		cell := p[binary.BigEndian.Uint16(head[cells+2*i:]):]
+		if head[0] == interiorPage {
+			b.walk(table, int(binary.BigEndian.Uint32(cell)), pages)
+			continue
+		}
+		length, n := sqliteVarint(cell)
+		id, m := sqliteVarint(cell[n:])
+		of, local := fmt.Sprint(table, " ", id), length
+		const least, most = (pageBytes-12)*32/255 - 23, pageBytes - 35
+		row := slices.Clone(pages)
+		if length > most {
+			if local = least + (length-least)%(pageBytes-4); local > most {
+				local = least
+			}
+			for next := int(binary.BigEndian.Uint32(cell[n+m+local:])); next != 0; next = int(binary.BigEndian.Uint32(b.file[(next-1)*pageBytes:])) {
+				row = append(row, next)
+			}
+		}
+		b.rows[of] = row
+	}
+}
+
+// sqliteVarint is a number, and how many bytes it takes up.
+func sqliteVarint(p []byte) (number, n int) {
+	for n < 8 {
+		number = number<<7 | int(p[n]&0x7f)
+		if n++; p[n-1] < 0x80 {
+			return number, n
+		}
+	}
+	return number<<8 | int(p[8]), 9
 }
 
 func difference(got, want string) string {
@@ -276,6 +398,3 @@ func placesIn(page int, rnd *rand.Rand) []int {
 	}
 	return places
 }
-
-var _ = binary.BigEndian
-var _ = slices.Clone[[]int]

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"maps"
 	"math"
+	"regexp"
+	"slices"
+	"strings"
 )
 
 // A Verdict is what Verify has found.
@@ -63,7 +67,10 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 			return v, err
 		}
 	}
-	err = cmp.Or(r.checkStructure(ctx), r.checkLog())
+	if err := r.verifyOthers(ctx); err != nil {
+		return v, err
+	}
+	err = cmp.Or(r.checkSchema(ctx), r.checkStructure(ctx), r.checkLog())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v.Damages = len(r.reported)
@@ -75,6 +82,21 @@ func (v *Verdict) count(records *int64, summed bool) {
 	if !summed {
 		v.Unsummed++
 	}
+}
+
+// verifyOthers verifies what nobody is told as a record.
+func (r *Reader) verifyOthers(ctx context.Context) error {
+	var gap gapRow
+	err := r.verify(ctx, walk{table: "gaps", columns: r.gapColumns()}, &gap, func() { gap.good(r) })
+	if err == nil && r.version.Load() > 2 {
+		var latest linksRow
+		err = r.verify(ctx, walk{table: "latest", columns: linksColumns}, &latest, func() { r.believes("latest", latest.number, latest.good()) })
+	}
+	if err == nil && r.version.Load() > 5 {
+		var writer writerRow
+		err = r.verify(ctx, walk{table: "writer", columns: writerColumns}, &writer, func() { writer.good(r) })
+	}
+	return err
 }
 
 // verifyAtOnce is how many rows are read in a transaction: a server that writes meanwhile
@@ -106,7 +128,7 @@ func (r *Reader) verify(ctx context.Context, w walk, row row, use func()) error 
 func (r *Reader) checkStructure(ctx context.Context) error {
 	ctx, cancel := r.limit(ctx)
 	defer cancel()
-	rows, err := r.db.QueryContext(ctx, "PRAGMA quick_check(100)")
+	rows, err := r.db.QueryContext(ctx, "PRAGMA integrity_check(100)")
 	if err == nil {
 		defer rows.Close()
 		for rows.Next() {
@@ -126,3 +148,54 @@ func (r *Reader) checkStructure(ctx context.Context) error {
 	}
 	return inTime(ctx, err)
 }
+
+// checkSchema looks whether the file says of its tables and views what was written. Those that an older parley has made may
+// be described in other words.
+func (r *Reader) checkSchema(ctx context.Context) error {
+	if r.version.Load() < schemaVersion {
+		return nil
+	}
+	made, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	made.SetMaxOpenConns(1)
+	if _, err := made.ExecContext(ctx, schemaOf(schemaVersion)+";"+viewsOf(schemaVersion, "VIEW")); err != nil {
+		return err
+	}
+	want, err := described(ctx, made)
+	if err != nil {
+		return err
+	}
+	got, err := described(ctx, r.db)
+	if err != nil {
+		return err
+	}
+	for _, of := range slices.Sorted(maps.Keys(want)) {
+		if got[of] != want[of] {
+			r.report(Damage{Why: "the " + of + " is not described as it was made"})
+		}
+	}
+	return nil
+}
+
+// described is how a database's tables, indexes and views are made, without the comments in that.
+func described(ctx context.Context, db *sql.DB) (map[string]string, error) {
+	rows, err := db.QueryContext(ctx, "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := make(map[string]string)
+	for rows.Next() {
+		var of, how string
+		if err := rows.Scan(&of, &how); err != nil {
+			return nil, err
+		}
+		all[of] = strings.Join(strings.Fields(comments.ReplaceAllString(how, "")), " ")
+	}
+	return all, rows.Err()
+}
+
+var comments = regexp.MustCompile(`--[^\n]*`)

@@ -5,10 +5,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 )
 
 // SQLite reads of a -wal file what is whole from its beginning on, and takes the rest for what was
@@ -18,8 +18,8 @@ const (
 	walHead   = 32 // bytes of the file's head
 	frameHead = 24 // and of that of each page in it
 
-	// notWhole is what is said of such a file.
-	notWhole = "its -wal file is not whole: what was recorded behind byte %d of it is not read (a power cut leaves that too, of what was not synced)"
+	// logNotWhole is what is said of such a file, and from where on.
+	logNotWhole = "its -wal file is not whole: what was written to it is not read (a power cut leaves that too, of what was not synced) from byte "
 )
 
 // checkLog looks whether there is something in the -wal file that SQLite does not read. What a server writes now is
@@ -40,7 +40,7 @@ func (r *Reader) checkLog() error {
 	}
 	after, err := r.logAtRest()
 	if err == nil && after != nil && after.Size() == before.Size() && after.ModTime().Equal(before.ModTime()) {
-		r.report(Damage{Why: fmt.Sprintf(notWhole, whole)})
+		r.report(Damage{Why: logNotWhole + strconv.FormatInt(whole, 10)})
 	}
 	return err
 }
@@ -62,9 +62,9 @@ func (r *Reader) logAtRest() (fs.FileInfo, error) {
 	return info, nil
 }
 
-// wholeLog reads a -wal file. It returns up to where that is whole, and whether a transaction has ended behind that.
-// All frames since the file was last written from its beginning on have the two salts of its head; what is behind
-// them is older.
+// wholeLog reads a -wal file. It returns up to where transactions are whole, and whether more was written behind the first
+// frame that is not: that one may be half of what a process was writing when it was killed. All frames since the file was
+// last written from its beginning on have the two salts of its head; what is behind them is older.
 func wholeLog(log io.Reader) (whole int64, more bool, err error) {
 	head := make([]byte, walHead)
 	if _, err := io.ReadFull(log, head); err != nil {
@@ -82,14 +82,15 @@ func wholeLog(log io.Reader) (whole int64, more bool, err error) {
 			return whole, false, atItsEnd(err)
 		}
 		at += int64(len(frame))
-		ends := binary.BigEndian.Uint32(frame[4:]) != 0
 		salt, other := bytes.Equal(frame[8:12], head[16:20]), bytes.Equal(frame[12:16], head[20:24])
-		good = good && salt && other && sums.add(frame[:8]).add(frame[frameHead:]).are(frame[16:])
 		switch {
-		case good && ends:
-			whole = at
-		case !good && ends && (salt || other): // one of them may be what is damaged
+		case !good && (salt || other): // one of them may be what is damaged
 			return whole, true, nil
+		case !good:
+		case !salt || !other || !sums.add(frame[:8]).add(frame[frameHead:]).are(frame[16:]):
+			good = false
+		case binary.BigEndian.Uint32(frame[4:]) != 0: // its transaction ends
+			whole = at
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -145,10 +146,10 @@ func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func(
 		where := w.where
 		w.where = conditions{}
 		plain := r.walkOn(ctx, q, &w, row, func() bool { return true })
-		if plain == nil && !again {
+		if !again && (plain == nil || plain == errDisorder) {
 			// The conditions had it look elsewhere than the rows are, or SQLite has only stumbled once.
 			stopped, again, w.where, w.from, w.to = err, true, where, from, to
-			w.scan = len(where.terms) > 0
+			w.scan = len(where.terms) > 0 && strings.HasPrefix(w.columns, "id")
 			continue
 		}
 		if !isDamage(plain) {

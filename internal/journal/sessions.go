@@ -90,8 +90,13 @@ func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit)
 		if err != nil {
 			return nil, err
 		}
-		where.add("session NOT IN (SELECT id FROM sessions)")
-		if hits, err = r.appendHits(ctx, tx, nil, f, where, 1, math.MaxInt64, 0); err != nil {
+		without := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+		without.add("session NOT IN (SELECT id FROM sessions)")
+		if hits, err = r.appendHits(ctx, tx, nil, f, &without, 1, math.MaxInt64, 0); err != nil && isDamage(err) {
+			// It is the sessions that are damaged: those that can be read are left out below.
+			hits, err = r.appendHits(ctx, tx, nil, f, where, 1, math.MaxInt64, 0)
+		}
+		if err != nil {
 			return nil, err
 		}
 		slices.Reverse(hits)

@@ -70,6 +70,9 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 	if err := r.verifyOthers(ctx); err != nil {
 		return v, err
 	}
+	if err := r.checkKinds(ctx); err != nil {
+		return v, err
+	}
 	err = cmp.Or(r.checkSchema(ctx), r.checkStructure(ctx), r.checkLog())
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,6 +150,38 @@ func (r *Reader) checkStructure(ctx context.Context) error {
 		return nil
 	}
 	return inTime(ctx, err)
+}
+
+// checkKinds looks for columns that are of another kind than they should, with the same bytes in them: nobody would find
+// a text that has become a BLOB.
+func (r *Reader) checkKinds(ctx context.Context) error {
+	rows, err := r.db.QueryContext(ctx, "SELECT t.name, i.name, i.type FROM (SELECT name FROM sqlite_schema WHERE "+isOurTable+") t, pragma_table_info(t.name) i")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	wrong := make(map[string][]string)
+	for rows.Next() {
+		var table, column, kind string
+		if err := rows.Scan(&table, &column, &kind); err != nil {
+			return err
+		}
+		column, kind = strings.ReplaceAll(column, `"`, `""`), strings.ReplaceAll(strings.ToLower(kind), "'", "''") // which the file may have from anybody
+		wrong[table] = append(wrong[table], `typeof("`+column+`") NOT IN ('null', '`+kind+`')`)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close()
+	for table, columns := range wrong {
+		var id idRow
+		w := walk{table: table, columns: "rowid AS id"}
+		w.where.add("(" + strings.Join(columns, " OR ") + ")")
+		if err := r.verify(ctx, w, &id, func() { r.report(Damage{table, int64(id), int64(id), badColumn}) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSchema looks whether the file says of its tables and views what was written. Those that an older parley has made may

@@ -6,8 +6,8 @@
 # make release  archives, deb, rpm, checksums and what is in them, into dist; VERSION=v1.2.3 if git does not say
 # make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
-# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, and journals
-#               over a NATS that dies in every way
+# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, journals
+#               over a NATS that dies in every way, and over a disk whose power fails at each write or of which any bit flips
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, into docs/performance.md
@@ -125,6 +125,7 @@ test:
 soak:
 	scripts/install-test-tools
 	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
+	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run 'PowerFails|FlippedBitInEveryPage' ./internal/journal
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
 
 fuzz:

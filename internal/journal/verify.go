@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A Verdict is what Verify has found.
@@ -190,16 +191,7 @@ func (r *Reader) checkSchema(ctx context.Context) error {
 	if r.version.Load() < schemaVersion {
 		return nil
 	}
-	made, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		return err
-	}
-	defer made.Close()
-	made.SetMaxOpenConns(1)
-	if _, err := made.ExecContext(ctx, schemaOf(schemaVersion)+";"+viewsOf(schemaVersion, "VIEW")); err != nil {
-		return err
-	}
-	want, err := described(ctx, made)
+	want, err := asMade()
 	if err != nil {
 		return err
 	}
@@ -214,6 +206,20 @@ func (r *Reader) checkSchema(ctx context.Context) error {
 	}
 	return nil
 }
+
+// asMade is how this version describes what it makes.
+var asMade = sync.OnceValues(func() (map[string]string, error) {
+	made, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer made.Close()
+	made.SetMaxOpenConns(1)
+	if _, err := made.Exec(schemaOf(schemaVersion) + ";" + viewsOf(schemaVersion, "VIEW")); err != nil {
+		return nil, err
+	}
+	return described(background, made)
+})
 
 // described is how a database's tables, indexes and views are made, without the comments in that.
 func described(ctx context.Context, db *sql.DB) (map[string]string, error) {

@@ -7,7 +7,8 @@
 # make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
 # make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, journals
-#               over a NATS that dies in every way, and an hour of histories
+#               over a NATS that dies in every way and over a disk whose power fails at each write or of which any bit flips,
+#               and an hour of histories
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, bare and with what people turn on, into docs/performance.md; twenty minutes
@@ -110,6 +111,7 @@ test:
 soak:
 	scripts/install-test-tools
 	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
+	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run 'PowerFails|FlippedBitInEveryPage' ./internal/journal
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
 	PARLEY_SOAK=60 $(GO) test $(RACE) -count=1 -timeout 70m -v -run '^TestHistories$$' ./cmd/parley # minutes
 

@@ -100,23 +100,35 @@ type latestRow struct {
 }
 
 func readLatest(ctx context.Context, q querier) (l latestRow, err error) {
-	rows, err := q.QueryContext(ctx, "SELECT first, upto, exchanges, sum FROM latest")
+	rows, err := q.QueryContext(ctx, "SELECT "+linksColumns+" FROM latest")
 	if err != nil {
 		return l, err
 	}
 	defer rows.Close()
-	var first, upto, sum int64
-	var links blob
+	var row linksRow
 	if !rows.Next() {
 		return l, rows.Err()
 	}
-	if err := rows.Scan(&first, &upto, &links, &sum); err != nil || sum != latestSum(first, upto, links) {
+	if err := rows.Scan(row.columns()...); err != nil || !row.good() {
 		return l, nil // and what it should say is looked for
 	}
-	l = latestRow{first, upto, make(map[int64]int64)}
-	takeLinks(first, upto, links, func(session, exchange int64) { l.last[session] = exchange })
+	l = latestRow{row.first, row.upto, make(map[int64]int64)}
+	takeLinks(row.first, row.upto, row.links, func(session, exchange int64) { l.last[session] = exchange })
 	return l, nil
 }
+
+// A linksRow is how a latestRow is kept.
+type linksRow struct {
+	number, first, upto int64
+	links               blob
+	sum                 int64
+}
+
+const linksColumns = "rowid AS id, first, upto, exchanges, sum"
+
+func (l *linksRow) id() int64      { return l.number }
+func (l *linksRow) columns() []any { return []any{&l.number, &l.first, &l.upto, &l.links, &l.sum} }
+func (l *linksRow) good() bool     { return l.sum == latestSum(l.first, l.upto, l.links) }
 
 // linkRest has the sessions that the writer before this one has left open say which exchange
 // was their last.

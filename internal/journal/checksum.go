@@ -87,6 +87,16 @@ func (c *checksummer) source(id int64, s *Source) int64 {
 	return c.end([]byte(s.Journal), []byte(s.Node))
 }
 
+func (c *checksummer) gap(g *missed, node string) int64 {
+	c.begin(g.From, g.To, g.Exchanges, g.Sessions)
+	return c.end([]byte(g.Reason), []byte(node))
+}
+
+func (c *checksummer) writer(w writerRow) int64 {
+	c.begin(w.pid, w.since, w.session)
+	return c.end()
+}
+
 func (c *checksummer) position(p Position) {
 	for _, n := range p.numbers() {
 		c.add(*n)

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"strings"
 
@@ -118,7 +119,9 @@ func (c *copier) copy(ctx context.Context, from *sql.Tx) (err error) {
 	if err := c.to.Commit(); err != nil {
 		return err
 	}
-	_, err = c.db.ExecContext(ctx, "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL")
+	// The -wal file of an empty journal was removed before. Should the power fail before that is on the disk, it would be back, and
+	// be taken for what is newest: with a new one SQLite has the disk keep which files there are.
+	_, err = c.db.ExecContext(ctx, fmt.Sprintf("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL; PRAGMA user_version = %d", schemaVersion))
 	return err
 }
 
@@ -263,6 +266,6 @@ func (c *copier) finish(ctx context.Context) error {
 	if err := c.to.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE parts IS NULL)").Scan(&old); err != nil || !old {
 		return err
 	}
-	_, err := c.to.ExecContext(ctx, unlinked+"; UPDATE writer SET session = max(session, (SELECT coalesce(max(session), 0) FROM exchanges))")
+	_, err := c.to.ExecContext(ctx, unlinked+"; UPDATE writer SET sum = NULL, session = max(session, (SELECT coalesce(max(session), 0) FROM exchanges))")
 	return err
 }

@@ -209,7 +209,7 @@ func TestACopyLeavesOutDamage(t *testing.T) {
 func TestACopyRunsNothingOfTheJournal(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other")
 	w := story(t)
-	w.exec(`INSERT INTO gaps VALUES (1, 2, 1, 0, 'full', NULL)`)
+	w.exec(`INSERT INTO gaps VALUES (1, 2, 1, 0, 'full', NULL, NULL)`)
 	w.exec(`ALTER TABLE gaps ADD COLUMN "reason) VALUES (1, 2, 3, 4, 5, 6); COMMIT; ATTACH '` + other + `' AS o; CREATE TABLE o.t(a); BEGIN; --"`)
 	r := w.open()
 	if _, err := r.Copy(t.Context(), filepath.Join(t.TempDir(), "copy"), concealing(t, "one")); err == nil || !strings.Contains(err.Error(), "no column named") {

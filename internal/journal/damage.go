@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -104,6 +105,7 @@ type walk struct {
 	where       conditions
 	from, to    int64 // the ids
 	newestFirst bool
+	scan        bool // all rows are gone through, and the conditions looked at one by one
 }
 
 // A row takes the columns of a walk; the first one is id.
@@ -115,19 +117,42 @@ type row interface {
 // walk has each row scanned and used, until use is false. What cannot be read is reported and
 // left out.
 func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func() bool) error {
-	for w.from <= w.to {
+	var stopped error // by this it was, and it goes on
+	for again, disorders := false, 0; w.from <= w.to; {
+		from, to := w.from, w.to
 		err := r.walkOn(ctx, q, &w, row, use)
+		further := w.from != from || w.to != to
+		if stopped != nil && further {
+			r.report(Damage{Why: stopped.Error()}) // nothing is known to be missing
+		}
 		switch {
-		case err == errDisorder: // going on would go round in a circle
-			r.report(Damage{w.table, min(w.from, w.to), max(w.from, w.to), err.Error()})
-			return nil
+		case err == errDisorder:
+			if disorders++; !further || disorders == maxDisorders { // going on would go round in a circle
+				r.report(Damage{w.table, min(w.from, w.to), max(w.from, w.to), err.Error()})
+				return nil
+			}
+			if err := r.oneByOne(ctx, q, &w, row, use); err != nil {
+				return err
+			}
+			continue
 		case !isDamage(err):
 			return err
+		case further:
+			stopped, again = err, false
+			continue
 		}
+		stopped = nil
 		// Rows that the conditions leave out may lie between the last one and the damage.
 		where := w.where
 		w.where = conditions{}
-		if plain := r.walkOn(ctx, q, &w, row, func() bool { return true }); !isDamage(plain) {
+		plain := r.walkOn(ctx, q, &w, row, func() bool { return true })
+		if !again && (plain == nil || plain == errDisorder) {
+			// The conditions had it look elsewhere than the rows are, or SQLite has only stumbled once.
+			stopped, again, w.where, w.from, w.to = err, true, where, from, to
+			w.scan = len(where.terms) > 0 && strings.HasPrefix(w.columns, "id")
+			continue
+		}
+		if !isDamage(plain) {
 			return errors.Join(plain, err)
 		}
 		if err := r.leap(ctx, q, &w, row, err); err != nil {
@@ -135,6 +160,38 @@ func (r *Reader) walk(ctx context.Context, q querier, w walk, row row, use func(
 		}
 		w.where = where
 	}
+	return nil
+}
+
+const (
+	maxDisorders = 64
+	rowsOfAPage  = 256 // at least as many as a page may have
+)
+
+// oneByOne asks for the next rows by their ids, where one of a page's has another id than it should: those of
+// other pages are found so.
+func (r *Reader) oneByOne(ctx context.Context, q querier, w *walk, row row, use func() bool) error {
+	n := min(uint64(w.to)-uint64(w.from), rowsOfAPage-1) + 1
+	first, last := w.at(0), w.at(n-1)
+	r.report(Damage{w.table, min(first, last), max(first, last), errDisorder.Error()})
+	more := true
+	for i := range n {
+		one := *w
+		one.from = w.at(i)
+		one.to = one.from
+		err := r.walkOn(ctx, q, &one, row, func() bool {
+			more = use()
+			return more
+		})
+		if err != nil && err != errDisorder && !isDamage(err) {
+			return err
+		}
+		if !more {
+			w.from, w.to = 1, 0
+			return nil
+		}
+	}
+	w.behind(last)
 	return nil
 }
 
@@ -146,14 +203,18 @@ const rowsInARow = 64
 // walkOn walks until the end, which empties the walk, or an error, and has the walk go on
 // behind the last row that was read.
 func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use func() bool) error {
-	where := w.where
+	where, table := w.where, w.table
 	where.add("id BETWEEN ? AND ?", w.from, w.to)
-	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+w.table+w.join+where.clause()+" ORDER BY id"+w.direction(), where.args...)
+	if w.scan { // a limit keeps the conditions out of it
+		table = fmt.Sprintf("(SELECT * FROM %s WHERE id BETWEEN %d AND %d ORDER BY id%s LIMIT -1) %[1]s", table, w.from, w.to, w.direction())
+	}
+	rows, err := q.QueryContext(ctx, "SELECT "+w.columns+" FROM "+table+w.join+where.clause()+" ORDER BY id"+w.direction(), where.args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	columns := row.columns()
+	var last, before int64 // ids; 0 if there is none
 	for n := 1; rows.Next(); n++ {
 		if n%rowsInARow == 0 {
 			runtime.Gosched()
@@ -167,8 +228,12 @@ func (r *Reader) walkOn(ctx context.Context, q querier, w *walk, row row, use fu
 		}
 		id := row.id()
 		if id < w.from || id > w.to {
+			if before != 0 && (id > before) != w.newestFirst && id != before { // then it is the last one that is wrong
+				w.behind(before)
+			}
 			return errDisorder
 		}
+		last, before = id, last
 		w.behind(id)
 		if !good || id == 0 { // ids count from 1
 			r.report(Damage{w.table, id, id, badColumn})

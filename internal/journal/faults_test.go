@@ -121,7 +121,7 @@ func TestVersion3IsReadAndBroughtUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"is brought up to date once, from version 3 to 5"}; !slices.Equal(told, want) {
+	if want := []string{"is brought up to date once, from version 3 to 6"}; !slices.Equal(told, want) {
 		t.Errorf("it is told %q, want %q", told, want)
 	}
 	check()
@@ -189,7 +189,7 @@ func TestViewsOfAllVersions(t *testing.T) {
 		if err := w.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for _, version := range []int64{0, 5} {
+		for _, version := range []int64{0, 6} {
 			if gotExchanges, gotSessions := both(file, version); gotExchanges != wantExchanges || gotSessions != wantSessions {
 				t.Errorf("%s brought up to date has\n%s\n%s\nwant\n%s\n%s", name, gotExchanges, gotSessions, wantExchanges, wantSessions)
 			}

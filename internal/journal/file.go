@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	schemaVersion = 5          // PRAGMA user_version
+	schemaVersion = 6          // PRAGMA user_version
 	fileID        = 0x5061726c // PRAGMA application_id: "Parl"
 
 	// minSQLite is the first version without a fault by which a checkpoint in WAL mode
@@ -61,6 +61,7 @@ type file struct {
 	exchange, refusal, ended  int64        // the last ids that were given
 	lastFault                 int64        // the same
 	origins                   knownOrigins // of this writer
+	writer                    writerRow    // its row
 	chain                     chain
 	idsSkipped                bool  // the next exchange has not the id that SQLite would give it
 	lostUpTo                  int64 // exchanges up to this id that are not there were told to be lost
@@ -109,6 +110,13 @@ func (f *file) open(goOn func(*file) error) (err error) {
 	}()
 	if err := f.connect(); err != nil {
 		return plain(err)
+	}
+	// A power cut may have left holes in the -wal file, behind all that is whole of it. Later they would
+	// be those of a file that was cut.
+	if f.hasHole(f.wal.Size()) {
+		if err := f.truncateLog(); err != nil {
+			return err
+		}
 	}
 	return plain(goOn(f))
 }
@@ -225,8 +233,8 @@ func (f *file) setUp() error {
 	case err != nil:
 		return err
 	case version == 0:
-		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; %s; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, upgradeTo2, upgradeTo3, upgradeTo4, upgradeTo5, newIdentity(), viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
+		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schemaOf(schemaVersion), newIdentity(), viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
 	case version < schemaVersion:
 		if f.warn != nil {
 			effort := ""
@@ -246,8 +254,11 @@ func (f *file) setUp() error {
 		if version < 4 {
 			steps += upgradeTo4 + "; "
 		}
-		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; %s; PRAGMA user_version = %d; COMMIT",
-			steps, upgradeTo5, newIdentity(), viewsOf(schemaVersion, "VIEW"), schemaVersion))
+		if version < 5 {
+			steps += upgradeTo5 + "; " + newIdentity() + "; "
+		}
+		err = f.exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT",
+			steps, upgradeTo6, viewsOf(schemaVersion, "VIEW"), schemaVersion))
 	}
 	if err != nil {
 		return err
@@ -263,9 +274,10 @@ func (f *file) setUp() error {
 	if f.sync {
 		synchronous = "FULL"
 	}
+	f.writer = writerRow{number: 1, pid: int64(os.Getpid()), since: time.Now().UnixNano(), session: f.session}
 	return f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
-		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d, %d); COMMIT",
-		synchronous, os.Getpid(), time.Now().UnixNano(), f.session))
+		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d, %d, %d); COMMIT",
+		synchronous, f.writer.pid, f.writer.since, f.session, f.sums.writer(f.writer)))
 }
 
 // newIdentity has the journal be called something that no other is.
@@ -310,7 +322,7 @@ func (f *file) version() (version int64, err error) {
 const isOurTable = "type = 'table' AND rootpage > 0 AND name IN ('sessions', 'exchanges', 'cuts', 'gaps', 'writer', 'refused', 'origins', 'latest', 'faults', 'identity', 'cursors', 'sources', 'collected')"
 
 func ourTables(version int64) int64 {
-	return []int64{5, 6, 8, 9, 13}[version-1]
+	return []int64{5, 6, 8, 9, 13, 13}[version-1]
 }
 
 // lastIDs finds where the numbers go on: behind whatever names them. An exchange can be there
@@ -355,10 +367,10 @@ func (f *file) prepare() error {
 			"closed_ns, reason, requests, replied_upto, bytes_in, bytes_out, ended, last, stray) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.origin, "INSERT OR REPLACE INTO origins VALUES (?,?,?,?,?,?,?)"},
 		{&f.latest, "INSERT OR REPLACE INTO latest (rowid, first, upto, exchanges, sum) VALUES (1,?,?,?,?)"},
-		{&f.mark, "UPDATE writer SET session = ?"},
+		{&f.mark, "UPDATE writer SET session = ?, sum = ?"},
 		{&f.source, "INSERT OR REPLACE INTO sources (id, journal, node, mark, sum, " + positionColumns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.collected, "INSERT OR REPLACE INTO collected VALUES (?,?,?,?)"},
-		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?,?)"},
+		{&f.gap, "INSERT INTO gaps VALUES (?,?,?,?,?,?,?)"},
 		{&f.cut, "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
 		{&f.fault, "INSERT OR REPLACE INTO faults VALUES (?,?,?,?,?,?)"},
 		{&f.refused, "INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?,?,?,?)"},
@@ -550,7 +562,9 @@ func (f *file) transaction(b *batch) error {
 		}
 	}
 	if last := b.lastSession(); last > f.session {
-		if err := f.run(f.mark, last); err != nil {
+		w := f.writer
+		w.session = last
+		if err := f.run(f.mark, last, f.sums.writer(w)); err != nil {
 			return err
 		}
 	}
@@ -577,7 +591,8 @@ func (f *file) transaction(b *batch) error {
 }
 
 func (f *file) insertGap(g *gap) error {
-	return f.run(f.gap, g.from.UnixNano(), g.to.UnixNano(), g.exchanges, g.sessions, g.reason, textOrNull(g.node))
+	row := missed{From: g.from.UnixNano(), To: g.to.UnixNano(), Exchanges: g.exchanges, Sessions: g.sessions, Reason: g.reason}
+	return f.run(f.gap, row.From, row.To, row.Exchanges, row.Sessions, row.Reason, textOrNull(g.node), f.sums.gap(&row, g.node))
 }
 
 // openedValues are what is known of a session when it is opened.

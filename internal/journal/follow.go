@@ -407,26 +407,20 @@ func (c *cutter) faults(ctx context.Context, tx *sql.Tx) error {
 	})
 }
 
-// A gapRow is a row of gaps.
-type gapRow struct{ missed }
-
-func (g *gapRow) id() int64 { return g.ID }
-func (g *gapRow) columns() []any {
-	return []any{&g.ID, &g.From, &g.To, &g.Exchanges, &g.Sessions, &g.Reason}
-}
-
 func (c *cutter) gaps(ctx context.Context, tx *sql.Tx) error {
 	b := &c.block
 	var row gapRow
-	w := walk{table: "gaps", columns: "rowid AS id, from_ns, to_ns, exchanges, sessions, reason", from: b.From.Gap + 1, to: math.MaxInt64}
+	w := walk{table: "gaps", columns: c.r.gapColumns(), from: b.From.Gap + 1, to: math.MaxInt64}
 	return c.r.walk(ctx, tx, w, &row, func() bool {
 		bytes := otherBytes + len(row.Reason)
 		if !c.hasRoom(bytes, c.max) || len(b.Gaps) == recordsAtOnce {
 			return false
 		}
-		c.size += bytes
 		b.To.Gap = row.ID
-		b.Gaps = append(b.Gaps, row.missed)
+		if row.good(c.r) {
+			c.size += bytes
+			b.Gaps = append(b.Gaps, row.missed)
+		}
 		return true
 	})
 }

@@ -3,6 +3,7 @@
 package journal
 
 import (
+	"strings"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -301,6 +302,19 @@ ALTER TABLE gaps ADD COLUMN node TEXT;           -- whose, in a journal that was
 DROP VIEW IF EXISTS v_exchange;
 DROP VIEW IF EXISTS v_session;
 `
+
+// upgradeTo6 makes version 6 of version 5: all that somebody is told has a checksum.
+const upgradeTo6 = `
+ALTER TABLE gaps ADD COLUMN sum INTEGER;
+ALTER TABLE writer ADD COLUMN sum INTEGER;
+DROP VIEW IF EXISTS v_exchange;
+DROP VIEW IF EXISTS v_session;
+`
+
+// schemaOf is how the tables of a version are made.
+func schemaOf(version int64) string {
+	return strings.Join([]string{schema, upgradeTo2, upgradeTo3, upgradeTo4, upgradeTo5, upgradeTo6}[:version], ";")
+}
 
 // unlinked finds the exchanges of a session that versions before 3 have recorded. It costs what
 // is recorded now next to nothing.

@@ -322,7 +322,8 @@ func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 				}
 			}
 		}
-		err := ask(sumOfMissing, &e.Missing)
+		var err error
+		e.Missing, err = r.missing(ctx, tx)
 		if r.version.Load() >= 2 {
 			err = errors.Join(err, ask("SELECT coalesce(max(ended), 0) FROM sessions", &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
 		}

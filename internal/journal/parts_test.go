@@ -231,10 +231,10 @@ func TestVersion2IsReadAndBroughtUpToDate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := []string{"is brought up to date once, from version 2 to 5: a few seconds for each million exchanges"}; !slices.Equal(told, want) {
+			if want := []string{"is brought up to date once, from version 2 to 6: a few seconds for each million exchanges"}; !slices.Equal(told, want) {
 				t.Errorf("it is told %q, want %q", told, want)
 			}
-			if version := oneNumber(t, before, "PRAGMA user_version"); version != 5 {
+			if version := oneNumber(t, before, "PRAGMA user_version"); version != 6 {
 				t.Errorf("it is brought up to version %d", version)
 			}
 			check(before, []string{""})
@@ -263,11 +263,11 @@ func TestVersion2IsReadAndBroughtUpToDate(t *testing.T) {
 			}
 			wantLinked(t, before, id)
 			// And by who reads it when a still newer one comes.
-			if _, err := sqlOf(t, file).Exec("PRAGMA user_version = 6"); err != nil {
+			if _, err := sqlOf(t, file).Exec("PRAGMA user_version = 7"); err != nil {
 				t.Fatal(err)
 			}
 			for _, err := range before.Events(t.Context(), Filter{}) {
-				if want := "a newer parley has written it (journal version 6; this one reads 5)"; err == nil || err.Error() != want {
+				if want := "a newer parley has written it (journal version 7; this one reads 6)"; err == nil || err.Error() != want {
 					t.Errorf("Events = %v, want %s", err, want)
 				}
 			}

@@ -90,8 +90,13 @@ func (r *Reader) orphans(ctx context.Context, tx *sql.Tx, f *Filter, hits []hit)
 		if err != nil {
 			return nil, err
 		}
-		where.add("session NOT IN (SELECT id FROM sessions)")
-		if hits, err = r.appendHits(ctx, tx, nil, f, where, 1, math.MaxInt64, 0); err != nil {
+		without := conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+		without.add("session NOT IN (SELECT id FROM sessions)")
+		if hits, err = r.appendHits(ctx, tx, nil, f, &without, 1, math.MaxInt64, 0); err != nil && isDamage(err) {
+			// It is the sessions that are damaged: those that can be read are left out below.
+			hits, err = r.appendHits(ctx, tx, nil, f, where, 1, math.MaxInt64, 0)
+		}
+		if err != nil {
 			return nil, err
 		}
 		slices.Reverse(hits)
@@ -178,12 +183,13 @@ const (
 // stream yields the exchanges that the filter selects, of those that are there now.
 func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, error) bool) error {
 	var where *conditions
-	w := walk{table: "exchanges", join: joinCuts, from: 1}
+	var end int64
+	w := walk{table: "exchanges", join: joinCuts, from: 1, to: math.MaxInt64}
 	if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if where, _, err = r.ofExchanges(ctx, tx, f); err != nil {
 			return err
 		}
-		w.to, err = r.lastID(ctx, tx, "exchanges")
+		end, err = r.lastID(ctx, tx, "exchanges")
 		return err
 	}); err != nil {
 		return err
@@ -199,6 +205,9 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 			part := w
 			part.columns, part.where = r.exchangeColumns(), conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 			err := r.walk(ctx, tx, part, &row, func() bool {
+				if row.ID > end {
+					return !row.isWhole(r) // then it has not this number, and others are behind it
+				}
 				w.from = row.ID + 1
 				looked++
 				if request, reply := row.messages(); f.matches(request, reply) && accepts(row.session, &row, request, reply) {
@@ -207,7 +216,7 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 						bytes += len(row.requestBytes) + len(row.replyBytes)
 					}
 				}
-				more = looked == verifyAtOnce || len(page) == streamRows || bytes >= streamBytes
+				more = (looked >= verifyAtOnce || len(page) >= streamRows || bytes >= streamBytes) && row.isWhole(r)
 				return !more
 			})
 			if err != nil {
@@ -259,17 +268,6 @@ func collected[T any](all iter.Seq2[T, error]) (list []T, err error) {
 
 // lost is a session of which only exchanges are there.
 func lost(id int64) *Session { return &Session{ID: id, Lost: true} }
-
-// sumOfMissing is not sum, which fails past 64 bits: other nodes say what is missing of theirs.
-const sumOfMissing = "SELECT CAST(min(total(exchanges), 9e18) AS INTEGER) FROM gaps"
-
-// Missing is how many exchanges the journal says it does not have: it could not be written.
-func (r *Reader) Missing(ctx context.Context) (exchanges int64, err error) {
-	ctx, cancel := r.limit(ctx)
-	defer cancel()
-	err = r.db.QueryRowContext(ctx, sumOfMissing).Scan(&exchanges)
-	return exchanges, inTime(ctx, err)
-}
 
 // Framings are the names of the framings that the sessions have, each once; among them the empty
 // one if an older parley has written some. It is empty if there are no sessions.

@@ -430,7 +430,7 @@ func (w *Writer) run() {
 		case !queued && closed:
 			return
 		case !queued:
-			w.pause(lookEvery, w.wake)
+			w.pause(lookEvery-time.Since(looked), w.wake)
 		case !ready:
 			w.pause(batchWait, w.wake)
 			fallthrough

@@ -288,7 +288,7 @@ func TestJournalGoesOnAfterARestart(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the file's mode is %v, %v; want 0600", info.Mode(), err)
 	}
-	if got := text(t, db, "PRAGMA application_id") + text(t, db, "PRAGMA user_version") + text(t, db, "PRAGMA journal_mode"); got != "1348563564\n5\nwal\n" {
+	if got := text(t, db, "PRAGMA application_id") + text(t, db, "PRAGMA user_version") + text(t, db, "PRAGMA journal_mode"); got != "1348563564\n6\nwal\n" {
 		t.Errorf("application_id, user_version and journal_mode are %q", got)
 	}
 }
@@ -351,7 +351,7 @@ func TestWhatIsNoJournalIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	os.WriteFile(path("text"), bytes.Repeat([]byte("not a database\n"), 1000), 0o600)
-	for name, query := range map[string]string{"other": "CREATE TABLE t (x)", "newer": "PRAGMA application_id = 1348563564; PRAGMA user_version = 6; CREATE TABLE t (x)"} {
+	for name, query := range map[string]string{"other": "CREATE TABLE t (x)", "newer": "PRAGMA application_id = 1348563564; PRAGMA user_version = 7; CREATE TABLE t (x)"} {
 		db := read(t, path(name))
 		if _, err := db.Exec(query); err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestWhatIsNoJournalIsLeftAlone(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{path("text"), "not a journal of parley"},
 		{path("other"), "not a journal of parley"},
-		{path("newer"), "a newer parley has written it (version 6 of the journal; this one writes 5)"},
+		{path("newer"), "a newer parley has written it (version 7 of the journal; this one writes 6)"},
 		{path("used"), fmt.Sprintf("in use by process %d since 2", os.Getpid())},
 		{dir, "not a regular file"},
 		{os.DevNull, "not a regular file"},

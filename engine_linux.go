@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -101,7 +102,7 @@ func (ls *loops) nextRoute(routes []*route) *route {
 // accept differently.
 func loopsCanServe(l net.Listener) bool {
 	switch l := l.(type) {
-	case *net.TCPListener:
+	case *kernel.TCPListener:
 		return true
 	case *net.UnixListener:
 		return l.Addr().Network() == "unix" // "unixpacket" is no stream

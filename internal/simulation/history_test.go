@@ -1,0 +1,93 @@
+//go:build linux && simulate
+
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// A step is one thing that happens. What its numbers mean depends on what there is at that time, so that a
+// history stays one when steps are left out.
+type step struct {
+	act  act
+	who  int // which peer, of those there are
+	much int
+}
+
+type act int
+
+const (
+	connect act = iota
+	send
+	flood
+	read
+	readAll
+	halfClose
+	reset
+	hangUp
+	stall
+	unstall
+	fail
+	pass // time does
+	pause
+	release
+	finish
+	shutdown
+	closeServer
+)
+
+var acts = [...]struct {
+	name   string
+	weight int
+}{
+	connect: {"connect", 8}, send: {"send", 30}, flood: {"flood", 5}, read: {"read", 16}, readAll: {"read all", 8},
+	halfClose: {"half-close", 3}, reset: {"reset", 1}, hangUp: {"hang up", 1}, stall: {"stall", 3}, unstall: {"unstall", 6},
+	fail: {"fail", 4}, pass: {"pass", 8}, pause: {"pause", 1}, release: {"release", 12}, finish: {"finish", 8},
+	shutdown: {"shutdown", 0}, closeServer: {"close", 0},
+}
+
+// String is such as "3 sends 17".
+func (s step) String() string { return fmt.Sprintf("%d %s %d", s.who, acts[s.act].name, s.much) }
+
+// historyOf makes the steps of a seed. One history in four has the server stopped on the way.
+func historyOf(seed uint64, length int) []step {
+	r := rand.New(rand.NewPCG(seed, 2))
+	var deck []act
+	for a, about := range acts {
+		deck = append(deck, slices.Repeat([]act{act(a)}, about.weight)...)
+	}
+	steps := make([]step, length)
+	for i := range steps {
+		steps[i] = step{deck[r.IntN(len(deck))], r.IntN(1 << 10), r.IntN(1 << 16)}
+	}
+	if r.IntN(4) == 0 {
+		steps[r.IntN(length)].act = []act{shutdown, shutdown, closeServer}[r.IntN(3)]
+	}
+	return steps
+}
+
+// shrink leaves out steps for as long as what is left still fails, in pieces that get smaller.
+func shrink(steps []step, fails func([]step) bool) []step {
+	for size := len(steps) / 2; size > 0; size /= 2 {
+		for at := 0; at < len(steps); {
+			rest := slices.Concat(steps[:at], steps[min(at+size, len(steps)):])
+			if fails(rest) {
+				steps = rest
+			} else {
+				at += size
+			}
+		}
+	}
+	return steps
+}
+
+func list(steps []step) string {
+	var b strings.Builder
+	for i, s := range steps {
+		fmt.Fprintf(&b, "\t%d: %v\n", i+1, s)
+	}
+	return b.String()
+}

@@ -651,6 +651,9 @@ func (l *loop) register(t *loopConn) {
 		if err != nil {
 			t.fail(IOError, err)
 		}
+		if l.last.Sub(t.session.opened) > maxLate { // until now nobody could hear it
+			t.conversation.restartClocks(l.last)
+		}
 		l.greet(t)
 		l.lookWhetherStopping(t)
 	}

@@ -45,10 +45,11 @@ type peer struct {
 	opened   time.Time
 	lastRead time.Time // by the server
 	lastSent time.Time
+	owing    time.Time     // since when it is owed something
 	began    time.Time     // when it read the first byte of a request that is not whole; zero if there is none
 	quiet    time.Duration // how long nothing was read and written at most: a conversation may be over before that is told
 	slow     time.Duration // how long a request was not whole
-	ended    time.Time // when it was told as closed
+	ended    time.Time     // when it was told as closed
 }
 
 // A request is one of a peer, with the reply that it has to get.
@@ -187,18 +188,23 @@ func (p *peer) end() {
 	if p.closed {
 		return
 	}
-	p.closed = true
 	unsent := len(p.requests)
 	for unsent > 0 && p.requests[unsent-1].end > p.sent {
 		unsent--
 	}
 	if unsent < len(p.requests) {
 		cut := p.requests[unsent]
+		if cut.why == parley.TooLong && p.settings.framing != parley.Lines && p.sent > cut.from {
+			p.speak(cut.end - p.sent) // it may be known for what it is already
+			cut.from = cut.end
+			unsent++
+		}
 		p.requests = p.requests[:unsent]
 		if begun := p.sent - cut.from; begun > 0 && p.settings.framing == parley.Lines {
 			p.add(cut.body[:min(begun, len(cut.body))], p.sent)
 		}
 	}
+	p.closed = true
 	p.CloseWrite()
 }
 

@@ -23,6 +23,7 @@ import (
 const (
 	firstPort = 1000
 	linger    = time.Second // as the server has it
+	maxLate   = time.Second // the pause of the process that counts for its peers
 )
 
 // settings are what a seed has chosen for a history.
@@ -82,9 +83,9 @@ type world struct {
 	slow     []chan struct{} // handlers
 	wrong    error           // what was seen first
 	stopping bool
-	cutting  bool // Close was called, or the time of Shutdown is over
-	settling bool // nothing goes wrong any more
-	acceptEx bool // accept4 or the listener failed
+	cutting  bool             // Close was called, or the time of Shutdown is over
+	settling bool             // nothing goes wrong any more
+	acceptEx bool             // accept4 or the listener failed
 	seen     *strings.Builder // what happens, for who reads it; nil while nobody does
 	began    time.Time
 }
@@ -270,6 +271,9 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		slow = make(chan struct{})
 		w.slow = append(w.slow, slow)
 	}
+	if p.made == p.wrote {
+		p.owing = time.Now()
+	}
 	p.made += len(p.requests[p.handled-1].reply)
 	w.mu.Unlock()
 	switch kindOf(body) {
@@ -430,11 +434,11 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 	case parley.IdleTimeout:
 		may = max(p.quiet, p.isQuiet()) >= w.idle
 	case parley.FirstByteTimeout:
-		may = p.read == 0 && since(p.opened) >= w.first
+		may = p.read == 0 && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate
 	case parley.RequestTimeout:
 		may = max(p.slow, p.isSlow()) >= w.req
 	case parley.WriteTimeout:
-		may = since(p.lastSent) >= w.write || p.excuse != ""
+		may = since(p.lastSent) >= w.write || since(p.owing) >= 6*w.write || p.excuse != ""
 	case parley.Blank, parley.TooLong, parley.HangUp, parley.HandlerError:
 		may = why == e.Reason
 	case parley.Draining:

@@ -43,14 +43,17 @@ var acts = [...]struct {
 	name   string
 	weight int
 }{
-	connect: {"connect", 8}, send: {"send", 30}, flood: {"flood", 5}, read: {"read", 16}, readAll: {"read all", 8},
-	halfClose: {"half-close", 3}, reset: {"reset", 1}, hangUp: {"hang up", 1}, stall: {"stall", 3}, unstall: {"unstall", 6},
-	fail: {"fail", 4}, pass: {"pass", 8}, pause: {"pause", 1}, release: {"release", 12}, finish: {"finish", 8},
+	connect: {"connect", 8}, send: {"send", 60}, flood: {"flood", 8}, read: {"read", 20}, readAll: {"read all", 30},
+	halfClose: {"half-close", 2}, reset: {"reset", 1}, hangUp: {"hang up", 1}, stall: {"stall", 3}, unstall: {"unstall", 8},
+	fail: {"fail", 4}, pass: {"pass", 8}, pause: {"pause", 1}, release: {"release", 20}, finish: {"finish", 10},
 	shutdown: {"shutdown", 0}, closeServer: {"close", 0},
 }
 
 // String is such as "3 sends 17".
 func (s step) String() string { return fmt.Sprintf("%d %s %d", s.who, acts[s.act].name, s.much) }
+
+// afterStop is how many steps there are at most once a server is being stopped.
+const afterStop = 50
 
 // historyOf makes the steps of a seed. One history in four has the server stopped on the way.
 func historyOf(seed uint64, length int) []step {
@@ -64,7 +67,9 @@ func historyOf(seed uint64, length int) []step {
 		steps[i] = step{deck[r.IntN(len(deck))], r.IntN(1 << 10), r.IntN(1 << 16)}
 	}
 	if r.IntN(4) == 0 {
-		steps[r.IntN(length)].act = []act{shutdown, shutdown, closeServer}[r.IntN(3)]
+		at := r.IntN(length)
+		steps[at].act = []act{shutdown, shutdown, closeServer}[r.IntN(3)]
+		steps = steps[:min(length, at+afterStop)]
 	}
 	return steps
 }

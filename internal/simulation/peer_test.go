@@ -27,6 +27,7 @@ type peer struct {
 	// What it has, and what became of it.
 	got      int
 	excuse   string // why it may get less than it is owed; "" if it may not
+	gone     bool   // closed or reset by itself
 	wasCut   bool
 	refused  bool
 	session  *parley.Session
@@ -61,6 +62,7 @@ type request struct {
 	reply []byte
 	start int // of the reply, in all that is to be got
 	stop  int
+	cut   bool // the end of file ends it
 	last  bool // the conversation is over behind it
 	why   parley.CloseReason
 }
@@ -98,7 +100,7 @@ func (p *peer) say() {
 		kinds += "ssww" // slow ones
 	}
 	body := fmt.Sprintf("%c%d.%d", kinds[p.rand.IntN(len(kinds))], p.port, len(p.requests)+1)
-	switch p.rand.IntN(40) {
+	switch p.rand.IntN(100) {
 	case 0:
 		body = "h" + body
 	case 1:
@@ -108,10 +110,10 @@ func (p *peer) say() {
 	case 3:
 		body = "" // blank
 	case 4:
-		body += pad(s.maxRequest - len(body)) // the longest there may be
-	case 5:
 		body += pad(s.maxRequest + 1 - len(body))
-	case 6, 7, 8:
+	case 5, 6, 7, 8:
+		body += pad(s.maxRequest - len(body)) // the longest there may be
+	case 9, 10, 11, 12, 13, 14, 15:
 		body += pad(p.rand.IntN(s.maxRequest - len(body)))
 	}
 	p.pending = append(p.pending, frame(s.framing, body)...)
@@ -202,6 +204,7 @@ func (p *peer) end() {
 		p.requests = p.requests[:unsent]
 		if begun := p.sent - cut.from; begun > 0 && p.settings.framing == parley.Lines {
 			p.add(cut.body[:min(begun, len(cut.body))], p.sent)
+			p.requests[unsent].cut = true
 		}
 	}
 	p.closed = true
@@ -243,7 +246,7 @@ func (p *peer) isOver() bool {
 // boundary is where the last request ends that is whole.
 func (p *peer) boundary() (end int) {
 	for i := range p.requests {
-		if p.requests[i].end <= p.read {
+		if p.requests[i].end <= p.read && !p.requests[i].cut {
 			end = p.requests[i].end
 		}
 	}

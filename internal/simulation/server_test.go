@@ -22,6 +22,7 @@ import (
 
 const (
 	firstPort = 1000
+	mostPeers = 8           // at once
 	linger    = time.Second // as the server has it
 	maxLate   = time.Second // the pause of the process that counts for its peers
 )
@@ -494,14 +495,15 @@ func (w *world) do(s step) {
 }
 
 func (w *world) act(s step) {
-	if s.act == connect && len(w.peers) < 12 {
+	if w.actOnServer(s) {
+		return
+	}
+	here := w.here()
+	if s.act == connect && len(here) < mostPeers || len(here) == 0 {
 		w.connect()
 		return
 	}
-	if w.actOnServer(s) || len(w.peers) == 0 {
-		return
-	}
-	p := w.peers[s.who%len(w.peers)]
+	p := here[s.who%len(here)]
 	switch s.act {
 	case send:
 		p.speak(1 + s.much%30)
@@ -515,15 +517,26 @@ func (w *world) act(s step) {
 		p.end()
 	case reset:
 		w.excuse(p, "it has reset")
-		p.closed = true
+		p.closed, p.gone = true, true
 		p.Reset()
 	case hangUp:
 		w.excuse(p, "it has closed")
 		p.end()
+		p.gone = true
 		p.Close()
 	case stall, unstall:
 		p.Stall(s.act == stall)
 	}
+}
+
+// here are the peers that have not gone, or been hung up on.
+func (w *world) here() (here []*peer) {
+	for _, p := range w.peers {
+		if ended, cut := p.State(); !ended && !cut && !p.gone {
+			here = append(here, p)
+		}
+	}
+	return here
 }
 
 func (w *world) excuse(p *peer, why string) {
@@ -562,8 +575,11 @@ var failures = []simkernel.Failure{
 	{Call: simkernel.HalfCall, Errno: syscall.ENOTCONN},
 }
 
-var times = []time.Duration{time.Millisecond, time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 120 * time.Millisecond, 120 * time.Millisecond, 700 * time.Millisecond, 700 * time.Millisecond,
-	2500 * time.Millisecond, 2500 * time.Millisecond, 6 * time.Second, 11 * time.Second, 25 * time.Second}
+var times = [...]time.Duration{time.Millisecond, 20 * time.Millisecond, 120 * time.Millisecond, 700 * time.Millisecond, 2500 * time.Millisecond,
+	6 * time.Second, 11 * time.Second, 25 * time.Second}
+
+// timeOf is mostly short.
+func timeOf(s step) time.Duration { return times[min(s.who%len(times), s.much%len(times))] }
 
 // actOnServer does what is no peer's.
 func (w *world) actOnServer(s step) bool {
@@ -574,7 +590,7 @@ func (w *world) actOnServer(s step) bool {
 		f.After = s.who % 4
 		w.k.Fail(f)
 	case pass:
-		time.Sleep(times[s.much%len(times)])
+		time.Sleep(timeOf(s))
 	case pause:
 		w.k.Freeze()
 		for _, p := range w.peers {
@@ -583,7 +599,7 @@ func (w *world) actOnServer(s step) bool {
 				p.got += len(p.Read(s.who))
 			}
 		}
-		time.Sleep(times[s.much%len(times)])
+		time.Sleep(timeOf(s))
 		w.k.Thaw()
 	case release:
 		w.release(s.who)
@@ -685,11 +701,12 @@ func (w *world) settle() {
 	for _, p := range w.peers {
 		p.Stall(false)
 	}
-	for range 3 {
+	for range 6 { // an acceptor that was told of nobody looks once a second
 		for w.goesOn() {
 		}
 		time.Sleep(200 * time.Millisecond)
-		synctest.Wait()
+	}
+	for w.goesOn() {
 	}
 	w.look()
 }

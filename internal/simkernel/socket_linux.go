@@ -118,11 +118,11 @@ func (p *Peer) State() (ended, cut bool) {
 	return p.gotEnd && len(p.unread) == 0, p.cut
 }
 
-// Unheard is how many bytes the process could read and has not.
-func (p *Peer) Unheard() int {
+// Backlog is how many bytes the process has written that are not sent, and not acknowledged.
+func (p *Peer) Backlog() (unsent, untaken int) {
 	p.s.k.mu.Lock()
 	defer p.s.k.mu.Unlock()
-	return len(p.s.in)
+	return p.s.backlog()
 }
 
 // flow has the network bring what it can.
@@ -328,8 +328,10 @@ func Backlog(fd int) (unsent, untaken int) {
 		k.watch.Misused("ioctl of what is no open socket")
 		return 0, 0
 	}
-	return len(s.out), len(s.out) + len(s.flight)
+	return s.backlog()
 }
+
+func (s *Socket) backlog() (unsent, untaken int) { return len(s.out), len(s.out) + len(s.flight) }
 
 // BrokenBy is why the connection is no more, 0 while it is.
 func BrokenBy(fd int) syscall.Errno {

@@ -51,6 +51,8 @@ type peer struct {
 	quiet    time.Duration // how long nothing was read and written at most: a conversation may be over before that is told
 	slow     time.Duration // how long a request was not whole
 	ended    time.Time     // when it was told as closed
+	thawed   time.Time     // when a pause of the process was over by which its clocks had run out
+	toldStop int           // bytes of replies that it was owed when the server was stopped
 }
 
 // A request is one of a peer, with the reply that it has to get.
@@ -96,7 +98,7 @@ var errHandler = fmt.Errorf("the handler fails")
 func (p *peer) say() {
 	s := p.settings
 	kinds := "nnnnnnnnnnnnnnnnllqq"
-	if s.engine == parley.Goroutines {
+	if s.waits {
 		kinds += "ssww" // slow ones
 	}
 	body := fmt.Sprintf("%c%d.%d", kinds[p.rand.IntN(len(kinds))], p.port, len(p.requests)+1)
@@ -211,10 +213,11 @@ func (p *peer) end() {
 	p.CloseWrite()
 }
 
-// owed is how many bytes of replies it is to get for what the server has read so far.
-func (p *peer) owed() (bytes int) {
+// owed is how many bytes of replies it is to get for what the server has read so far, at the end of which it
+// may have read the end of file.
+func (p *peer) owed(atEnd bool) (bytes int) {
 	for i := range p.requests {
-		if p.requests[i].end <= p.read {
+		if p.requests[i].end <= p.read && (atEnd || !p.requests[i].cut) {
 			bytes = p.requests[i].stop
 		}
 	}

@@ -24,16 +24,20 @@ const (
 	firstPort = 1000
 	mostPeers = 8           // at once
 	linger    = time.Second // as the server has it
+	milestone = 4 << 10     // bytes, by which it may count too few
+	tick      = 100 * time.Millisecond
 	maxLate   = time.Second // the pause of the process that counts for its peers
 )
 
 // settings are what a seed has chosen for a history.
 type settings struct {
+	seed                    uint64
 	engine                  parley.Engine
 	framing                 parley.Framing
 	observes                int // everything, not each reply, nothing
 	gate                    bool
 	keepBlank               bool
+	waits                   bool // some handlers wait
 	maxRequest, maxUnsent   int
 	maxSessions             int
 	large                   int // a large reply
@@ -46,6 +50,7 @@ func settingsOf(seed uint64) *settings {
 	r := rand.New(rand.NewPCG(seed, 1))
 	oneOf := func(n ...int) int { return n[r.IntN(len(n))] }
 	s := &settings{
+		seed:        seed,
 		engine:      []parley.Engine{parley.Goroutines, parley.Loops}[seed%2],
 		framing:     []parley.Framing{parley.Lines, parley.Lines, parley.Netstring, parley.Length{Bytes: 2}}[r.IntN(4)],
 		observes:    r.IntN(3),
@@ -64,6 +69,7 @@ func settingsOf(seed uint64) *settings {
 		write:       5 * time.Second,
 		ending:      r.IntN(4),
 	}
+	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
 
@@ -357,9 +363,16 @@ func (o *observer) Observe(e *parley.Event) {
 		return
 	}
 	o.w.mu.Lock()
-	defer o.w.mu.Unlock()
 	p := o.w.peerOf(e.Session)
+	o.w.mu.Unlock()
+	unsent, untaken := p.Backlog()
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
 	o.w.observe(p, e)
+	if e.Kind == parley.Closed {
+		o.w.judgeEnd(p, e)
+		o.w.judgeReplied(p, e, unsent, untaken)
+	}
 	if o.looped {
 		o.told = append(o.told, p)
 	} else {
@@ -406,7 +419,6 @@ func (w *world) observe(p *peer, e *parley.Event) {
 		p.replied = int(e.Seq)
 	case parley.Closed:
 		p.over, p.reason, p.ended = true, e.Reason, time.Now()
-		w.judgeEnd(p, e)
 	}
 	if p.session == nil {
 		w.isWrong("peer %d: %v before it is opened", p.port, e.Kind)
@@ -433,11 +445,11 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 	case parley.Reset, parley.IOError:
 		may = p.excuse != ""
 	case parley.IdleTimeout:
-		may = max(p.quiet, p.isQuiet()) >= w.idle
+		may = max(p.quiet, p.isQuiet()) >= w.idle && since(p.thawed) >= w.idle
 	case parley.FirstByteTimeout:
-		may = p.read == 0 && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate
+		may = p.read == 0 && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate && since(p.thawed) >= w.first
 	case parley.RequestTimeout:
-		may = max(p.slow, p.isSlow()) >= w.req
+		may = max(p.slow, p.isSlow()) >= w.req && since(p.thawed) >= w.req
 	case parley.WriteTimeout:
 		may = since(p.lastSent) >= w.write || since(p.owing) >= 6*w.write || p.excuse != ""
 	case parley.Blank, parley.TooLong, parley.HangUp, parley.HandlerError:
@@ -464,16 +476,32 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 	if e.Out > uint64(p.wrote) || e.In > uint64(p.read) {
 		w.isWrong("peer %d: it ends with %d bytes read and %d written, of %d and %d", p.port, e.In, e.Out, p.read, p.wrote)
 	}
-	for i := range p.requests {
-		if r := &p.requests[i]; e.Replied == uint64(i+1) && r.stop > p.wrote {
-			w.isWrong("peer %d: it ends with %d replies, of which the last is not written", p.port, e.Replied)
-		}
-	}
 	if p.excuse == "" && e.Out != uint64(p.wrote) {
 		w.isWrong("peer %d: it ends with %d bytes written, of %d", p.port, e.Out, p.wrote)
 	}
 	if p.excuse == "" && p.wrote < p.answered(int(e.Seq)) {
 		w.isWrong("peer %d: it ends by %v and the reply to %d is not written", p.port, e.Reason, e.Seq)
+	}
+}
+
+// judgeReplied looks how many requests a conversation says that it has replied to.
+func (w *world) judgeReplied(p *peer, e *parley.Event, unsent, untaken int) {
+	taken := p.wrote
+	if e.Reason == parley.WriteTimeout && unsent > 0 && (w.observes == 0 || w.gate) { // else what was written counts
+		taken -= untaken
+	}
+	most, least := uint64(0), uint64(0)
+	for i := range p.requests[:min(len(p.requests), int(e.Seq))] {
+		switch r := &p.requests[i]; {
+		case r.reply == nil || r.stop > taken:
+		case p.excuse == "" || r.stop <= taken-milestone && e.Reason == parley.WriteTimeout && w.observes == 0:
+			most, least = uint64(i+1), uint64(i+1)
+		default:
+			most = uint64(i + 1)
+		}
+	}
+	if e.Replied > most || e.Replied < least {
+		w.isWrong("peer %d: it ends by %v with %d requests replied to, and was to with %d to %d", p.port, e.Reason, e.Replied, least, most)
 	}
 }
 
@@ -550,7 +578,7 @@ func (w *world) excuse(p *peer, why string) {
 func (w *world) connect() {
 	w.mu.Lock()
 	port := firstPort + len(w.peers)
-	p := &peer{settings: w.settings, port: port, rand: rand.New(rand.NewPCG(uint64(port), 3)), opened: time.Now()}
+	p := &peer{settings: w.settings, port: port, rand: rand.New(rand.NewPCG(w.seed, uint64(port))), opened: time.Now()}
 	p.lastRead, p.lastSent = p.opened, p.opened
 	w.peers = append(w.peers, p)
 	w.mu.Unlock()
@@ -592,6 +620,7 @@ func (w *world) actOnServer(s step) bool {
 	case pass:
 		time.Sleep(timeOf(s))
 	case pause:
+		froze := time.Now()
 		w.k.Freeze()
 		for _, p := range w.peers {
 			if s.who&1 == 1 {
@@ -600,6 +629,7 @@ func (w *world) actOnServer(s step) bool {
 			}
 		}
 		time.Sleep(timeOf(s))
+		w.thaw(froze)
 		w.k.Thaw()
 	case release:
 		w.release(s.who)
@@ -613,6 +643,29 @@ func (w *world) actOnServer(s step) bool {
 		return false
 	}
 	return true
+}
+
+// thaw notes whose clocks have run out while the process stood still, for long enough to be noticed by that:
+// they are to begin anew, once. It is known of those that only wait for their peers.
+func (w *world) thaw(froze time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.peers {
+		since, limit := p.lastRead, w.idle
+		switch {
+		case !p.began.IsZero():
+			since, limit = p.began, w.req
+		case p.read == 0:
+			since, limit = p.opened, w.first
+		case p.lastSent.After(since):
+			since = p.lastSent
+		}
+		ranOut := since.Add(limit)
+		if p.session != nil && !p.over && p.made == p.wrote && !w.waits && !w.gate && since.After(p.thawed) &&
+			ranOut.After(froze) && time.Since(ranOut) > maxLate+tick {
+			p.thawed = time.Now()
+		}
+	}
 }
 
 // release lets a session go that the gate holds.
@@ -645,6 +698,11 @@ func (w *world) finish(which int) {
 // stop has the server stopped, in good order within a time or at once.
 func (w *world) stop(atOnce bool, within time.Duration) {
 	w.mu.Lock()
+	for _, p := range w.peers {
+		if !w.stopping && !p.over {
+			p.toldStop = p.owed(false)
+		}
+	}
 	w.stopping, w.cutting = true, w.cutting || atOnce
 	w.mu.Unlock()
 	w.stops.Go(func() {
@@ -738,12 +796,12 @@ func (w *world) judge(atEnd bool) {
 		switch {
 		case p.excuse != "" || w.cutting || p.session == nil && w.observes < 2 && (w.stopping || w.acceptEx):
 		case w.observes == 2 && (w.stopping || atEnd): // nobody has said how it ended
-		case w.stopping && p.got < p.answered(p.told):
-			w.isWrong("peer %d got %d bytes of replies, and is owed %d to what was read before the server stopped", p.port, p.got, p.answered(p.told))
-		case !w.stopping && !p.over && w.observes < 2 && p.got < p.owed(),
-			!w.stopping && p.over && p.got < p.answered(p.told),
-			!w.stopping && p.reason == parley.EndOfFile && p.got < p.owed():
-			w.isWrong("peer %d got %d bytes of replies, and is owed %d", p.port, p.got, p.owed())
+		case w.stopping && p.reason == parley.Draining && p.got < p.toldStop:
+			w.isWrong("peer %d got %d bytes of replies, and is owed %d to what was read before the server stopped", p.port, p.got, p.toldStop)
+		case p.got < p.answered(p.told),
+			!w.stopping && !p.over && w.observes < 2 && p.got < p.owed(true),
+			!w.stopping && p.reason == parley.EndOfFile && p.got < p.owed(true):
+			w.isWrong("peer %d got %d bytes of replies, and is owed %d", p.port, p.got, p.owed(true))
 		case atEnd && !ended:
 			w.isWrong("peer %d sees no end of file", p.port)
 		}

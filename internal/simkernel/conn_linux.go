@@ -160,9 +160,7 @@ func (c *Conn) use(h *half, f func(fd uintptr) bool) error {
 			if c.isLate(h) {
 				until = time.Time{} // the process is stopped
 			}
-			c.k.mu.Unlock()
-			await(h.waiting, until)
-			c.k.mu.Lock()
+			c.k.await(h.waiting, until)
 		}
 	}
 	return nil

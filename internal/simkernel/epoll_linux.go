@@ -149,13 +149,10 @@ func Wait(fd int, events []syscall.EpollEvent, milliseconds int) (int, syscall.E
 				return n, 0
 			}
 		}
-		k.mu.Unlock()
-		if late {
-			<-e.waiting // the process is stopped
-		} else {
-			await(e.waiting, until)
+		if late { // the process is stopped
+			until = time.Time{}
 		}
-		k.mu.Lock()
+		k.await(e.waiting, until)
 	}
 }
 

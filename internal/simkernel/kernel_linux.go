@@ -8,6 +8,7 @@
 package simkernel
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +30,9 @@ type Kernel struct {
 	sockets  []*Socket // that the network knows of
 	conns    []*Conn
 	listener *listening
+	alarms   []*alarm
+	clock    *time.Timer // of the next of them
+	rings    time.Time   // when it does
 }
 
 type limits struct{ receive, send, window int }
@@ -213,16 +217,54 @@ func wake(waiting chan struct{}) {
 	}
 }
 
-// await waits to be woken, or for a time, never if that is zero. The kernel is not locked.
-func await(waiting chan struct{}, until time.Time) {
-	if until.IsZero() {
-		<-waiting
+// An alarm wakes whoever waits there at a time.
+type alarm struct {
+	at      time.Time
+	waiting chan struct{}
+}
+
+// await waits to be woken, or for a time, never if that is zero. The kernel is not locked meanwhile.
+func (k *Kernel) await(waiting chan struct{}, until time.Time) {
+	if !until.IsZero() {
+		a := &alarm{until, waiting}
+		k.alarms = append(k.alarms, a)
+		k.setClock()
+		defer func() { k.alarms = slices.DeleteFunc(k.alarms, func(b *alarm) bool { return b == a }) }()
+	}
+	k.mu.Unlock()
+	<-waiting
+	k.mu.Lock()
+}
+
+// setClock has the next alarm ring. There is one clock for all: those of package time that ring at the same
+// time do so in an order that is left to chance.
+func (k *Kernel) setClock() {
+	var next time.Time
+	for _, a := range k.alarms {
+		if next.IsZero() || a.at.Before(next) {
+			next = a.at
+		}
+	}
+	if next.IsZero() || next.Equal(k.rings) {
 		return
 	}
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-waiting:
-	case <-timer.C:
+	if k.clock != nil {
+		k.clock.Stop()
 	}
+	k.rings, k.clock = next, time.AfterFunc(time.Until(next), k.ring)
+}
+
+func (k *Kernel) ring() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	k.rings = time.Time{}
+	k.alarms = slices.DeleteFunc(k.alarms, func(a *alarm) bool {
+		late := !now.Before(a.at)
+		if late {
+			wake(a.waiting)
+		}
+		return late
+	})
+	k.setClock()
 }

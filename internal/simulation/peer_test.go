@@ -51,6 +51,7 @@ type peer struct {
 	quiet    time.Duration // how long nothing was read and written at most: a conversation may be over before that is told
 	slow     time.Duration // how long a request was not whole
 	ended    time.Time     // when it was told as closed
+	untaken  int           // bytes that it had not taken when the process was stopped last
 	thawed   time.Time     // when a pause of the process was over by which its clocks had run out
 	toldStop int           // bytes of replies that it was owed when the server was stopped
 }

@@ -515,6 +515,7 @@ func (p *peer) answered(n int) int {
 
 // do has a step happen, and all that comes of it at once.
 func (w *world) do(s step) {
+	time.Sleep(1) // timers that ring at the same time do so in an order that is left to chance
 	w.sees("step %v", s)
 	w.k.Step()
 	w.act(s)
@@ -623,6 +624,7 @@ func (w *world) actOnServer(s step) bool {
 		froze := time.Now()
 		w.k.Freeze()
 		for _, p := range w.peers {
+			_, p.untaken = p.Backlog()
 			if s.who&1 == 1 {
 				p.speak(1 + s.much%30)
 				p.got += len(p.Read(s.who))
@@ -661,7 +663,7 @@ func (w *world) thaw(froze time.Time) {
 			since = p.lastSent
 		}
 		ranOut := since.Add(limit)
-		if p.session != nil && !p.over && p.made == p.wrote && !w.waits && !w.gate && since.After(p.thawed) &&
+		if p.session != nil && !p.over && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(p.thawed) &&
 			ranOut.After(froze) && time.Since(ranOut) > maxLate+tick {
 			p.thawed = time.Now()
 		}

@@ -27,7 +27,6 @@ type Kernel struct {
 	calls    int         // since Step
 	failures []Failure
 	sets     []*epoll
-	sockets  []*Socket // that the network knows of
 	conns    []*Conn
 	listener *listening
 	alarms   []*alarm

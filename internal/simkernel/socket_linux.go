@@ -39,21 +39,24 @@ type Peer struct {
 	closed  bool
 }
 
+// NewPeer makes one that has not dialled.
+func (k *Kernel) NewPeer(port int) *Peer {
+	p := &Peer{Port: port}
+	p.s = &Socket{k: k, peer: p}
+	return p
+}
+
 // Dial connects to the listener: the connection waits there to be accepted.
-func (k *Kernel) Dial(port int) *Peer {
+func (p *Peer) Dial() {
+	k := p.s.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p := &Peer{Port: port}
-	s := &Socket{k: k, peer: p}
-	p.s = s
 	if k.listener == nil || k.listener.closed {
-		p.gone, p.cut, s.closed = true, true, true
-		return p
+		p.gone, p.cut, p.s.closed = true, true, true
+		return
 	}
-	k.sockets = append(k.sockets, s)
-	k.listener.backlog = append(k.listener.backlog, s)
+	k.listener.backlog = append(k.listener.backlog, p.s)
 	k.notify(k.listener)
-	return p
 }
 
 // Send sends bytes.

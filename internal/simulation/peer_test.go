@@ -5,6 +5,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/parley-tcp/parley"
@@ -14,6 +15,7 @@ import (
 // A peer is one that talks to the server, with all that it may expect.
 type peer struct {
 	*simkernel.Peer
+	mu       *sync.Mutex // the world's, which the kernel takes
 	settings *settings
 	port     int
 	rand     *rand.Rand
@@ -177,15 +179,21 @@ func (p *peer) add(body string, end int) {
 
 // speak sends n bytes.
 func (p *peer) speak(n int) {
-	if p.closed {
-		return
+	if !p.closed {
+		p.Send(p.prepare(n))
 	}
+}
+
+func (p *peer) prepare(n int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for len(p.pending) < n {
 		p.say()
 	}
-	p.Send(p.pending[:n])
-	p.sent += n
+	said := p.pending[:n]
 	p.pending = p.pending[n:]
+	p.sent += n
+	return said
 }
 
 // end sends its end of file. An unfinished line is a request by that.
@@ -193,6 +201,15 @@ func (p *peer) end() {
 	if p.closed {
 		return
 	}
+	p.Send(p.endsAt())
+	p.closed = true
+	p.CloseWrite()
+}
+
+// endsAt leaves off what it has not begun to say, and returns what it has to say before its end of file.
+func (p *peer) endsAt() (last []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	unsent := len(p.requests)
 	for unsent > 0 && p.requests[unsent-1].end > p.sent {
 		unsent--
@@ -200,8 +217,8 @@ func (p *peer) end() {
 	if unsent < len(p.requests) {
 		cut := p.requests[unsent]
 		if cut.why == parley.TooLong && p.settings.framing != parley.Lines && p.sent > cut.from {
-			p.speak(cut.end - p.sent) // it may be known for what it is already
-			cut.from = cut.end
+			last = p.pending[:cut.end-p.sent] // it may be known for what it is already
+			p.sent, cut.from = cut.end, cut.end
 			unsent++
 		}
 		p.requests = p.requests[:unsent]
@@ -210,8 +227,7 @@ func (p *peer) end() {
 			p.requests[unsent].cut = true
 		}
 	}
-	p.closed = true
-	p.CloseWrite()
+	return last
 }
 
 // owed is how many bytes of replies it is to get for what the server has read so far, at the end of which it

@@ -95,6 +95,7 @@ type world struct {
 	acceptEx bool             // accept4 or the listener failed
 	seen     *strings.Builder // what happens, for who reads it; nil while nobody does
 	began    time.Time
+	thawed   time.Time // when the last pause was over
 }
 
 func newWorld(s *settings, seen *strings.Builder) *world {
@@ -516,7 +517,9 @@ func (p *peer) answered(n int) int {
 // do has a step happen, and all that comes of it at once.
 func (w *world) do(s step) {
 	time.Sleep(1) // timers that ring at the same time do so in an order that is left to chance
+	w.mu.Lock()
 	w.sees("step %v", s)
+	w.mu.Unlock()
 	w.k.Step()
 	w.act(s)
 	synctest.Wait()
@@ -579,11 +582,12 @@ func (w *world) excuse(p *peer, why string) {
 func (w *world) connect() {
 	w.mu.Lock()
 	port := firstPort + len(w.peers)
-	p := &peer{settings: w.settings, port: port, rand: rand.New(rand.NewPCG(w.seed, uint64(port))), opened: time.Now()}
+	p := &peer{mu: &w.mu, settings: w.settings, port: port, rand: rand.New(rand.NewPCG(w.seed, uint64(port))), opened: time.Now()}
 	p.lastRead, p.lastSent = p.opened, p.opened
+	p.Peer = w.k.NewPeer(port)
 	w.peers = append(w.peers, p)
 	w.mu.Unlock()
-	p.Peer = w.k.Dial(port)
+	p.Dial()
 }
 
 var failures = []simkernel.Failure{
@@ -648,7 +652,8 @@ func (w *world) actOnServer(s step) bool {
 }
 
 // thaw notes whose clocks have run out while the process stood still, for long enough to be noticed by that:
-// they are to begin anew, once. It is known of those that only wait for their peers.
+// they are to begin anew, once. It is known of those that only wait for their peers, and have since the last
+// pause.
 func (w *world) thaw(froze time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -663,11 +668,12 @@ func (w *world) thaw(froze time.Time) {
 			since = p.lastSent
 		}
 		ranOut := since.Add(limit)
-		if p.session != nil && !p.over && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(p.thawed) &&
+		if p.session != nil && !p.over && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(w.thawed) &&
 			ranOut.After(froze) && time.Since(ranOut) > maxLate+tick {
 			p.thawed = time.Now()
 		}
 	}
+	w.thawed = time.Now()
 }
 
 // release lets a session go that the gate holds.

@@ -30,25 +30,6 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// A seed is one history: what is seen of it is the same each time, but for a few in which timers of the server
-// ring at the same time, which the runtime leaves to chance.
-func TestASeedIsAHistory(t *testing.T) {
-	const seeds, atMost = 100, 5
-	different := 0
-	for seed := range uint64(seeds) {
-		settings, steps := settingsOf(seed), historyOf(seed, stepsOfAHistory)
-		var one, other strings.Builder
-		live(t, settings, steps, &one)
-		live(t, settings, steps, &other)
-		if one.String() != other.String() {
-			different++
-		}
-	}
-	if different > atMost {
-		t.Errorf("of %d seeds %d are two histories each", seeds, different)
-	}
-}
-
 // check lives through the history of a seed, and shows the shortest one that fails like it. It reports how
 // many steps it has.
 func check(t *testing.T, seed uint64) int {

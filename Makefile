@@ -6,7 +6,7 @@
 # make release  archives, deb, rpm, checksums and what is in them, into dist; VERSION=v1.2.3 if git does not say
 # make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
-# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, and journals
+# make soak     what takes long: fifty million steps of the simulation, the library's tests as often as is promised, senders and programs a hundred times, and journals
 #               over a NATS that dies in every way
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
@@ -35,6 +35,10 @@ RACE = -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/li
 TESTS = $(GO) test -json $(RACE) -vet=off -ldflags='-s -w' -shuffle=on -timeout 30m
 BROWSER = ^(TestLivePage|TestJournalsInABrowser|TestASilentServerIsNotLive|TestPageShowsATappedConversation)$$
 LONG = ^(TestScripts|TestTerminalsOfTheManual|TestRecordingsOfRealServices|TestPackages)$$
+
+# A million steps, of which the race detector watches a tenth: its order of goroutines is another, and it takes ten
+# times as long.
+SIMULATION = $(GO) test -json -tags simulate -vet=off -timeout 60m ./internal/simulation
 
 # A pipe fails where any part of it does.
 SHELL = /bin/bash
@@ -109,7 +113,9 @@ lint:
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
+	$(GO) vet -tags simulate ./internal/kernel ./internal/simulation
 	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags simulate ./internal/kernel ./internal/simulation
 
 test:
 	scripts/install-test-tools
@@ -121,9 +127,12 @@ test:
 	$(TESTS) -skip '$(BROWSER)|$(LONG)' -p 3 ./cmd/parley ./internal/journal . ./... | $(GO) run ./scripts/testprogress; rest=$$?; \
 	wait $$beside && exit $$rest
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
+	@$(SIMULATION) | $(GO) run ./scripts/testprogress
+	@PARLEY_STEPS=100000 $(SIMULATION) $(RACE) | $(GO) run ./scripts/testprogress
 
 soak:
 	scripts/install-test-tools
+	PARLEY_STEPS=50000000 $(SIMULATION) | $(GO) run ./scripts/testprogress
 	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley
 

@@ -81,7 +81,6 @@ type world struct {
 
 	served  chan error // by Serve
 	stops   sync.WaitGroup
-	cancel  context.CancelFunc
 	stopErr error // of Shutdown
 
 	mu       sync.Mutex
@@ -516,7 +515,7 @@ func (p *peer) answered(n int) int {
 
 // do has a step happen, and all that comes of it at once.
 func (w *world) do(s step) {
-	time.Sleep(1) // timers that ring at the same time do so in an order that is left to chance
+	time.Sleep(time.Nanosecond) // timers that ring at the same time do so in an order that is left to chance
 	w.mu.Lock()
 	w.sees("step %v", s)
 	w.mu.Unlock()

@@ -128,6 +128,14 @@ func newConn(fd int) *Conn {
 	return c
 }
 
+// Call is a connection that the process has made to the peer.
+func (p *Peer) Call() *Conn {
+	p.s.k.mu.Lock()
+	fd := p.s.k.open(p.s)
+	p.s.k.mu.Unlock()
+	return newConn(fd)
+}
+
 func (c *Conn) wakeAll() {
 	wake(c.read.waiting)
 	wake(c.write.waiting)

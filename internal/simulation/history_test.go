@@ -37,16 +37,21 @@ const (
 	finish
 	shutdown
 	closeServer
+	ask    // a client does
+	cancel // what it asks
+	early  // its server says what nobody asked for
 )
 
+// acts are what there is to happen, and how often to servers and to clients.
 var acts = [...]struct {
-	name   string
-	weight int
+	name            string
+	server, clients int
 }{
-	connect: {"connect", 8}, send: {"send", 60}, flood: {"flood", 8}, read: {"read", 20}, readAll: {"read all", 30},
-	halfClose: {"half-close", 2}, reset: {"reset", 1}, hangUp: {"hang up", 1}, stall: {"stall", 3}, unstall: {"unstall", 8},
-	fail: {"fail", 4}, pass: {"pass", 8}, pause: {"pause", 1}, release: {"release", 20}, finish: {"finish", 10},
-	shutdown: {"shutdown", 0}, closeServer: {"close", 0},
+	connect: {"connect", 8, 2}, send: {"send", 60, 60}, flood: {"flood", 8, 20}, read: {"read", 20, 60}, readAll: {"read all", 30, 30},
+	halfClose: {"half-close", 2, 1}, reset: {"reset", 1, 1}, hangUp: {"hang up", 1, 1}, stall: {"stall", 3, 3}, unstall: {"unstall", 8, 8},
+	fail: {"fail", 4, 2}, pass: {"pass", 8, 4}, pause: {"pause", 1, 0}, release: {"release", 20, 0}, finish: {"finish", 10, 0},
+	shutdown: {"shutdown", 0, 0}, closeServer: {"close", 0, 1},
+	ask: {"ask", 0, 60}, cancel: {"cancel", 0, 2}, early: {"early", 0, 2},
 }
 
 // String is such as "3 sends 17".
@@ -55,21 +60,31 @@ func (s step) String() string { return fmt.Sprintf("%d %s %d", s.who, acts[s.act
 // afterStop is how many steps there are at most once a server is being stopped.
 const afterStop = 50
 
-// historyOf makes the steps of a seed. One history in four has the server stopped on the way.
-func historyOf(seed uint64, length int) []step {
+// serverHistory makes the steps of a seed. One history in four has the server stopped on the way.
+func serverHistory(seed uint64, length int) []step {
 	r := rand.New(rand.NewPCG(seed, 2))
-	var deck []act
-	for a, about := range acts {
-		deck = append(deck, slices.Repeat([]act{act(a)}, about.weight)...)
-	}
-	steps := make([]step, length)
-	for i := range steps {
-		steps[i] = step{deck[r.IntN(len(deck))], r.IntN(1 << 10), r.IntN(1 << 16)}
-	}
+	steps := history(r, length, func(a act) int { return acts[a].server })
 	if r.IntN(4) == 0 {
 		at := r.IntN(length)
 		steps[at].act = []act{shutdown, shutdown, closeServer}[r.IntN(3)]
 		steps = steps[:min(length, at+afterStop)]
+	}
+	return steps
+}
+
+// clientHistory makes those of clients.
+func clientHistory(seed uint64, length int) []step {
+	return history(rand.New(rand.NewPCG(seed, 4)), length, func(a act) int { return acts[a].clients })
+}
+
+func history(r *rand.Rand, length int, weight func(act) int) []step {
+	var deck []act
+	for a := range acts {
+		deck = append(deck, slices.Repeat([]act{act(a)}, weight(act(a)))...)
+	}
+	steps := make([]step, length)
+	for i := range steps {
+		steps[i] = step{deck[r.IntN(len(deck))], r.IntN(1 << 10), r.IntN(1 << 16)}
 	}
 	return steps
 }

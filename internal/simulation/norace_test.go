@@ -14,10 +14,10 @@ func TestASeedIsAHistory(t *testing.T) {
 	const seeds, atMost = 100, 5
 	different := 0
 	for seed := range uint64(seeds) {
-		settings, steps := settingsOf(seed), historyOf(seed, stepsOfAHistory)
+		settings, steps := settingsOf(seed), serverHistory(seed, stepsOfAHistory)
 		var one, other strings.Builder
-		live(t, settings, steps, &one)
-		live(t, settings, steps, &other)
+		live(t, settings, serverWorld, steps, &one)
+		live(t, settings, serverWorld, steps, &other)
 		if one.String() != other.String() {
 			different++
 		}

@@ -76,6 +76,7 @@ func settingsOf(seed uint64) *settings {
 // A world is a server, its kernel and its peers. What they do is written down here, and looked at.
 type world struct {
 	*settings
+	diary
 	k   *simkernel.Kernel
 	srv *parley.Server
 
@@ -87,18 +88,15 @@ type world struct {
 	peers    []*peer
 	holding  []*peer         // by the gate, in order
 	slow     []chan struct{} // handlers
-	wrong    error           // what was seen first
 	stopping bool
-	cutting  bool             // Close was called, or the time of Shutdown is over
-	settling bool             // nothing goes wrong any more
-	acceptEx bool             // accept4 or the listener failed
-	seen     *strings.Builder // what happens, for who reads it; nil while nobody does
-	began    time.Time
+	cutting  bool      // Close was called, or the time of Shutdown is over
+	settling bool      // nothing goes wrong any more
+	acceptEx bool      // accept4 or the listener failed
 	thawed   time.Time // when the last pause was over
 }
 
-func newWorld(s *settings, seen *strings.Builder) *world {
-	w := &world{settings: s, served: make(chan error, 1), seen: seen, began: time.Now()}
+func serverWorld(s *settings, seen *strings.Builder) inhabited {
+	w := &world{settings: s, diary: diary{seen: seen, began: time.Now()}, served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
 	w.srv = &parley.Server{
 		Handler: w, Framing: s.framing, Engine: s.engine, KeepBlank: s.keepBlank,
@@ -120,27 +118,6 @@ func newWorld(s *settings, seen *strings.Builder) *world {
 	synctest.Wait()
 	return w
 }
-
-// sees notes what happens.
-func (w *world) sees(format string, about ...any) {
-	if w.seen != nil {
-		fmt.Fprintf(w.seen, "\t%12v  ", time.Since(w.began))
-		fmt.Fprintf(w.seen, format+"\n", about...)
-	}
-}
-
-// isWrong notes what must not be. What comes behind it may be its consequence.
-func (w *world) isWrong(format string, about ...any) {
-	if w.wrong == nil {
-		w.wrong = &fault{format, fmt.Sprintf(format, about...)}
-		w.sees("WRONG: %v", w.wrong)
-	}
-}
-
-// A fault is what must not be, such as another of its kind.
-type fault struct{ kind, what string }
-
-func (f *fault) Error() string { return f.what }
 
 func (w *world) peerAt(port int) *peer { return w.peers[port-firstPort] }
 

@@ -268,6 +268,14 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
+// SetLinger has Close reset the connection if it is 0; nothing else is made up.
+func (c *Conn) SetLinger(seconds int) error {
+	c.k.mu.Lock()
+	defer c.k.mu.Unlock()
+	c.s.aborts = seconds == 0
+	return nil
+}
+
 // LocalAddr is the listener's.
 func (c *Conn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: listenPort} }
 

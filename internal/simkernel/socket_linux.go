@@ -16,6 +16,7 @@ type Socket struct {
 	out    []byte // written, and not sent
 	flight []byte // sent, and not acknowledged
 	ended  bool   // an end of file is behind that
+	aborts bool   // to close it is to reset it
 	closed bool   // the process has closed it; the system goes on
 	broken bool   // the connection is no more
 	err    syscall.Errno
@@ -192,7 +193,7 @@ func (s *Socket) cutPeer() {
 
 func (s *Socket) close() {
 	s.closed = true
-	if len(s.in) > 0 && !s.broken {
+	if (s.aborts || len(s.in) > 0) && !s.broken {
 		s.cutPeer()
 	}
 	s.in, s.ended = nil, true

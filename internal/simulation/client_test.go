@@ -51,7 +51,7 @@ type caller struct {
 	served  int    // requests that it has made replies to
 	replies []byte // made, and not sent
 	early   bool   // a message that nobody asked for is there
-	failed  bool   // a request did
+	failed  int    // requests
 	broken  error  // what the first request that was not answered had; no other is to be
 	excuse  bool   // the connection was made to fail
 	closed  bool
@@ -133,6 +133,10 @@ func (w *clients) act(s step) {
 		return
 	}
 	c := open[s.who%len(open)]
+	if c.failed > 1 {
+		w.close(c)
+		return
+	}
 	switch s.act {
 	case ask:
 		w.ask(c, timeOf(step{who: s.much >> 8, much: s.much & 255}))
@@ -217,11 +221,11 @@ func (w *clients) ask(c *caller, within time.Duration) {
 			w.isWrong("client %d sends %q, and what came before cannot be its reply", c.port, request)
 		}
 		late := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
-		mayFail := c.excuse || c.closed || late || c.failed || isEarly || errors.Is(err, parley.ErrTooLong) && len(w.replyTo(request)) > maxReply
+		mayFail := c.excuse || c.closed || late || c.failed > 0 || isEarly || errors.Is(err, parley.ErrTooLong) && len(w.replyTo(request)) > maxReply
 		if !mayFail {
 			w.isWrong("client %d fails for no reason: %v", c.port, err)
 		}
-		c.failed = true
+		c.failed++
 		switch {
 		case c.broken != nil:
 		case len(c.sent) == whole && !errors.Is(err, parley.ErrOutOfStep):

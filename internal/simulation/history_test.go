@@ -42,16 +42,16 @@ const (
 	early  // its server says what nobody asked for
 )
 
-// acts are what there is to happen, and how often to servers and to clients.
+// acts are what there is to happen, and how often to servers, to clients and to taps.
 var acts = [...]struct {
-	name            string
-	server, clients int
+	name                 string
+	server, clients, tap int
 }{
-	connect: {"connect", 8, 2}, send: {"send", 60, 60}, flood: {"flood", 8, 20}, read: {"read", 20, 60}, readAll: {"read all", 30, 30},
-	halfClose: {"half-close", 2, 1}, reset: {"reset", 1, 1}, hangUp: {"hang up", 1, 1}, stall: {"stall", 3, 3}, unstall: {"unstall", 8, 8},
-	fail: {"fail", 4, 2}, pass: {"pass", 8, 4}, pause: {"pause", 1, 0}, release: {"release", 20, 0}, finish: {"finish", 10, 0},
-	shutdown: {"shutdown", 0, 0}, closeServer: {"close", 0, 1},
-	ask: {"ask", 0, 60}, cancel: {"cancel", 0, 2}, early: {"early", 0, 2},
+	connect: {"connect", 8, 2, 6}, send: {"send", 60, 60, 60}, flood: {"flood", 8, 20, 10}, read: {"read", 20, 60, 20}, readAll: {"read all", 30, 30, 30},
+	halfClose: {"half-close", 2, 1, 3}, reset: {"reset", 1, 1, 1}, hangUp: {"hang up", 1, 1, 1}, stall: {"stall", 3, 3, 3}, unstall: {"unstall", 8, 8, 8},
+	fail: {"fail", 4, 2, 2}, pass: {"pass", 8, 4, 6}, pause: {"pause", 1, 0, 0}, release: {"release", 20, 0, 20}, finish: {"finish", 10, 0, 0},
+	shutdown: {"shutdown", 0, 0, 0}, closeServer: {"close", 0, 1, 0},
+	ask: {"ask", 0, 60, 0}, cancel: {"cancel", 0, 2, 0}, early: {"early", 0, 2, 0},
 }
 
 // String is such as "3 sends 17".
@@ -70,6 +70,11 @@ func serverHistory(seed uint64, length int) []step {
 		steps = steps[:min(length, at+afterStop)]
 	}
 	return steps
+}
+
+// tapHistory makes those of a tap.
+func tapHistory(seed uint64, length int) []step {
+	return history(rand.New(rand.NewPCG(seed, 6)), length, func(a act) int { return acts[a].tap })
 }
 
 // clientHistory makes those of clients.

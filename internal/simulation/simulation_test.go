@@ -32,6 +32,9 @@ func TestServer(t *testing.T) { explore(t, 1_000_000, serverWorld, serverHistory
 // TestClients does the same with clients, for a fifth of that.
 func TestClients(t *testing.T) { explore(t, 200_000, clientWorld, clientHistory) }
 
+// TestTap does it with taps.
+func TestTap(t *testing.T) { explore(t, 200_000, tapWorld, tapHistory) }
+
 func explore(t *testing.T, steps int, world maker, history func(seed uint64, length int) []step) {
 	if seed, err := strconv.ParseUint(os.Getenv("PARLEY_SEED"), 10, 64); err == nil {
 		check(t, seed, world, history(seed, stepsOfAHistory))

@@ -92,6 +92,9 @@ func (w *clients) Failed(port int, f simkernel.Failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sees("%d: %s fails: %v", port, f.Call, f.Errno)
+	if port != 0 && f.Errno == syscall.EAGAIN {
+		w.all[port-firstPort].early = false // as far as it can see
+	}
 	if port != 0 && f.Errno != 0 && f.Errno != syscall.EINTR && f.Errno != syscall.EAGAIN {
 		w.all[port-firstPort].excuse = true
 	}
@@ -199,7 +202,6 @@ func (w *clients) ask(c *caller, within time.Duration) {
 	if c.broken == nil {
 		c.begun = append(c.begun, framed...)
 	}
-	isEarly := c.early && !c.excuse
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	c.asking, c.cancel = true, cancel
 	go func() {
@@ -208,6 +210,7 @@ func (w *clients) ask(c *caller, within time.Duration) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		c.asking, c.cancel = false, nil
+		isEarly := c.early && !c.excuse
 		w.sees("%d: %.20q gets %.20q, %v", c.port, request, reply, err)
 		switch {
 		case err == nil && (c.broken != nil || isEarly):

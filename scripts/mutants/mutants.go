@@ -92,4 +92,12 @@ var mutants = []mutant{
 		"	} else {\n		epoll.CloseFD(int(t.fd))\n", "	} else {\n", simulated, "Server"},
 	{"simulation: a pause of the process counts for its peers", "conversation.go",
 		"c.clock, c.began, c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew, c.anew, c.anew", "c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew", simulated, "Server"},
+	{"simulation: a client goes on out of step", "client.go",
+		"		if err != nil {\n			c.outOfStep.Store(true)\n		}\n", "", simulated, "Clients"},
+	{"simulation: a client looks once whether something is there", "client.go",
+		"if n == 0 { // a message may be", "if n >= 0 { // a message may be", simulated, "Clients"},
+	{"simulation: a tap tells of a message behind it", "internal/tap/session.go",
+		"			s.inspect(d, buf[:n], false)\n			s.write(d, buf[:n])\n", "			s.write(d, buf[:n])\n			s.inspect(d, buf[:n], false)\n", simulated, "Tap"},
+	{"simulation: a tap passes no end of file on", "internal/tap/session.go",
+		"	case isEnd:\n		s.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
 }

@@ -51,6 +51,7 @@ type caller struct {
 	served  int    // requests that it has made replies to
 	replies []byte // made, and not sent
 	early   bool   // a message that nobody asked for is there
+	misled  bool   // it was told that it is not
 	failed  int    // requests
 	broken  error  // what the first request that was not answered had; no other is to be
 	excuse  bool   // the connection was made to fail
@@ -92,8 +93,8 @@ func (w *clients) Failed(port int, f simkernel.Failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sees("%d: %s fails: %v", port, f.Call, f.Errno)
-	if port != 0 && f.Errno == syscall.EAGAIN {
-		w.all[port-firstPort].early = false // as far as it can see
+	if port != 0 && f.Errno == syscall.EAGAIN && w.all[port-firstPort].early {
+		w.all[port-firstPort].misled = true
 	}
 	if port != 0 && f.Errno != 0 && f.Errno != syscall.EINTR && f.Errno != syscall.EAGAIN {
 		w.all[port-firstPort].excuse = true
@@ -210,11 +211,13 @@ func (w *clients) ask(c *caller, within time.Duration) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		c.asking, c.cancel = false, nil
-		isEarly := c.early && !c.excuse
+		isEarly := c.early && !c.excuse && !c.misled
 		w.sees("%d: %.20q gets %.20q, %v", c.port, request, reply, err)
 		switch {
 		case err == nil && (c.broken != nil || isEarly):
 			w.isWrong("client %d is out of step, and gets a reply to %q", c.port, request)
+		case err == nil && c.misled:
+			return
 		case err == nil && w.framing == parley.Lines && c.excuse && strings.HasPrefix(w.replyTo(request), string(reply)): // unfinished at the end of file
 		case err == nil && string(reply) != w.replyTo(request):
 			w.isWrong("client %d gets %q as the reply to %q", c.port, reply, request)

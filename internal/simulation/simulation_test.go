@@ -3,9 +3,11 @@
 package simulation
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,15 +55,17 @@ func explore(t *testing.T, steps int, world maker, history func(seed uint64, len
 // check lives through the history of a seed, and shows the shortest one that fails like it.
 func check(t *testing.T, seed uint64, world maker, steps []step) {
 	settings := settingsOf(seed)
-	wrong := live(t, settings, world, steps, nil)
+	var wrong error
+	labels := pprof.Labels("PARLEY_SEED", strconv.FormatUint(seed, 10)) // see TestMain
+	pprof.Do(t.Context(), labels, func(context.Context) { wrong = live(t, settings, world, steps, nil) })
 	if wrong == nil {
 		return
 	}
 	steps = shrink(steps, func(some []step) bool { return isLike(wrong, live(t, settings, world, some, nil)) })
-	var seen strings.Builder
-	live(t, settings, world, steps, &seen)
+	var diary strings.Builder
+	live(t, settings, world, steps, &diary)
 	t.Errorf("PARLEY_SEED=%d go test -tags simulate -run '^%s$' ./internal/simulation\n%v\nby as little as\n%sof which was seen\n%sunder %+v",
-		seed, t.Name(), wrong, list(steps), &seen, *settings)
+		seed, t.Name(), wrong, list(steps), &diary, *settings)
 }
 
 // live lives through a history, in a bubble of its own.

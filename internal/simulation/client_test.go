@@ -227,7 +227,7 @@ func (w *clients) ask(c *caller, within time.Duration) {
 			w.isWrong("client %d sends %q, and what came before cannot be its reply", c.port, request)
 		}
 		late := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
-		mayFail := c.excuse || c.closed || late || c.failed > 0 || isEarly || errors.Is(err, parley.ErrTooLong) && len(w.replyTo(request)) > maxReply
+		mayFail := c.excuse || c.closed || late || c.failed > 0 || isEarly || c.misled || errors.Is(err, parley.ErrTooLong) && len(w.replyTo(request)) > maxReply
 		if !mayFail {
 			w.isWrong("client %d fails for no reason: %v", c.port, err)
 		}

@@ -48,7 +48,6 @@ type caller struct {
 	asking  bool
 	cancel  context.CancelFunc
 	heard   []byte // by the server
-	served  int    // requests that it has made replies to
 	replies []byte // made, and not sent
 	early   bool   // a message that nobody asked for is there
 	misled  bool   // it was told that it is not
@@ -137,7 +136,10 @@ func (w *clients) act(s step) {
 		return
 	}
 	c := open[s.who%len(open)]
-	if c.failed > 1 {
+	w.mu.Lock()
+	isOver := c.failed > 1
+	w.mu.Unlock()
+	if isOver {
 		w.close(c)
 		return
 	}
@@ -145,8 +147,11 @@ func (w *clients) act(s step) {
 	case ask:
 		w.ask(c, timeOf(step{who: s.much >> 8, much: s.much & 255}))
 	case cancel:
-		if c.cancel != nil {
-			c.cancel()
+		w.mu.Lock()
+		end := c.cancel
+		w.mu.Unlock()
+		if end != nil {
+			end()
 		}
 	case read:
 		w.serve(c, 1+s.much%50)
@@ -159,19 +164,25 @@ func (w *clients) act(s step) {
 	case early:
 		w.sayEarly(c)
 	case halfClose:
-		c.excuse = true
+		w.fails(c)
 		c.CloseWrite()
 	case hangUp:
-		c.excuse = true
+		w.fails(c)
 		c.Peer.Close()
 	case reset:
-		c.excuse = true
+		w.fails(c)
 		c.Peer.Reset()
 	case stall, unstall:
 		c.Stall(s.act == stall)
 	case closeServer:
 		w.close(c)
 	}
+}
+
+func (w *clients) fails(c *caller) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.excuse = true
 }
 
 func (w *clients) connect() {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,12 +215,7 @@ func (w *taps) do(s step) {
 }
 
 func (w *taps) act(s step) {
-	var here []*side
-	for _, side := range w.sides {
-		if ended, cut := side.State(); !side.over && !(ended && side.ended) && !cut {
-			here = append(here, side)
-		}
-	}
+	here := w.here()
 	switch {
 	case s.act == fail:
 		f := failures[s.much%len(failures)]
@@ -259,6 +255,19 @@ func (w *taps) act(s step) {
 	}
 }
 
+// here are the sides of which something can still come.
+func (w *taps) here() (here []*side) {
+	for _, p := range w.sides {
+		ended, cut := p.State()
+		w.mu.Lock()
+		if !p.over && !(ended && p.ended) && !cut {
+			here = append(here, p)
+		}
+		w.mu.Unlock()
+	}
+	return here
+}
+
 func (w *taps) connect() {
 	w.mu.Lock()
 	excuse, held := new(bool), new(int)
@@ -281,11 +290,10 @@ func (w *taps) say(p *side, n int) {
 		p.lines++
 	}
 	said := p.said[from:]
+	piece := 1 + w.rand.IntN(n)
 	w.mu.Unlock()
-	for len(said) > 0 { // in pieces
-		piece := min(len(said), 1+w.rand.IntN(n))
-		p.Send(said[:piece])
-		said = said[piece:]
+	for some := range slices.Chunk(said, piece) {
+		p.Send(some)
 	}
 }
 

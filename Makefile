@@ -36,7 +36,7 @@ TESTS = $(GO) test -json $(RACE) -vet=off -ldflags='-s -w' -shuffle=on -timeout 
 BROWSER = ^(TestLivePage|TestJournalsInABrowser|TestASilentServerIsNotLive|TestPageShowsATappedConversation)$$
 LONG = ^(TestScripts|TestTerminalsOfTheManual|TestRecordingsOfRealServices|TestPackages)$$
 
-# A million steps, of which the race detector watches a tenth: its order of goroutines is another, and it takes ten
+# More than a million steps, of which the race detector watches a tenth: its order of goroutines is another, and it takes ten
 # times as long.
 SIMULATION = $(GO) test -json -tags simulate -vet=off -timeout 60m ./internal/simulation
 
@@ -128,7 +128,7 @@ test:
 	wait $$beside && exit $$rest
 	$(GO) test -run Allocat . ./internal/console ./internal/expect # the race detector allocates
 	@$(SIMULATION) | $(GO) run ./scripts/testprogress
-	@PARLEY_STEPS=100000 $(SIMULATION) $(RACE) | $(GO) run ./scripts/testprogress
+	@PARLEY_STEPS=40000 $(SIMULATION) $(RACE) | $(GO) run ./scripts/testprogress
 
 soak:
 	scripts/install-test-tools

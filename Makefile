@@ -6,9 +6,9 @@
 # make release  archives, deb, rpm, checksums and what is in them, into dist; VERSION=v1.2.3 if git does not say
 # make reproducible  the same twice, from two clones in different places, and compare; ONLY=linux/amd64 for one system
 # make test     install what the tests need, then run them all
-# make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, journals
-#               over a NATS that dies in every way and over a disk whose power fails at each write or of which any bit flips,
-#               and an hour of histories
+# make soak     what takes long: fifty million steps of the simulation, the library's tests as often as is promised, senders
+#               and programs a hundred times, journals over a NATS that dies in every way and over a disk whose power fails
+#               at each write or of which any bit flips, and an hour of histories
 # make fuzz     every fuzz target for FUZZTIME
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, bare and with what people turn on, into docs/performance.md; twenty minutes
@@ -103,13 +103,16 @@ lint:
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
+	$(GO) vet -tags simulate ./internal/kernel ./internal/simulation
 	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags simulate ./internal/kernel ./internal/simulation
 
 test:
 	GO='$(GO)' RACE='$(RACE)' scripts/test
 
 soak:
 	scripts/install-test-tools
+	PARLEY_STEPS=50000000 $(GO) test -json -tags simulate -timeout 60m ./internal/simulation | $(GO) run ./scripts/testprogress
 	PARLEY_SOAK=100 $(GO) test $(RACE) -count=1 -timeout 60m .
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run 'PowerFails|FlippedBitInEveryPage' ./internal/journal
 	PARLEY_SOAK=100 $(GO) test -count=1 -timeout 60m -run '^TestSoak' ./cmd/parley

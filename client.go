@@ -156,21 +156,37 @@ func (c *Client) Do(ctx context.Context, request []byte) (reply []byte, err erro
 
 // inStep looks whether the next message can only be the reply to the next request.
 func (c *Client) inStep() error {
-	if c.look != nil && !c.eof {
-		c.room()
-		n, err := c.look()
-		c.w += n
-		switch {
-		case err == io.EOF:
-			c.eof = true
-		case err != nil:
+	for {
+		n, err := c.readNow()
+		if err != nil {
 			return c.wrap("receive", err)
 		}
+		if err := c.unlessEarly(); err != nil {
+			return err
+		}
+		if n == 0 { // a message may be longer than one read
+			return c.unlessEOF()
+		}
 	}
-	if c.r == c.w {
-		return c.unlessEOF()
+}
+
+// readNow reads what is there, if that can be seen without waiting.
+func (c *Client) readNow() (int, error) {
+	if c.look == nil || c.eof {
+		return 0, nil
 	}
-	for {
+	c.room()
+	n, err := c.look()
+	c.w += n
+	if err == io.EOF {
+		c.eof, err = true, nil
+	}
+	return n, err
+}
+
+// unlessEarly is ErrOutOfStep if a message is there that is no reply to what is yet to be sent.
+func (c *Client) unlessEarly() error {
+	for c.r < c.w {
 		n, body, err := c.next()
 		whole := n > 0 && err == nil && len(body) <= c.maxReply
 		if whole { // a Protocol is not to look at it again
@@ -186,9 +202,11 @@ func (c *Client) inStep() error {
 		case n > 0 || err != nil:
 			c.outOfStep.Store(true)
 			return ErrOutOfStep
+		default:
+			return nil // it is not whole
 		}
-		return c.unlessEOF()
 	}
+	return nil
 }
 
 func (c *Client) unlessEOF() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/parley-tcp/parley"
@@ -40,6 +41,31 @@ func TestWhatPutsAClientOutOfStepCanBeReceived(t *testing.T) {
 	}
 	if got, ok, err := c.TryReceive(); string(got) != second || !ok || err != nil || c.Note().Alone {
 		t.Errorf("got %q, %v, %v, alone %v; want %q", got, ok, err, c.Note().Alone, second)
+	}
+}
+
+// What is there before a request cannot be its reply, also if it takes more than one read.
+func TestALongMessageThatIsThereBeforeARequestIsNotItsReply(t *testing.T) {
+	l, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := parley.Dial(t.Context(), "unix:"+l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if _, err := io.WriteString(server, strings.Repeat("x", 10_000)+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := c.Do(t.Context(), []byte("a")); !errors.Is(err, parley.ErrOutOfStep) {
+		t.Errorf("Do = %d bytes, %v; want ErrOutOfStep", len(reply), err)
 	}
 }
 

@@ -99,6 +99,7 @@ type writeBuffer struct {
 	buf     []byte
 	sent    int        // how much of buf the socket has taken
 	replies int        // how many are in buf
+	before  uint64     // the request that was replied to before the first of them
 	last    uint64     // the request that the last of them answers
 	marks   []mark     // where they are, if somebody wants to know when they are written
 	told    int        // how many of them are
@@ -333,6 +334,9 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		}
 		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
 		out.buf = buf
+		if out.replies == 0 {
+			out.before = c.replied
+		}
 		out.replies++
 		out.last = c.seq
 		if c.marks {

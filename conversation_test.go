@@ -850,6 +850,25 @@ func TestRepliesOfAWriteThatIsCutOffAreCounted(t *testing.T) {
 	}
 }
 
+// A request that has no reply is not one that was answered because a later one was not.
+func TestRequestsWithoutReplyDoNotCountAsAnswered(t *testing.T) {
+	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
+		if req.Seq < 4 {
+			return nil, ErrNoReply
+		}
+		return append(dst, "reply"...), nil
+	})
+	d := newDesk(&settings{handler: handler, observer: endsOnly{}})
+	request := []byte("1\n2\n3\n4\n5\n")
+	d.read(len(request), zero)
+	d.answer(d.handler, &d.out, request, false)
+	d.take(0, len("reply"))
+	d.countSent(&d.out)
+	if d.replied != 0 {
+		t.Errorf("no reply was written whole, and request %d counts as answered", d.replied)
+	}
+}
+
 // endsOnly wants to know of nothing but ends.
 type endsOnly struct{}
 

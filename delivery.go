@@ -86,12 +86,12 @@ func (c *conversation) lose(untaken int) {
 }
 
 // countSent counts the replies of a write buffer of which the rest will never be written. Without
-// marks they are looked for.
+// marks they are looked for. Where requests between them had no reply that is too low by as many.
 func (c *conversation) countSent(out *writeBuffer) {
 	if c.marks || out.replies == 0 {
 		return
 	}
-	seq := out.last - uint64(out.replies)
+	seq := out.before
 	for rest := out.buf[:out.sent]; seq < out.last; seq++ {
 		n, _, err := c.replies.Next(rest, 0, math.MaxInt, false)
 		if n == 0 || err != nil {

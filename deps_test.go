@@ -16,11 +16,11 @@ const module = "github.com/parley-tcp/parley"
 // mayImport says which packages, beside the standard library, each package may
 // import. Imports point one way: a new arrow is a decision, made here.
 var mayImport = map[string][]string{
-	".":                 {"internal/epoll", "internal/accept", "internal/tlsconn"},
+	".":                 {"internal/epoll", "internal/accept", "internal/kernel", "internal/tlsconn"},
 	"internal/accept":   {},
 	"internal/agent":    {"internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/load", "internal/natsconn", "internal/secure", "github.com/fxamacker/cbor/v2", "github.com/nats-io/nats.go"},
 	"internal/answer":   {".", "internal/dialect", "internal/dialogue", "internal/replay", "internal/shape", "internal/tlsconn"},
-	"internal/epoll":    {},
+	"internal/epoll":    {"internal/kernel"},
 	"internal/tlsconn":  {},
 	"internal/leaks":    {},
 	"internal/listen":   {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse", "golang.org/x/sys/unix"},
@@ -61,6 +61,10 @@ var mayImport = map[string][]string{
 	"internal/tap":      {".", "internal/accept", "golang.org/x/sys/unix"},
 	"internal/web":      {".", "internal/console", "internal/dialect", "internal/ends", "internal/expect", "internal/guard", "internal/journal", "internal/tally"},
 	"cmd/parley":        {"*"},
+
+	"internal/kernel":     {"internal/simkernel"}, // by the tag simulate only
+	"internal/simkernel":  {},
+	"internal/simulation": {},
 
 	"scripts/pictures":     {"internal/screen", "github.com/charmbracelet/ultraviolet"},
 	"scripts/mutants":      {},

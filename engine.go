@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/accept"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // flushAfter is how long replies may wait behind a handler that is still at work.
@@ -172,7 +173,7 @@ func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn
 func tcpSocket(conn net.Conn) syscall.RawConn {
 	for {
 		switch c := conn.(type) {
-		case *net.TCPConn:
+		case *kernel.TCPConn:
 			raw, err := c.SyscallConn()
 			if err != nil {
 				return nil

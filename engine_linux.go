@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -101,7 +102,7 @@ func (ls *loops) nextRoute(routes []*route) *route {
 // accept differently.
 func loopsCanServe(l net.Listener) bool {
 	switch l := l.(type) {
-	case *net.TCPListener:
+	case *kernel.TCPListener:
 		return true
 	case *net.UnixListener:
 		return l.Addr().Network() == "unix" // "unixpacket" is no stream
@@ -649,6 +650,9 @@ func (l *loop) register(t *loopConn) {
 		t.open()
 		if err != nil {
 			t.fail(IOError, err)
+		}
+		if l.last.Sub(t.session.opened) > maxLate { // until now nobody could hear it
+			t.conversation.restartClocks(l.last)
 		}
 		l.greet(t)
 		l.lookWhetherStopping(t)

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // newConnIO waits for readiness on sockets, and inside Read on anything else. Only
@@ -15,7 +17,7 @@ func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 	var raw syscall.RawConn
 	var err error = os.ErrInvalid
 	switch c := conn.(type) {
-	case *net.TCPConn:
+	case *kernel.TCPConn:
 		raw, err = c.SyscallConn()
 	case *net.UnixConn:
 		raw, err = c.SyscallConn()
@@ -56,7 +58,7 @@ func (l *socketIO) resumable() bool { return true }
 
 func (l *socketIO) tryRead(fd uintptr) bool {
 	l.err = nil
-	n, err := again(func() (int, error) { return syscall.Read(int(fd), l.in.space()) })
+	n, err := again(func() (int, error) { return kernel.Read(int(fd), l.in.space()) })
 	switch {
 	case err == syscall.EAGAIN:
 		l.in.drop(0)
@@ -89,7 +91,7 @@ func (l *socketIO) write(p []byte, wait bool) (int, error) {
 }
 
 func (l *socketIO) tryWrite(fd uintptr) bool {
-	n, err := again(func() (int, error) { return syscall.Write(int(fd), l.p) })
+	n, err := again(func() (int, error) { return kernel.Write(int(fd), l.p) })
 	if err == syscall.EAGAIN {
 		return !l.wait
 	}
@@ -131,7 +133,7 @@ func (c *Client) lookNow() func() (int, error) {
 	var n int
 	var readErr error
 	try := func(fd uintptr) bool {
-		n, readErr = again(func() (int, error) { return syscall.Read(int(fd), c.in[c.w:]) })
+		n, readErr = again(func() (int, error) { return kernel.Read(int(fd), c.in[c.w:]) })
 		switch {
 		case readErr == syscall.EAGAIN:
 			readErr = nil

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // Events to wait for, and those that come unasked. See epoll_ctl(2).
@@ -50,16 +51,16 @@ const maxWait = (1 << 30) * time.Millisecond
 
 // NewSet makes an empty set.
 func NewSet() (*Set, error) {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	fd, err := kernel.NewEpoll()
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	eventfd, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	eventfd, errno := kernel.NewEvent()
 	if errno != 0 {
-		syscall.Close(fd)
+		kernel.Close(fd)
 		return nil, os.NewSyscallError("eventfd2", errno)
 	}
-	s := &Set{fd: fd, eventfd: int(eventfd)}
+	s := &Set{fd: fd, eventfd: eventfd}
 	// Edge-triggered, so that nobody has to read it.
 	event := syscall.EpollEvent{Events: In | Edge, Fd: wakeSlot}
 	if err := s.control(syscall.EPOLL_CTL_ADD, s.eventfd, &event); err != nil {
@@ -71,21 +72,16 @@ func NewSet() (*Set, error) {
 
 // Free ends the set. Sockets that are still in it stay open.
 func (s *Set) Free() {
-	syscall.Close(s.fd)
-	syscall.Close(s.eventfd)
+	kernel.Close(s.fd)
+	kernel.Close(s.eventfd)
 }
 
 // Wake ends the Wait that is under way, or else the next one. Any goroutine may
 // call it.
 func (s *Set) Wake() {
 	if !s.woken.Swap(true) && s.sleeping.Load() {
-		s.signal()
+		kernel.Signal(s.eventfd)
 	}
-}
-
-func (s *Set) signal() {
-	one := uint64(1)
-	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.eventfd), uintptr(unsafe.Pointer(&one)), 8)
 }
 
 // Woken reports whether there was a Wake since Woken was last asked.
@@ -141,9 +137,7 @@ func (s *Set) change(op int, id uint32, events uint32) error {
 }
 
 func (s *Set) control(op, fd int, event *syscall.EpollEvent) error {
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, uintptr(s.fd), uintptr(op), uintptr(fd),
-		uintptr(unsafe.Pointer(event)), 0, 0)
-	if errno != 0 {
+	if errno := kernel.Control(s.fd, op, fd, event); errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
 	return nil
@@ -173,16 +167,15 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 	ms := milliseconds(timeout)
 	s.sleeping.Store(true)
 	if s.woken.Load() {
-		s.signal() // a Wake may have seen nobody waiting
+		kernel.Signal(s.eventfd) // a Wake may have seen nobody waiting
 	}
-	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&s.events)), batch, uintptr(ms), 0, 0)
+	n, errno := kernel.Wait(s.fd, s.events[:], ms)
 	if ms != 0 || errno == 0 && n > 0 { // else it may go on to wait for the file
 		s.sleeping.Store(false)
 	}
 	switch errno {
 	case 0:
-		return int(n), nil
+		return n, nil
 	case syscall.EINTR:
 		return 0, nil
 	}

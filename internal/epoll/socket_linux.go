@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 	"unsafe"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // The calls below are for non-blocking sockets. They do not tell the scheduler, which
@@ -31,7 +33,7 @@ func Write(fd int, p []byte) (int, error) {
 // first, which is measurable.
 func transfer(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
+		n, errno := kernel.Transfer(call, fd, &p[0], len(p), flags)
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -43,12 +45,11 @@ func transfer(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 }
 
 // CloseFD closes a socket. Unlike a blocking one's, its close does not wait.
-func CloseFD(fd int) { syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
+func CloseFD(fd int) { kernel.Close(fd) }
 
 // CloseWrite says that nothing more will come: a FIN follows what was written.
 func CloseWrite(fd int) error {
-	_, _, errno := syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(fd), syscall.SHUT_WR, 0)
-	if errno != 0 {
+	if errno := kernel.CloseWrite(fd); errno != 0 {
 		return os.NewSyscallError("shutdown", errno)
 	}
 	return nil
@@ -65,21 +66,20 @@ type Address struct {
 func Accept(listener int) (fd int, remote Address, err error) {
 	var sa syscall.RawSockaddrAny
 	size := uint32(syscall.SizeofSockaddrAny)
-	n, errno := uintptr(0), syscall.EINTR
+	errno := syscall.EINTR
 	for errno == syscall.EINTR {
-		n, _, errno = syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&sa)),
-			uintptr(unsafe.Pointer(&size)), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
+		fd, errno = kernel.Accept(listener, &sa, &size)
 	}
 	if errno != 0 {
 		return -1, remote, errno
 	}
-	return int(n), addressIn(&sa, size), nil
+	return fd, addressIn(&sa, size), nil
 }
 
 // Transparent reports whether connections to others' addresses may come to a listening
 // socket too (IP_TRANSPARENT in ip(7)), or the kernel does not say.
 func Transparent(listener int) bool {
-	on, err := syscall.GetsockoptInt(listener, syscall.SOL_IP, syscall.IP_TRANSPARENT)
+	on, err := kernel.Option(listener, syscall.SOL_IP, syscall.IP_TRANSPARENT)
 	return err != nil || on != 0
 }
 
@@ -87,7 +87,7 @@ func Transparent(listener int) bool {
 func Local(fd int) Address {
 	var sa syscall.RawSockaddrAny
 	size := uint32(syscall.SizeofSockaddrAny)
-	syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	kernel.LocalName(fd, &sa, &size)
 	return addressIn(&sa, size)
 }
 
@@ -146,6 +146,6 @@ func SetOptions(fd int) {
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
 	} {
-		syscall.SetsockoptInt(fd, o.level, o.name, o.value)
+		kernel.SetOption(fd, o.level, o.name, o.value)
 	}
 }

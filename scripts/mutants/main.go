@@ -50,7 +50,7 @@ type mutant struct {
 	name    string // what is broken
 	file    string
 	was, is string // a part of the file that is there once, and what stands in its place
-	pkg     string // whose tests are to notice
+	pkg     string // whose tests are to notice, as go test takes it, flags before it
 	run     string // which of them, as for go test -run
 }
 
@@ -84,7 +84,8 @@ func (m *mutant) try() (noticed string, err error) {
 	if err := os.WriteFile(overlay, text, 0o600); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-failfast", "-timeout", "1m", "-run", m.run, m.pkg).CombinedOutput()
+	args := []string{"test", "-overlay", overlay, "-vet=off", "-failfast", "-timeout", "1m", "-run", m.run}
+	out, err := exec.Command("go", append(args, strings.Fields(m.pkg)...)...).CombinedOutput()
 	return verdict(string(out), err)
 }
 

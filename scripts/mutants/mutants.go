@@ -1,5 +1,8 @@
 package main
 
+// simulated is where a seed makes what peers, systems and clocks do.
+const simulated = "-tags=simulate ./internal/simulation"
+
 // mutants are ways to break limits, clocks, durability, turns and the ends of connections, by hand: each of them is a
 // mistake that somebody could make.
 var mutants = []mutant{
@@ -64,4 +67,53 @@ var mutants = []mutant{
 		"c.replied = c.delivery.replied", "_ = c.delivery.replied", ".", "Replies|Closed|Gone|Lost"},
 	{"end: a conversation that is over goes on", "internal/talk/pipeline.go",
 		"return true, p.ends(ctx, h)", "return false, p.ends(ctx, h)", "./internal/talk", "Pipeline"},
+
+	{"simulation: a reset eats the last reply of a goroutine", "engine.go",
+		"	defer d.conn.Close()\n	half, ok :=", "	defer d.conn.Close()\n	if true {\n		return\n	}\n	half, ok :=", simulated, "Server"},
+	{"simulation: a reset eats the last reply of a loop", "engine_linux.go",
+		"if t.phase == broken || t.eof || epoll.CloseWrite", "if t.phase <= broken || t.eof || epoll.CloseWrite", simulated, "Server"},
+	{"simulation: a loop does not wait for the gate", "engine_linux.go",
+		"t.held = l.gate != nil && t.ask(out, l.clock())\n	in.drop(used)", "t.held = l.gate != nil && t.ask(out, l.clock()) && l.stopped\n	in.drop(used)", simulated, "Server"},
+	{"simulation: a goroutine does not wait for the gate", "engine.go",
+		"for !d.session.released() {", "for d.phase == broken && !d.session.released() {", simulated, "Server"},
+	{"simulation: who was held is not read again", "engine_linux.go",
+		"if err := l.set.Change(t.id, epoll.In); err != nil {", "if err := l.set.Change(t.id, epoll.Edge); err != nil {", simulated, "Server"},
+	{"simulation: replies are written before they are told of", "engine_linux.go",
+		"func (l *loop) finishRound() {\n	l.flush()\n", "func (l *loop) finishRound() {\n", simulated, "Server"},
+	{"simulation: peers are hung up on before that is told", "engine_linux.go",
+		"	l.flush()\n	if len(l.over) > 0 {", "	if len(l.over) > 0 {", simulated, "Server"},
+	{"simulation: what is left of a read is lost", "engine_linux.go",
+		"		t.in = in.split()\n", "		in.split()\n", simulated, "Server"},
+	{"simulation: a short write loses the rest", "conversation.go",
+		"	out.sent += n\n", "	out.sent = len(out.buf)\n", simulated, "Server"},
+	{"simulation: room to write is not waited for", "engine_linux.go",
+		"	if flushed == t.waiting {", "	if flushed && t.waiting {", simulated, "Server"},
+	{"simulation: no room is an error", "engine_linux.go",
+		"err != nil && err != syscall.EAGAIN {", "err != nil {", simulated, "Server"},
+	{"simulation: the end of a line is looked for too far on", "conversation.go",
+		"		case n == 0:\n			c.scanned = len(rest)\n			c.awaitMore", "		case n == 0:\n			c.scanned = len(rest) + 1\n			c.awaitMore", simulated, "Server"},
+	{"simulation: a stop forgets who has more to be answered", "conversation.go",
+		"	c.draining = true\n	if c.phase == needsInput {", "	c.draining = true\n	if c.phase <= needsRoom {", simulated, "Server"},
+	{"simulation: replies are made without end", "conversation.go",
+		"return len(out.buf) >= c.maxUnsent &&", "return len(out.buf) >= c.maxUnsent<<20 &&", simulated, "Server"},
+	{"simulation: an interrupted call is an error", "internal/epoll/socket_linux.go",
+		"		case syscall.EINTR:\n			continue\n", "		case syscall.EISNAM:\n			continue\n", simulated, "Server"},
+	{"simulation: a pause counts for who has just come", "engine_linux.go",
+		"if l.last.Sub(t.session.opened) > maxLate {", "if l.last.Sub(t.session.opened) < 0 {", simulated, "Server"},
+	{"simulation: a request without reply counts as answered", "delivery.go",
+		"	seq := out.before\n", "	seq := out.last - uint64(out.replies)\n", simulated, "Server"},
+	{"simulation: replies that a peer did not take count as answered", "delivery.go",
+		"c.replied = c.delivery.replied\n", "_ = c.delivery.replied\n", simulated, "Server"},
+	{"simulation: a descriptor is left open", "engine_linux.go",
+		"	} else {\n		epoll.CloseFD(int(t.fd))\n", "	} else {\n", simulated, "Server"},
+	{"simulation: a pause of the process counts for its peers", "conversation.go",
+		"c.clock, c.began, c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew, c.anew, c.anew", "c.stopped, c.stall, c.progress = c.anew, c.anew, c.anew", simulated, "Server"},
+	{"simulation: a client goes on out of step", "client.go",
+		"		if err != nil {\n			c.outOfStep.Store(true)\n		}\n", "", simulated, "Clients"},
+	{"simulation: a client looks once whether something is there", "client.go",
+		"if n == 0 { // a message may be", "if n >= 0 { // a message may be", simulated, "Clients"},
+	{"simulation: a tap tells of a message behind it", "internal/tap/session.go",
+		"			s.inspect(d, buf[:n], false)\n			s.write(d, buf[:n])\n", "			s.write(d, buf[:n])\n			s.inspect(d, buf[:n], false)\n", simulated, "Tap"},
+	{"simulation: a tap passes no end of file on", "internal/tap/session.go",
+		"	case isEnd:\n		s.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
 }

@@ -1,0 +1,15 @@
+//go:build linux && simulate
+
+package parley
+
+import (
+	"syscall"
+
+	"github.com/parley-tcp/parley/internal/kernel"
+)
+
+func backlogOf(fd uintptr) (unsent, untaken int) { return kernel.Backlog(int(fd)) }
+
+func brokenBy(fd uintptr) syscall.Errno { return kernel.BrokenBy(int(fd)) }
+
+func setUserTimeout(uintptr, int) error { return nil }

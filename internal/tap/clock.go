@@ -57,9 +57,12 @@ func (t *Tap) tick() {
 	if passed <= 2*every {
 		clock := time.Duration(t.clock.Add(int64(passed)))
 		for s := range t.sessions {
-			// What a session notes is up to a tick older than it says.
-			s.checkTimeouts(clock - every)
+			if !s.looped {
+				// What a session notes is up to a tick older than it says.
+				s.checkTimeouts(clock - every)
+			}
 		}
+		t.loops.tick(clock - every)
 	}
 	t.ticker.Reset(every)
 }
@@ -101,7 +104,7 @@ func (s *session) checkWrite(d *direction, now time.Duration) {
 		return
 	}
 	// A write returns when there is much room again. The peer may take bytes long before.
-	if n := unsent(d.to.socket); n != d.unsent {
+	if n := d.to.unsent(); n != d.unsent {
 		d.unsent, d.progress = n, now
 	}
 	timeout := s.tap.writeTimeout()

@@ -320,26 +320,28 @@ func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
 
 // A binary protocol a byte at a time: all bytes of both directions are recorded, in order.
 func TestRecordedChunksAreAllBytes(t *testing.T) {
-	const size = 20000
-	gate, told := new(porter), newRecord()
-	upstream := plain.startServer(t, func(conn end) {
-		var sending sync.WaitGroup
-		sending.Go(func() { send(conn, bytewise{random(2, size)}) })
-		io.Copy(io.Discard, conn)
-		sending.Wait()
+	overEngines(t, func(t *testing.T, tr transport) {
+		const size = 20000
+		gate, told := new(porter), newRecord()
+		upstream := tr.startServer(t, func(conn end) {
+			var sending sync.WaitGroup
+			sending.Go(func() { send(conn, bytewise{random(2, size)}) })
+			io.Copy(io.Discard, conn)
+			sending.Wait()
+		})
+		client := dial(t, tr.start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
+		go send(client, bytewise{random(1, size)})
+		if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
+			t.Error("other bytes have arrived than were sent")
+		}
+		told.awaitClosed(t, 1)
+		gate.mu.Lock()
+		defer gate.mu.Unlock()
+		if got := sha256.Sum256(gate.up); got != hashOf(t, random(1, size)) {
+			t.Errorf("%d bytes of the client are recorded, not the %d that it sent", len(gate.up), size)
+		}
+		if got := sha256.Sum256(gate.down); got != hashOf(t, random(2, size)) {
+			t.Errorf("%d bytes of the server are recorded, not the %d that it sent", len(gate.down), size)
+		}
 	})
-	client := dial(t, plain.start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
-	go send(client, bytewise{random(1, size)})
-	if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
-		t.Error("other bytes have arrived than were sent")
-	}
-	told.awaitClosed(t, 1)
-	gate.mu.Lock()
-	defer gate.mu.Unlock()
-	if got := sha256.Sum256(gate.up); got != hashOf(t, random(1, size)) {
-		t.Errorf("%d bytes of the client are recorded, not the %d that it sent", len(gate.up), size)
-	}
-	if got := sha256.Sum256(gate.down); got != hashOf(t, random(2, size)) {
-		t.Errorf("%d bytes of the server are recorded, not the %d that it sent", len(gate.down), size)
-	}
 }

@@ -10,8 +10,9 @@ import (
 // A peer is one of the two programs that the tap stands between.
 type peer struct {
 	name       string      // client or server
-	conn       net.Conn    // what it says is read of it; nil before there is one
+	conn       net.Conn    // what it says is read of it; nil before there is one, and where a loop has its socket
 	socket     net.Conn    // what the system has of it, below TLS and the like
+	fd         int32       // of its socket, if a loop has that
 	secure     bool        // conn speaks TLS
 	sent       atomic.Bool // bytes of the other were sent to it
 	halfClosed atomic.Bool // the other's end of file was
@@ -24,7 +25,7 @@ func (p *peer) open(conn net.Conn) {
 }
 
 // isReset reports whether the peer's connection was reset, where that can be seen.
-func (p *peer) isReset() bool { return isGone(p.socket) && !p.halfClosed.Load() }
+func (p *peer) isReset() bool { return p.isGone() && !p.halfClosed.Load() }
 
 // complains reports whether an error is what TLS of the peer has to say of an end that it was not
 // told of, as that of OpenSSL 3 does before it ends in its turn.

@@ -62,6 +62,13 @@ type Tap struct {
 	// Program.
 	Dial func(ctx context.Context, client *parley.Session) (net.Conn, error)
 
+	// Engine is what passes the sessions on. Goroutines, if zero, is two a session, and an Observer that
+	// blocks holds back its own session only. With Loops or LoopsIfPossible, on Linux, event loops do,
+	// one a CPU that the process may use, wherever both connections are a *net.TCPConn or *net.UnixConn
+	// themselves: that is faster, and a silent session takes up about a kilobyte, but an Observer, a Gate
+	// or a Framing that blocks holds back all sessions of its loop. All others have goroutines in any case.
+	Engine parley.Engine
+
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
 	Replies     parley.Framing  // the same of what the server says
 	MaxMessage  int             // longest message told whole, in bytes; parley.DefaultMaxRequest of its framing if zero
@@ -107,6 +114,7 @@ type Tap struct {
 	refusing  atomic.Int64 // clients that are being told why they are hung up on
 	answers   bool         // the observer wants Answered
 
+	loops   loops
 	clock   atomic.Int64 // a time.Duration: for how long the process has run while there were sessions
 	ticker  *time.Timer  // nil before the first session
 	ticked  time.Time    // when the clock was last set
@@ -175,6 +183,9 @@ func (t *Tap) Serve(l net.Listener) error {
 		return parley.ErrServerClosed
 	}
 	defer t.removeListener(l)
+	if err := t.loops.acquire(t); err != nil {
+		return err
+	}
 	var sessions sync.WaitGroup
 	err := accept.Loop(func() error {
 		client, err := l.Accept()
@@ -194,10 +205,15 @@ func (t *Tap) Serve(l net.Listener) error {
 	}, t.stop, func(err error) {
 		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
 	})
-	if err == nil {
+	end := func() {
 		sessions.Wait()
+		t.loops.release()
+	}
+	if err == nil {
+		end()
 		return parley.ErrServerClosed
 	}
+	go end()
 	if !errors.Is(err, net.ErrClosed) {
 		t.tell(&parley.Event{Kind: parley.ListenerLost, Time: time.Now(), Err: err})
 	}
@@ -231,10 +247,8 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	s := newSession(t, client)
 	switch reason := t.addSession(s); reason {
 	case 0:
-		sessions.Go(func() {
-			s.run()
-			t.removeSession(s)
-		})
+		s.serving = sessions
+		sessions.Go(s.run)
 	case parley.Full, parley.PerIP, parley.Denied:
 		t.refuse(s, reason, sessions)
 	default:

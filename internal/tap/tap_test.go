@@ -138,11 +138,11 @@ func TestBytesPassUntouched(t *testing.T) {
 					t.Fatal(err)
 				}
 				switch {
-				case name != "line" && (c.up > 10<<20 || tr != plain):
+				case name != "line" && (c.up > 10<<20 || !tr.isPlain()):
 					continue
-				case c.up > 10<<20 && tr != plain && tr != overTLS:
+				case c.up > 10<<20 && !tr.isPlain() && tr != overTLS:
 					continue
-				case c.split && tr != plain:
+				case c.split && !tr.isPlain():
 					c.up, c.down = 1000, 1000 // records
 				}
 				t.Run(c.name+" as "+name, func(t *testing.T) {
@@ -333,50 +333,54 @@ func TestClientGoneMidTransfer(t *testing.T) {
 
 // Where there is no server the client is reset, and the reason is told.
 func TestUnreachableServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	told := newRecord()
-	client, err := net.Dial("tcp", plain.start(t, &Tap{Observer: told}, l.Addr().String()))
-	if err == nil {
-		defer client.Close()
-		_, err = client.Read(make([]byte, 1))
-	}
-	if !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the client met %v, want a reset", err)
-	}
-	told.awaitClosed(t, 1)
-	told.check(t, "1 opened", "1 closed 0 unreachable")
+	overEngines(t, func(t *testing.T, tr transport) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		told := newRecord()
+		client, err := net.Dial("tcp", tr.start(t, &Tap{Observer: told}, l.Addr().String()))
+		if err == nil {
+			defer client.Close()
+			_, err = client.Read(make([]byte, 1))
+		}
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client met %v, want a reset", err)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", "1 closed 0 unreachable")
+	})
 }
 
 // What is said is paired by order; what answers nothing is told as unasked.
 func TestMessagesArePairedByOrder(t *testing.T) {
-	step := make(chan struct{})
-	upstream := plain.startServer(t, func(conn end) {
-		io.WriteString(conn, "hello\n")
-		io.ReadFull(conn, make([]byte, len("a\nb\n")))
-		io.WriteString(conn, "A\nB\nand more\n")
-		<-step
+	overEngines(t, func(t *testing.T, tr transport) {
+		step := make(chan struct{})
+		upstream := tr.startServer(t, func(conn end) {
+			io.WriteString(conn, "hello\n")
+			io.ReadFull(conn, make([]byte, len("a\nb\n")))
+			io.WriteString(conn, "A\nB\nand more\n")
+			<-step
+		})
+		told := newRecord()
+		client := dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+		io.ReadFull(client, make([]byte, len("hello\n")))
+		io.WriteString(client, "a\nb\n")
+		io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
+		io.WriteString(client, "c\n")
+		client.CloseWrite()
+		close(step)
+		io.Copy(io.Discard, client)
+		told.awaitClosed(t, 1)
+		got := slices.DeleteFunc(strings.Split(told.String(), "\n"), func(s string) bool {
+			return s == `1 received 3 "c"` || strings.HasPrefix(s, "1 closed") // may meet the server's end
+		})
+		want := []string{"1 opened", `1 message 0 "hello"`, `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "and more"`}
+		if !slices.Equal(got, want) {
+			t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	})
-	told := newRecord()
-	client := dial(t, plain.start(t, &Tap{Observer: told}, upstream))
-	io.ReadFull(client, make([]byte, len("hello\n")))
-	io.WriteString(client, "a\nb\n")
-	io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
-	io.WriteString(client, "c\n")
-	client.CloseWrite()
-	close(step)
-	io.Copy(io.Discard, client)
-	told.awaitClosed(t, 1)
-	got := slices.DeleteFunc(strings.Split(told.String(), "\n"), func(s string) bool {
-		return s == `1 received 3 "c"` || strings.HasPrefix(s, "1 closed") // may meet the server's end
-	})
-	want := []string{"1 opened", `1 message 0 "hello"`, `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "and more"`}
-	if !slices.Equal(got, want) {
-		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
 }
 
 func TestManyConnectionsAtOnce(t *testing.T) {
@@ -385,7 +389,7 @@ func TestManyConnectionsAtOnce(t *testing.T) {
 		told := newRecord()
 		addr := tr.start(t, &Tap{Observer: told}, upstream)
 		clients, requests := 200, 20
-		if tr != plain {
+		if !tr.isPlain() {
 			clients = 20
 		}
 		var all sync.WaitGroup

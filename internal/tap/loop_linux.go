@@ -21,6 +21,9 @@ const (
 
 	// roundSize is how much a round reads before it is let out.
 	roundSize = 2 * readSize
+
+	// maxSpare is how many buffers a loop keeps for what peers do not take.
+	maxSpare = 16
 )
 
 // loops are the event loops of a tap. They run while a Serve or one of its sessions needs them.
@@ -126,6 +129,7 @@ type loop struct {
 	arrived []byte    // what this round has read; used of it
 	used    int
 	due     []delivery
+	spare   [][]byte  // of readSize, to be used again
 	over    []*looped // are to be hung up on
 	stopped bool
 
@@ -255,12 +259,12 @@ func (l *loop) flush() {
 	}
 }
 
-// space is where the next read goes to.
-func (l *loop) space() []byte {
-	if len(l.arrived)-l.used < readSize {
+// space is where the next read goes to, behind n bytes.
+func (l *loop) space(n int) []byte {
+	if len(l.arrived)-l.used < n+readSize {
 		l.letOut()
 	}
-	return l.arrived[l.used : l.used+readSize]
+	return l.arrived[l.used : l.used+n+readSize]
 }
 
 // deliver passes on what was read last, or the end of file if p is nil: at once if nothing is to be published

@@ -14,7 +14,8 @@ import (
 	"github.com/parley-tcp/parley/internal/epoll"
 )
 
-// restPause is how often it is looked whether a peer has taken the last of what the other had said.
+// restPause is how often it is looked whether a peer has taken the last of what the other had said. It may be
+// late by a loopTick.
 const restPause = loopTick
 
 // A looped session is one that a loop passes on. Only its loop touches it, but for wake.
@@ -24,6 +25,7 @@ type looped struct {
 	up, down flow // of the client, of the server
 	phase    phase
 	waited   time.Duration // while resting
+	looked   time.Time     // when that was counted
 }
 
 type phase uint8
@@ -48,6 +50,7 @@ type flow struct {
 	eof    bool   // or an error: nothing more is to be read
 	back   bool   // kept, or the end of file, is held back by the gate
 	kept   []byte // nil if there is none
+	taken  int    // bytes of kept
 }
 
 // takeOver takes the sockets of a session out of the hands of package net and its poller: their events
@@ -191,9 +194,15 @@ func (l *loop) ready(f *flow, events uint32) {
 	}
 }
 
-// receive reads once, tells what that brings, and passes it on.
+// receive reads once, tells what that brings, and passes it on. What there is of a message is put together with
+// the rest in front of what is read.
 func (l *loop) receive(f *flow) {
-	p := l.space()
+	begun := len(f.scanner.buf)
+	if begun > readSize { // a long message has a copy more
+		begun = 0
+	}
+	space := l.space(begun)
+	p := space[begun:]
 	n, err := epoll.Read(int(f.from.fd), p)
 	switch {
 	case err == syscall.EAGAIN:
@@ -202,9 +211,13 @@ func (l *loop) receive(f *flow) {
 	case n == 0:
 		l.stopReading(f, io.EOF)
 	default:
+		if begun > 0 {
+			f.scanner.room = space[:begun+n]
+		}
 		l.inspect(f, p[:n])
+		f.scanner.room = nil
 		if l.publish != nil {
-			l.used += n
+			l.used += begun + n
 		}
 	}
 }
@@ -221,7 +234,8 @@ func (l *loop) inspect(f *flow, p []byte) {
 		return
 	}
 	t.note(f.direction, working)
-	f.kept, f.back = bytes.Clone(p), true
+	l.keep(f, p)
+	f.back = true
 }
 
 // stopReading ends a flow of which nothing more is to be had.
@@ -278,9 +292,9 @@ func (l *loop) resume(f *flow) {
 	}
 	if f.back {
 		f.back = false
-		if p := f.kept; p != nil {
-			f.kept = nil
-			l.deliver(f, p)
+		if f.kept != nil {
+			f.t.note(f.direction, writing)
+			l.goOn(f)
 		} else {
 			f.t.note(f.direction, ended)
 			l.endTold(f)
@@ -303,27 +317,53 @@ func (l *loop) write(f *flow, p []byte) {
 	case n == len(p):
 		l.passed(f)
 	default:
-		f.kept = bytes.Clone(p[n:])
+		l.keep(f, p[n:])
 		f.t.note(f.direction, writing)
 		l.watch(f.opposite())
 	}
 }
 
+// keep keeps bytes that are passed on later.
+func (l *loop) keep(f *flow, p []byte) {
+	if len(p) < readSize/8 {
+		f.kept = bytes.Clone(p)
+		return
+	}
+	var buf []byte
+	if n := len(l.spare); n > 0 {
+		buf, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else {
+		buf = make([]byte, readSize)
+	}
+	f.kept = buf[:copy(buf, p)]
+}
+
+// drop lets go of what is kept.
+func (l *loop) drop(f *flow) {
+	if cap(f.kept) == readSize && len(l.spare) < maxSpare {
+		l.spare = append(l.spare, f.kept[:readSize])
+	}
+	f.kept, f.taken = nil, 0
+}
+
 // goOn goes on with what is kept.
 func (l *loop) goOn(f *flow) {
-	n, err := epoll.Write(int(f.to.fd), f.kept)
+	if f.stopped {
+		l.drop(f)
+		f.t.note(f.direction, reading)
+		return
+	}
+	f.to.sent.Store(true)
+	n, err := epoll.Write(int(f.to.fd), f.kept[f.taken:])
+	f.taken += n
 	switch {
-	case err == syscall.EAGAIN:
-		return
-	case err != nil:
+	case err != nil && err != syscall.EAGAIN:
 		l.stopWriting(f, os.NewSyscallError("send", err))
-	case n < len(f.kept):
-		f.kept = f.kept[n:]
-		f.t.note(f.direction, writing)
-		return
-	default:
-		f.kept = nil
+	case f.taken == len(f.kept):
+		l.drop(f)
 		l.passed(f)
+	case n > 0:
+		f.t.note(f.direction, writing)
 	}
 	l.watch(f)
 	l.watch(f.opposite())
@@ -338,7 +378,8 @@ func (l *loop) passed(f *flow) {
 
 // stopWriting ends the session because a peer takes nothing any more.
 func (l *loop) stopWriting(f *flow, err error) {
-	f.stopped, f.kept = true, nil
+	f.stopped = true
+	l.drop(f)
 	f.t.note(f.direction, reading)
 	f.t.breakBy(f.to, err)
 }
@@ -366,12 +407,13 @@ func (l *loop) watch(f *flow) {
 
 // startRest begins to pass on what the peer whose connection broke had said.
 func (l *loop) startRest(t *looped) {
-	t.phase = resting
+	t.phase, t.looked = resting, l.now
 	f := t.restFlow()
 	back := f.opposite()
 	back.stopped = true // that peer is sent nothing any more
 	if back.kept != nil {
-		back.kept, back.back = nil, false
+		l.drop(back)
+		back.back = false
 		l.watch(back)
 		l.watch(f)
 	}
@@ -400,7 +442,7 @@ func (l *loop) lookAtRest(t *looped) {
 		t.phase = hearing
 		f.stopped = true
 		if !f.back {
-			f.kept = nil
+			l.drop(f)
 		}
 		if !t.end.Load().isGone() {
 			f.eof = true // it may be alive, and have more to say
@@ -422,8 +464,9 @@ func (l *loop) expire(id uint32) time.Time {
 	}
 	if t.phase == resting {
 		if !t.isHeld {
-			t.waited += restPause
+			t.waited += min(l.now.Sub(t.looked), restPause+loopTick) // while the process ran
 		}
+		t.looked = l.now
 		l.lookAtRest(t)
 	}
 	if !t.isUnfinished() || t.unfinishedTold {
@@ -473,6 +516,7 @@ func (l *loop) close(f *flow) {
 		l.set.Close(f.id)
 	}
 	f.from.fd = 0
+	l.drop(f)
 }
 
 // leaveOnceRecorded makes room for another session, once the last records of this one are made: so there are

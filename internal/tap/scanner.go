@@ -19,6 +19,7 @@ type scanner struct {
 
 	at      uint64 // bytes of the direction before buf
 	buf     []byte // of a message that is not whole yet
+	room    []byte // if that is given: what is fed next is its end, behind as much as buf has
 	scanned int    // bytes of buf that hold no end
 	long    *longMessage
 	lost    bool // the framing: each read is a message
@@ -45,7 +46,11 @@ var (
 // feed tells the messages that p completes; with eof nothing comes behind p.
 func (s *scanner) feed(p []byte, eof bool) {
 	buffered := len(s.buf) > 0
-	if buffered {
+	switch {
+	case buffered && s.room != nil: // a long read is not copied for the little that it begins behind
+		copy(s.room, s.buf)
+		p = s.room
+	case buffered:
 		s.buf = append(s.buf, p...)
 		p = s.buf
 	}
@@ -54,7 +59,7 @@ func (s *scanner) feed(p []byte, eof bool) {
 	switch {
 	case len(rest) == 0:
 		s.buf = nil
-	case !buffered || len(rest) < len(p): // else all of it is where it belongs
+	case !buffered || s.room != nil || len(rest) < len(p): // else all of it is where it belongs
 		s.buf = append(s.buf[:0], rest...)
 	}
 }

@@ -110,7 +110,7 @@ func (s *session) checkWrite(d *direction, now time.Duration) {
 	timeout := s.tap.writeTimeout()
 	isOver := timeout > 0 && now-max(since, d.progress) >= timeout
 	switch {
-	case (isOver || !d.from.secure) && d.from.isReset():
+	case (isOver || !d.from.isSecure()) && d.from.isReset():
 		s.breakBy(d.from, syscall.ECONNRESET)
 	case isOver:
 		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", d.to.name, timeout)})

@@ -90,7 +90,7 @@ func (s *session) breakBy(p *peer, err error) {
 		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
 	case isResetError(err):
 		e.reason = s.reasonOfReset(p)
-		if p.sent.Load() && !(p.secure && p.halfClosed.Load()) { // a close_notify is not read by all
+		if p.sent.Load() && !(p.isSecure() && p.halfClosed.Load()) { // a close_notify is not read by all
 			e.err = unreadError{p.name, err}
 		}
 	}
@@ -150,7 +150,7 @@ func (s *session) close() {
 	var closing sync.WaitGroup
 	for _, p := range []*peer{&s.client, &s.server} {
 		switch {
-		case p.conn == nil:
+		case p.link == nil:
 		case end.order:
 			closing.Go(func() { s.linger(p.conn) })
 		default:

@@ -124,6 +124,7 @@ type loop struct {
 	fire     func(id uint32) time.Time
 	flows    epoll.Table[*flow] // by the number in the set of the socket that they come from
 
+	began   time.Time
 	now     time.Time // when this round began
 	yielded time.Time // when other goroutines last had a turn
 	arrived []byte    // what this round has read; used of it
@@ -150,7 +151,7 @@ func newLoop(t *Tap) (*loop, error) {
 		return nil, err
 	}
 	now := time.Now()
-	l := &loop{tap: t, set: set, wheel: epoll.NewWheel(now, loopTick), now: now, arrived: make([]byte, roundSize)}
+	l := &loop{tap: t, set: set, wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
 	l.observer, l.publish = fork(t.Observer)
 	l.fire = l.expire
 	return l, nil

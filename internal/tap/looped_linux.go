@@ -25,7 +25,7 @@ type looped struct {
 	up, down flow // of the client, of the server
 	phase    phase
 	waited   time.Duration // while resting
-	looked   time.Time     // when that was counted
+	looked   time.Duration // when that was counted, since the loop began
 }
 
 type phase uint8
@@ -47,10 +47,10 @@ type flow struct {
 	t      *looped
 	id     uint32 // in the loop's set, of the socket that it comes from
 	events uint32 // that this one is waited for
+	kept   []byte // nil if there is none
+	taken  int32  // bytes of kept
 	eof    bool   // or an error: nothing more is to be read
 	back   bool   // kept, or the end of file, is held back by the gate
-	kept   []byte // nil if there is none
-	taken  int    // bytes of kept
 }
 
 // takeOver takes the sockets of a session out of the hands of package net and its poller: their events
@@ -101,14 +101,18 @@ func duplicate(conn net.Conn) (fd int, ok bool) {
 
 func (p *peer) handOver(fd int) {
 	p.conn.Close()
-	p.conn, p.socket, p.fd = nil, nil, int32(fd)
+	p.link, p.fd = nil, int32(fd)
 }
 
 func newLooped(s *session, l *loop) *looped {
 	t := &looped{session: s, loop: l}
 	t.up = flow{direction: &s.requests, t: t}
 	t.down = flow{direction: &s.replies, t: t}
-	s.observer, s.event, s.released = l.observer, &l.event, t.wake
+	s.observer, s.event = l.observer, &l.event
+	if s.records != nil {
+		s.released = t.wake
+	}
+	s.endContext()
 	l.send(command{look: t})
 	return t
 }
@@ -148,7 +152,7 @@ func (l *loop) look(t *looped) {
 	case end == nil || t.phase == over || t.phase == left:
 	case t.phase == hungUp:
 		l.leaveOnceRecorded(t)
-	case end.peer == nil || t.isCut():
+	case end.peer == nil || t.wasCut():
 		l.finish(t)
 	case t.phase == passing:
 		l.startRest(t)
@@ -355,11 +359,11 @@ func (l *loop) goOn(f *flow) {
 	}
 	f.to.sent.Store(true)
 	n, err := epoll.Write(int(f.to.fd), f.kept[f.taken:])
-	f.taken += n
+	f.taken += int32(n)
 	switch {
 	case err != nil && err != syscall.EAGAIN:
 		l.stopWriting(f, os.NewSyscallError("send", err))
-	case f.taken == len(f.kept):
+	case int(f.taken) == len(f.kept):
 		l.drop(f)
 		l.passed(f)
 	case n > 0:
@@ -407,7 +411,7 @@ func (l *loop) watch(f *flow) {
 
 // startRest begins to pass on what the peer whose connection broke had said.
 func (l *loop) startRest(t *looped) {
-	t.phase, t.looked = resting, l.now
+	t.phase, t.looked = resting, l.now.Sub(l.began)
 	f := t.restFlow()
 	back := f.opposite()
 	back.stopped = true // that peer is sent nothing any more
@@ -464,9 +468,9 @@ func (l *loop) expire(id uint32) time.Time {
 	}
 	if t.phase == resting {
 		if !t.isHeld {
-			t.waited += min(l.now.Sub(t.looked), restPause+loopTick) // while the process ran
+			t.waited += min(l.now.Sub(l.began)-t.looked, restPause+loopTick) // while the process ran
 		}
-		t.looked = l.now
+		t.looked = l.now.Sub(l.began)
 		l.lookAtRest(t)
 	}
 	if !t.isUnfinished() || t.unfinishedTold {
@@ -522,7 +526,7 @@ func (l *loop) close(f *flow) {
 // leaveOnceRecorded makes room for another session, once the last records of this one are made: so there are
 // never more of those than there may be sessions.
 func (l *loop) leaveOnceRecorded(t *looped) {
-	if t.isHeld && !t.isCut() {
+	if t.isHeld && !t.wasCut() {
 		return
 	}
 	t.phase = left

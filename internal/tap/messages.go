@@ -120,8 +120,24 @@ func (s *session) recordRest() {
 	s.recordAllUnanswered()
 	s.recordLoose(&s.requests, s.requests.scanner.unfinishedRaw())
 	s.recordLoose(&s.replies, s.replies.scanner.unfinishedRaw())
-	s.held = s.ask()
+	if held := s.ask(); s.records != nil {
+		s.held = held
+	}
 }
+
+// A requestHearer tells what is found of a client, a replyHearer what is of the server.
+type (
+	requestHearer struct{ *session }
+	replyHearer   struct{ *session }
+)
+
+func (h requestHearer) tell(m message)              { h.tellRequest(m) }
+func (h requestHearer) loose(raw parley.Raw)        { h.tellStray(&h.requests, raw) }
+func (h requestHearer) broken(at uint64, why error) { h.tellFramingLost(&h.requests, at, why) }
+
+func (h replyHearer) tell(m message)              { h.tellReply(m) }
+func (h replyHearer) loose(raw parley.Raw)        { h.tellStray(&h.replies, raw) }
+func (h replyHearer) broken(at uint64, why error) { h.tellFramingLost(&h.replies, at, why) }
 
 // tellRequest is told of a client's message.
 func (s *session) tellRequest(m message) {
@@ -244,7 +260,7 @@ func (s *session) keepRequest(x parley.Exchange) {
 func (s *session) recordUnanswered() { s.batch = append(s.batch, s.takeOldest()) }
 
 func (s *session) recordAllUnanswered() {
-	for len(s.unanswered) > 0 {
+	for s.records != nil && len(s.unanswered) > 0 {
 		s.recordUnanswered()
 	}
 }
@@ -310,7 +326,7 @@ func (m *message) copied() (body []byte, cut uint64, raw parley.Raw) {
 // ask asks the gate about what is to be recorded. A loop does not wait for what it returns: it has set released,
 // and looks at isHeld.
 func (s *session) ask() (held <-chan struct{}) {
-	if len(s.batch) == 0 {
+	if s.records == nil || len(s.batch) == 0 {
 		return nil
 	}
 	if s.released == nil {
@@ -325,16 +341,20 @@ func (s *session) ask() (held <-chan struct{}) {
 
 // awaitRecords waits for the last records of a session that is over, so that there are
 // never more of those than there may be sessions.
-func (s *session) awaitRecords() { s.await(s.held) }
+func (s *session) awaitRecords() {
+	if s.records != nil {
+		s.await(s.held)
+	}
+}
 
 // watchUnfinished has Unfinished told, once a session, if a message of the client waits for
-// its rest. A loop has a clock of its own for that.
+// its rest.
 func (s *session) watchUnfinished() {
 	switch begun := s.requests.scanner.begun(); {
 	case s.unfinishedTold || begun == s.isUnfinished():
 	case begun:
 		s.unfinishedSince = s.now
-		if s.released == nil {
+		if s.ctx != nil { // no loop, which has a clock of its own
 			s.unfinishedTimer = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(time.Now()) })
 		}
 	default:

@@ -13,9 +13,7 @@ type scanner struct {
 	framing parley.Framing
 	noter   parley.Noter // the same; nil if it has no notes
 	max     int          // bytes of a message's body
-	tell    func(m message)
-	loose   func(raw parley.Raw)       // bytes of no message
-	broken  func(at uint64, why error) // what begins there is told as it comes
+	hearer  hearer
 
 	at      uint64 // bytes of the direction before buf
 	buf     []byte // of a message that is not whole yet
@@ -23,6 +21,13 @@ type scanner struct {
 	scanned int    // bytes of buf that hold no end
 	long    *longMessage
 	lost    bool // the framing: each read is a message
+}
+
+// A hearer is told what a scanner finds.
+type hearer interface {
+	tell(m message)
+	loose(raw parley.Raw)        // bytes of no message
+	broken(at uint64, why error) // what begins there is told as it comes
 }
 
 // A message is one that a scanner has found. Its bytes are to be copied by who keeps them.
@@ -128,7 +133,7 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 		s.scanned = 0
 		switch {
 		case err == parley.ErrStray && n > 0:
-			s.loose(parley.Raw{Bytes: p[:n], At: at})
+			s.hearer.loose(parley.Raw{Bytes: p[:n], At: at})
 			p = p[n:]
 		case err == parley.ErrStray:
 			s.lose(at, errNoBytes)
@@ -161,13 +166,13 @@ func (s *scanner) tellWhole(raw, body []byte, at uint64, note parley.Note) {
 		kept := m.raw.Body + s.max
 		m.raw.Bytes, m.raw.Cut = raw[:kept], uint64(len(raw)-kept)
 	}
-	s.tell(m)
+	s.hearer.tell(m)
 }
 
 // lose has what comes from at on told as it comes: it can be no message of the framing.
 func (s *scanner) lose(at uint64, why error) {
 	s.lost = true
-	s.broken(at, why)
+	s.hearer.broken(at, why)
 }
 
 // A longMessage is one over the limit, whose end is not there yet.
@@ -233,7 +238,7 @@ func (s *scanner) tellLong(note parley.Note) {
 	l := s.long
 	s.long = nil
 	kept := min(l.body, uint64(s.max))
-	s.tell(message{
+	s.hearer.tell(message{
 		body: l.raw.Bytes[l.raw.Body : l.raw.Body+int(kept)],
 		cut:  l.body - kept,
 		raw:  l.raw,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,44 +17,50 @@ type session struct {
 	tap               *Tap
 	public            *parley.Session // as the observer and the gate know it
 	serving           *sync.WaitGroup // of the Serve that has accepted it
-	address           netip.Prefix    // what the client counts for
 	client, server    peer
 	program           atomic.Pointer[Program] // which the server is; nil if it is none
 	requests, replies direction
-	ctx               context.Context // ends when the session is cut, and at its end
-	cancel            context.CancelFunc
-	looped            bool // a loop passes it on; Tap.mu guards it
+	ctx               context.Context        // ends when the session is cut, and at its end; nil once a loop has it
+	end               atomic.Pointer[ending] // nil until it is decided
 
-	deciding sync.Mutex
-	end      atomic.Pointer[ending] // nil until it is decided
-	driver   driver                 // what passes the session on; nil before
+	deciding sync.Mutex // guards what follows
+	cancel   context.CancelFunc
+	driver   driver // what passes the session on; nil before
+	isCut    bool
+
+	looped bool // a loop passes it on; Tap.mu guards it
 
 	mu sync.Mutex // one event at a time; guards what follows
 
-	observer     parley.Observer
-	closed       bool  // Closed was told: nothing is from now on
-	open         int   // directions that no end of file has come of
-	cutShort     error // why the first end of one is no orderly one; nil if it is
-	event        *parley.Event
-	now          time.Time // of the read that is inspected
-	seq, replied uint64    // the last request, and the last that has a reply
-	inFlight     []arrival // requests without a reply
-	waiting      uint64    // how many they are
-	unpaired     bool      // no request waits for a reply
-	written      uint64    // the last request whose reply's last byte was passed on
-	in, out      uint64    // bytes of the client, of the server
-	stray        uint64    // of those, bytes of no message
+	closed         bool // Closed was told: nothing is from now on
+	unpaired       bool // no request waits for a reply
+	unfinishedTold bool
+	isHeld         bool  // by the gate, of a loop
+	open           int8  // directions that no end of file has come of
+	cutShort       error // why the first end of one is no orderly one; nil if it is
+	observer       parley.Observer
+	event          *parley.Event
+	now            time.Time // of the read that is inspected
+	seq, replied   uint64    // the last request, and the last that has a reply
+	inFlight       []arrival // requests without a reply
+	waiting        uint64    // how many they are
+	written        uint64    // the last request whose reply's last byte was passed on
+	in, out        uint64    // bytes of the client, of the server
+	stray          uint64    // of those, bytes of no message
 
+	*records // nil if there is no gate
+
+	unfinishedSince time.Time   // since when a request waits for its rest; zero while none does
+	unfinishedTimer *time.Timer // tells Unfinished, where no loop does
+}
+
+// Records are what of a session a gate is asked about.
+type records struct {
 	unanswered      []parley.Exchange // requests that are to be recorded with their replies
 	unansweredBytes int
 	batch           []parley.Exchange // what the gate is to be asked about
 	held            <-chan struct{}   // by the gate, once the session is over
 	released        func()            // of a loop: called when the gate holds it no more
-	isHeld          bool              // the same: by the gate
-
-	unfinishedSince time.Time   // since when a request waits for its rest; zero while none does
-	unfinishedTimer *time.Timer // tells Unfinished, where no loop does
-	unfinishedTold  bool
 }
 
 // A direction passes on what one peer says to the other.
@@ -85,16 +90,17 @@ func newSession(t *Tap, client net.Conn) *session {
 	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
 	s.requests = direction{
 		from: &s.client, to: &s.server,
-		scanner: scanner{framing: requests, max: t.maxMessage(t.framing()), tell: s.tellRequest},
+		scanner: scanner{framing: requests, max: t.maxMessage(t.framing()), hearer: requestHearer{s}},
 	}
 	s.replies = direction{
 		from: &s.server, to: &s.client,
-		scanner: scanner{framing: replies, max: t.maxMessage(cmp.Or(t.Replies, t.framing())), tell: s.tellReply},
+		scanner: scanner{framing: replies, max: t.maxMessage(cmp.Or(t.Replies, t.framing())), hearer: replyHearer{s}},
 	}
 	for _, d := range []*direction{&s.requests, &s.replies} {
 		d.scanner.noter, _ = d.scanner.framing.(parley.Noter)
-		d.scanner.loose = func(raw parley.Raw) { s.tellStray(d, raw) }
-		d.scanner.broken = func(at uint64, why error) { s.tellFramingLost(d, at, why) }
+	}
+	if t.Gate != nil {
+		s.records = new(records)
 	}
 	s.unpaired = t.Replies == parley.NoReplies
 	return s
@@ -172,9 +178,20 @@ func (s *session) endWith(e *ending) bool {
 // cut ends the session at once, and reports whether it had not ended by itself.
 func (s *session) cut(reason parley.CloseReason) bool {
 	first := s.end.CompareAndSwap(nil, &ending{reason: reason})
-	s.cancel()
+	s.deciding.Lock()
+	s.isCut = true
+	cancel := s.cancel
+	s.deciding.Unlock()
+	cancel()
 	s.wakeDriver()
 	return first
+}
+
+// wasCut reports whether the session was cut.
+func (s *session) wasCut() bool {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	return s.isCut
 }
 
 func (s *session) wakeDriver() {
@@ -186,7 +203,13 @@ func (s *session) wakeDriver() {
 	}
 }
 
-func (s *session) isCut() bool { return s.ctx.Err() != nil }
+// endContext ends the context of the session, which takes up much where nobody waits for it.
+func (s *session) endContext() {
+	s.cancel()
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	s.ctx, s.cancel = nil, func() {}
+}
 
 // leave makes room for another session: nothing of this one is left.
 func (s *session) leave() {

@@ -15,7 +15,7 @@ import (
 // acknowledged, or on a Unix socket its program has not read. It is 0 where that cannot be seen,
 // and once the connection is gone.
 func (p *peer) unsent() (n int) {
-	if p.fd != 0 {
+	if p.link == nil {
 		return unsentOf(int(p.fd))
 	}
 	return unsent(p.socket)
@@ -39,7 +39,7 @@ func unsentOf(fd int) int {
 // shut down on this side, it says that a reset has come: a write that fails of one takes
 // its error away, and to read is then to see an end of file.
 func (p *peer) isGone() (gone bool) {
-	if p.fd != 0 {
+	if p.link == nil {
 		return isClosed(int(p.fd))
 	}
 	control(p.socket, func(fd int) { gone = isClosed(fd) })

@@ -285,7 +285,7 @@ func (t *Tap) refuse(s *session, reason parley.CloseReason, sessions *sync.WaitG
 // ServerClosed.
 func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 	client := s.client.conn
-	s.address = prefixOf(client.RemoteAddr())
+	address := prefixOf(client.RemoteAddr())
 	denied := t.Allow != nil && !t.allows(client.RemoteAddr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -297,10 +297,10 @@ func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 		refused = parley.Denied
 	case len(t.sessions) >= t.maxSessions():
 		refused = parley.Full
-	case t.MaxSessionsPerIP > 0 && s.address.IsValid() && t.perIP[s.address] >= t.MaxSessionsPerIP:
+	case t.MaxSessionsPerIP > 0 && address.IsValid() && t.perIP[address] >= t.MaxSessionsPerIP:
 		refused = parley.PerIP
 	default:
-		t.perIP[s.address]++
+		t.perIP[address]++
 		t.numbered++
 		number = t.numbered
 		t.sessions[s] = struct{}{}
@@ -335,8 +335,9 @@ func (t *Tap) removeSession(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
-	if t.perIP[s.address]--; t.perIP[s.address] == 0 {
-		delete(t.perIP, s.address)
+	address := prefixOf(s.public.RemoteAddr())
+	if t.perIP[address]--; t.perIP[address] == 0 {
+		delete(t.perIP, address)
 	}
 	t.noteDrained()
 }

@@ -666,24 +666,41 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 // scan feeds all in pieces of n bytes and returns the messages, with each byte that is of none,
 // up to where the framing is lost.
 func scan(framing parley.Framing, max, n int, all []byte) (found []string) {
-	s := scanner{framing: framing, max: max}
-	s.tell = func(m message) {
-		if !m.note.Alone { // of a message that breaks off, or behind it
-			found = append(found, fmt.Sprintf("%s+%d", m.body, m.cut))
-		}
-	}
-	s.loose = func(raw parley.Raw) {
-		for i, b := range raw.Bytes {
-			found = append(found, fmt.Sprintf("stray %q at %d", b, raw.At+uint64(i)))
-		}
-	}
-	s.broken = func(_ uint64, why error) { found = append(found, why.Error()) }
+	var heard, inRoom finder
+	s, r := scanner{framing: framing, max: max, hearer: &heard}, scanner{framing: framing, max: max, hearer: &inRoom}
 	for piece := range slices.Chunk(all, n) {
 		s.feed(bytes.Clone(piece), false)
+		if begun := len(r.buf); begun > 0 {
+			r.room = append(make([]byte, begun), piece...)
+		}
+		r.feed(bytes.Clone(piece), false)
+		clear(r.room) // it is another's
+		r.room = nil
 	}
 	s.feed(nil, true)
-	return found
+	r.feed(nil, true)
+	if !slices.Equal(inRoom, heard) {
+		return append(inRoom, "which differs from what is found without room")
+	}
+	return heard
 }
+
+// A finder is what a scanner has found, up to where the framing is lost.
+type finder []string
+
+func (f *finder) tell(m message) {
+	if !m.note.Alone { // of a message that breaks off, or behind it
+		*f = append(*f, fmt.Sprintf("%s+%d", m.body, m.cut))
+	}
+}
+
+func (f *finder) loose(raw parley.Raw) {
+	for i, b := range raw.Bytes {
+		*f = append(*f, fmt.Sprintf("stray %q at %d", b, raw.At+uint64(i)))
+	}
+}
+
+func (f *finder) broken(_ uint64, why error) { *f = append(*f, why.Error()) }
 
 func TestLongMessagesAreCutAndTheirSizesExact(t *testing.T) {
 	const max = 8

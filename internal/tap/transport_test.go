@@ -205,6 +205,13 @@ func inDriver(s *session, f func()) {
 	<-done
 }
 
+// isDriven reports whether something passes a session on by now.
+func (s *session) isDriven() bool {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	return s.driver != nil
+}
+
 // theSession is that of a tap which has one, nil if it has none yet.
 func theSession(tap *Tap) (one *session) {
 	tap.mu.Lock()

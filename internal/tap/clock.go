@@ -2,6 +2,7 @@ package tap
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,6 +18,8 @@ import (
 const (
 	minTick = 5 * time.Millisecond
 	maxTick = time.Second
+
+	manySessions = 1000
 )
 
 // tickTime is a sixteenth of the shortest timeout, within bounds.
@@ -64,7 +67,19 @@ func (t *Tap) tick() {
 		}
 		t.loops.tick(clock - every)
 	}
+	t.giveBack()
 	t.ticker.Reset(every)
+}
+
+// giveBack gives back the memory that connecting many sessions took, some kilobytes each, once no more of them
+// come: else it would stay for as long as they are silent, since nothing new is needed that would have it collected.
+func (t *Tap) giveBack() {
+	begun := t.numbered - t.lastBegun
+	t.lastBegun = t.numbered
+	if t.sinceGiven += begun; begun == 0 && t.sinceGiven >= manySessions {
+		t.sinceGiven = 0
+		go debug.FreeOSMemory()
+	}
 }
 
 // What a direction is doing.

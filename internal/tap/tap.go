@@ -35,6 +35,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -119,6 +120,8 @@ type Tap struct {
 	ticker  *time.Timer  // nil before the first session
 	ticked  time.Time    // when the clock was last set
 	ticking bool         // there are sessions
+
+	lastBegun, sinceGiven uint64
 }
 
 const (
@@ -249,6 +252,7 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	case 0:
 		s.serving = sessions
 		sessions.Go(s.run)
+		runtime.Gosched() // where many come at once each dials, and leaves the stack that it needs for that to the next
 	case parley.Full, parley.PerIP, parley.Denied:
 		t.refuse(s, reason, sessions)
 	default:

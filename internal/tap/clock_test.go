@@ -12,6 +12,9 @@ import (
 	"github.com/parley-tcp/parley/parleytest"
 )
 
+// inMemory is for inboxes in a bubble.
+var inMemory = &stage{inMemory: true, rest: synctest.Wait}
+
 func connPair() (a, b *parleytest.Conn) { return parleytest.ConnPair() }
 
 // late is by how much a timeout may be late.
@@ -96,7 +99,7 @@ func TestTimeoutsThatNeverCome(t *testing.T) {
 				tap := &Tap{IdleTimeout: set.IdleTimeout, WriteTimeout: set.WriteTimeout, HalfCloseTimeout: set.HalfCloseTimeout,
 					MaxMessage: set.MaxMessage, MaxSessions: set.MaxSessions, Observer: told}
 				client, server := startInMemory(t, tap)
-				atServer := inboxOf(server)
+				atServer := inMemory.inboxOf(server)
 				time.Sleep(3 * time.Hour)
 				io.WriteString(client, "a\n")
 				time.Sleep(3 * time.Hour)
@@ -152,7 +155,7 @@ func TestTimeoutsWaitForTheGate(t *testing.T) {
 		gate := &porter{holds: true}
 		observer, closed := closings()
 		client, server := startInMemory(t, &Tap{Observer: observer, Gate: gate, IdleTimeout: time.Second, WriteTimeout: time.Second, HalfCloseTimeout: time.Second})
-		atClient := inboxOf(client)
+		atClient := inMemory.inboxOf(client)
 		io.WriteString(client, "a\n")
 		io.WriteString(server, "A\n")
 		time.Sleep(time.Hour)
@@ -226,7 +229,7 @@ func TestSlowBytesAreTheSameBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := newRecord()
 		client, server := startInMemory(t, &Tap{Observer: told})
-		atClient, atServer := inboxOf(client), inboxOf(server)
+		atClient, atServer := inMemory.inboxOf(client), inMemory.inboxOf(server)
 		request, reply := strings.Repeat("a", 3000)+"\n", strings.Repeat("A", 3000)+"\n"
 		for i := range request {
 			client.Write([]byte{request[i]})

@@ -22,6 +22,12 @@ func setBuffer(fd uintptr, size int) {
 	syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, size)
 }
 
+// unread is how many bytes have arrived at a connection that nobody has read.
+func unread(conn net.Conn) (n int) {
+	control(conn, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
+	return n
+}
+
 // awaitReadable waits until something has arrived at a connection, and leaves it there.
 func awaitReadable(t *testing.T, conn end) {
 	t.Helper()

@@ -3,6 +3,7 @@ package tap
 import (
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,6 +201,34 @@ func TestAPauseCountsForNobody(t *testing.T) {
 		client.Close()
 		server.Close()
 	})
+}
+
+// The memory that connecting many took is given back once, when no more of them come.
+func TestMemoryIsGivenBackOnceNoMoreCome(t *testing.T) {
+	collections := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	before := collections()
+	tap := new(Tap)
+	for _, come := range []uint64{manySessions - 1, 1} { // a tick each
+		tap.numbered += come
+		tap.giveBack()
+	}
+	if n := collections() - before; n != 0 {
+		t.Errorf("collected %d times while they come", n)
+	}
+	tap.giveBack()
+	for deadline := time.Now().Add(patience); collections() == before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	tap.giveBack()
+	tap.numbered++
+	tap.giveBack()
+	tap.giveBack()
+	if n := collections() - before; n != 1 {
+		t.Errorf("collected %d times, want once", n)
+	}
 }
 
 // A reply that did not get out whole is not counted as one that did.

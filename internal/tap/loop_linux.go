@@ -230,7 +230,6 @@ func (l *loop) finishRound() {
 	if len(l.over) == 0 {
 		return
 	}
-	l.flush()
 	for _, t := range l.over {
 		l.hangUp(t)
 	}

@@ -20,7 +20,8 @@
 //
 // A peer whose connection breaks is heard to its end: all that had arrived of it is told, and
 // passed on as far as the other takes it within a second. Then the other is reset. An
-// observer that blocks holds back its session, and no other.
+// observer that blocks holds back its session, and no other; with event loops all sessions of
+// its loop, see Tap.Engine.
 //
 // A Gate is asked about the same exchanges, each once it has its reply, has come unasked,
 // or will have none, and about the bytes of no message: all that passed, but for what a Raw
@@ -59,7 +60,7 @@ type Program interface {
 // them alone from then on.
 type Tap struct {
 	// Dial connects to the server behind the tap for a client, once a session; required. ctx
-	// ends with the session. A TLS connection's handshake is to be done. The server may be a
+	// ends with the session, or when a loop has it. A TLS connection's handshake is to be done. The server may be a
 	// Program.
 	Dial func(ctx context.Context, client *parley.Session) (net.Conn, error)
 

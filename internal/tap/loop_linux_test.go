@@ -4,10 +4,14 @@ package tap
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"net"
+	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,9 +28,9 @@ func TestPlainSocketsHaveALoop(t *testing.T) {
 		client := transport{engine: engine}.dial(t, transport{engine: engine}.start(t, tap, upstream))
 		io.WriteString(client, "a\n")
 		io.ReadFull(client, make([]byte, 2))
-		s := theSession(tap)
-		if _, is := s.driver.(*looped); is != want {
-			t.Errorf("with the engine %v it is passed on by %T", engine, s.driver)
+		d := driverOf(theSession(tap))
+		if _, is := d.(*looped); is != want {
+			t.Errorf("with the engine %v it is passed on by %T", engine, d)
 		}
 	}
 }
@@ -205,7 +209,14 @@ func TestHoldsAndStallsLoseNothing(t *testing.T) {
 				}
 			}
 		})
-		client, server := tr.startSmall(t, &Tap{Observer: closed, Gate: gate}, "client")
+		tap := &Tap{Observer: closed, Gate: gate}
+		client, server := tr.startSmall(t, tap, "client")
+		s := theSession(tap)
+		inDriver(s, func() { // less than what is kept, so that it is taken in parts
+			if s.server.link == nil {
+				syscall.SetsockoptInt(int(s.server.fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4<<10)
+			}
+		})
 		var sending sync.WaitGroup
 		sending.Go(func() { send(client, random(1, size)) })
 		sending.Go(func() { send(server, random(2, size)) })
@@ -232,3 +243,80 @@ func (f gateFunc) Pass(s *parley.Session, batch []parley.Exchange) bool { return
 type slowly struct{ io.Reader }
 
 func (r slowly) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 1000)]) }
+
+// Unix sockets have loops too. Theirs cannot be reset: a peer that leaves with something unread is seen to have
+// done so, and the other is closed.
+func TestUnixSocketsHaveALoop(t *testing.T) {
+	told := newRecord()
+	dir := t.TempDir()
+	listenAt := func(name string) net.Listener {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	dialAt := func(name string) end {
+		conn, err := net.Dial("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(patience))
+		return conn.(end)
+	}
+	upstream, l := listenAt("server"), listenAt("tap")
+	tap := &Tap{Engine: parley.Loops, Observer: told, Dial: func(context.Context, *parley.Session) (net.Conn, error) {
+		return net.Dial("unix", filepath.Join(dir, "server"))
+	}}
+	serve(t, tap, l)
+	open := func() (client, server end) {
+		client = dialAt("tap")
+		accepted, err := upstream.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { accepted.Close() })
+		accepted.SetDeadline(time.Now().Add(patience))
+		say(client, accepted, "a\n")
+		d := driverOf(theSession(tap))
+		if _, is := d.(*looped); !is {
+			t.Errorf("it is passed on by %T", d)
+		}
+		return client, accepted.(end)
+	}
+
+	client, server := open()
+	client.CloseWrite()
+	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the server read %v, want the end of file", err)
+	}
+	say(server, client, "A\n")
+	server.CloseWrite()
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the client read %v, want the end of file", err)
+	}
+	told.awaitClosed(t, 1)
+
+	client, server = open()
+	say(server, client, "A\n")
+	io.WriteString(server, "unread\n")
+	awaitUnread(t, client)
+	client.Close()
+	if _, err := server.Read(make([]byte, 1)); err == nil {
+		t.Error("the server can go on")
+	}
+	told.awaitClosed(t, 1)
+	told.check(t, "1 opened", `1 received 1 "a"`, `1 replied 1 "A"`, "1 closed 1 eof",
+		"2 opened", `2 received 1 "a"`, `2 replied 1 "A"`, `2 message 0 "unread"`, "2 closed 1 reset")
+}
+
+func awaitUnread(t *testing.T, conn net.Conn) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); unread(conn) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing arrives")
+		}
+	}
+}

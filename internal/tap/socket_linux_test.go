@@ -103,7 +103,7 @@ func (tr transport) startSmall(t *testing.T, tap *Tap, from string) (peer, other
 	if err != nil {
 		t.Fatal(err)
 	}
-	for s := theSession(tap); !s.isDriven(); time.Sleep(time.Millisecond) {
+	for s := theSession(tap); driverOf(s) == nil; time.Sleep(time.Millisecond) {
 	}
 	if from == "server" {
 		return upstream, client

@@ -70,7 +70,7 @@ func startLooped(t *testing.T, tap *Tap) (client, server end) {
 	}
 	t.Cleanup(func() { accepted.Close() })
 	accepted.SetDeadline(time.Now().Add(patience))
-	for s := theSession(tap); !s.isDriven(); time.Sleep(time.Millisecond) {
+	for s := theSession(tap); driverOf(s) == nil; time.Sleep(time.Millisecond) {
 	}
 	return client, accepted.(end)
 }

@@ -193,9 +193,7 @@ func (tr transport) serve(t *testing.T, tap *Tap, l net.Listener) {
 
 // inDriver calls f, which looks at a session, where no other does so at the same time.
 func inDriver(s *session, f func()) {
-	s.deciding.Lock()
-	d, loops := s.driver.(interface{ do(func()) })
-	s.deciding.Unlock()
+	d, loops := driverOf(s).(interface{ do(func()) })
 	if !loops {
 		f()
 		return
@@ -205,11 +203,11 @@ func inDriver(s *session, f func()) {
 	<-done
 }
 
-// isDriven reports whether something passes a session on by now.
-func (s *session) isDriven() bool {
+// driverOf is what passes a session on, nil if nothing does yet.
+func driverOf(s *session) driver {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	return s.driver != nil
+	return s.driver
 }
 
 // theSession is that of a tap which has one, nil if it has none yet.

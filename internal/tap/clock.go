@@ -119,7 +119,7 @@ func (s *session) checkWrite(d *direction, now time.Duration) {
 		return
 	}
 	// A write returns when there is much room again. The peer may take bytes long before.
-	if n := d.to.unsent(); n != d.unsent {
+	if n := int32(d.to.unsent()); n != d.unsent {
 		d.unsent, d.progress = n, now
 	}
 	timeout := s.tap.writeTimeout()
@@ -128,7 +128,7 @@ func (s *session) checkWrite(d *direction, now time.Duration) {
 	case (isOver || !d.from.isSecure()) && d.from.isReset():
 		s.breakBy(d.from, syscall.ECONNRESET)
 	case isOver:
-		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", d.to.name, timeout)})
+		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", s.nameOf(d.to), timeout)})
 	}
 }
 

@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +32,9 @@ type ending struct {
 func (s *session) countEnd(d *direction) *ending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cutShort = cmp.Or(s.cutShort, d.truncation())
+	if d.cutShort && s.cutShort == nil {
+		s.cutShort = d
+	}
 	if s.open--; s.open > 0 {
 		return nil
 	}
@@ -42,19 +43,11 @@ func (s *session) countEnd(d *direction) *ending {
 	case s.in == 0 && s.out == 0:
 		end.reason = parley.NoRequest
 	case s.cutShort != nil:
-		end.reason, end.err = parley.Truncated, s.cutShort
+		end.reason, end.err = parley.Truncated, truncatedError{s.nameOf(s.cutShort.from)}
 	case s.requests.scanner.begun():
 		end.reason = parley.Truncated
 	}
 	return end
-}
-
-// truncation is that of a direction that has ended, nil if TLS has announced its end.
-func (d *direction) truncation() error {
-	if !d.cutShort {
-		return nil
-	}
-	return truncatedError{d.from.name}
 }
 
 // A truncatedError is a parley.ErrTruncated that says whose.
@@ -87,11 +80,11 @@ func (s *session) breakBy(p *peer, err error) {
 	e := &ending{reason: parley.IOError, err: err, peer: p}
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT):
-		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
+		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", s.nameOf(p), err)
 	case isResetError(err):
 		e.reason = s.reasonOfReset(p)
 		if p.sent.Load() && !(p.isSecure() && p.halfClosed.Load()) { // a close_notify is not read by all
-			e.err = unreadError{p.name, err}
+			e.err = unreadError{s.nameOf(p), err}
 		}
 	}
 	s.endWith(e)

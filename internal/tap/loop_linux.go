@@ -115,14 +115,12 @@ type command struct {
 // A loop passes many sessions on in one goroutine, in rounds: read and tell whatever is ready,
 // publish what was told, pass it on, hang up on who is over.
 type loop struct {
-	tap      *Tap
-	observer parley.Observer // the loop's own
-	publish  func()          // flushes it; nil if nothing needs to be
-	event    parley.Event    // what is told now
-	set      *epoll.Set
-	wheel    *epoll.Wheel
-	fire     func(id uint32) time.Time
-	flows    epoll.Table[*flow] // by the number in the set of the socket that they come from
+	teller  teller // of an observer of the loop's own
+	publish func() // flushes that; nil if nothing needs to be
+	set     *epoll.Set
+	wheel   *epoll.Wheel
+	fire    func(id uint32) time.Time
+	flows   epoll.Table[*flow] // by the number in the set of the socket that they come from
 
 	began   time.Time
 	now     time.Time // when this round began
@@ -151,8 +149,8 @@ func newLoop(t *Tap) (*loop, error) {
 		return nil, err
 	}
 	now := time.Now()
-	l := &loop{tap: t, set: set, wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
-	l.observer, l.publish = fork(t.Observer)
+	l := &loop{set: set, wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
+	l.teller.observer, l.publish = fork(t.Observer)
 	l.fire = l.expire
 	return l, nil
 }

@@ -108,7 +108,7 @@ func newLooped(s *session, l *loop) *looped {
 	t := &looped{session: s, loop: l}
 	t.up = flow{direction: &s.requests, t: t}
 	t.down = flow{direction: &s.replies, t: t}
-	s.observer, s.event = l.observer, &l.event
+	s.teller = &l.teller
 	if s.records != nil {
 		s.released = t.wake
 	}

@@ -146,10 +146,10 @@ func (s *session) tellRequest(m message) {
 	if waits {
 		s.expectReply()
 	}
-	*s.event = parley.Event{
+	s.event = parley.Event{
 		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Raw: m.raw, Cut: m.cut, Secret: m.note.Secret,
 	}
-	s.tell(s.event)
+	s.tell(&s.event)
 	if s.tap.Gate == nil {
 		return
 	}
@@ -203,7 +203,7 @@ func (s *session) answered() (seq uint64, at time.Time) {
 // tellReply is told of a server's message: it answers the oldest request in flight, unless it
 // is known to be no reply.
 func (s *session) tellReply(m message) {
-	e := s.event
+	e := &s.event
 	*e = parley.Event{Kind: parley.Unasked, Time: s.now, Session: s.public, Body: m.body, Raw: m.raw, Cut: m.cut, Secret: m.note.Secret}
 	if !m.note.Alone {
 		if seq, at := s.answered(); seq > 0 {
@@ -227,7 +227,7 @@ func (s *session) tellStray(d *direction, raw parley.Raw) {
 	if s.stray == n {
 		s.tell(&parley.Event{
 			Kind: parley.Stray, Time: s.now, Session: s.public, Body: raw.Bytes, Stray: n,
-			Err: fmt.Errorf("the %s's byte %d: what comes there belongs to no message", d.from.name, raw.At),
+			Err: fmt.Errorf("the %s's byte %d: what comes there belongs to no message", s.nameOf(d.from), raw.At),
 		})
 	}
 	s.recordLoose(d, raw)
@@ -242,7 +242,7 @@ func (s *session) tellFramingLost(d *direction, at uint64, why error) {
 	}
 	s.tell(&parley.Event{
 		Kind: parley.FramingLost, Time: s.now, Session: s.public,
-		Err: fmt.Errorf("the %s's byte %d: %w; from there its bytes are shown as they come", d.from.name, at, why),
+		Err: fmt.Errorf("the %s's byte %d: %w; from there its bytes are shown as they come", s.nameOf(d.from), at, why),
 	})
 }
 
@@ -354,7 +354,7 @@ func (s *session) watchUnfinished() {
 	case s.unfinishedTold || begun == s.isUnfinished():
 	case begun:
 		s.unfinishedSince = s.now
-		if s.ctx != nil { // no loop, which has a clock of its own
+		if s.lifetime != nil { // no loop, which has a clock of its own
 			s.unfinishedTimer = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(time.Now()) })
 		}
 	default:

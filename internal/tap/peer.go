@@ -9,7 +9,6 @@ import (
 
 // A peer is one of the two programs that the tap stands between.
 type peer struct {
-	name       string      // client or server
 	*link                  // nil before there is one, and where a loop has its socket
 	fd         int32       // of its socket, if a loop has that
 	sent       atomic.Bool // bytes of the other were sent to it

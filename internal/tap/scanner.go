@@ -11,8 +11,7 @@ import (
 // one unfinished message, max of them at most and what one read brings.
 type scanner struct {
 	framing parley.Framing
-	noter   parley.Noter // the same; nil if it has no notes
-	max     int          // bytes of a message's body
+	max     int // bytes of a message's body
 	hearer  hearer
 
 	at      uint64 // bytes of the direction before buf
@@ -151,10 +150,10 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 
 // note is what the framing knows of the message that it has found last.
 func (s *scanner) note() parley.Note {
-	if s.noter == nil {
-		return parley.Note{}
+	if noter, notes := s.framing.(parley.Noter); notes {
+		return noter.Note()
 	}
-	return s.noter.Note()
+	return parley.Note{}
 }
 
 // tellWhole tells a message that is held as a whole, and no more than the limit of it.

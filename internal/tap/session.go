@@ -20,13 +20,12 @@ type session struct {
 	client, server    peer
 	program           atomic.Pointer[Program] // which the server is; nil if it is none
 	requests, replies direction
-	ctx               context.Context        // ends when the session is cut, and at its end; nil once a loop has it
 	end               atomic.Pointer[ending] // nil until it is decided
 
-	deciding sync.Mutex // guards what follows
-	cancel   context.CancelFunc
-	driver   driver // what passes the session on; nil before
-	isCut    bool
+	deciding  sync.Mutex // guards what follows
+	*lifetime            // ends when the session is cut, and at its end; nil once a loop has it
+	driver    driver     // what passes the session on; nil before
+	isCut     bool
 
 	looped bool // a loop passes it on; Tap.mu guards it
 
@@ -35,23 +34,40 @@ type session struct {
 	closed         bool // Closed was told: nothing is from now on
 	unpaired       bool // no request waits for a reply
 	unfinishedTold bool
-	isHeld         bool  // by the gate, of a loop
-	open           int8  // directions that no end of file has come of
-	cutShort       error // why the first end of one is no orderly one; nil if it is
-	observer       parley.Observer
-	event          *parley.Event
-	now            time.Time // of the read that is inspected
-	seq, replied   uint64    // the last request, and the last that has a reply
-	inFlight       []arrival // requests without a reply
-	waiting        uint64    // how many they are
-	written        uint64    // the last request whose reply's last byte was passed on
-	in, out        uint64    // bytes of the client, of the server
-	stray          uint64    // of those, bytes of no message
+	isHeld         bool       // by the gate, of a loop
+	open           int8       // directions that no end of file has come of
+	cutShort       *direction // whose end was the first that is no orderly one; nil if none was
+	*teller
+	now          time.Time // of the read that is inspected
+	seq, replied uint64    // the last request, and the last that has a reply
+	inFlight     []arrival // requests without a reply
+	waiting      uint64    // how many they are
+	written      uint64    // the last request whose reply's last byte was passed on
+	in, out      uint64    // bytes of the client, of the server
+	stray        uint64    // of those, bytes of no message
 
 	*records // nil if there is no gate
 
 	unfinishedSince time.Time   // since when a request waits for its rest; zero while none does
 	unfinishedTimer *time.Timer // tells Unfinished, where no loop does
+}
+
+// A lifetime is the context of a session.
+type lifetime struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// A teller tells an observer, one event at a time.
+type teller struct {
+	observer parley.Observer
+	event    parley.Event // memory for one
+}
+
+func (t *teller) tell(e *parley.Event) {
+	if t.observer != nil {
+		t.observer.Observe(e)
+	}
 }
 
 // Records are what of a session a gate is asked about.
@@ -73,7 +89,7 @@ type direction struct {
 	cutShort bool          // from has ended, and TLS has not said that it would
 
 	// The tick's alone.
-	unsent   int           // to to, when the tick last looked
+	unsent   int32         // to to, when the tick last looked
 	progress time.Duration // when that had changed
 }
 
@@ -83,8 +99,7 @@ type driver interface {
 }
 
 func newSession(t *Tap, client net.Conn) *session {
-	s := &session{tap: t, observer: t.Observer, event: new(parley.Event), open: 2}
-	s.client.name, s.server.name = "client", cmp.Or(t.ServerName, "server")
+	s := &session{tap: t, teller: &teller{observer: t.Observer}, lifetime: new(lifetime), open: 2}
 	s.client.open(client)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	requests, replies := parley.OpenFraming(t.Framing, t.Replies)
@@ -95,9 +110,6 @@ func newSession(t *Tap, client net.Conn) *session {
 	s.replies = direction{
 		from: &s.server, to: &s.client,
 		scanner: scanner{framing: replies, max: t.maxMessage(cmp.Or(t.Replies, t.framing())), hearer: replyHearer{s}},
-	}
-	for _, d := range []*direction{&s.requests, &s.replies} {
-		d.scanner.noter, _ = d.scanner.framing.(parley.Noter)
 	}
 	if t.Gate != nil {
 		s.records = new(records)
@@ -180,9 +192,10 @@ func (s *session) cut(reason parley.CloseReason) bool {
 	first := s.end.CompareAndSwap(nil, &ending{reason: reason})
 	s.deciding.Lock()
 	s.isCut = true
-	cancel := s.cancel
+	if s.lifetime != nil {
+		s.cancel()
+	}
 	s.deciding.Unlock()
-	cancel()
 	s.wakeDriver()
 	return first
 }
@@ -205,15 +218,17 @@ func (s *session) wakeDriver() {
 
 // endContext ends the context of the session, which takes up much where nobody waits for it.
 func (s *session) endContext() {
-	s.cancel()
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	s.ctx, s.cancel = nil, func() {}
+	if s.lifetime != nil {
+		s.cancel()
+		s.lifetime = nil
+	}
 }
 
 // leave makes room for another session: nothing of this one is left.
 func (s *session) leave() {
-	s.cancel()
+	s.endContext()
 	s.tap.removeSession(s)
 }
 
@@ -227,8 +242,10 @@ func (s *session) opposite(d *direction) *direction {
 	return &s.requests
 }
 
-func (s *session) tell(e *parley.Event) {
-	if s.observer != nil {
-		s.observer.Observe(e)
+// nameOf is what a peer is called.
+func (s *session) nameOf(p *peer) string {
+	if p == &s.client {
+		return "client"
 	}
+	return cmp.Or(s.tap.ServerName, "server")
 }

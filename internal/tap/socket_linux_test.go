@@ -345,7 +345,7 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 			}
 			await("nothing moves", func() (moves bool) {
 				server.Read(make([]byte, 1000))
-				inDriver(s, func() { moves = s.server.unsent() != s.requests.unsent })
+				inDriver(s, func() { moves = int32(s.server.unsent()) != s.requests.unsent })
 				return moves
 			})
 		}

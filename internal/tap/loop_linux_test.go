@@ -312,6 +312,46 @@ func TestUnixSocketsHaveALoop(t *testing.T) {
 		"2 opened", `2 received 1 "a"`, `2 replied 1 "A"`, `2 message 0 "unread"`, "2 closed 1 reset")
 }
 
+// A peer that takes nothing may be alive, and have more to say: that is not waited for. Over TCP its kernel would
+// end the connection, a Unix socket has nobody who does.
+func TestAUnixPeerThatTakesNothingIsCut(t *testing.T) {
+	observer, closed := closings()
+	dir := t.TempDir()
+	upstream, err := net.Listen("unix", filepath.Join(dir, "server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	l, err := net.Listen("unix", filepath.Join(dir, "tap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tap := &Tap{Engine: parley.Loops, Observer: observer, WriteTimeout: time.Hour, Dial: func(context.Context, *parley.Session) (net.Conn, error) {
+		return net.Dial("unix", filepath.Join(dir, "server"))
+	}}
+	serve(t, tap, l)
+	client, err := net.Dial("unix", filepath.Join(dir, "tap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := upstream.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	var saying sync.WaitGroup
+	saying.Go(func() { client.Write(make([]byte, 16<<20)) })
+	defer saying.Wait()
+	defer client.Close()
+	awaitWriting(t, tap)
+	s := theSession(tap)
+	pass(s, time.Hour) // sees what is unsent
+	pass(s, 3*time.Hour)
+	if end := awaitClosing(t, closed); end.Reason != parley.WriteTimeout {
+		t.Errorf("ended for %v (%v), want write_timeout", end.Reason, end.Err)
+	}
+}
+
 func awaitUnread(t *testing.T, conn net.Conn) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); unread(conn) == 0; time.Sleep(time.Millisecond) {

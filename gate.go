@@ -107,6 +107,31 @@ func (s *Session) Ask(gate Gate, batch []Exchange) (held <-chan struct{}) {
 	return released
 }
 
+// AskThen is Ask for who has no goroutine to wait in. It reports whether the gate holds the session, by this batch
+// or another. Once it holds it no more, IsHeld says so and released is called: by any goroutine, and maybe before
+// AskThen has returned.
+func (s *Session) AskThen(gate Gate, batch []Exchange, released func()) (held bool) {
+	if s.hold == nil {
+		s.hold = new(hold)
+	}
+	s.mu.Lock()
+	s.hold.batches.Add(1)
+	s.hold.conn = callback(released)
+	s.mu.Unlock()
+	if gate.Pass(s, batch) {
+		s.hold.drop() // nobody need be called: it is returned
+	}
+	return s.IsHeld()
+}
+
+// IsHeld reports whether a gate holds the session.
+func (s *Session) IsHeld() bool { return s.hold != nil && !s.released() }
+
+// A callback is called when its session is released.
+type callback func()
+
+func (c callback) release() { c() }
+
 func (s *Session) askAnother() (released waiter) {
 	if s.hold == nil {
 		s.hold = new(hold)

@@ -194,6 +194,7 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 		Dial: opt.fault.dial(func(ctx context.Context, client *parley.Session) (net.Conn, error) {
 			return opt.dialFor(ctx, client, upstream)
 		}),
+		Engine:           parley.LoopsIfPossible, // nobody who is told, or asked, blocks
 		Framing:          framing.Requests,
 		Replies:          framing.Replies,
 		MaxMessage:       int(opt.maxMessage),

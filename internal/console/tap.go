@@ -57,6 +57,9 @@ func (n *TapNarrative) Observe(e *parley.Event) {
 	}
 }
 
+// Fork returns the observer for one event loop.
+func (n *TapNarrative) Fork() parley.Observer { return &batch{format: n, out: n.out} }
+
 func (n *TapNarrative) appendEvent(dst []byte, e *parley.Event) []byte {
 	if n.verbose {
 		dst = n.appendStamp(dst, e)

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,6 +18,8 @@ import (
 const (
 	minTick = 5 * time.Millisecond
 	maxTick = time.Second
+
+	manySessions = 1000
 )
 
 // tickTime is a sixteenth of the shortest timeout, within bounds.
@@ -57,11 +60,26 @@ func (t *Tap) tick() {
 	if passed <= 2*every {
 		clock := time.Duration(t.clock.Add(int64(passed)))
 		for s := range t.sessions {
-			// What a session notes is up to a tick older than it says.
-			s.checkTimeouts(clock - every)
+			if !s.looped {
+				// What a session notes is up to a tick older than it says.
+				s.checkTimeouts(clock - every)
+			}
 		}
+		t.loops.tick(clock - every)
 	}
+	t.giveBack()
 	t.ticker.Reset(every)
+}
+
+// giveBack gives back the memory that connecting many sessions took, some kilobytes each, once no more of them
+// come: else it would stay for as long as they are silent, since nothing new is needed that would have it collected.
+func (t *Tap) giveBack() {
+	begun := t.numbered - t.lastBegun
+	t.lastBegun = t.numbered
+	if t.sinceGiven += begun; begun == 0 && t.sinceGiven >= manySessions {
+		t.sinceGiven = 0
+		go debug.FreeOSMemory()
+	}
 }
 
 // What a direction is doing.
@@ -101,16 +119,16 @@ func (s *session) checkWrite(d *direction, now time.Duration) {
 		return
 	}
 	// A write returns when there is much room again. The peer may take bytes long before.
-	if n := unsent(d.to.socket); n != d.unsent {
+	if n := int32(d.to.unsent()); n != d.unsent {
 		d.unsent, d.progress = n, now
 	}
 	timeout := s.tap.writeTimeout()
 	isOver := timeout > 0 && now-max(since, d.progress) >= timeout
 	switch {
-	case (isOver || !d.from.secure) && d.from.isReset():
+	case (isOver || !d.from.isSecure()) && d.from.isReset():
 		s.breakBy(d.from, syscall.ECONNRESET)
 	case isOver:
-		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", d.to.name, timeout)})
+		s.endWith(&ending{reason: parley.WriteTimeout, peer: d.to, err: fmt.Errorf("the %s took nothing for %v", s.nameOf(d.to), timeout)})
 	}
 }
 

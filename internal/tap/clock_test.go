@@ -3,6 +3,7 @@ package tap
 import (
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,9 @@ import (
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/parleytest"
 )
+
+// inMemory is for inboxes in a bubble.
+var inMemory = &stage{inMemory: true, rest: synctest.Wait}
 
 func connPair() (a, b *parleytest.Conn) { return parleytest.ConnPair() }
 
@@ -96,7 +100,7 @@ func TestTimeoutsThatNeverCome(t *testing.T) {
 				tap := &Tap{IdleTimeout: set.IdleTimeout, WriteTimeout: set.WriteTimeout, HalfCloseTimeout: set.HalfCloseTimeout,
 					MaxMessage: set.MaxMessage, MaxSessions: set.MaxSessions, Observer: told}
 				client, server := startInMemory(t, tap)
-				atServer := inboxOf(server)
+				atServer := inMemory.inboxOf(server)
 				time.Sleep(3 * time.Hour)
 				io.WriteString(client, "a\n")
 				time.Sleep(3 * time.Hour)
@@ -152,7 +156,7 @@ func TestTimeoutsWaitForTheGate(t *testing.T) {
 		gate := &porter{holds: true}
 		observer, closed := closings()
 		client, server := startInMemory(t, &Tap{Observer: observer, Gate: gate, IdleTimeout: time.Second, WriteTimeout: time.Second, HalfCloseTimeout: time.Second})
-		atClient := inboxOf(client)
+		atClient := inMemory.inboxOf(client)
 		io.WriteString(client, "a\n")
 		io.WriteString(server, "A\n")
 		time.Sleep(time.Hour)
@@ -199,6 +203,34 @@ func TestAPauseCountsForNobody(t *testing.T) {
 	})
 }
 
+// The memory that connecting many took is given back once, when no more of them come.
+func TestMemoryIsGivenBackOnceNoMoreCome(t *testing.T) {
+	collections := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	before := collections()
+	tap := new(Tap)
+	for _, come := range []uint64{manySessions - 1, 1} { // a tick each
+		tap.numbered += come
+		tap.giveBack()
+	}
+	if n := collections() - before; n != 0 {
+		t.Errorf("collected %d times while they come", n)
+	}
+	tap.giveBack()
+	for deadline := time.Now().Add(patience); collections() == before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	tap.giveBack()
+	tap.numbered++
+	tap.giveBack()
+	tap.giveBack()
+	if n := collections() - before; n != 1 {
+		t.Errorf("collected %d times, want once", n)
+	}
+}
+
 // A reply that did not get out whole is not counted as one that did.
 func TestHalfAReplyIsNotPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,7 +258,7 @@ func TestSlowBytesAreTheSameBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := newRecord()
 		client, server := startInMemory(t, &Tap{Observer: told})
-		atClient, atServer := inboxOf(client), inboxOf(server)
+		atClient, atServer := inMemory.inboxOf(client), inMemory.inboxOf(server)
 		request, reply := strings.Repeat("a", 3000)+"\n", strings.Repeat("A", 3000)+"\n"
 		for i := range request {
 			client.Write([]byte{request[i]})

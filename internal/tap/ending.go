@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,26 +28,13 @@ type ending struct {
 	peer   *peer      // whose connection broke, or who takes nothing; nil if it is neither's doing
 }
 
-// endDirection passes an end of file on. The second one ends the session, which is told
-// before anybody can see it.
-func (s *session) endDirection(d *direction) {
-	s.inspect(d, nil, true)
-	s.notePassed(d)
-	switch end := s.countEnd(d); {
-	case end != nil:
-		s.endWith(end)
-	case s.end.Load() == nil:
-		if err := s.passEnd(d); err != nil && d.to.secure {
-			s.breakBy(d.to, err)
-		}
-	}
-}
-
 // countEnd counts an end of file, and says how the session ends if it is the last.
 func (s *session) countEnd(d *direction) *ending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cutShort = cmp.Or(s.cutShort, d.truncation())
+	if d.cutShort && s.cutShort == nil {
+		s.cutShort = d
+	}
 	if s.open--; s.open > 0 {
 		return nil
 	}
@@ -57,19 +43,11 @@ func (s *session) countEnd(d *direction) *ending {
 	case s.in == 0 && s.out == 0:
 		end.reason = parley.NoRequest
 	case s.cutShort != nil:
-		end.reason, end.err = parley.Truncated, s.cutShort
+		end.reason, end.err = parley.Truncated, truncatedError{s.nameOf(s.cutShort.from)}
 	case s.requests.scanner.begun():
 		end.reason = parley.Truncated
 	}
 	return end
-}
-
-// truncation is that of a direction that has ended, nil if TLS has announced its end.
-func (d *direction) truncation() error {
-	if !d.cutShort {
-		return nil
-	}
-	return truncatedError{d.from.name}
 }
 
 // A truncatedError is a parley.ErrTruncated that says whose.
@@ -81,21 +59,15 @@ func (e truncatedError) Error() string {
 
 func (e truncatedError) Unwrap() error { return parley.ErrTruncated }
 
-// passEnd passes the end of a direction on as it came. What TLS has not announced it is not to
-// announce to the other either.
-func (s *session) passEnd(d *direction) error {
-	d.to.halfClosed.Store(true)
-	if d.cutShort {
-		d.to.cutOff.Store(true)
-		return closeWrite(d.to.socket)
+// isGone reports whether the peer whose connection broke can say no more than what has arrived.
+func (e *ending) isGone() bool { return isResetError(e.err) || errors.Is(e.err, syscall.ETIMEDOUT) }
+
+// rest is the direction of the peer whose connection broke: what it had said is still to be passed on.
+func (s *session) rest(end *ending) *direction {
+	if end.peer == &s.server {
+		return &s.replies
 	}
-	if d.to.secure {
-		s.note(d, writing)
-		if err := awaitRoom(d.to.socket); err != nil {
-			return err
-		}
-	}
-	return closeWrite(d.to.conn)
+	return &s.requests
 }
 
 // breakBy ends the session because of an error of one of its connections.
@@ -108,11 +80,11 @@ func (s *session) breakBy(p *peer, err error) {
 	e := &ending{reason: parley.IOError, err: err, peer: p}
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT):
-		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", p.name, err)
+		e.reason, e.err = parley.WriteTimeout, fmt.Errorf("the %s has vanished, nothing is acknowledged: %w", s.nameOf(p), err)
 	case isResetError(err):
 		e.reason = s.reasonOfReset(p)
-		if p.sent.Load() && !(p.secure && p.halfClosed.Load()) { // a close_notify is not read by all
-			e.err = unreadError{p.name, err}
+		if p.sent.Load() && !(p.isSecure() && p.halfClosed.Load()) { // a close_notify is not read by all
+			e.err = unreadError{s.nameOf(p), err}
 		}
 	}
 	s.endWith(e)
@@ -157,58 +129,6 @@ func (e unreadError) Hint() string {
 	return "the peer closed without reading its replies"
 }
 
-// endWith decides why the session ends, unless that is decided, and reports whether it did.
-func (s *session) endWith(e *ending) bool {
-	if !s.end.CompareAndSwap(nil, e) {
-		return false
-	}
-	close(s.ending)
-	return true
-}
-
-// cut ends the session at once, and reports whether it had not ended by itself.
-func (s *session) cut(reason parley.CloseReason) bool {
-	first := s.endWith(&ending{reason: reason})
-	s.cancel()
-	return first
-}
-
-// passRest waits until all that the peer whose connection broke had said is told, and, for as
-// long as a second, until the other has taken it. While the gate holds the session the
-// second stands still.
-func (s *session) passRest(end *ending) {
-	d, to := &s.requests, &s.server
-	if end.peer == to {
-		d, to = &s.replies, &s.client
-	}
-	end.peer.conn.SetWriteDeadline(longAgo) // it is sent nothing any more
-	done := d.done
-	pause := time.Millisecond
-	for waited := time.Duration(0); waited < restTime && (done != nil || unsent(to.socket) > 0); {
-		pause = min(pause, restTime-waited)
-		select {
-		case <-done:
-			done = nil
-			continue
-		case <-time.After(pause):
-		case <-s.ctx.Done():
-			return
-		}
-		if doing, _ := d.activity.get(); doing != working {
-			waited += pause
-		}
-		pause = min(2*pause, maxRestPause)
-	}
-	to.conn.SetWriteDeadline(longAgo)
-	if !isResetError(end.err) && !errors.Is(end.err, syscall.ETIMEDOUT) {
-		end.peer.conn.SetReadDeadline(longAgo) // it may be alive, and have more to say
-	}
-	select {
-	case <-d.done:
-	case <-s.ctx.Done():
-	}
-}
-
 // close tells that the session is over, before the peers can see it: in good order if both
 // have ended, or it is to look so on purpose, and otherwise by a reset of both, since an end of
 // file would be a lie.
@@ -223,7 +143,7 @@ func (s *session) close() {
 	var closing sync.WaitGroup
 	for _, p := range []*peer{&s.client, &s.server} {
 		switch {
-		case p.conn == nil:
+		case p.link == nil:
 		case end.order:
 			closing.Go(func() { s.linger(p.conn) })
 		default:
@@ -258,13 +178,6 @@ func (s *session) linger(conn net.Conn) {
 		}
 		conn.SetReadDeadline(now.Add(closeTime))
 	}
-}
-
-func (s *session) opposite(d *direction) *direction {
-	if d == &s.requests {
-		return &s.replies
-	}
-	return &s.requests
 }
 
 // closeBehind closes the connection that a direction goes to, when both have ended.

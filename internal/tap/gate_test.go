@@ -48,6 +48,12 @@ func (p *porter) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	return !p.holds
 }
 
+func (p *porter) asked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lines)
+}
+
 func spelled(body []byte, cut uint64) string {
 	if body == nil {
 		return "-"
@@ -75,84 +81,38 @@ func (p *porter) check(t *testing.T, want ...string) {
 	}
 }
 
-// An inbox is what has arrived at one end of a connection.
-type inbox struct {
-	mu   sync.Mutex
-	text string
-}
-
-// inboxOf reads until the end of file, which it notes.
-func inboxOf(conn io.Reader) *inbox {
-	in := new(inbox)
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, err := conn.Read(buf)
-			in.mu.Lock()
-			in.text += string(buf[:n])
-			if err != nil {
-				in.text += fmt.Sprintf("(%v)", err)
-			}
-			in.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return in
-}
-
-func (in *inbox) check(t *testing.T, want string) {
-	t.Helper()
-	synctest.Wait()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.text != want {
-		t.Errorf("%q has arrived, want %q", in.text, want)
-	}
-}
-
 func TestGateIsAskedAboutEveryExchange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onStages(t, func(t *testing.T, open func(*Tap) *stage) {
 		told, gate := newRecord(), new(porter)
-		client, server := startInMemory(t, &Tap{Observer: told, Gate: gate, MaxMessage: 4})
-		say := func(conn io.Writer, text string) {
-			io.WriteString(conn, text)
-			synctest.Wait()
-		}
-		say(server, "hi\n")
-		say(client, "a\nlong one\n")
-		say(server, "A\n\nextra\n")
-		say(client, "never answered\n")
-		say(client, "nor whole")
-		say(server, "bye")
-		server.CloseWrite()
-		synctest.Wait()
+		st := open(&Tap{Observer: told, Gate: gate, MaxMessage: 4})
+		st.say(st.server, "hi\n")
+		st.say(st.client, "a\nlong one\n")
+		st.say(st.server, "A\n\nextra\n")
+		st.say(st.client, "never answered\n")
+		st.say(st.client, "nor whole")
+		st.say(st.server, "bye")
+		st.server.CloseWrite()
+		st.rest()
 		gate.check(t, `1.0 - "hi"`, `1.1 "a" "A"`, `1.2 "long"+4 ""`, `1.0 - "extr"+1`, `1.3 "neve"+10 "bye"`)
-		client.CloseWrite()
-		synctest.Wait()
+		st.client.CloseWrite()
+		st.rest()
 		gate.check(t, `1.0 - "hi"`, `1.1 "a" "A"`, `1.2 "long"+4 ""`, `1.0 - "extr"+1`, `1.3 "neve"+10 "bye"`, `1.4 "nor "+5 -`)
 	})
 }
 
 // A closed session says how many replies were passed on whole.
 func TestClosedSaysWhichRepliesWerePassedOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var replied uint64
-		client, server := startInMemory(t, &Tap{Observer: parley.ObserverFunc(func(e *parley.Event) {
-			if e.Kind == parley.Closed {
-				replied = e.Replied
-			}
-		})})
-		io.WriteString(client, "a\nb\nc\n")
-		synctest.Wait()
-		io.WriteString(server, "A\nB") // whose end is that of the file
-		server.CloseWrite()
-		synctest.Wait()
-		client.Close()
-		synctest.Wait()
-		if replied != 2 {
-			t.Errorf("replied up to %d, want 2", replied)
+	onStages(t, func(t *testing.T, open func(*Tap) *stage) {
+		observer, closed := closings()
+		st := open(&Tap{Observer: observer})
+		st.say(st.client, "a\nb\nc\n")
+		io.WriteString(st.server, "A\nB") // whose end is that of the file
+		st.server.CloseWrite()
+		st.rest()
+		st.client.Close()
+		st.rest()
+		if end := awaitClosing(t, closed); end.Replied != 2 {
+			t.Errorf("replied up to %d, want 2", end.Replied)
 		}
 	})
 }
@@ -160,10 +120,11 @@ func TestClosedSaysWhichRepliesWerePassedOn(t *testing.T) {
 // While the gate holds a session nothing of it is passed on, in either direction, nor is its
 // end; then all is.
 func TestHeldSessionIsHeldBackAndLosesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onStages(t, func(t *testing.T, open func(*Tap) *stage) {
 		told, gate := newRecord(), &porter{holds: true}
-		client, server := startInMemory(t, &Tap{Observer: told, Gate: gate})
-		atClient, atServer := inboxOf(client), inboxOf(server)
+		st := open(&Tap{Observer: told, Gate: gate})
+		client, server := st.client, st.server
+		atClient, atServer := st.inboxOf(client), st.inboxOf(server)
 		io.WriteString(client, "a\n")
 		atServer.check(t, "a\n") // a request is not held back for its record: that needs the reply
 		io.WriteString(server, "A\n")
@@ -171,7 +132,9 @@ func TestHeldSessionIsHeldBackAndLosesNothing(t *testing.T) {
 		io.WriteString(client, "b\n")
 		client.CloseWrite()
 		atServer.check(t, "a\n")
-		time.Sleep(time.Hour)
+		if st.inMemory {
+			time.Sleep(time.Hour)
+		}
 		atServer.check(t, "a\n")
 		gate.check(t, `1.1 "a" "A"`)
 
@@ -193,29 +156,25 @@ func TestHeldSessionIsHeldBackAndLosesNothing(t *testing.T) {
 func TestLastRecordsAreWaitedFor(t *testing.T) {
 	for _, end := range []string{"in good order", "by a reset"} {
 		t.Run(end, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				gate := &porter{holds: true}
-				tap := &Tap{Gate: gate}
-				client, server := startInMemory(t, tap)
-				io.WriteString(client, "a\n")
-				synctest.Wait()
+			onStages(t, func(t *testing.T, open func(*Tap) *stage) {
+				told, gate := newRecord(), &porter{holds: true}
+				tap := &Tap{Gate: gate, Observer: told}
+				st := open(tap)
+				st.say(st.client, "a\n")
 				if end == "by a reset" {
-					client.Reset()
+					st.reset(st.client)
 				} else {
-					client.Close()
-					server.Close()
+					io.ReadFull(st.server, make([]byte, 2)) // else its end is a reset too
+					st.client.Close()
+					st.server.Close()
 				}
-				synctest.Wait()
+				told.awaitClosed(t, 1)
+				st.rest()
 				gate.check(t, `1.1 "a" -`)
-				if n := tap.Open(); n != 1 {
-					t.Errorf("%d sessions while the record waits, want 1", n)
-				}
+				st.awaitOpen(t, tap, 1)
 				gate.release(false)
-				synctest.Wait()
-				if n := tap.Open(); n != 0 {
-					t.Errorf("%d sessions after that, want 0", n)
-				}
-				server.Close()
+				st.awaitOpen(t, tap, 0)
+				st.server.Close()
 			})
 		})
 	}
@@ -224,58 +183,55 @@ func TestLastRecordsAreWaitedFor(t *testing.T) {
 // Each batch that the gate holds is waited for: the release of an earlier one is not that of
 // the last records.
 func TestEveryHeldBatchIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onStages(t, func(t *testing.T, open func(*Tap) *stage) {
 		gate := &porter{holds: true}
 		tap := &Tap{Gate: gate}
-		client, server := startInMemory(t, tap)
-		io.WriteString(client, "a\nb\n")
-		synctest.Wait()
-		io.WriteString(server, "A\n")
-		synctest.Wait()
-		client.Reset()
-		synctest.Wait()
+		st := open(tap)
+		st.say(st.client, "a\nb\n")
+		st.say(st.server, "A\n")
+		st.reset(st.client)
 		gate.mu.Lock()
 		gate.held[0].Release()
 		gate.held = gate.held[1:]
 		gate.mu.Unlock()
-		synctest.Wait()
+		st.rest()
+		for deadline := time.Now().Add(patience); gate.asked() < 2 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		}
 		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
-		if n := tap.Open(); n != 1 {
-			t.Errorf("%d sessions while the last record waits, want 1", n)
-		}
+		st.awaitOpen(t, tap, 1)
 		gate.release(false)
-		synctest.Wait()
-		if n := tap.Open(); n != 0 {
-			t.Errorf("%d sessions after that, want 0", n)
-		}
-		server.Close()
+		st.awaitOpen(t, tap, 0)
+		st.server.Close()
 	})
 }
 
 // A gate that never releases does not keep a tap from closing, whatever its session is at.
 func TestCloseDoesNotWaitForTheGate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onStages(t, func(t *testing.T, open func(*Tap) *stage) {
 		gate := &porter{holds: true}
 		tap := &Tap{Gate: gate}
-		client, server := startInMemory(t, tap)
-		io.WriteString(client, "a\nb\n")
-		synctest.Wait()
-		io.WriteString(server, "A\n")
-		synctest.Wait()
-		io.WriteString(client, "c\n") // whose direction waits for its turn
-		synctest.Wait()
+		st := open(tap)
+		st.say(st.client, "a\nb\n")
+		st.say(st.server, "A\n")
+		st.say(st.client, "c\n") // whose direction waits for its turn
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, isCut := tap.Shutdown(ctx).(*parley.DrainError); !isCut {
 			t.Error("Shutdown did not cut the session")
 		}
-		synctest.Wait()
+		if st.inMemory {
+			synctest.Wait()
+		}
 		if n := tap.Open(); n != 0 {
 			t.Errorf("%d sessions, want 0", n)
 		}
-		gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`, `1.3 "c" -`) // the last had been read
-		client.Close()
-		server.Close()
+		if st.inMemory { // a loop reads nothing of a session that is held
+			gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`, `1.3 "c" -`) // the last had been read
+		} else {
+			gate.check(t, `1.1 "a" "A"`, `1.2 "b" -`)
+		}
+		st.client.Close()
+		st.server.Close()
 	})
 }
 
@@ -320,26 +276,28 @@ func (wholeReads) Next(buf []byte, _, _ int, _ bool) (int, []byte, error) {
 
 // A binary protocol a byte at a time: all bytes of both directions are recorded, in order.
 func TestRecordedChunksAreAllBytes(t *testing.T) {
-	const size = 20000
-	gate, told := new(porter), newRecord()
-	upstream := plain.startServer(t, func(conn end) {
-		var sending sync.WaitGroup
-		sending.Go(func() { send(conn, bytewise{random(2, size)}) })
-		io.Copy(io.Discard, conn)
-		sending.Wait()
+	overEngines(t, func(t *testing.T, tr transport) {
+		const size = 20000
+		gate, told := new(porter), newRecord()
+		upstream := tr.startServer(t, func(conn end) {
+			var sending sync.WaitGroup
+			sending.Go(func() { send(conn, bytewise{random(2, size)}) })
+			io.Copy(io.Discard, conn)
+			sending.Wait()
+		})
+		client := dial(t, tr.start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
+		go send(client, bytewise{random(1, size)})
+		if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
+			t.Error("other bytes have arrived than were sent")
+		}
+		told.awaitClosed(t, 1)
+		gate.mu.Lock()
+		defer gate.mu.Unlock()
+		if got := sha256.Sum256(gate.up); got != hashOf(t, random(1, size)) {
+			t.Errorf("%d bytes of the client are recorded, not the %d that it sent", len(gate.up), size)
+		}
+		if got := sha256.Sum256(gate.down); got != hashOf(t, random(2, size)) {
+			t.Errorf("%d bytes of the server are recorded, not the %d that it sent", len(gate.down), size)
+		}
 	})
-	client := dial(t, plain.start(t, &Tap{Observer: told, Gate: gate, Framing: wholeReads{parley.Chunks}}, upstream))
-	go send(client, bytewise{random(1, size)})
-	if got := hashOf(t, client); got != hashOf(t, random(2, size)) {
-		t.Error("other bytes have arrived than were sent")
-	}
-	told.awaitClosed(t, 1)
-	gate.mu.Lock()
-	defer gate.mu.Unlock()
-	if got := sha256.Sum256(gate.up); got != hashOf(t, random(1, size)) {
-		t.Errorf("%d bytes of the client are recorded, not the %d that it sent", len(gate.up), size)
-	}
-	if got := sha256.Sum256(gate.down); got != hashOf(t, random(2, size)) {
-		t.Errorf("%d bytes of the server are recorded, not the %d that it sent", len(gate.down), size)
-	}
 }

@@ -27,9 +27,7 @@ type arrival struct {
 // inspect tells the messages that p completes, or the end of file, and waits while the gate
 // holds the session.
 func (s *session) inspect(d *direction, p []byte, eof bool) {
-	s.inspecting <- struct{}{}
 	s.await(s.tellMessages(d, p, eof, time.Now()))
-	<-s.inspecting
 }
 
 // await waits while the gate holds the session.
@@ -95,7 +93,7 @@ func (s *session) tellProgress() {
 func (s *session) tellOpened() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tap.tell(&parley.Event{Kind: parley.Opened, Time: s.public.Opened(), Session: s.public})
+	s.tell(&parley.Event{Kind: parley.Opened, Time: s.public.Opened(), Session: s.public})
 }
 
 // tellClosed tells that the session is over, and what there was of messages that nobody will
@@ -109,7 +107,7 @@ func (s *session) tellClosed(end *ending, now time.Time) {
 	if s.unfinishedTimer != nil {
 		s.unfinishedTimer.Stop()
 	}
-	s.tap.tell(&parley.Event{
+	s.tell(&parley.Event{
 		Kind: parley.Closed, Time: s.now, Session: s.public, Seq: s.seq, Took: s.now.Sub(s.public.Opened()),
 		Replied: s.written, In: s.in, Out: s.out, Stray: s.stray, Reason: end.reason, Err: end.err,
 	})
@@ -122,8 +120,24 @@ func (s *session) recordRest() {
 	s.recordAllUnanswered()
 	s.recordLoose(&s.requests, s.requests.scanner.unfinishedRaw())
 	s.recordLoose(&s.replies, s.replies.scanner.unfinishedRaw())
-	s.held = s.ask()
+	if held := s.ask(); s.records != nil {
+		s.held = held
+	}
 }
+
+// A requestHearer tells what is found of a client, a replyHearer what is of the server.
+type (
+	requestHearer struct{ *session }
+	replyHearer   struct{ *session }
+)
+
+func (h requestHearer) tell(m message)              { h.tellRequest(m) }
+func (h requestHearer) loose(raw parley.Raw)        { h.tellStray(&h.requests, raw) }
+func (h requestHearer) broken(at uint64, why error) { h.tellFramingLost(&h.requests, at, why) }
+
+func (h replyHearer) tell(m message)              { h.tellReply(m) }
+func (h replyHearer) loose(raw parley.Raw)        { h.tellStray(&h.replies, raw) }
+func (h replyHearer) broken(at uint64, why error) { h.tellFramingLost(&h.replies, at, why) }
 
 // tellRequest is told of a client's message.
 func (s *session) tellRequest(m message) {
@@ -135,7 +149,7 @@ func (s *session) tellRequest(m message) {
 	s.event = parley.Event{
 		Kind: parley.Received, Time: s.now, Session: s.public, Seq: s.seq, Body: m.body, Raw: m.raw, Cut: m.cut, Secret: m.note.Secret,
 	}
-	s.tap.tell(&s.event)
+	s.tell(&s.event)
 	if s.tap.Gate == nil {
 		return
 	}
@@ -197,9 +211,9 @@ func (s *session) tellReply(m message) {
 			e.Kind, e.Seq, e.Took = parley.Replied, seq, s.now.Sub(at)
 		}
 	}
-	s.tap.tell(e)
+	s.tell(e)
 	if e.Kind == parley.Replied && s.tap.answers {
-		s.tap.tell(&parley.Event{Kind: parley.Answered, Time: s.now, Session: s.public, Seq: e.Seq, Replied: 1, Took: e.Took})
+		s.tell(&parley.Event{Kind: parley.Answered, Time: s.now, Session: s.public, Seq: e.Seq, Replied: 1, Took: e.Took})
 	}
 	if s.tap.Gate != nil {
 		s.recordReply(e, m)
@@ -211,9 +225,9 @@ func (s *session) tellStray(d *direction, raw parley.Raw) {
 	n := uint64(len(raw.Bytes))
 	s.stray += n
 	if s.stray == n {
-		s.tap.tell(&parley.Event{
+		s.tell(&parley.Event{
 			Kind: parley.Stray, Time: s.now, Session: s.public, Body: raw.Bytes, Stray: n,
-			Err: fmt.Errorf("the %s's byte %d: what comes there belongs to no message", d.from.name, raw.At),
+			Err: fmt.Errorf("the %s's byte %d: what comes there belongs to no message", s.nameOf(d.from), raw.At),
 		})
 	}
 	s.recordLoose(d, raw)
@@ -226,9 +240,9 @@ func (s *session) tellFramingLost(d *direction, at uint64, why error) {
 		s.unpaired = true
 		s.recordAllUnanswered()
 	}
-	s.tap.tell(&parley.Event{
+	s.tell(&parley.Event{
 		Kind: parley.FramingLost, Time: s.now, Session: s.public,
-		Err: fmt.Errorf("the %s's byte %d: %w; from there its bytes are shown as they come", d.from.name, at, why),
+		Err: fmt.Errorf("the %s's byte %d: %w; from there its bytes are shown as they come", s.nameOf(d.from), at, why),
 	})
 }
 
@@ -246,7 +260,7 @@ func (s *session) keepRequest(x parley.Exchange) {
 func (s *session) recordUnanswered() { s.batch = append(s.batch, s.takeOldest()) }
 
 func (s *session) recordAllUnanswered() {
-	for len(s.unanswered) > 0 {
+	for s.records != nil && len(s.unanswered) > 0 {
 		s.recordUnanswered()
 	}
 }
@@ -309,12 +323,17 @@ func (m *message) copied() (body []byte, cut uint64, raw parley.Raw) {
 	return raw.Bytes[raw.Body : raw.Body+len(m.body)], m.cut, raw
 }
 
-// ask asks the gate about what is to be recorded.
+// ask asks the gate about what is to be recorded. A loop does not wait for what it returns: it has set released,
+// and looks at isHeld.
 func (s *session) ask() (held <-chan struct{}) {
-	if len(s.batch) == 0 {
+	if s.records == nil || len(s.batch) == 0 {
 		return nil
 	}
-	held = s.public.Ask(s.tap.Gate, s.batch)
+	if s.released == nil {
+		held = s.public.Ask(s.tap.Gate, s.batch)
+	} else {
+		s.isHeld = s.public.AskThen(s.tap.Gate, s.batch, s.released)
+	}
 	clear(s.batch) // else it keeps their bytes
 	s.batch = s.batch[:0]
 	return held
@@ -322,31 +341,40 @@ func (s *session) ask() (held <-chan struct{}) {
 
 // awaitRecords waits for the last records of a session that is over, so that there are
 // never more of those than there may be sessions.
-func (s *session) awaitRecords() { s.await(s.held) }
+func (s *session) awaitRecords() {
+	if s.records != nil {
+		s.await(s.held)
+	}
+}
 
 // watchUnfinished has Unfinished told, once a session, if a message of the client waits for
 // its rest.
 func (s *session) watchUnfinished() {
 	switch begun := s.requests.scanner.begun(); {
-	case s.unfinishedTold:
-	case begun && s.unfinishedTimer == nil:
+	case s.unfinishedTold || begun == s.isUnfinished():
+	case begun:
 		s.unfinishedSince = s.now
-		s.unfinishedTimer = time.AfterFunc(unfinishedAfter, s.tellUnfinished)
-	case !begun && s.unfinishedTimer != nil:
-		s.unfinishedTimer.Stop()
-		s.unfinishedTimer = nil
+		if s.lifetime != nil { // no loop, which has a clock of its own
+			s.unfinishedTimer = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(time.Now()) })
+		}
+	default:
+		s.unfinishedSince = time.Time{}
+		if s.unfinishedTimer != nil {
+			s.unfinishedTimer.Stop()
+		}
 	}
 }
 
-func (s *session) tellUnfinished() {
+func (s *session) isUnfinished() bool { return !s.unfinishedSince.IsZero() }
+
+func (s *session) tellUnfinished(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
 	// The timer may have fired for a message that was finished just then.
-	if s.closed || s.unfinishedTimer == nil || now.Sub(s.unfinishedSince) < unfinishedAfter {
+	if s.closed || s.unfinishedTold || !s.isUnfinished() || now.Sub(s.unfinishedSince) < unfinishedAfter {
 		return
 	}
 	s.unfinishedTold = true
 	body, cut := s.requests.scanner.unfinished()
-	s.tap.tell(&parley.Event{Kind: parley.Unfinished, Time: now, Session: s.public, Seq: s.seq + 1, Body: body, Cut: cut})
+	s.tell(&parley.Event{Kind: parley.Unfinished, Time: now, Session: s.public, Seq: s.seq + 1, Body: body, Cut: cut})
 }

@@ -9,22 +9,30 @@ import (
 
 // A peer is one of the two programs that the tap stands between.
 type peer struct {
-	name       string      // client or server
-	conn       net.Conn    // what it says is read of it; nil before there is one
-	socket     net.Conn    // what the system has of it, below TLS and the like
-	secure     bool        // conn speaks TLS
+	*link                  // nil before there is one, and where a loop has its socket
+	fd         int32       // of its socket, if a loop has that
 	sent       atomic.Bool // bytes of the other were sent to it
 	halfClosed atomic.Bool // the other's end of file was
-	cutOff     atomic.Bool // which TLS had not announced
+}
+
+// A link is the connection of a peer.
+type link struct {
+	conn   net.Conn    // what the peer says is read of it
+	socket net.Conn    // what the system has of it, below TLS and the like
+	secure bool        // conn speaks TLS
+	cutOff atomic.Bool // the other's end of file was sent to it, which TLS had not announced
 }
 
 func (p *peer) open(conn net.Conn) {
-	p.conn, p.socket = conn, socketOf(conn)
-	_, p.secure = conn.(interface{ ConnectionState() tls.ConnectionState })
+	_, secure := conn.(interface{ ConnectionState() tls.ConnectionState })
+	p.link = &link{conn: conn, socket: socketOf(conn), secure: secure}
 }
 
+// isSecure reports whether the peer speaks TLS, which one whose socket a loop has does not.
+func (p *peer) isSecure() bool { return p.link != nil && p.secure }
+
 // isReset reports whether the peer's connection was reset, where that can be seen.
-func (p *peer) isReset() bool { return isGone(p.socket) && !p.halfClosed.Load() }
+func (p *peer) isReset() bool { return p.isGone() && !p.halfClosed.Load() }
 
 // complains reports whether an error is what TLS of the peer has to say of an end that it was not
 // told of, as that of OpenSSL 3 does before it ends in its turn.

@@ -11,17 +11,22 @@ import (
 // one unfinished message, max of them at most and what one read brings.
 type scanner struct {
 	framing parley.Framing
-	noter   parley.Noter // the same; nil if it has no notes
-	max     int          // bytes of a message's body
-	tell    func(m message)
-	loose   func(raw parley.Raw)       // bytes of no message
-	broken  func(at uint64, why error) // what begins there is told as it comes
+	max     int // bytes of a message's body
+	hearer  hearer
 
 	at      uint64 // bytes of the direction before buf
 	buf     []byte // of a message that is not whole yet
+	room    []byte // if that is given: what is fed next is its end, behind as much as buf has
 	scanned int    // bytes of buf that hold no end
 	long    *longMessage
 	lost    bool // the framing: each read is a message
+}
+
+// A hearer is told what a scanner finds.
+type hearer interface {
+	tell(m message)
+	loose(raw parley.Raw)        // bytes of no message
+	broken(at uint64, why error) // what begins there is told as it comes
 }
 
 // A message is one that a scanner has found. Its bytes are to be copied by who keeps them.
@@ -45,7 +50,11 @@ var (
 // feed tells the messages that p completes; with eof nothing comes behind p.
 func (s *scanner) feed(p []byte, eof bool) {
 	buffered := len(s.buf) > 0
-	if buffered {
+	switch {
+	case buffered && s.room != nil: // a long read is not copied for the little that it begins behind
+		copy(s.room, s.buf)
+		p = s.room
+	case buffered:
 		s.buf = append(s.buf, p...)
 		p = s.buf
 	}
@@ -54,7 +63,7 @@ func (s *scanner) feed(p []byte, eof bool) {
 	switch {
 	case len(rest) == 0:
 		s.buf = nil
-	case !buffered || len(rest) < len(p): // else all of it is where it belongs
+	case !buffered || s.room != nil || len(rest) < len(p): // else all of it is where it belongs
 		s.buf = append(s.buf[:0], rest...)
 	}
 }
@@ -123,7 +132,7 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 		s.scanned = 0
 		switch {
 		case err == parley.ErrStray && n > 0:
-			s.loose(parley.Raw{Bytes: p[:n], At: at})
+			s.hearer.loose(parley.Raw{Bytes: p[:n], At: at})
 			p = p[n:]
 		case err == parley.ErrStray:
 			s.lose(at, errNoBytes)
@@ -141,10 +150,10 @@ func (s *scanner) scan(p []byte, eof bool) (rest []byte) {
 
 // note is what the framing knows of the message that it has found last.
 func (s *scanner) note() parley.Note {
-	if s.noter == nil {
-		return parley.Note{}
+	if noter, notes := s.framing.(parley.Noter); notes {
+		return noter.Note()
 	}
-	return s.noter.Note()
+	return parley.Note{}
 }
 
 // tellWhole tells a message that is held as a whole, and no more than the limit of it.
@@ -156,13 +165,13 @@ func (s *scanner) tellWhole(raw, body []byte, at uint64, note parley.Note) {
 		kept := m.raw.Body + s.max
 		m.raw.Bytes, m.raw.Cut = raw[:kept], uint64(len(raw)-kept)
 	}
-	s.tell(m)
+	s.hearer.tell(m)
 }
 
 // lose has what comes from at on told as it comes: it can be no message of the framing.
 func (s *scanner) lose(at uint64, why error) {
 	s.lost = true
-	s.broken(at, why)
+	s.hearer.broken(at, why)
 }
 
 // A longMessage is one over the limit, whose end is not there yet.
@@ -228,7 +237,7 @@ func (s *scanner) tellLong(note parley.Note) {
 	l := s.long
 	s.long = nil
 	kept := min(l.body, uint64(s.max))
-	s.tell(message{
+	s.hearer.tell(message{
 		body: l.raw.Bytes[l.raw.Body : l.raw.Body+int(kept)],
 		cut:  l.body - kept,
 		raw:  l.raw,

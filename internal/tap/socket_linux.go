@@ -11,27 +11,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsent is how many of the bytes that were written to a connection its peer's kernel has not
-// acknowledged, or on a Unix socket its peer has not read. It is 0 where that cannot be seen,
+// unsent is how many of the bytes that were written to a peer its kernel has not
+// acknowledged, or on a Unix socket its program has not read. It is 0 where that cannot be seen,
 // and once the connection is gone.
+func (p *peer) unsent() (n int) {
+	if p.link == nil {
+		return unsentOf(int(p.fd))
+	}
+	return unsent(p.socket)
+}
+
 func unsent(conn net.Conn) (n int) {
-	control(conn, func(fd int) {
-		if isClosed(fd) {
-			return
-		}
-		var queued int32
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&queued))); errno == 0 {
-			n = int(queued)
-		}
-	})
+	control(conn, func(fd int) { n = unsentOf(fd) })
 	return n
 }
 
-// isGone reports whether a TCP connection is closed in both directions. Of one that was not
+func unsentOf(fd int) int {
+	if isClosed(fd) {
+		return 0
+	}
+	var queued int32
+	syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&queued)))
+	return int(queued)
+}
+
+// isGone reports whether a peer's TCP connection is closed in both directions. Of one that was not
 // shut down on this side, it says that a reset has come: a write that fails of one takes
 // its error away, and to read is then to see an end of file.
-func isGone(conn net.Conn) (gone bool) {
-	control(conn, func(fd int) { gone = isClosed(fd) })
+func (p *peer) isGone() (gone bool) {
+	if p.link == nil {
+		return isClosed(int(p.fd))
+	}
+	control(p.socket, func(fd int) { gone = isClosed(fd) })
 	return gone
 }
 

@@ -22,6 +22,12 @@ func setBuffer(fd uintptr, size int) {
 	syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, size)
 }
 
+// unread is how many bytes have arrived at a connection that nobody has read.
+func unread(conn net.Conn) (n int) {
+	control(conn, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
+	return n
+}
+
 // awaitReadable waits until something has arrived at a connection, and leaves it there.
 func awaitReadable(t *testing.T, conn end) {
 	t.Helper()
@@ -72,7 +78,7 @@ func (tr transport) startSmall(t *testing.T, tap *Tap, from string) (peer, other
 		t.Fatal(err)
 	}
 	tap.Dial = tr.dialer(&dialer, server.Addr().String())
-	serve(t, tap, tr.listener(l))
+	tr.serve(t, tap, l)
 	clientDials := net.Dialer{}
 	if from == "server" {
 		clientDials.Control = small
@@ -96,6 +102,8 @@ func (tr transport) startSmall(t *testing.T, tap *Tap, from string) (peer, other
 	upstream, err := tr.asServer(accepted)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for s := theSession(tap); driverOf(s) == nil; time.Sleep(time.Millisecond) {
 	}
 	if from == "server" {
 		return upstream, client
@@ -228,7 +236,7 @@ func awaitGone(t *testing.T, tap *Tap, by string) {
 				s.replies.activity.get() // which is set behind its connection
 				p = &s.server
 			}
-			gone = isGone(p.socket)
+			gone = p.isGone()
 		}
 		tap.mu.Unlock()
 		if gone {
@@ -281,7 +289,7 @@ func TestResetIsNoEndOfFileThoughAWriteMetItFirst(t *testing.T) {
 	s := newSession(tap, conn)
 	tap.init()
 	tap.addSession(s)
-	defer tap.removeSession(s)
+	defer s.leave()
 	upstream, server := connPair()
 	s.server.open(upstream)
 
@@ -291,7 +299,7 @@ func TestResetIsNoEndOfFileThoughAWriteMetItFirst(t *testing.T) {
 	for err := error(nil); err == nil; {
 		_, err = conn.Write([]byte("x"))
 	}
-	s.pass(&s.requests)
+	newPair(s).pass(&s.requests)
 	if end := s.end.Load(); end == nil || end.reason != parley.Reset {
 		t.Errorf("ended for %+v, want a reset", end)
 	}
@@ -324,20 +332,21 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 				}
 			}
 		}
-		await("the tap has room for all", func() bool {
-			doing, _ := s.requests.activity.get()
-			return doing == writing && unsent(s.server.socket) > 0
+		await("the tap has room for all", func() (waits bool) {
+			inDriver(s, func() { waits = s.waitsForServer() })
+			return waits
 		})
 		now := time.Duration(0)
 		for range 5 {
 			now += 50 * time.Minute
-			s.checkTimeouts(now)
+			inDriver(s, func() { s.checkTimeouts(now) })
 			if s.end.Load() != nil {
 				break
 			}
-			await("nothing moves", func() bool {
+			await("nothing moves", func() (moves bool) {
 				server.Read(make([]byte, 1000))
-				return unsent(s.server.socket) != s.requests.unsent
+				inDriver(s, func() { moves = int32(s.server.unsent()) != s.requests.unsent })
+				return moves
 			})
 		}
 		if end := s.end.Load(); end != nil {
@@ -345,7 +354,7 @@ func TestASlowPeerIsNotCut(t *testing.T) {
 		}
 		await("a peer that takes nothing is not cut", func() bool {
 			now += time.Hour
-			s.checkTimeouts(now)
+			inDriver(s, func() { s.checkTimeouts(now) })
 			return s.end.Load() != nil
 		})
 		tap.mu.Unlock()
@@ -430,12 +439,10 @@ func TestABrokenNetworkThatHealsLosesNothing(t *testing.T) {
 func awaitUnsent(t *testing.T, tap *Tap) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		tap.mu.Lock()
 		n := 0
-		for s := range tap.sessions {
-			n = unsent(s.client.socket)
+		if s := theSession(tap); s != nil {
+			inDriver(s, func() { n = s.client.unsent() })
 		}
-		tap.mu.Unlock()
 		if n > 0 {
 			return
 		}

@@ -11,7 +11,9 @@ import (
 
 func unsent(net.Conn) int { return 0 }
 
-func isGone(net.Conn) bool { return false }
+func (p *peer) unsent() int { return 0 }
+
+func (p *peer) isGone() bool { return false }
 
 func setUserTimeout(net.Conn, time.Duration) {}
 

@@ -20,7 +20,8 @@
 //
 // A peer whose connection breaks is heard to its end: all that had arrived of it is told, and
 // passed on as far as the other takes it within a second. Then the other is reset. An
-// observer that blocks holds back its session, and no other.
+// observer that blocks holds back its session, and no other; with event loops all sessions of
+// its loop, see Tap.Engine.
 //
 // A Gate is asked about the same exchanges, each once it has its reply, has come unasked,
 // or will have none, and about the bytes of no message: all that passed, but for what a Raw
@@ -35,6 +36,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,9 +60,16 @@ type Program interface {
 // them alone from then on.
 type Tap struct {
 	// Dial connects to the server behind the tap for a client, once a session; required. ctx
-	// ends with the session. A TLS connection's handshake is to be done. The server may be a
+	// ends with the session, or when a loop has it. A TLS connection's handshake is to be done. The server may be a
 	// Program.
 	Dial func(ctx context.Context, client *parley.Session) (net.Conn, error)
+
+	// Engine is what passes the sessions on. Goroutines, if zero, is two a session, and an Observer that
+	// blocks holds back its own session only. With Loops or LoopsIfPossible, on Linux, event loops do,
+	// one a CPU that the process may use, wherever both connections are a *net.TCPConn or *net.UnixConn
+	// themselves: that is faster, and a silent session takes up about a kilobyte, but an Observer, a Gate
+	// or a Framing that blocks holds back all sessions of its loop. All others have goroutines in any case.
+	Engine parley.Engine
 
 	Framing     parley.Framing  // where a message ends, for the observer's eyes only; as of a parley.Server
 	Replies     parley.Framing  // the same of what the server says
@@ -107,10 +116,13 @@ type Tap struct {
 	refusing  atomic.Int64 // clients that are being told why they are hung up on
 	answers   bool         // the observer wants Answered
 
+	loops   loops
 	clock   atomic.Int64 // a time.Duration: for how long the process has run while there were sessions
 	ticker  *time.Timer  // nil before the first session
 	ticked  time.Time    // when the clock was last set
 	ticking bool         // there are sessions
+
+	lastBegun, sinceGiven uint64
 }
 
 const (
@@ -175,6 +187,9 @@ func (t *Tap) Serve(l net.Listener) error {
 		return parley.ErrServerClosed
 	}
 	defer t.removeListener(l)
+	if err := t.loops.acquire(t); err != nil {
+		return err
+	}
 	var sessions sync.WaitGroup
 	err := accept.Loop(func() error {
 		client, err := l.Accept()
@@ -194,10 +209,15 @@ func (t *Tap) Serve(l net.Listener) error {
 	}, t.stop, func(err error) {
 		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
 	})
-	if err == nil {
+	end := func() {
 		sessions.Wait()
+		t.loops.release()
+	}
+	if err == nil {
+		end()
 		return parley.ErrServerClosed
 	}
+	go end()
 	if !errors.Is(err, net.ErrClosed) {
 		t.tell(&parley.Event{Kind: parley.ListenerLost, Time: time.Now(), Err: err})
 	}
@@ -231,10 +251,9 @@ func (t *Tap) admit(client net.Conn, sessions *sync.WaitGroup) {
 	s := newSession(t, client)
 	switch reason := t.addSession(s); reason {
 	case 0:
-		sessions.Go(func() {
-			s.run()
-			t.removeSession(s)
-		})
+		s.serving = sessions
+		sessions.Go(s.run)
+		runtime.Gosched() // where many come at once each dials, and leaves the stack that it needs for that to the next
 	case parley.Full, parley.PerIP, parley.Denied:
 		t.refuse(s, reason, sessions)
 	default:
@@ -271,7 +290,7 @@ func (t *Tap) refuse(s *session, reason parley.CloseReason, sessions *sync.WaitG
 // ServerClosed.
 func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 	client := s.client.conn
-	s.address = prefixOf(client.RemoteAddr())
+	address := prefixOf(client.RemoteAddr())
 	denied := t.Allow != nil && !t.allows(client.RemoteAddr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -283,10 +302,10 @@ func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 		refused = parley.Denied
 	case len(t.sessions) >= t.maxSessions():
 		refused = parley.Full
-	case t.MaxSessionsPerIP > 0 && s.address.IsValid() && t.perIP[s.address] >= t.MaxSessionsPerIP:
+	case t.MaxSessionsPerIP > 0 && address.IsValid() && t.perIP[address] >= t.MaxSessionsPerIP:
 		refused = parley.PerIP
 	default:
-		t.perIP[s.address]++
+		t.perIP[address]++
 		t.numbered++
 		number = t.numbered
 		t.sessions[s] = struct{}{}
@@ -321,8 +340,9 @@ func (t *Tap) removeSession(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, s)
-	if t.perIP[s.address]--; t.perIP[s.address] == 0 {
-		delete(t.perIP, s.address)
+	address := prefixOf(s.public.RemoteAddr())
+	if t.perIP[address]--; t.perIP[address] == 0 {
+		delete(t.perIP, address)
 	}
 	t.noteDrained()
 }

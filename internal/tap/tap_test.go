@@ -138,11 +138,11 @@ func TestBytesPassUntouched(t *testing.T) {
 					t.Fatal(err)
 				}
 				switch {
-				case name != "line" && (c.up > 10<<20 || tr != plain):
+				case name != "line" && (c.up > 10<<20 || !tr.isPlain()):
 					continue
-				case c.up > 10<<20 && tr != plain && tr != overTLS:
+				case c.up > 10<<20 && !tr.isPlain() && tr != overTLS:
 					continue
-				case c.split && tr != plain:
+				case c.split && !tr.isPlain():
 					c.up, c.down = 1000, 1000 // records
 				}
 				t.Run(c.name+" as "+name, func(t *testing.T) {
@@ -333,50 +333,54 @@ func TestClientGoneMidTransfer(t *testing.T) {
 
 // Where there is no server the client is reset, and the reason is told.
 func TestUnreachableServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	told := newRecord()
-	client, err := net.Dial("tcp", plain.start(t, &Tap{Observer: told}, l.Addr().String()))
-	if err == nil {
-		defer client.Close()
-		_, err = client.Read(make([]byte, 1))
-	}
-	if !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the client met %v, want a reset", err)
-	}
-	told.awaitClosed(t, 1)
-	told.check(t, "1 opened", "1 closed 0 unreachable")
+	overEngines(t, func(t *testing.T, tr transport) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		told := newRecord()
+		client, err := net.Dial("tcp", tr.start(t, &Tap{Observer: told}, l.Addr().String()))
+		if err == nil {
+			defer client.Close()
+			_, err = client.Read(make([]byte, 1))
+		}
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client met %v, want a reset", err)
+		}
+		told.awaitClosed(t, 1)
+		told.check(t, "1 opened", "1 closed 0 unreachable")
+	})
 }
 
 // What is said is paired by order; what answers nothing is told as unasked.
 func TestMessagesArePairedByOrder(t *testing.T) {
-	step := make(chan struct{})
-	upstream := plain.startServer(t, func(conn end) {
-		io.WriteString(conn, "hello\n")
-		io.ReadFull(conn, make([]byte, len("a\nb\n")))
-		io.WriteString(conn, "A\nB\nand more\n")
-		<-step
+	overEngines(t, func(t *testing.T, tr transport) {
+		step := make(chan struct{})
+		upstream := tr.startServer(t, func(conn end) {
+			io.WriteString(conn, "hello\n")
+			io.ReadFull(conn, make([]byte, len("a\nb\n")))
+			io.WriteString(conn, "A\nB\nand more\n")
+			<-step
+		})
+		told := newRecord()
+		client := dial(t, tr.start(t, &Tap{Observer: told}, upstream))
+		io.ReadFull(client, make([]byte, len("hello\n")))
+		io.WriteString(client, "a\nb\n")
+		io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
+		io.WriteString(client, "c\n")
+		client.CloseWrite()
+		close(step)
+		io.Copy(io.Discard, client)
+		told.awaitClosed(t, 1)
+		got := slices.DeleteFunc(strings.Split(told.String(), "\n"), func(s string) bool {
+			return s == `1 received 3 "c"` || strings.HasPrefix(s, "1 closed") // may meet the server's end
+		})
+		want := []string{"1 opened", `1 message 0 "hello"`, `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "and more"`}
+		if !slices.Equal(got, want) {
+			t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	})
-	told := newRecord()
-	client := dial(t, plain.start(t, &Tap{Observer: told}, upstream))
-	io.ReadFull(client, make([]byte, len("hello\n")))
-	io.WriteString(client, "a\nb\n")
-	io.ReadFull(client, make([]byte, len("A\nB\nand more\n")))
-	io.WriteString(client, "c\n")
-	client.CloseWrite()
-	close(step)
-	io.Copy(io.Discard, client)
-	told.awaitClosed(t, 1)
-	got := slices.DeleteFunc(strings.Split(told.String(), "\n"), func(s string) bool {
-		return s == `1 received 3 "c"` || strings.HasPrefix(s, "1 closed") // may meet the server's end
-	})
-	want := []string{"1 opened", `1 message 0 "hello"`, `1 received 1 "a"`, `1 received 2 "b"`, `1 replied 1 "A"`, `1 replied 2 "B"`, `1 message 0 "and more"`}
-	if !slices.Equal(got, want) {
-		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
 }
 
 func TestManyConnectionsAtOnce(t *testing.T) {
@@ -385,7 +389,7 @@ func TestManyConnectionsAtOnce(t *testing.T) {
 		told := newRecord()
 		addr := tr.start(t, &Tap{Observer: told}, upstream)
 		clients, requests := 200, 20
-		if tr != plain {
+		if !tr.isPlain() {
 			clients = 20
 		}
 		var all sync.WaitGroup
@@ -662,24 +666,41 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 // scan feeds all in pieces of n bytes and returns the messages, with each byte that is of none,
 // up to where the framing is lost.
 func scan(framing parley.Framing, max, n int, all []byte) (found []string) {
-	s := scanner{framing: framing, max: max}
-	s.tell = func(m message) {
-		if !m.note.Alone { // of a message that breaks off, or behind it
-			found = append(found, fmt.Sprintf("%s+%d", m.body, m.cut))
-		}
-	}
-	s.loose = func(raw parley.Raw) {
-		for i, b := range raw.Bytes {
-			found = append(found, fmt.Sprintf("stray %q at %d", b, raw.At+uint64(i)))
-		}
-	}
-	s.broken = func(_ uint64, why error) { found = append(found, why.Error()) }
+	var heard, inRoom finder
+	s, r := scanner{framing: framing, max: max, hearer: &heard}, scanner{framing: framing, max: max, hearer: &inRoom}
 	for piece := range slices.Chunk(all, n) {
 		s.feed(bytes.Clone(piece), false)
+		if begun := len(r.buf); begun > 0 {
+			r.room = append(make([]byte, begun), piece...)
+		}
+		r.feed(bytes.Clone(piece), false)
+		clear(r.room) // it is another's
+		r.room = nil
 	}
 	s.feed(nil, true)
-	return found
+	r.feed(nil, true)
+	if !slices.Equal(inRoom, heard) {
+		return append(inRoom, "which differs from what is found without room")
+	}
+	return heard
 }
+
+// A finder is what a scanner has found, up to where the framing is lost.
+type finder []string
+
+func (f *finder) tell(m message) {
+	if !m.note.Alone { // of a message that breaks off, or behind it
+		*f = append(*f, fmt.Sprintf("%s+%d", m.body, m.cut))
+	}
+}
+
+func (f *finder) loose(raw parley.Raw) {
+	for i, b := range raw.Bytes {
+		*f = append(*f, fmt.Sprintf("stray %q at %d", b, raw.At+uint64(i)))
+	}
+}
+
+func (f *finder) broken(_ uint64, why error) { *f = append(*f, why.Error()) }
 
 func TestLongMessagesAreCutAndTheirSizesExact(t *testing.T) {
 	const max = 8

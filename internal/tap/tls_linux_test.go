@@ -159,17 +159,20 @@ func TestCloseDoesNotWaitForTLS(t *testing.T) {
 	})
 }
 
+// waitsForServer reports whether the server is to take bytes that it has no room for.
+func (s *session) waitsForServer() bool {
+	doing, _ := s.requests.activity.get()
+	return doing == writing && s.server.unsent() > 0
+}
+
 // awaitWriting waits until the tap's one session waits for its server to take bytes.
 func awaitWriting(t *testing.T, tap *Tap) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		tap.mu.Lock()
 		waits := false
-		for s := range tap.sessions {
-			doing, _ := s.requests.activity.get()
-			waits = doing == writing && unsent(s.server.socket) > 0
+		if s := theSession(tap); s != nil {
+			inDriver(s, func() { waits = s.waitsForServer() })
 		}
-		tap.mu.Unlock()
 		if waits {
 			return
 		}

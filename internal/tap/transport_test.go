@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -23,25 +24,42 @@ type end interface {
 	CloseWrite() error
 }
 
-// A transport is which of the two peers TLS is spoken with.
+// A transport is which of the two peers TLS is spoken with, and what engine a tap is to have.
 type transport struct {
 	name             string
 	client, upstream bool
+	engine           parley.Engine
 }
 
 var (
-	plain      = transport{"plain", false, false}
-	overTLS    = transport{"TLS on both sides", true, true}
-	transports = []transport{plain, {"TLS to the client", true, false}, {"TLS to the server", false, true}, overTLS}
+	plain      = transport{name: "plain"}
+	byLoops    = transport{name: "plain, loops", engine: parley.Loops}
+	overTLS    = transport{name: "TLS on both sides", client: true, upstream: true}
+	transports = append(bothEngines, transport{name: "TLS to the client", client: true}, transport{name: "TLS to the server", upstream: true}, overTLS)
 )
+
+// bothEngines are those of this system, or the one that it has.
+var bothEngines = func() []transport {
+	if !hasLoops {
+		return []transport{plain}
+	}
+	return []transport{plain, byLoops}
+}()
+
+const hasLoops = runtime.GOOS == "linux" && runtime.GOARCH != "386"
+
+func (tr transport) isPlain() bool { return !tr.client && !tr.upstream }
 
 // overEach runs a test over every transport.
 func overEach(t *testing.T, test func(t *testing.T, tr transport)) { overSome(t, transports, test) }
 
 // overBoth is for tests that take their time, in which the two sides do the same.
 func overBoth(t *testing.T, test func(t *testing.T, tr transport)) {
-	overSome(t, []transport{plain, overTLS}, test)
+	overSome(t, append(bothEngines, overTLS), test)
 }
+
+// overEngines runs a test without TLS, over both engines.
+func overEngines(t *testing.T, test func(t *testing.T, tr transport)) { overSome(t, bothEngines, test) }
 
 func overSome(t *testing.T, some []transport, test func(t *testing.T, tr transport)) {
 	for _, tr := range some {
@@ -164,8 +182,41 @@ func (tr transport) listen(t *testing.T, tap *Tap) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, tap, tr.listener(l))
+	tr.serve(t, tap, l)
 	return l.Addr().String()
+}
+
+func (tr transport) serve(t *testing.T, tap *Tap, l net.Listener) {
+	tap.Engine = tr.engine
+	serve(t, tap, tr.listener(l))
+}
+
+// inDriver calls f, which looks at a session, where no other does so at the same time.
+func inDriver(s *session, f func()) {
+	d, loops := driverOf(s).(interface{ do(func()) })
+	if !loops {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	d.do(func() { f(); close(done) })
+	<-done
+}
+
+// driverOf is what passes a session on, nil if nothing does yet.
+func driverOf(s *session) driver {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	return s.driver
+}
+
+// theSession is that of a tap which has one, nil if it has none yet.
+func theSession(tap *Tap) (one *session) {
+	tap.mu.Lock()
+	defer tap.mu.Unlock()
+	for one = range tap.sessions {
+	}
+	return one
 }
 
 func serve(t *testing.T, tap *Tap, l net.Listener) {

@@ -128,7 +128,7 @@ func readNetHTTP(stream []byte, reply, head bool) (r httpReading, err error) {
 // differ is listed here, by what the one that does not take a message says of it. Whatever else
 // only one of them takes is a fault.
 var (
-	httpForParleyOnly = []httpDifference{
+	httpForParleyOnly = []difference{
 		{"parse ", "a target is shown as it is, and need not be a URL"},
 		{"too many Host headers", "which host is meant matters to who serves it"},
 		{"malformed MIME header line", "a value that nobody has to know is not looked at, whatever bytes it has"},
@@ -145,7 +145,7 @@ var (
 		{"header line too long", "a message has one limit, and not its lines"},
 		{"too much non-data", "the same"},
 	}
-	httpForNetHTTPOnly = []httpDifference{
+	httpForNetHTTPOnly = []difference{
 		{"begins with HTTP/1.1 or HTTP/1.0", "other versions are no http/1"},
 		{"ends with HTTP/1.1 or HTTP/1.0", "the same"},
 		{"HTTP/2 is not http/1", "the same"},
@@ -155,26 +155,28 @@ var (
 	}
 )
 
-type httpDifference struct{ refusal, why string }
+// A difference is why one parser refuses what another takes.
+type difference struct{ refusal, why string }
+
+func isOf(list []difference, err error) bool {
+	return slices.ContainsFunc(list, func(d difference) bool { return strings.Contains(err.Error(), d.refusal) })
+}
 
 // httpMayDiffer says whether the difference of two readings is meant.
 func httpMayDiffer(p *httpParser, ourErr, theirErr error) bool {
-	is := func(list []httpDifference, err error) bool {
-		return slices.ContainsFunc(list, func(d httpDifference) bool { return strings.Contains(err.Error(), d.refusal) })
-	}
 	switch {
 	case p.minor == 0 && p.coded:
 		// Of HTTP/1.0 net/http ignores the encoding. Parley goes by it, and has the connection end
 		// (RFC 9112, section 6.1).
 		return true
 	case ourErr != nil:
-		return is(httpForNetHTTPOnly, ourErr)
+		return isOf(httpForNetHTTPOnly, ourErr)
 	case theirErr != nil:
 		known := p.hasLength && !p.coded && !(p.of == replies && p.hasNoBody())
 		if known && strings.Contains(strings.ToLower(theirErr.Error()), `malformed mime header line: "content-length`) {
 			return false // this is a value that has to be known
 		}
-		return is(httpForParleyOnly, theirErr)
+		return isOf(httpForParleyOnly, theirErr)
 	}
 	return false
 }

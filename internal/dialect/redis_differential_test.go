@@ -54,6 +54,7 @@ func FuzzRedisAgainstRadix(f *testing.F) {
 
 // redisForParleyOnly are what radix refuses and parley takes, by what radix says of it.
 var redisForParleyOnly = []difference{
+	{"maybe in an attribute", "radix takes it for the value, and does not pass over the rest"},
 	{"malformed boolean", "what a value says is for who reads it: a line ends where it ends"},
 }
 
@@ -83,7 +84,11 @@ func readRadix(stream []byte, request bool) (n, words int, err error) {
 		}
 	}()
 	err = resp3.Unmarshal(in, into, resp.NewOpts())
-	if errors.As(err, new(resp.ErrConnUsable)) {
+	switch {
+	case !errors.As(err, new(resp.ErrConnUsable)):
+	case stream[0] == '|':
+		err = fmt.Errorf("an error, maybe in an attribute: %w", err)
+	default:
 		err = nil // it does not like the value, and has passed over it
 	}
 	return len(stream) - unread.Len() - in.Buffered(), len(command), err

@@ -25,7 +25,11 @@ func FuzzFilter(f *testing.F) {
 	f.Add(int64(0), uint64(0), uint64(0), "", "", "", int64(0), int64(0), []byte(nil), "", int64(0), uint8(0))
 	f.Add(int64(2), uint64(2), uint64(1), "10.0.0.", "eof", "web-1", noon+1, noon+30, []byte("order 1"), "ord", int64(time.Millisecond), uint8(3))
 	f.Add(int64(0), uint64(1), uint64(0), "2001:db8::", ReasonOpen, "web-2", noon, int64(0), []byte("\x00\xff"), `\xff|two$`, int64(0), uint8(1))
-	f.Add(int64(0), uint64(0), uint64(0), "", "", "", noon-1e15, noon+1e15, []byte(nil), "", int64(0), uint8(0))
+	for _, year := range []int{-3000, 1, 1500, 2500, 9999} { // no number of nanoseconds says so
+		then := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+		f.Add(int64(0), uint64(0), uint64(0), "", "", "", then, int64(0), []byte(nil), "", int64(0), uint8(0))
+		f.Add(int64(0), uint64(0), uint64(0), "", "", "", int64(0), then, []byte(nil), "", int64(0), uint8(0))
+	}
 	f.Fuzz(func(t *testing.T, session int64, number, seq uint64, address, reason, node string, since, until int64, text []byte, pattern string, slower int64, limit uint8) {
 		q := Filter{Session: session, Number: number, Seq: seq, Address: address, Reason: reason, Text: text, Slower: time.Duration(slower), Limit: int(limit)}
 		if node != "" {

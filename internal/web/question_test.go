@@ -30,8 +30,9 @@ func FuzzQuestion(f *testing.F) {
 		path, query, _ := strings.Cut(seed, "?")
 		f.Add(uint8(slices.Index(paths, path)), query)
 	}
-	f.Fuzz(func(t *testing.T, path uint8, query string) {
-		w := ask(p, "GET", "/", func(r *http.Request) { r.URL.Path, r.URL.RawQuery = paths[int(path)%len(paths)], query })
+	f.Fuzz(func(t *testing.T, i uint8, query string) {
+		path := paths[int(i)%len(paths)]
+		w := ask(p, "GET", "/", func(r *http.Request) { r.URL.Path, r.URL.RawQuery = path, query })
 		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest && w.Code != http.StatusNotFound {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
@@ -50,7 +51,7 @@ func FuzzQuestion(f *testing.F) {
 		}
 		written.Del("before")
 		written.Del("after")
-		if q.shape == "" {
+		if path == "/exchanges" && q.shape == "" {
 			tellAll(t, p, q, written.Encode())
 		}
 	})

@@ -9,6 +9,7 @@
 # make soak     what takes long: the library's tests as often as is promised, senders and programs a hundred times, and journals
 #               over a NATS that dies in every way
 # make fuzz     every fuzz target for FUZZTIME
+# make corpus   take into testdata/fuzz what that has found and reaches more than what is there
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, into docs/performance.md
 # make micro    the benchmarks of the packages
@@ -43,7 +44,7 @@ SHELL = /bin/bash
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build static cross install uninstall release reproducible fmt lint test soak fuzz mutants bench micro profile vuln clean
+.PHONY: all build static cross install uninstall release reproducible fmt lint test soak fuzz corpus mutants bench micro profile vuln clean
 all: fmt lint test
 
 # What `go run ./cmd/parley` has compiled is used again.
@@ -129,6 +130,9 @@ soak:
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+corpus:
+	$(GO) run ./scripts/corpus ./...
 
 mutants:
 	$(GO) run ./scripts/mutants

@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"cmd/parley":        {"*"},
 
 	"scripts/pictures":     {"internal/screen", "github.com/charmbracelet/ultraviolet"},
+	"scripts/corpus":       {},
 	"scripts/mutants":      {},
 	"scripts/release":      {},
 	"scripts/testprogress": {},

@@ -58,6 +58,7 @@ var redisForParleyOnly = []difference{
 	{"maybe in an attribute", "radix takes it for the value, and does not pass over the rest"},
 	{`unknown type prefix "attribute"`, "an attribute may stand before each value, also in an array"},
 	{"malformed boolean", "what a value says is for who reads it: a line ends where it ends"},
+	{"malformed verbatim string", "the same: it is as long as it says, whatever its format"},
 }
 
 func readRedis(stream []byte, request bool) (n, words int, err error) {

@@ -1,14 +1,14 @@
 // Corpus takes into the repository what fuzzing has found: of what lies in Go's cache of each target it copies
-// into testdata/fuzz those inputs that reach what neither a seed nor what is there already reaches, the
-// smallest first, as long as there are no more than maxFiles in maxBytes. What is there stays.
+// into testdata/fuzz those inputs that reach what neither a seed nor what is there already reaches, that which
+// reaches most first, as long as there are no more than maxFiles in maxBytes. What is there stays.
 //
 //	go run ./scripts/corpus PACKAGE...	those of the packages, such as ./internal/dialect
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -23,6 +23,7 @@ import (
 const (
 	maxFiles = 40
 	maxBytes = 64 << 10
+	maxInput = 2 << 10
 	maxTried = 400 // inputs that are looked at, the smallest
 )
 
@@ -85,14 +86,13 @@ type target struct {
 	tests, dir string // its package's
 	cache      string // where its inputs are found
 	profile    string // scratch
-
-	reached map[string]bool // places in the code, with about how often each was passed
 }
 
 // An input is a file.
 type input struct {
-	name string
-	size int64
+	name    string
+	size    int64
+	reaches []string // places in the code, with about how often it passes each
 }
 
 func (t *target) take() error {
@@ -105,48 +105,80 @@ func (t *target) take() error {
 	if err != nil {
 		return err
 	}
-	t.reached = make(map[string]bool)
-	if _, err := t.reaches("seed#.*|" + namesOf(there)); err != nil {
+	found = slices.DeleteFunc(found, func(in input) bool {
+		return in.size > maxInput || slices.ContainsFunc(there, func(i input) bool { return i.name == in.name })
+	})
+	found = found[:min(len(found), maxTried)]
+	for i := range found {
+		if err := t.try(kept, &found[i]); err != nil {
+			return err
+		}
+	}
+	known, err := t.reaches("seed#.*|" + namesOf(there))
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(kept, 0o755); err != nil {
-		return err
+	chosen := choose(found, known, there)
+	for _, in := range chosen {
+		if err := t.copy(kept, in.name); err != nil {
+			return err
+		}
 	}
+	fmt.Printf("%s: %d of %d inputs are new, beside the %d before them\n", t.name, len(chosen), len(found), len(there))
+	return nil
+}
+
+// choose takes, of what was found, again and again the input that reaches most of what is not known yet.
+func choose(found []input, known []string, there []input) (chosen []input) {
+	reached := make(map[string]bool)
 	files, size := len(there), int64(0)
 	for _, in := range there {
 		size += in.size
 	}
-	before := files
-	for _, in := range found[:min(len(found), maxTried)] {
-		if files == maxFiles || size+in.size > maxBytes {
-			break
+	for news := known; files < maxFiles; files++ {
+		for _, place := range news {
+			reached[place] = true
 		}
-		if slices.ContainsFunc(there, func(i input) bool { return i.name == in.name }) {
-			continue
-		}
-		to := filepath.Join(kept, in.name)
-		data, err := os.ReadFile(filepath.Join(t.cache, in.name))
-		if err == nil {
-			err = os.WriteFile(to, data, 0o644)
-		}
-		if err != nil {
-			return err
-		}
-		more, err := t.reaches(in.name)
-		switch {
-		case err != nil: // which the next `make test` says too
-			return fmt.Errorf("%s: %w", to, err)
-		case more:
-			files, size = files+1, size+in.size
-		default:
-			if err := os.Remove(to); err != nil {
-				return err
+		best, most := -1, 0
+		for i, in := range found {
+			gain := 0
+			for _, place := range in.reaches {
+				if !reached[place] {
+					gain++
+				}
+			}
+			if gain > most && size+in.size <= maxBytes {
+				best, most = i, gain
 			}
 		}
+		if best < 0 {
+			break
+		}
+		chosen = append(chosen, found[best])
+		size, news = size+found[best].size, found[best].reaches
 	}
-	os.Remove(kept) // if it is empty
-	fmt.Printf("%s: %d of %d inputs are new, and with the %d before them %d bytes\n", t.name, files-before, len(found), before, size)
-	return nil
+	return chosen
+}
+
+// try looks at what an input reaches. It lies where the tests look for it as long as that takes.
+func (t *target) try(kept string, in *input) error {
+	if err := t.copy(kept, in.name); err != nil {
+		return err
+	}
+	var err error
+	in.reaches, err = t.reaches(in.name)
+	return errors.Join(err, os.Remove(filepath.Join(kept, in.name)))
+}
+
+func (t *target) copy(to, name string) error {
+	data, err := os.ReadFile(filepath.Join(t.cache, name))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, name), data, 0o644)
 }
 
 // inputs are those of a directory, the smallest first.
@@ -160,7 +192,7 @@ func inputs(dir string) (all []input, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, input{e.Name(), info.Size()})
+		all = append(all, input{name: e.Name(), size: info.Size()})
 	}
 	slices.SortStableFunc(all, func(a, b input) int { return cmp.Compare(a.size, b.size) })
 	return all, nil
@@ -174,30 +206,27 @@ func namesOf(all []input) string {
 	return strings.Join(names, "|")
 }
 
-// reaches runs the target with inputs and says whether they reach what was not reached before.
-func (t *target) reaches(names string) (more bool, err error) {
+// reaches runs the target with inputs and says what they reach.
+func (t *target) reaches(names string) (places []string, err error) {
 	if _, err := output(t.dir, t.tests, "-test.run", "^"+t.name+"$/^("+names+")$", "-test.coverprofile", t.profile); err != nil {
-		return false, err
+		return nil, err
 	}
 	profile, err := os.ReadFile(t.profile)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	lines := bufio.NewScanner(bytes.NewReader(profile))
-	for lines.Scan() { // parley/file.go:12.34,56.78 statements count
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(profile)) { // parley/file.go:12.34,56.78 statements count
+		fields := strings.Fields(line)
 		if len(fields) != 3 || fields[2] == "0" {
 			continue
 		}
 		n, err := strconv.ParseUint(fields[2], 10, 64)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		place := fmt.Sprint(fields[0], " ", bits.Len64(n)) // once, twice or thrice, up to seven times …
-		more = more || !t.reached[place]
-		t.reached[place] = true
+		places = append(places, fmt.Sprint(fields[0], " ", bits.Len64(n))) // once, twice or thrice, up to seven times …
 	}
-	return more, lines.Err()
+	return places, nil
 }
 
 // output is what a program prints. The error has what it says went wrong.

@@ -74,6 +74,25 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
+// FuzzParseName: what is understood as the name of a session is written as one that means the same, and so is
+// every name that a session may have.
+func FuzzParseName(f *testing.F) {
+	for _, name := range []string{"17", "#17", "web-2/17", "web-2/#17", "a/b/1", "/1", "a/", "0", "9223372036854775808"} {
+		f.Add(name, uint64(17))
+	}
+	f.Fuzz(func(t *testing.T, text string, number uint64) {
+		if node, n, ok := ParseName(text); ok {
+			if again, m, ok := ParseName(NameOf(node, n)); again != node || m != n || !ok || n == 0 {
+				t.Errorf("%q is %d of %q, and that is %d of %q, %v", text, n, node, m, again, ok)
+			}
+		}
+		number = number>>1 | 1
+		if node, n, ok := ParseName(NameOf(text, number)); node != text || n != number || !ok {
+			t.Errorf("%q is read as %d of %q, %v", NameOf(text, number), n, node, ok)
+		}
+	})
+}
+
 // everything is what a journal has.
 type everything struct {
 	all  []Session

@@ -25,6 +25,16 @@ func FuzzFilter(f *testing.F) {
 	f.Add(int64(0), uint64(0), uint64(0), "", "", "", int64(0), int64(0), []byte(nil), "", int64(0), uint8(0))
 	f.Add(int64(2), uint64(2), uint64(1), "10.0.0.", "eof", "web-1", noon+1, noon+30, []byte("order 1"), "ord", int64(time.Millisecond), uint8(3))
 	f.Add(int64(0), uint64(1), uint64(0), "2001:db8::", ReasonOpen, "web-2", noon, int64(0), []byte("\x00\xff"), `\xff|two$`, int64(0), uint8(1))
+	for _, bound := range []int64{noon + 10, noon + 50, noon + 101} { // at which something is said, or ends, or begins
+		f.Add(int64(0), uint64(0), uint64(0), "", "", "", bound, int64(0), []byte(nil), "", int64(0), uint8(0))
+		f.Add(int64(0), uint64(0), uint64(0), "", "", "", int64(0), bound, []byte(nil), "", int64(0), uint8(0))
+	}
+	for _, address := range []string{"0.0.1", "[2001", "2001:db8::1]:4001", "%", "10.0.0.1:4001"} {
+		f.Add(int64(0), uint64(0), uint64(0), address, "", "", int64(0), int64(0), []byte(nil), "", int64(0), uint8(0))
+	}
+	f.Add(int64(0), uint64(0), uint64(0), "", ReasonOpen, "", int64(0), int64(0), []byte(nil), "", int64(2*time.Millisecond), uint8(0))
+	f.Add(int64(0), uint64(2), uint64(0), "", "", "", int64(0), int64(0), []byte(nil), "", int64(0), uint8(0))
+	f.Add(int64(0), uint64(0), uint64(3), "", "eof", "", int64(0), int64(0), []byte("2 of"), "", int64(0), uint8(1))
 	for _, year := range []int{-3000, 1, 1500, 2500, 9999} { // no number of nanoseconds says so
 		then := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 		f.Add(int64(0), uint64(0), uint64(0), "", "", "", then, int64(0), []byte(nil), "", int64(0), uint8(0))

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/journal"
 )
 
@@ -117,4 +119,46 @@ func tellAll(t *testing.T, p *Journals, q question, query string) {
 	if slices.Sort(want); !slices.Equal(got, want) {
 		t.Errorf("%s tells of %v, want %v", query, got, want)
 	}
+}
+
+// FuzzLivePage: whatever a browser says it knows and wants, the live page breaks on nothing, and who then says
+// what it was told to say is told nothing twice.
+func FuzzLivePage(f *testing.F) {
+	p := New(Options{})
+	s := parley.NewSession(1, nil, nil, at(0))
+	p.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: at(0)})
+	for seq := range uint64(3) {
+		p.Observe(&parley.Event{Kind: parley.Received, Session: s, Time: at(1), Seq: seq + 1, Body: []byte("order")})
+		p.Observe(&parley.Event{Kind: parley.Replied, Session: s, Time: at(2), Seq: seq + 1, Body: []byte("done")})
+		p.tick(at(1000*int(seq)), true)
+	}
+	paths := []string{"/session", "/exchange", "/message", "/export", "/ended", "/earlier", "/state"}
+	for i, query := range []string{"number=1", "session=1&seq=2", "session=1&seq=1&side=request&from=1&save", "format=ndjson&number=1", "reason=eof", "", "span=3600&after=1-2-3-4-5"} {
+		f.Add(uint8(i), query, uint64(1), int64(1), at(1000).Unix(), uint64(0), int64(0))
+	}
+	f.Add(uint8(0), "number=18446744073709551615", uint64(1<<63), int64(-1), int64(math.MinInt64), uint64(1<<63), int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, i uint8, query string, kept uint64, every, second int64, changes uint64, span int64) {
+		w := ask(p, "GET", "/", func(r *http.Request) { r.URL.Path, r.URL.RawQuery = paths[int(i)%len(paths)], query })
+		if w.Code >= http.StatusInternalServerError || w.Header().Get("Content-Type") == "application/json" && !json.Valid(w.Body.Bytes()) {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		known := cursor{p.started, kept, every, second, changes}
+		if got := parseCursor(known.String()); got != known {
+			t.Fatalf("%v is read as %v", known, got)
+		}
+		look := func(after string) snapshot {
+			w := ask(p, "GET", fmt.Sprintf("/state?after=%s&span=%d", after, max(span, 0)), nil)
+			if w.Code != http.StatusOK {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			return decode[snapshot](t, w.Body.String())
+		}
+		first := look(known.String())
+		if told := first.Skipped + uint64(len(first.Exchanges)); told > 3 {
+			t.Errorf("behind %v there are %d exchanges of 3", known, told)
+		}
+		if again := look(first.Cursor); again.Whole || again.Replot || again.Skipped > 0 || len(again.Exchanges)+len(again.Sessions) > 0 || again.Cursor != first.Cursor {
+			t.Errorf("behind %v it is told %+v, and then again %+v", known, first, again)
+		}
+	})
 }

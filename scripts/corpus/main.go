@@ -72,6 +72,9 @@ func ofPackage(dir, cache string) error {
 		return err
 	}
 	for _, f := range found {
+		if !strings.HasPrefix(f.Name(), "Fuzz") {
+			continue // the directory of a package below
+		}
 		t := target{name: f.Name(), tests: tests, dir: dir, cache: filepath.Join(cache, f.Name()), profile: filepath.Join(temp, "profile")}
 		if err := t.take(); err != nil {
 			return fmt.Errorf("%s: %w", f.Name(), err)

@@ -117,7 +117,11 @@ func (t *target) take() error {
 			return err
 		}
 	}
-	known, err := t.reaches("seed#.*|" + namesOf(there))
+	known, err := t.reaches("seed#.*")
+	for _, in := range there {
+		reaches, oneErr := t.reaches(in.name)
+		known, err = append(known, reaches...), errors.Join(err, oneErr)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,14 +203,6 @@ func inputs(dir string) (all []input, err error) {
 	}
 	slices.SortStableFunc(all, func(a, b input) int { return cmp.Compare(a.size, b.size) })
 	return all, nil
-}
-
-func namesOf(all []input) string {
-	var names []string
-	for _, in := range all {
-		names = append(names, in.name)
-	}
-	return strings.Join(names, "|")
 }
 
 // reaches runs the target with inputs and says what they reach.

@@ -10,6 +10,7 @@
 #               and programs a hundred times, journals over a NATS that dies in every way and over a disk whose power fails
 #               at each write or of which any bit flips, and an hour of histories
 # make fuzz     every fuzz target for FUZZTIME
+# make corpus   take into testdata/fuzz what that has found and reaches more than what is there
 # make mutants  break the code in the ways of scripts/mutants, one at a time, and see that tests notice each
 # make bench    Parley and its peers side by side, bare and with what people turn on, into docs/performance.md; twenty minutes
 # make micro    the benchmarks of the packages
@@ -37,7 +38,7 @@ SHELL = /bin/bash
 # VERSION is the stamp. Go's own fails where git does not trust the tree's owner.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 
-.PHONY: all build static cross install uninstall release reproducible fmt lint test soak fuzz mutants bench micro profile vuln clean
+.PHONY: all build static cross install uninstall release reproducible fmt lint test soak fuzz corpus mutants bench micro profile vuln clean
 all: fmt lint test
 
 # What `go run ./cmd/parley` has compiled is used again.
@@ -120,6 +121,9 @@ soak:
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+corpus:
+	$(GO) run ./scripts/corpus ./...
 
 mutants:
 	$(GO) run ./scripts/mutants

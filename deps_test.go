@@ -67,6 +67,7 @@ var mayImport = map[string][]string{
 	"internal/simulation": {},
 
 	"scripts/pictures":     {"internal/screen", "github.com/charmbracelet/ultraviolet"},
+	"scripts/corpus":       {},
 	"scripts/mutants":      {},
 	"scripts/release":      {},
 	"scripts/testprogress": {},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -130,4 +131,24 @@ func TestMermaidTextIsInert(t *testing.T) {
 			t.Errorf("in a diagram: %s", line)
 		}
 	}
+}
+
+// FuzzTime: a time that is understood, written in full, is understood as the same, and what is ago was.
+func FuzzTime(f *testing.F) {
+	for _, text := range []string{"10m", "-1s", "2026-11-24", "2026-11-24 08:00", "2026-11-24T08:00:01", "2026-11-24 08:00:01+02:00", "2026-11-24T08:00:00.000000001Z", "0000-01-01", "9999-12-31", "2562047h47m16.854775807s"} {
+		f.Add(text)
+	}
+	now := time.Date(2026, 11, 24, 8, 0, 0, 1, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		at, err := parseTime(text, now)
+		if err != nil || text == "" {
+			return
+		}
+		if _, err := time.ParseDuration(text); err == nil && at.After(now) {
+			t.Errorf("%q ago is %v", text, at)
+		}
+		if again, err := parseTime(at.Format(time.RFC3339Nano), now); !again.Equal(at) || err != nil {
+			t.Errorf("%q is %v, and that is %v, %v", text, at, again, err)
+		}
+	})
 }

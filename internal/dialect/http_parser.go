@@ -69,6 +69,7 @@ const (
 	httpText  // nobody has to know
 	httpSized // this and what follows is of the body
 	httpChunkSize
+	httpChunkBlank // behind the size
 	httpChunkText
 	httpChunkLF
 	httpChunkData
@@ -270,7 +271,9 @@ func (p *httpParser) step(c byte) error {
 			return notHTTP("0x%02x in the name of a field", c)
 		}
 	case httpValue, httpText:
-		p.state = httpLine
+		if p.state = httpLine; len(p.value) <= maxHTTPValue { // or this is not the end of the line
+			p.value = bytes.TrimSuffix(p.value, []byte("\r"))
+		}
 	default:
 		return p.stepChunk(c)
 	}
@@ -362,7 +365,7 @@ func (p *httpParser) endField() {
 	for rest, more := p.value, true; more; {
 		var item []byte
 		item, rest, more = bytes.Cut(rest, []byte(","))
-		item = bytes.TrimSpace(item)
+		item = bytes.Trim(item, " \t") // others may take it for something else (RFC 9110, section 5.6.3)
 		switch field {
 		case httpContentLength:
 			p.addLength(item)
@@ -404,7 +407,7 @@ func (p *httpParser) endFields() error {
 		return nil
 	}
 	switch {
-	case p.minor == 0 && !p.keepAlive:
+	case p.minor == 0 && (!p.keepAlive || p.coded): // HTTP/1.0 has no encodings (RFC 9112, section 6.1)
 		p.kind |= httpCloses
 	case p.minor == 0 && p.of == requests:
 		p.kind |= httpKeeps
@@ -450,15 +453,18 @@ func (p *httpParser) untilClose() {
 // a line of a header only, section 2.2: here it is what request smuggling is made of.
 func (p *httpParser) stepChunk(c byte) error {
 	digit, isDigit := httpHexDigit(c)
+	sized := p.state == httpChunkSize && p.position > 0 || p.state == httpChunkBlank
 	switch {
 	case p.state == httpChunkSize && isDigit && p.left < 1<<59:
 		p.left = p.left<<4 | uint64(digit)
 		p.position = 1
 	case p.state == httpChunkSize && isDigit:
 		return notHTTP("a chunk of more than %d bytes", uint64(1)<<63)
-	case (p.state == httpChunkSize && p.position > 0 || p.state == httpChunkText) && c == '\r':
+	case (sized || p.state == httpChunkText) && c == '\r':
 		p.state = httpChunkLF
-	case p.state == httpChunkSize && p.position > 0 && (c == ';' || c == ' ' || c == '\t'):
+	case sized && (c == ' ' || c == '\t'):
+		p.state = httpChunkBlank
+	case sized && c == ';':
 		p.state = httpChunkText
 	case p.state == httpChunkText && c != '\n':
 	case p.state == httpChunkLF && c == '\n' && p.left == 0:

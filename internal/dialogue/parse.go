@@ -296,6 +296,9 @@ func (p *parser) readPattern(judge *Judge, s, word string) (err error) {
 		return err
 	}
 	begin := len(s) - len(judge.Pattern)
+	if strings.HasSuffix(judge.Pattern, "\r") { // with it, it could not be written on a line again
+		return p.at(len(s)-1, errors.New(`a CR at the end of the regular expression, beside that of the line; \r stands for it`))
+	}
 	if err := judge.compile(); err != nil {
 		return p.at(begin, err)
 	}

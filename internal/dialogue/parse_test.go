@@ -107,6 +107,7 @@ func TestWhatIsWrongIsSaidInALine(t *testing.T) {
 		"< 250 OK":                            `f:1:3: "250" does not say how to judge; write < = before an exact text, < ~ before a regular expression; there are = ~ !~ * and eof`,
 		"<":                                   "f:1:2: what is expected? = TEXT, ~ REGEX, !~ REGEX, * or eof",
 		"< ~":                                 "f:1:4: the regular expression is empty; < * holds for anything",
+		"< ~ a\r\r\n":                         `f:1:6: a CR at the end of the regular expression, beside that of the line; \r stands for it`,
 		"< ~ a(b":                             "f:1:5: regular expression: missing closing ): `a(b`",
 		"< ~ (?P<n>a)":                        "f:1:8: a group cannot be named n, which is a number of the play; give it another name",
 		"< ~x":                                "f:1:4: a space stands between ~ and what follows it",

@@ -64,7 +64,18 @@ func (f *Filter) matches(request, reply []byte) bool {
 
 // covers says whether a time is between Since and Until.
 func (f *Filter) covers(ns int64) bool {
-	return (f.Since.IsZero() || ns >= f.Since.UnixNano()) && (f.Until.IsZero() || ns < f.Until.UnixNano())
+	return (f.Since.IsZero() || ns >= inNanoseconds(f.Since)) && (f.Until.IsZero() || ns < inNanoseconds(f.Until))
+}
+
+// inNanoseconds is a time as the journal counts it. One that it cannot count to is as far away as can be.
+func inNanoseconds(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // conditions are those of a WHERE clause.
@@ -125,10 +136,10 @@ func (r *Reader) ofSessions(f *Filter) *conditions {
 // overlap adds that a session was open at some time between Since and Until.
 func (c *conditions) overlap(f *Filter) {
 	if !f.Since.IsZero() {
-		c.add("(closed_ns IS NULL OR closed_ns >= ?)", f.Since.UnixNano())
+		c.add("(closed_ns IS NULL OR closed_ns >= ?)", inNanoseconds(f.Since))
 	}
 	if !f.Until.IsZero() {
-		c.add("opened_ns < ?", f.Until.UnixNano())
+		c.add("opened_ns < ?", inNanoseconds(f.Until))
 	}
 }
 
@@ -156,10 +167,10 @@ func (r *Reader) ofExchanges(ctx context.Context, tx *sql.Tx, f *Filter) (c *con
 		c.add(notLoose)
 	}
 	if !f.Since.IsZero() {
-		c.add("received_ns >= ?", f.Since.UnixNano())
+		c.add("received_ns >= ?", inNanoseconds(f.Since))
 	}
 	if !f.Until.IsZero() {
-		c.add("received_ns < ?", f.Until.UnixNano())
+		c.add("received_ns < ?", inNanoseconds(f.Until))
 	}
 	if f.Slower > 0 {
 		c.add("took_ns >= ?", int64(f.Slower))

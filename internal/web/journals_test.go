@@ -25,13 +25,13 @@ func at(ms int) time.Time {
 
 // A recording writes a journal.
 type recording struct {
-	t    *testing.T
+	t    testing.TB
 	file string
 	w    *journal.Writer
 	n    uint64 // sessions
 }
 
-func record(t *testing.T, file, framing string) *recording {
+func record(t testing.TB, file, framing string) *recording {
 	t.Helper()
 	w, err := journal.Create(file, journal.Options{About: journal.About{Framing: framing, Role: "server"}})
 	if err != nil {
@@ -69,7 +69,7 @@ func (r *recording) close() {
 }
 
 // show opens a page of journals.
-func show(t *testing.T, files ...string) *Journals {
+func show(t testing.TB, files ...string) *Journals {
 	p := NewJournals(JournalsOptions{Files: files})
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
@@ -129,7 +129,7 @@ func all(t *testing.T, p *Journals, query string) (told []toldExchange, n int) {
 }
 
 // twoFiles are journals whose exchanges alternate in time: of even ms in the first.
-func twoFiles(t *testing.T, first, second int) []string {
+func twoFiles(t testing.TB, first, second int) []string {
 	dir := t.TempDir()
 	var files []string
 	for i, n := range []int{first, second} {

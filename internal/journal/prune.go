@@ -137,6 +137,16 @@ func (f *file) pruneSessions() error {
 		f.base, int64(sessionsLooked), keep.before(), bytes, int64(pruneRows))
 }
 
+// sessions is how many may end before it is looked whether some are to be deleted: what they take up meanwhile is
+// nobody's share.
+func (k Keep) sessions() int {
+	const each = 512 // bytes, with its exchange, in pages that are not full
+	if k.Bytes == 0 {
+		return pruneRows / 2
+	}
+	return int(min(pruneRows/2, k.share(batchShare)/each))
+}
+
 // refusals is how many of them are kept.
 func (k Keep) refusals() int64 {
 	const each = 128 // bytes

@@ -510,7 +510,7 @@ func (w *Writer) record(b *batch) bool {
 	}
 	// An error of these shows when the next batch is written, or in look.
 	w.file.prune()
-	if w.file.sessionsSincePrune += len(b.closed); w.file.sessionsSincePrune > pruneRows/2 {
+	if w.file.sessionsSincePrune += len(b.closed); w.file.sessionsSincePrune > w.file.keep.sessions() {
 		w.file.pruneSessions()
 	}
 	if w.file.checkpointDue() {

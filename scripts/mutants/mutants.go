@@ -112,8 +112,8 @@ var mutants = []mutant{
 		"		if err != nil {\n			c.outOfStep.Store(true)\n		}\n", "", simulated, "Clients"},
 	{"simulation: a client looks once whether something is there", "client.go",
 		"if n == 0 { // a message may be", "if n >= 0 { // a message may be", simulated, "Clients"},
-	{"simulation: a tap tells of a message behind it", "internal/tap/session.go",
-		"			s.inspect(d, buf[:n], false)\n			s.write(d, buf[:n])\n", "			s.write(d, buf[:n])\n			s.inspect(d, buf[:n], false)\n", simulated, "Tap"},
-	{"simulation: a tap passes no end of file on", "internal/tap/session.go",
-		"	case isEnd:\n		s.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
+	{"simulation: a tap tells of a message behind it", "internal/tap/pair.go",
+		"			p.inspectInTurn(d, buf[:n], false)\n			p.write(d, buf[:n])\n", "			p.write(d, buf[:n])\n			p.inspectInTurn(d, buf[:n], false)\n", simulated, "Tap"},
+	{"simulation: a tap passes no end of file on", "internal/tap/pair.go",
+		"	case isEnd:\n		p.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
 }

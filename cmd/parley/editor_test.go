@@ -477,7 +477,7 @@ func TestContinuedInThePlainWay(t *testing.T) {
 	if got := s.line(t); got != "a line" {
 		t.Errorf("sent was %q", got)
 	}
-	p.types("response: ok", "\r")
+	p.types("response: ok\nEnter data:", "\r")
 	p.sees("\nEnter data: a line\nClient: sending [6] a line ...\nClient: server response: ok\nEnter data:\nClient: Connection closed")
 }
 

@@ -376,7 +376,7 @@ func (c *crashed) check(oneOf int) {
 		}
 	}
 	c.t.Logf("%s: %d operations, %d replies, %d states, %d images, %d of them gone on with", c.name, len(c.ops), len(c.replies), len(c.states), len(c.seen), c.goneOn)
-	if len(c.states) < 20 || len(c.seen) < 60 {
+	if len(c.states) < 10 || len(c.seen) < 20 { // how many operations a run has depends on how busy the machine is
 		c.t.Error("nothing much was tried")
 	}
 }

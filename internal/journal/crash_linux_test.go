@@ -471,6 +471,35 @@ func (h *history) repliedTo(n int, is content) error {
 	return nil
 }
 
+// Whoever says something just before a second has passed does not put off for another one what was said before.
+func TestARecordIsSyncedWithinASecond(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := recordDisk(t, dir)
+		w, err := Create(d.path("j"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := parley.NewSession(1, nil, nil, time.Now())
+		var recorded []time.Time
+		for i := range 6 {
+			recorded = append(recorded, time.Now())
+			w.Pass(s, []parley.Exchange{{Seq: uint64(i + 1), Received: time.Now(), Request: []byte("a"), Reply: []byte("b")}})
+			time.Sleep(lookEvery * 9 / 10)
+		}
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, at := range recorded {
+			if !slices.ContainsFunc(d.ops, func(o diskOp) bool {
+				return o.kind == opSync && o.name == "j-wal" && o.when.After(at) && !o.when.After(at.Add(lastSecond))
+			}) {
+				t.Errorf("record %d was not synced within %v", i+1, lastSecond)
+			}
+		}
+	})
+}
+
 // serveOn has another server write to a journal that is left.
 func serveOn(t *testing.T, file string, opt Options, before content) error {
 	var warning string

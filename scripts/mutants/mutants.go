@@ -41,7 +41,7 @@ var mutants = []mutant{
 	{"durability: the exit code does not tell that exchanges are not recorded", "cmd/parley/serve.go",
 		"case unkept != nil:", "case unkept != nil && code == 0:", "./cmd/parley", "FailedSync"},
 	{"durability: a journal is synced a second behind its last record", "internal/journal/writer.go",
-		"w.pause(lookEvery-time.Since(looked), w.wake)", "w.pause(lookEvery, w.wake)", "./internal/journal", "PowerFails"},
+		"w.pause(lookEvery-time.Since(looked), w.wake)", "w.pause(lookEvery, w.wake)", "./internal/journal", "SyncedWithin"},
 	{"durability: what a power cut leaves of a -wal file is taken for a cut", "internal/journal/file.go",
 		"if f.hasHole(f.wal.Size()) {", "if false {", "./internal/journal", "PowerFails"},
 	{"durability: a copy is hidden by a file that was removed", "internal/journal/copy.go",

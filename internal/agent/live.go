@@ -2,6 +2,7 @@ package agent
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -79,7 +80,7 @@ func (m *merger) end(part int) {
 // tell makes the seconds that no part may still add to.
 func (m *merger) tell() {
 	for len(m.held) > 0 {
-		next := 1 << 62
+		next := math.MaxInt
 		for n := range m.held {
 			next = min(next, n)
 		}

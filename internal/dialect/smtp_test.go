@@ -361,7 +361,7 @@ func TestSMTPMessagesAtTheLimit(t *testing.T) {
 
 // That BDAT is too long is known before its octets come.
 func TestBDATOverTheLimit(t *testing.T) {
-	for size, want := range map[int]error{86: nil, 87: parley.ErrTooLong, 1 << 32: parley.ErrTooLong} {
+	for size, want := range map[int64]error{86: nil, 87: parley.ErrTooLong, 1 << 32: parley.ErrTooLong} {
 		line := fmt.Sprintf("BDAT %d\r\nx", size)
 		requests, _ := parley.OpenFraming(smtpFraming.Requests, nil)
 		if _, _, err := requests.Next([]byte(line), 0, 86+len("BDAT 86\r\n"), false); err != want {

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,7 @@ func inTable(t *testing.T, r *Reader, session int64) []int64 {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	ids, err := nextIDs(rows, 1<<62)
+	ids, err := nextIDs(rows, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -288,7 +287,16 @@ func (r *run) countUnsent(j job, i uint64) {
 
 // dueBefore is how many jobs of an open loop are due before then.
 func (r *run) dueBefore(then time.Duration) uint64 {
-	return uint64(sort.Search(math.MaxInt, func(i int) bool { return r.due(uint64(i)) >= then }))
+	least, most := uint64(0), uint64(math.MaxInt64) // more than an int has where it is of 32 bits
+	for least < most {
+		i := least + (most-least)/2
+		if r.due(i) < then {
+			least = i + 1
+		} else {
+			most = i
+		}
+	}
+	return least
 }
 
 // sleeper is how pace sleeps.

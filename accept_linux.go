@@ -90,7 +90,7 @@ func (a *loopAcceptor) setOptions(fd uintptr) error {
 func (a *loopAcceptor) accept() error {
 	if !a.watched {
 		a.watched = true
-		a.watcher.send(command{acceptor: a, action: watchListener})
+		a.watcher.mailbox.Send(command{acceptor: a, action: watchListener})
 	}
 	if !a.more {
 		select {
@@ -176,7 +176,7 @@ func (a *loopAcceptor) admit(c accepted) {
 		t.refused, t.lingering = true, true
 	}
 	t.conns.Add(1)
-	t.loop.send(command{conn: t, action: register})
+	t.loop.mailbox.Send(command{conn: t, action: register})
 }
 
 func (a *loopAcceptor) close() {
@@ -190,6 +190,6 @@ func (a *loopAcceptor) wait() {
 		p.conns.Wait()
 	}
 	a.look.Stop()
-	a.watcher.send(command{acceptor: a, action: unwatchListener})
+	a.watcher.mailbox.Send(command{acceptor: a, action: unwatchListener})
 	a.srv.loops.release()
 }

@@ -70,7 +70,7 @@ func (ls *loops) release() {
 
 func (ls *loops) stop() {
 	for _, l := range ls.all {
-		l.send(command{action: stopLoop})
+		l.mailbox.Send(command{action: stopLoop})
 	}
 	ls.running.Wait()
 	for _, l := range ls.all {
@@ -143,15 +143,15 @@ type loopConn struct {
 
 func (t *loopConn) describe() *Session { return t.session }
 
-func (t *loopConn) wake() { t.loop.send(command{conn: t, action: lookWhetherStopping}) }
+func (t *loopConn) wake() { t.loop.mailbox.Send(command{conn: t, action: lookWhetherStopping}) }
 
-func (t *loopConn) release() { t.loop.send(command{conn: t, action: resume}) }
+func (t *loopConn) release() { t.loop.mailbox.Send(command{conn: t, action: resume}) }
 
-func (t *loopConn) evict() { t.loop.send(command{conn: t, action: evict}) }
+func (t *loopConn) evict() { t.loop.mailbox.Send(command{conn: t, action: evict}) }
 
 func (t *loopConn) cut(reason CloseReason) net.Conn {
 	t.session.end(cutErrors[reason])
-	t.loop.send(command{conn: t, action: action(reason)})
+	t.loop.mailbox.Send(command{conn: t, action: action(reason)})
 	return nil
 }
 
@@ -183,7 +183,9 @@ type loop struct {
 	srv       *Server
 	publish   func() // flushes the observer; nil if nothing needs to be
 	fire      func(id uint32) time.Time
+	command   func(command)
 	set       *epoll.Set
+	mailbox   *epoll.Mailbox[command]
 	wheel     *epoll.Wheel
 	conns     epoll.Table[*loopConn] // by their number in the set
 	listeners map[uint32]*loopAcceptor
@@ -199,10 +201,6 @@ type loop struct {
 	over    []*loopConn   // are to be hung up on
 	again   []*loopConn   // hold whole requests that the last write buffer had no room for
 	stopped bool
-
-	mu      sync.Mutex
-	mailbox []command
-	read    []command // swapped with the mailbox
 }
 
 func newLoop(s *Server) (*loop, error) {
@@ -211,28 +209,18 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	now := time.Now()
-	l := &loop{settings: s.settings, srv: s, set: set, wheel: epoll.NewWheel(now, loopTick), anchor: now, last: now}
+	l := &loop{settings: s.settings, srv: s, set: set, mailbox: epoll.NewMailbox[command](set), wheel: epoll.NewWheel(now, loopTick), anchor: now, last: now}
 	l.observer, l.publish = fork(s.Observer)
 	l.arrived.size = l.readSize
-	l.fire = l.expire
+	l.fire, l.command = l.expire, l.execute
 	return l, nil
-}
-
-// send puts a command into the mailbox. Any goroutine may.
-func (l *loop) send(c command) {
-	l.mu.Lock()
-	l.mailbox = append(l.mailbox, c)
-	l.mu.Unlock()
-	l.set.Wake()
 }
 
 func (l *loop) run() {
 	for !l.stopped {
 		l.wait()
 		l.wheel.Advance(l.now, l.fire)
-		if l.set.Woken() {
-			l.runCommands()
-		}
+		l.mailbox.Read(l.command)
 		l.finishRound()
 	}
 }
@@ -605,32 +593,26 @@ func (l *loop) lookAgain(t *loopConn) {
 	}
 }
 
-func (l *loop) runCommands() {
-	l.mu.Lock()
-	l.mailbox, l.read = l.read[:0], l.mailbox
-	l.mu.Unlock()
-	for _, m := range l.read {
-		switch t := m.conn; {
-		case m.action == stopLoop:
-			l.stopped = true
-		case m.action == watchListener:
-			l.watchListener(m.acceptor)
-		case m.action == unwatchListener:
-			l.unwatchListener(m.acceptor)
-		case t.closed:
-		case m.action == register:
-			l.register(t)
-		case m.action == lookWhetherStopping:
-			l.lookWhetherStopping(t)
-		case m.action == resume:
-			l.resume(t)
-		case m.action == evict:
-			l.evict(t)
-		default:
-			l.cut(t, CloseReason(m.action))
-		}
+func (l *loop) execute(c command) {
+	switch t := c.conn; {
+	case c.action == stopLoop:
+		l.stopped = true
+	case c.action == watchListener:
+		l.watchListener(c.acceptor)
+	case c.action == unwatchListener:
+		l.unwatchListener(c.acceptor)
+	case t.closed:
+	case c.action == register:
+		l.register(t)
+	case c.action == lookWhetherStopping:
+		l.lookWhetherStopping(t)
+	case c.action == resume:
+		l.resume(t)
+	case c.action == evict:
+		l.evict(t)
+	default:
+		l.cut(t, CloseReason(c.action))
 	}
-	clear(l.read)
 }
 
 // register begins to drive a connection.

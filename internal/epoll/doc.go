@@ -8,5 +8,5 @@
 //		if id, events := set.Event(i); events&epoll.In != 0 {
 //			n, err := epoll.Read(fds[id], buf)
 //
-// A Wheel beside it keeps the deadlines of the same sockets.
+// A Wheel beside it keeps the deadlines of the same sockets, and a Mailbox is how other goroutines reach the one that waits.
 package epoll

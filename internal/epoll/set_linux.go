@@ -24,12 +24,12 @@ const (
 const batch = 256
 
 // A Set is a set of sockets of which one goroutine waits for the ready ones,
-// level-triggered. Only Wake and Leave may be called by others.
+// level-triggered. Only Leave may be called by others; they reach the one that waits by a Mailbox.
 type Set struct {
 	fd       int
-	eventfd  int // a Wake ends a Wait through it
+	eventfd  int // a wake ends a Wait through it
 	woken    atomic.Bool
-	sleeping atomic.Bool // in Wait, or about to wait elsewhere: a Wake has to signal the eventfd
+	sleeping atomic.Bool // in Wait, or about to wait elsewhere: a wake has to signal the eventfd
 	slots    Table[slot]
 	used     uint32 // of the slots, those in free included
 	free     []uint32
@@ -76,16 +76,16 @@ func (s *Set) Free() {
 	kernel.Close(s.eventfd)
 }
 
-// Wake ends the Wait that is under way, or else the next one. Any goroutine may
+// wake ends the Wait that is under way, or else the next one. Any goroutine may
 // call it.
-func (s *Set) Wake() {
+func (s *Set) wake() {
 	if !s.woken.Swap(true) && s.sleeping.Load() {
 		kernel.Signal(s.eventfd)
 	}
 }
 
-// Woken reports whether there was a Wake since Woken was last asked.
-func (s *Set) Woken() bool { return s.woken.Load() && s.woken.Swap(false) }
+// wasWoken reports whether there was a wake since it was last asked.
+func (s *Set) wasWoken() bool { return s.woken.Load() && s.woken.Swap(false) }
 
 // Add puts a socket into the set and gives it a number.
 func (s *Set) Add(fd int, events uint32) (id uint32, err error) {
@@ -167,7 +167,7 @@ func (s *Set) Wait(timeout time.Duration) (int, error) {
 	ms := milliseconds(timeout)
 	s.sleeping.Store(true)
 	if s.woken.Load() {
-		kernel.Signal(s.eventfd) // a Wake may have seen nobody waiting
+		kernel.Signal(s.eventfd) // a wake may have seen nobody waiting
 	}
 	n, errno := kernel.Wait(s.fd, s.events[:], ms)
 	if ms != 0 || errno == 0 && n > 0 { // else it may go on to wait for the file
@@ -192,7 +192,7 @@ func milliseconds(timeout time.Duration) int {
 }
 
 // Event is the i-th event of the last Wait: the socket's number and what it is ready
-// for. That is 0 for a Wake, and for a socket which is no longer in the set.
+// for. That is 0 for what a Mailbox was sent, and for a socket which is no longer in the set.
 func (s *Set) Event(i int) (id uint32, events uint32) {
 	e := &s.events[i]
 	if e.Fd == wakeSlot {

@@ -150,17 +150,57 @@ func TestRingEndsAWait(t *testing.T) {
 			_, err := s.Wait(-1)
 			waited <- err
 		}()
-		s.Wake()
-		s.Wake()
+		s.wake()
+		s.wake()
 		if err := <-waited; err != nil {
 			t.Errorf("Wait = %v", err)
 		}
-		if !s.Woken() || s.Woken() {
-			t.Error("Woken is not true once")
+		if !s.wasWoken() || s.wasWoken() {
+			t.Error("wasWoken is not true once")
 		}
 	}
-	if got := wait(t, s, 0); len(got) != 0 || s.Woken() {
+	if got := wait(t, s, 0); len(got) != 0 || s.wasWoken() {
 		t.Errorf("afterwards: %v", got)
+	}
+}
+
+// Each of many senders has what it sent read once and in order, also while the reader sleeps, and also what is
+// sent while a mailbox is read.
+func TestMailbox(t *testing.T) {
+	const senders, each = 4, 1000
+	s := newSet(t)
+	m := NewMailbox[[2]int](s)
+	m.Read(func(got [2]int) { t.Errorf("an empty mailbox holds %v", got) })
+	var sending sync.WaitGroup
+	for sender := range senders {
+		sending.Go(func() {
+			for i := range each {
+				m.Send([2]int{sender, i})
+			}
+		})
+	}
+	var next [senders]int
+	answered, left := false, senders*each+1
+	for left > 0 {
+		if _, err := s.Wait(-1); err != nil {
+			t.Fatal(err)
+		}
+		m.Read(func(got [2]int) {
+			if left--; got == [2]int{-1, -1} {
+				answered = true
+				return
+			}
+			if got[1] != next[got[0]] {
+				t.Fatalf("sender %d: %d where %d comes next", got[0], got[1], next[got[0]])
+			}
+			if next[got[0]]++; got == [2]int{0, 0} {
+				m.Send([2]int{-1, -1})
+			}
+		})
+	}
+	sending.Wait()
+	if !answered {
+		t.Error("what was sent while it was read is lost")
 	}
 }
 
@@ -346,8 +386,8 @@ func TestFileIsReadableWhileSocketsAreReady(t *testing.T) {
 	}
 	writing.Wait()
 	Read(ours, make([]byte, 1))
-	writing.Go(s.Wake)
-	if err := raw.Read(poll); err != nil || !s.Woken() {
+	writing.Go(s.wake)
+	if err := raw.Read(poll); err != nil || !s.wasWoken() {
 		t.Errorf("after a wake-up: %v", err)
 	}
 	writing.Wait()

@@ -33,9 +33,7 @@ type poller struct {
 	waking  time.Time            // the file's deadline
 	sockets epoll.Table[*socket] // by number in the set
 	yielded time.Time            // when other goroutines last had a turn
-
-	mu      sync.Mutex
-	added   []*socket // the mailbox
+	mailbox *epoll.Mailbox[func()]
 	stopped bool
 }
 
@@ -73,7 +71,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &poller{set: set, wheel: epoll.NewWheel(time.Now(), pollerTick)}
+	p := &poller{set: set, mailbox: epoll.NewMailbox[func()](set), wheel: epoll.NewWheel(time.Now(), pollerTick)}
 	p.poll = func(uintptr) bool {
 		p.ready, p.err = set.Wait(0)
 		return p.ready > 0 || p.err != nil
@@ -102,29 +100,24 @@ func (p *poller) serve(w *worker) (ok bool, err error) {
 	if s == nil {
 		return false, nil
 	}
-	p.mu.Lock()
-	p.added = append(p.added, s)
-	p.mu.Unlock()
-	p.set.Wake()
+	p.mailbox.Send(func() { p.begin(s) })
 	return true, <-s.over
 }
 
 // stop ends run. No worker may be served any more.
 func (p *poller) stop() {
-	p.mu.Lock()
-	p.stopped = true
-	p.mu.Unlock()
-	p.set.Wake()
+	p.mailbox.Send(func() { p.stopped = true })
 }
 
 func (p *poller) run() {
-	for !p.checkMailbox() {
+	for !p.stopped {
 		p.wait()
 		for i := range p.ready {
 			if id, events := p.set.Event(i); events != 0 {
 				(*p.sockets.At(id)).ready(events)
 			}
 		}
+		p.mailbox.Read(func(do func()) { do() })
 		now := time.Now()
 		p.wheel.Advance(now, p.expire)
 		if now.Sub(p.yielded) > pollerShare {
@@ -146,27 +139,6 @@ func (p *poller) wait() {
 	}
 }
 
-// checkMailbox takes what run was woken for: sockets that were added or are to be interrupted,
-// or the end.
-func (p *poller) checkMailbox() (stopped bool) {
-	if !p.set.Woken() {
-		return false
-	}
-	p.mu.Lock()
-	added, stopped := p.added, p.stopped
-	p.added = nil
-	p.mu.Unlock()
-	for _, s := range added {
-		p.begin(s)
-	}
-	for id := range p.sockets.Len() {
-		if s := *p.sockets.At(id); s != nil && s.overdue.Load() {
-			s.ready(epoll.In)
-		}
-	}
-	return stopped
-}
-
 func (p *poller) begin(s *socket) {
 	id, err := p.set.Add(s.fd, epoll.In)
 	if err != nil {
@@ -177,6 +149,7 @@ func (p *poller) begin(s *socket) {
 	p.sockets.Grow(id)
 	*p.sockets.At(id) = s
 	s.proceed(s.worker.send(s.worker.now()))
+	s.lookIfOverdue() // an interrupt may have come first
 }
 
 func (p *poller) expire(id uint32) time.Time {

@@ -142,9 +142,17 @@ func (s *socket) flush() error {
 func (s *socket) SetDeadline(t time.Time) error {
 	s.overdue.Store(!t.IsZero())
 	if !t.IsZero() {
-		s.poller.set.Wake()
+		s.poller.mailbox.Send(s.lookIfOverdue)
 	}
 	return nil
+}
+
+// lookIfOverdue has an interrupt seen, unless it was taken back or the poller has not begun with the socket or
+// is done with it.
+func (s *socket) lookIfOverdue() {
+	if p := s.poller; s.overdue.Load() && s.id < p.sockets.Len() && *p.sockets.At(s.id) == s {
+		s.ready(epoll.In)
+	}
 }
 
 // SetReadDeadline is for the poller's own goroutine.

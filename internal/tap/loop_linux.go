@@ -71,7 +71,7 @@ func (ls *loops) release() {
 
 func (ls *loops) stop() {
 	for _, l := range ls.all {
-		l.send(command{do: func() { l.stopped = true }})
+		l.mailbox.Send(command{do: func() { l.stopped = true }})
 	}
 	ls.running.Wait()
 	for _, l := range ls.all {
@@ -102,7 +102,7 @@ func (ls *loops) tick(now time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for _, l := range ls.all {
-		l.send(command{do: func() { l.checkTimeouts(now) }})
+		l.mailbox.Send(command{do: func() { l.checkTimeouts(now) }})
 	}
 }
 
@@ -118,8 +118,10 @@ type loop struct {
 	teller  teller // of an observer of the loop's own
 	publish func() // flushes that; nil if nothing needs to be
 	set     *epoll.Set
+	mailbox *epoll.Mailbox[command]
 	wheel   *epoll.Wheel
 	fire    func(id uint32) time.Time
+	command func(command)
 	flows   epoll.Table[*flow] // by the number in the set of the socket that they come from
 
 	began   time.Time
@@ -131,10 +133,6 @@ type loop struct {
 	spare   [][]byte  // of readSize, to be used again
 	over    []*looped // are to be hung up on
 	stopped bool
-
-	mu      sync.Mutex
-	mailbox []command
-	read    []command // swapped with the mailbox
 }
 
 // A delivery is what a round has read of a flow, or its end of file, which is passed on once it is published.
@@ -149,9 +147,9 @@ func newLoop(t *Tap) (*loop, error) {
 		return nil, err
 	}
 	now := time.Now()
-	l := &loop{set: set, wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
+	l := &loop{set: set, mailbox: epoll.NewMailbox[command](set), wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
 	l.teller.observer, l.publish = fork(t.Observer)
-	l.fire = l.expire
+	l.fire, l.command = l.expire, l.execute
 	return l, nil
 }
 
@@ -166,21 +164,11 @@ func fork(o parley.Observer) (parley.Observer, func()) {
 	return o, nil
 }
 
-// send puts a command into the mailbox. Any goroutine may.
-func (l *loop) send(c command) {
-	l.mu.Lock()
-	l.mailbox = append(l.mailbox, c)
-	l.mu.Unlock()
-	l.set.Wake()
-}
-
 func (l *loop) run() {
 	for !l.stopped {
 		l.wait()
 		l.wheel.Advance(l.now, l.fire)
-		if l.set.Woken() {
-			l.runCommands()
-		}
+		l.mailbox.Read(l.command)
 		l.finishRound()
 	}
 }
@@ -208,18 +196,12 @@ func (l *loop) wait() {
 	}
 }
 
-func (l *loop) runCommands() {
-	l.mu.Lock()
-	l.mailbox, l.read = l.read[:0], l.mailbox
-	l.mu.Unlock()
-	for _, c := range l.read {
-		if c.look != nil {
-			l.look(c.look)
-		} else {
-			c.do()
-		}
+func (l *loop) execute(c command) {
+	if c.look != nil {
+		l.look(c.look)
+	} else {
+		c.do()
 	}
-	clear(l.read)
 }
 
 // finishRound lets out what the round has brought. What a peer can see of it is published before.

@@ -18,7 +18,7 @@ import (
 	"github.com/parley-tcp/parley"
 )
 
-func (t *looped) do(f func()) { t.loop.send(command{do: f}) }
+func (t *looped) do(f func()) { t.loop.mailbox.Send(command{do: f}) }
 
 // The tests over loops are of loops: a session of plain sockets has one, and no goroutine.
 func TestPlainSocketsHaveALoop(t *testing.T) {

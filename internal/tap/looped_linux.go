@@ -113,11 +113,11 @@ func newLooped(s *session, l *loop) *looped {
 		s.released = t.wake
 	}
 	s.endContext()
-	l.send(command{look: t})
+	l.mailbox.Send(command{look: t})
 	return t
 }
 
-func (t *looped) wake() { t.loop.send(command{look: t}) }
+func (t *looped) wake() { t.loop.mailbox.Send(command{look: t}) }
 
 func (f *flow) opposite() *flow {
 	if f == &f.t.up {

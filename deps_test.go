@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/agent":    {"internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/load", "internal/natsconn", "internal/secure", "github.com/fxamacker/cbor/v2", "github.com/nats-io/nats.go"},
 	"internal/answer":   {".", "internal/dialect", "internal/dialogue", "internal/replay", "internal/shape", "internal/tlsconn"},
 	"internal/epoll":    {"internal/kernel"},
-	"internal/tlsconn":  {},
+	"internal/tlsconn":  {"internal/kernel"},
 	"internal/leaks":    {},
 	"internal/listen":   {".", "internal/tlsconn", "github.com/pires/go-proxyproto", "github.com/pires/go-proxyproto/tlvparse", "golang.org/x/sys/unix"},
 	"internal/systemd":  {".", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},

@@ -151,8 +151,11 @@ type goroutineConn struct {
 
 	released chan struct{} // the gate has called Release; nil if there is none
 
-	late     *time.Timer   // flushes behind a slow handler
-	lateDone chan struct{} // it has
+	late     *time.Timer    // flushes behind a slow handler
+	lateMu   sync.Mutex     // ours while we are at work between handlers, if guarded
+	guarded  bool           // there are replies that late may flush
+	awaited  bool           // late is to come; under lateMu
+	lateDone sync.WaitGroup // late has come, or was stopped
 }
 
 func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn {
@@ -243,6 +246,7 @@ func (d *goroutineConn) converse() {
 		}
 		d.out = writeBuffers.Get().(*writeBuffer)
 		used := d.answer(d, d.out, d.in.held(), d.in.eof)
+		d.stopLate()
 		held := d.held()
 		d.in.drop(used)
 		d.flush(held)
@@ -653,7 +657,7 @@ func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
 	d.tellProgress(true)
 	if !d.out.flushed() {
 		d.flushLate()
-		defer d.stopLate()
+		defer d.lateMu.Lock()
 	}
 	return d.handler.Reply(dst, req)
 }
@@ -662,28 +666,51 @@ func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
 func (d *goroutineConn) Speak(dst []byte, s *Session, now time.Time) (message []byte, again time.Time, err error) {
 	if !d.out.flushed() {
 		d.flushLate()
-		defer d.stopLate()
+		defer d.lateMu.Lock()
 	}
 	return d.handler.(Speaker).Speak(dst, s, now)
 }
 
+// flushLate lets the timer flush what is in the write buffer, until lateMu is locked again. The timer runs on
+// from one handler to the next: to set it for each would cost more than most replies.
 func (d *goroutineConn) flushLate() {
-	if d.late != nil {
-		d.late.Reset(flushAfter)
-		return
+	if !d.guarded {
+		d.guarded = true
+		d.lateMu.Lock()
 	}
-	d.lateDone = make(chan struct{})
-	d.late = time.AfterFunc(flushAfter, func() {
-		d.flush(d.held())
-		d.lateDone <- struct{}{}
-	})
+	if !d.awaited {
+		d.awaited = true
+		d.lateDone.Add(1)
+		if d.late == nil {
+			d.late = time.AfterFunc(flushAfter, d.flushNow)
+		} else {
+			d.late.Reset(flushAfter)
+		}
+	}
+	d.lateMu.Unlock()
+}
+
+// flushNow is called by the timer: it waits until a handler is at work.
+func (d *goroutineConn) flushNow() {
+	defer d.lateDone.Done()
+	d.lateMu.Lock()
+	defer d.lateMu.Unlock()
+	d.awaited = false
+	d.flush(d.held())
 }
 
 // stopLate waits for a flush that is under way: the write buffer is ours again.
 func (d *goroutineConn) stopLate() {
-	if !d.late.Stop() {
-		<-d.lateDone
+	if !d.guarded {
+		return
 	}
+	d.guarded = false
+	if d.awaited && d.late.Stop() {
+		d.awaited = false
+		d.lateDone.Done()
+	}
+	d.lateMu.Unlock()
+	d.lateDone.Wait()
 }
 
 var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}

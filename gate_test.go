@@ -384,6 +384,36 @@ func TestGateIsAskedBehindASlowHandler(t *testing.T) {
 	})
 }
 
+// A reply waits a millisecond at most behind the handlers that come after it, however many
+// they are and however often that happens in one read.
+func TestFlushedBehindSlowHandlers(t *testing.T) {
+	handler := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		took, err := time.ParseDuration(string(req.Body))
+		time.Sleep(took)
+		return append(dst, req.Body...), err
+	})
+	inBubble(t, &parley.Server{Handler: handler}, func(c *parleytest.Conn) {
+		start := time.Now()
+		io.WriteString(c, "0s\n1m\n0s\n1h\n400us\n400us\n400us\n400us\n0s\n")
+		buf := make([]byte, 100)
+		const both = time.Hour + time.Minute
+		for _, want := range []struct {
+			text string
+			at   time.Duration
+		}{
+			{"0s\n", time.Millisecond},
+			{"1m\n0s\n", time.Minute + time.Millisecond},
+			{"1h\n400us\n400us\n", both + time.Millisecond},
+			{"400us\n400us\n0s\n", both + 1600*time.Microsecond},
+		} {
+			n, err := c.Read(buf)
+			if got := string(buf[:n]); got != want.text || time.Since(start) != want.at || err != nil {
+				t.Errorf("after %v got %q, %v; want %q after %v", time.Since(start), got, err, want.text, want.at)
+			}
+		}
+	})
+}
+
 // On one loop a session is held, sent more, and reset, for longer than another is idle:
 // its clocks do not run, and the loop does not spin.
 func TestHeldSessionCostsALoopNothing(t *testing.T) {

@@ -1,11 +1,11 @@
-//go:build unix && !simulate
+//go:build unix && (!linux || 386) && !simulate
 
 package kernel
 
 import "syscall"
 
-// Read is read(2).
+// Read is read(2), of a non-blocking socket.
 func Read(fd int, p []byte) (int, error) { return syscall.Read(fd, p) }
 
-// Write is write(2).
+// Write is write(2), to a non-blocking socket.
 func Write(fd int, p []byte) (int, error) { return syscall.Write(fd, p) }

@@ -27,13 +27,13 @@ type Conn struct {
 
 // Client is the client's end over conn; config must have a ServerName, or not verify.
 func Client(conn net.Conn, config *tls.Config) *Conn {
-	raw := &rawConn{Conn: conn}
+	raw := &rawConn{Conn: conn, transport: transport(conn)}
 	return &Conn{tls.Client(raw, config), raw}
 }
 
 // Server is the server's end over conn; config must have a certificate.
 func Server(conn net.Conn, config *tls.Config) *Conn {
-	raw := &rawConn{Conn: conn, server: true}
+	raw := &rawConn{Conn: conn, transport: transport(conn), server: true}
 	return &Conn{tls.Server(raw, config), raw}
 }
 
@@ -87,14 +87,17 @@ func (c *Conn) CloseWrite() error {
 // sees the end of file has not had one.
 type rawConn struct {
 	net.Conn
-	server bool
-	alert  plainAlert  // of a client
-	heard  atomic.Bool // a byte has come
-	ended  atomic.Bool // the end of file has been read
+	transport io.ReadWriter // the same, read and written faster
+	server    bool
+	alert     plainAlert  // of a client
+	heard     atomic.Bool // a byte has come
+	ended     atomic.Bool // the end of file has been read
 }
 
+func (r *rawConn) Write(p []byte) (int, error) { return r.transport.Write(p) }
+
 func (r *rawConn) Read(p []byte) (int, error) {
-	n, err := r.Conn.Read(p)
+	n, err := r.transport.Read(p)
 	if n > 0 && err == io.EOF { // which TLS may have announced in these bytes; it comes again
 		err = nil
 	}

@@ -88,6 +88,7 @@ type world struct {
 	nats        *natstest.Cluster
 	all         string // the collected journal
 	floods      int
+	probes      int
 	collector   *process
 
 	over          chan struct{} // closed when clients are to come to an end
@@ -252,6 +253,7 @@ func (w *world) faults() []worldFault {
 		{"the server is paused", func(w *world) { w.pause(w.server) }},
 		{"the server is stopped", func(w *world) {
 			w.flood(time.Duration(100+w.random.IntN(700)) * time.Millisecond)
+			w.chatter()
 			w.wait(50, 300)
 			if w.random.IntN(2) == 0 {
 				w.server.terminate(time.Millisecond) // one stop, delivered twice
@@ -265,24 +267,27 @@ func (w *world) faults() []worldFault {
 		{"the tap is paused", func(w *world) { w.pause(w.tap) }},
 		{"the tap is stopped", func(w *world) { w.tap.terminate(); w.tap.start() }},
 		{"the disk is full", func(w *world) {
-			w.fill()
-			w.wait(100, 1500)
+			w.fill(2) // it has tried again
+			w.wait(1, 1500)
 			w.free()
 			w.server.stderr.await(w.t, "can be written again")
+			w.recordsAgain()
 		}},
 		{"the disk is full, and the server is killed", func(w *world) {
-			w.fill()
+			w.fill(1)
 			w.wait(1, 1000)
 			w.server.kill()
 			w.free()
 			w.server.start()
+			w.recordsAgain()
 		}},
 		{"the disk is full, and the server is stopped", func(w *world) {
-			w.fill()
+			w.fill(1)
 			w.wait(1, 1000)
 			w.server.terminate()
 			w.free()
 			w.server.start()
+			w.recordsAgain()
 		}},
 		{"all connections are reset", (*world).resetAll},
 		{"the collector is killed, and NATS with all it has", func(w *world) {
@@ -305,9 +310,11 @@ func (w *world) pause(k *keeper) {
 	k.Process.Signal(syscall.SIGCONT)
 }
 
-// fill leaves nothing of the disk: it is made as small as what is on it. Then the server comes to notice.
-func (w *world) fill() {
+// fill leaves nothing of the disk: it is made as small as what is on it. Then the server comes to notice, and says so
+// as often as it tries.
+func (w *world) fill(tries int) {
 	w.t.Helper()
+	said := strings.Count(w.server.stderr.String(), "cannot be written")
 	eventually(w.t, "the disk is full", func() bool {
 		var disk syscall.Statfs_t
 		if err := syscall.Statfs(w.disk, &disk); err != nil {
@@ -316,7 +323,7 @@ func (w *world) fill() {
 		return w.resize(fmt.Sprint((disk.Blocks-disk.Bfree)*uint64(disk.Bsize))) == nil // it may have grown meanwhile
 	})
 	enough := w.flood(0)
-	w.server.stderr.await(w.t, "cannot be written")
+	w.server.stderr.awaitTimes(w.t, "cannot be written", said+tries)
 	enough()
 }
 
@@ -324,6 +331,19 @@ func (w *world) free() {
 	if err := w.resize("1g"); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// recordsAgain has one more client say something to the server, behind a full disk, and waits until the journal has it:
+// of a server that is killed later nobody could tell whether it had come to record again.
+func (w *world) recordsAgain() {
+	w.t.Helper()
+	w.probes++
+	name, sent := fmt.Sprintf("probe.%d", w.probes), w.clock.Now()
+	if w.converse(name, w.server.addr, false, manner{messages: 1, window: 1, goes: -1}, nil) == 0 {
+		w.t.Fatalf("the disk has room again, and nobody is answered\n%s", w.server.stderr)
+	}
+	eventually(w.t, "the disk has room again, and what is said is recorded", func() bool { return hasExchange(w.t, w.server.journal, name) })
+	w.server.life().Recorded = sent
 }
 
 func (w *world) resize(size string) error {
@@ -417,6 +437,23 @@ func (w *world) compareCollected(sessions []history.Session) {
 	}
 }
 
+// hasExchange reports whether a journal that is being written has a text.
+func hasExchange(t *testing.T, file, text string) bool {
+	t.Helper()
+	r, err := journal.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, err := range r.Exchanges(t.Context(), journal.Filter{Text: []byte(text)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	return false
+}
+
 // keptSessions are the sessions of a journal, which has to be whole.
 func keptSessions(t *testing.T, file string) (all []history.Session) {
 	t.Helper()
@@ -435,7 +472,7 @@ func keptSessions(t *testing.T, file string) (all []history.Session) {
 			t.Fatal(err)
 		}
 		place[s.ID] = len(all)
-		all = append(all, history.Session{Number: s.Number, Remote: s.Remote, Closed: !s.Closed.IsZero(), Reason: s.Reason, Requests: s.Requests, RepliedUpTo: s.RepliedUpTo})
+		all = append(all, history.Session{Number: s.Number, Remote: s.Remote, Closed: !s.Closed.IsZero(), Reason: s.Reason, Requests: s.Requests, BytesIn: s.BytesIn, RepliedUpTo: s.RepliedUpTo})
 	}
 	for x, err := range r.Exchanges(t.Context(), journal.Filter{}) {
 		switch {

@@ -15,6 +15,7 @@ func (h *History) Check() []string {
 	tapped := c.journal("tap", &h.Tap)
 	c.acknowledged("server", &h.Server, served, h.Conversations)
 	c.acknowledged("tap", &h.Tap, tapped, throughTap(h.Conversations))
+	c.dropped(served)
 	c.answered(served)
 	c.passedOn(served, tapped)
 	return c.wrong
@@ -174,6 +175,9 @@ func (c *check) begun(who string, conv *Conversation, x Exchange) bool {
 // sent. (Guarantee 6.)
 func (c *check) acknowledged(who string, k *Keeper, kept map[*Conversation]*Session, all []*Conversation) {
 	newest := make(map[*Life]Moment)
+	for i := range k.Lives {
+		newest[&k.Lives[i]] = k.Lives[i].Recorded
+	}
 	for conv, s := range kept {
 		l := c.lifeOf(k, conv, s)
 		newest[l] = max(newest[l], conv.Sent[min(len(s.Exchanges), len(conv.Sent))-1].At)
@@ -193,7 +197,7 @@ func (c *check) acknowledged(who string, k *Keeper, kept map[*Conversation]*Sess
 		case !l.loses():
 			c.say("%s has read %.60q, which is not in the %s's journal; it was %v", conv.Name, lost.Text, who, l.Exit)
 		case lost.At < newest[l]:
-			c.say("%s has read %.60q, which is not in the %s's journal, and what was sent behind that is", conv.Name, lost.Text, who)
+			c.say("%s has read %.60q, which is not in the %s's journal, and what was sent behind that was", conv.Name, lost.Text, who)
 		}
 	}
 }
@@ -215,6 +219,39 @@ func (c *check) lifeOf(k *Keeper, conv *Conversation, s *Session) *Life {
 	}
 	return k.lifeAt(conv.Connected)
 }
+
+// dropped compares how many bytes the server says that it has read with how many requests it says that they were,
+// of each session that ended in good order: what it has read and forgotten is neither answered nor recorded, and its
+// client sees a close as if it had come too late. (Guarantee 3.)
+func (c *check) dropped(served map[*Conversation]*Session) {
+	whose := make(map[*Session]*Conversation)
+	for conv, s := range served {
+		whose[s] = conv
+	}
+	at := make(map[string]*Conversation)
+	for _, conv := range c.Conversations {
+		if served[conv] == nil {
+			at[conv.Addr] = conv
+		}
+	}
+	for i := range c.Server.Sessions {
+		s := &c.Server.Sessions[i]
+		conv := whose[s]
+		if conv == nil && len(s.Exchanges) == 0 { // it may have forgotten all of them
+			conv = at[s.Remote]
+		}
+		if conv == nil || !inOrder[s.Reason] {
+			continue
+		}
+		if n := conv.requestsIn(s.BytesIn, s.Reason == "eof"); n != s.Requests {
+			c.say("the server's journal: session %d (%s) has read %d bytes of %s, in which are %d requests, and has had %d",
+				s.Number, s.Reason, s.BytesIn, conv.Name, n, s.Requests)
+		}
+	}
+}
+
+// inOrder are the ends at which all is answered that was read.
+var inOrder = map[string]bool{"eof": true, "blank": true, "shutdown": true}
 
 // answered compares what the server has read and replied, by its journal, with what came to those clients that
 // were connected to it and stayed to the end. (Guarantee 3.)

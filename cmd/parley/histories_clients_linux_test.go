@@ -93,7 +93,7 @@ func (w *world) chatter() {
 	w.floods++
 	addr, name := w.server.addr, fmt.Sprintf("flood.%d", w.floods)
 	w.clients.Go(func() {
-		w.converse(name, addr, false, manner{messages: 100000, window: 100000, burst: 1000, goes: -1}, w.over)
+		w.converse(name, addr, false, manner{messages: 100000, window: 100000, burst: 5000, goes: -1}, w.over)
 	})
 }
 

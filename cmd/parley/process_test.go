@@ -188,15 +188,9 @@ func (o *output) String() string {
 // await waits until the output has the text.
 func (o *output) await(t testing.TB, text string) {
 	t.Helper()
-	o.awaitTimes(t, text, 1)
-}
-
-// awaitTimes waits until a text was written so many times.
-func (o *output) awaitTimes(t testing.TB, text string, n int) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); strings.Count(o.String(), text) < n; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !strings.Contains(o.String(), text); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %d times %q after %v in:\n%s", n, text, patience, o)
+			t.Fatalf("no %q after %v in:\n%s", text, patience, o)
 		}
 	}
 }

@@ -10,6 +10,9 @@ func (h *History) Check() []string {
 	c := h.clients()
 	for _, conv := range h.Conversations {
 		c.named[conv.Name] = conv
+		if len(conv.Sent) == 0 && conv.Finished {
+			c.silent[conv.Addr] = true
+		}
 	}
 	served := c.journal("server", &h.Server)
 	tapped := c.journal("tap", &h.Tap)
@@ -25,7 +28,7 @@ func (h *History) Check() []string {
 func (h *History) CheckClients() []string { return h.clients().wrong }
 
 func (h *History) clients() *check {
-	c := &check{History: h, named: make(map[string]*Conversation), owner: make(map[string]*Conversation)}
+	c := &check{History: h, named: make(map[string]*Conversation), silent: make(map[string]bool), owner: make(map[string]*Conversation)}
 	for _, conv := range h.Conversations {
 		c.replies(conv)
 		c.end(conv)
@@ -45,9 +48,10 @@ func throughTap(all []*Conversation) (some []*Conversation) {
 // A check is one comparison.
 type check struct {
 	*History
-	named map[string]*Conversation
-	owner map[string]*Conversation // by life and session of the server: whose replies named it
-	wrong []string
+	named  map[string]*Conversation
+	silent map[string]bool          // the addresses of those who have finished and sent nothing, but for a blank line
+	owner  map[string]*Conversation // by life and session of the server: whose replies named it
+	wrong  []string
 }
 
 func (c *check) say(format string, args ...any) {
@@ -111,6 +115,8 @@ func (c *check) journal(who string, k *Keeper) map[*Conversation]*Session {
 		name, _, _ := strings.Cut(s.Exchanges[0].Request, " ")
 		conv := c.named[name]
 		switch {
+		case who == "tap" && s.Exchanges[0].Request == "" && len(s.Exchanges) == 1 && c.silent[s.Remote]:
+			continue // the blank line, as in exchanges
 		case conv == nil:
 			c.say("the %s's journal: session %d has %.60q, which nobody sent", who, s.Number, s.Exchanges[0].Request)
 			continue
@@ -228,16 +234,16 @@ func (c *check) dropped(served map[*Conversation]*Session) {
 	for conv, s := range served {
 		whose[s] = conv
 	}
-	at := make(map[string]*Conversation)
+	at := make(map[string]*Conversation) // of whom there is no exchange
 	for _, conv := range c.Conversations {
-		if served[conv] == nil {
+		if served[conv] == nil && !conv.ThroughTap {
 			at[conv.Addr] = conv
 		}
 	}
 	for i := range c.Server.Sessions {
 		s := &c.Server.Sessions[i]
 		conv := whose[s]
-		if conv == nil && len(s.Exchanges) == 0 { // it may have forgotten all of them
+		if conv == nil && len(s.Exchanges) == 0 {
 			conv = at[s.Remote]
 		}
 		if conv == nil || !inOrder[s.Reason] {

@@ -218,6 +218,10 @@ func TestWhatMayHappenIsFoundGood(t *testing.T) {
 			h.Tap.Sessions[0].Exchanges[2] = Exchange{Seq: 3, Request: "b"} // nor had it all of the next request
 		}},
 		{"the tap has a blank line for a request", func(h *History) { s := &h.Tap.Sessions[0]; s.Exchanges = append(s.Exchanges, Exchange{Seq: 4}) }},
+		{"the tap has a blank line for the only request", func(h *History) {
+			h.Conversations = append(h.Conversations, &Conversation{Name: "e", Addr: "e:1", ThroughTap: true, Began: 160, Connected: 161, Finished: true, End: EOF, Ended: 170})
+			h.Tap.Sessions = append(h.Tap.Sessions, Session{Number: 9, Remote: "e:1", Exchanges: []Exchange{{Seq: 1}}})
+		}},
 		{"the tap was killed in a message", func(h *History) {
 			h.Tap.Lives[0].Stopping, h.Tap.Lives[0].Exit = 145, Killed
 			h.Conversations[d].Read, h.Conversations[d].End = h.Conversations[d].Read[:1], Reset

@@ -3,6 +3,9 @@ package main
 // simulated is where a seed makes what peers, systems and clocks do.
 const simulated = "-tags=simulate ./internal/simulation"
 
+// histories is where processes are killed, stopped and paused, which takes half a minute of waiting.
+const histories = "-timeout=3m ./cmd/parley"
+
 // mutants are ways to break limits, clocks, durability, turns and the ends of connections, by hand: each of them is a
 // mistake that somebody could make.
 var mutants = []mutant{
@@ -118,12 +121,12 @@ var mutants = []mutant{
 		"	case isEnd:\n		p.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
 
 	{"histories: a drain of a loop forgets what it has read", "conversation.go",
-		"	c.draining = true\n	if c.phase == needsInput {", "	c.draining = true\n	if c.phase <= needsRoom {", "./cmd/parley", "^TestHistories$"},
+		"	c.draining = true\n	if c.phase == needsInput {", "	c.draining = true\n	if c.phase <= needsRoom {", histories, "^TestHistories$"},
 	{"histories: a drain of a goroutine forgets what it has read", "engine.go",
 		"case d.again != 0 && d.srv.stopped(): // it might speak for ever to a peer that has half-closed\n			d.drain()",
-		"case d.srv.stopped():\n			d.finish(Draining, nil)", "./cmd/parley", "^TestHistories$"},
+		"case d.srv.stopped():\n			d.finish(Draining, nil)", histories, "^TestHistories$"},
 	{"histories: a journal gives up when it has failed twice", "internal/journal/writer.go",
-		"err != nil && closed {", "err != nil {\n			_ = closed", "./cmd/parley", "^TestHistories$"},
+		"err != nil && closed {", "err != nil {\n			_ = closed", histories, "^TestHistories$"},
 	{"histories: a journal that can be written again is not", "internal/journal/writer.go",
-		"b.gap.exchanges))\n	return true\n}", "b.gap.exchanges))\n	return false\n}", "./cmd/parley", "^TestHistories$"},
+		"b.gap.exchanges))\n	return true\n}", "b.gap.exchanges))\n	return false\n}", histories, "^TestHistories$"},
 }

@@ -257,8 +257,8 @@ func (w *world) faults() []worldFault {
 		}},
 		{"the server is paused", func(w *world) { w.pause(w.server) }},
 		{"the server is stopped", func(w *world) {
-			for range 2 { // of either engine
-				w.flood(time.Duration(100+w.random.IntN(700)) * time.Millisecond)
+			w.flood(time.Duration(100+w.random.IntN(700)) * time.Millisecond)
+			for range 2 { // each engine
 				w.chatter()
 				w.wait(50, 300)
 				if w.random.IntN(2) == 0 {

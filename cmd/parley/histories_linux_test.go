@@ -119,7 +119,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	// An address that nobody else has: the programs come back at the same one.
 	host := fmt.Sprintf("127.%d.%d.1", 1+os.Getpid()>>8&127, os.Getpid()&255)
 	w.server = &keeper{w: w, addr: host + ":0", journal: filepath.Join(w.disk, "journal")}
-	w.server.args = func(life int) []string {
+	w.server.args = func(life int) []string { // of either engine by turns
 		return []string{"server", w.server.addr, "--node", "web-1", "--ship", w.nats.URL(), "--reply", history.Pattern(life),
 			"--engine", []string{"loops", "goroutines"}[(w.seed+uint64(life))%2], "--drain-timeout", w.anyOf("1s", "3s")}
 	}

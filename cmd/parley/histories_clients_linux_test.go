@@ -31,6 +31,7 @@ type manner struct {
 	messages int
 	size     int           // of each
 	window   int           // how many may be unanswered: 1 is lockstep
+	burst    int           // how many are sent as one piece; 1 if zero
 	pause    time.Duration // between two messages
 	deaf     time.Duration // it does not read for so long, and is owed more than its socket holds
 	goes     int           // in front of which message it resets the connection; never if negative
@@ -84,6 +85,16 @@ func (w *world) flood(deaf time.Duration) (enough func()) {
 		w.converse(name, addr, false, manner{messages: 120, size: 60000, window: 120, deaf: deaf, goes: -1}, over)
 	})
 	return func() { close(over) }
+}
+
+// chatter has one more client send short messages to the server, without a pause and many as one piece: at any moment
+// some of them have been read and are not answered.
+func (w *world) chatter() {
+	w.floods++
+	addr, name := w.server.addr, fmt.Sprintf("flood.%d", w.floods)
+	w.clients.Go(func() {
+		w.converse(name, addr, false, manner{messages: 100000, window: 100000, burst: 5000, goes: -1}, w.over)
+	})
 }
 
 // converse has one conversation, which may end early once over is closed, and returns how many replies there were.
@@ -158,7 +169,7 @@ func (c *client) talk() {
 func (c *client) speak(answered, ended <-chan struct{}) {
 	c.conn.SetWriteDeadline(time.Now().Add(patience))
 	filler := strings.Repeat("x", c.manner.size)
-	for i := range c.manner.messages {
+	for i := 0; i < c.manner.messages; {
 		if i == c.manner.goes {
 			c.reset()
 			return
@@ -173,9 +184,14 @@ func (c *client) speak(answered, ended <-chan struct{}) {
 		if !c.pause(c.manner.pause, ended) {
 			break
 		}
-		text := fmt.Sprintf("%s %d %s.", c.Name, i+1, filler)
-		c.Sent = append(c.Sent, history.Message{Text: text, At: c.w.clock.Now()})
-		if _, err := io.WriteString(c.conn, text+"\n"); err != nil {
+		var piece strings.Builder
+		for range max(1, c.manner.burst) {
+			i++
+			text := fmt.Sprintf("%s %d %s.", c.Name, i, filler)
+			c.Sent = append(c.Sent, history.Message{Text: text, At: c.w.clock.Now()})
+			piece.WriteString(text + "\n")
+		}
+		if _, err := io.WriteString(c.conn, piece.String()); err != nil {
 			return
 		}
 	}

@@ -62,6 +62,11 @@ func runHistory(t *testing.T, seed uint64) {
 	t.Logf("repeat this with PARLEY_SEED=%d go test ./cmd/parley -v -run '^TestHistories$'", seed)
 	w := newWorld(t, seed)
 	w.server.start()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the server says\n%s", w.server.stderr)
+		}
+	}()
 	w.tap.start()
 	w.collect()
 	for i := range 10 {
@@ -88,6 +93,7 @@ type world struct {
 	nats        *natstest.Cluster
 	all         string // the collected journal
 	floods      int
+	probes      int
 	collector   *process
 
 	over          chan struct{} // closed when clients are to come to an end
@@ -113,9 +119,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 	// An address that nobody else has: the programs come back at the same one.
 	host := fmt.Sprintf("127.%d.%d.1", 1+os.Getpid()>>8&127, os.Getpid()&255)
 	w.server = &keeper{w: w, addr: host + ":0", journal: filepath.Join(w.disk, "journal")}
-	w.server.args = func(life int) []string {
+	w.server.args = func(life int) []string { // of either engine by turns
 		return []string{"server", w.server.addr, "--node", "web-1", "--ship", w.nats.URL(), "--reply", history.Pattern(life),
-			"--engine", w.anyOf("loops", "goroutines"), "--drain-timeout", w.anyOf("1s", "3s")}
+			"--engine", []string{"loops", "goroutines"}[(w.seed+uint64(life))%2], "--drain-timeout", w.anyOf("1s", "3s")}
 	}
 	w.tap = &keeper{w: w, addr: host + ":0", journal: filepath.Join(t.TempDir(), "journal")}
 	w.tap.args = func(int) []string {
@@ -252,37 +258,42 @@ func (w *world) faults() []worldFault {
 		{"the server is paused", func(w *world) { w.pause(w.server) }},
 		{"the server is stopped", func(w *world) {
 			w.flood(time.Duration(100+w.random.IntN(700)) * time.Millisecond)
-			w.wait(50, 300)
-			if w.random.IntN(2) == 0 {
-				w.server.terminate(time.Millisecond) // one stop, delivered twice
-			} else {
-				w.server.terminate()
+			for range 2 { // each engine
+				w.chatter()
+				w.wait(50, 300)
+				if w.random.IntN(2) == 0 {
+					w.server.terminate(time.Millisecond) // one stop, delivered twice
+				} else {
+					w.server.terminate()
+				}
+				w.server.start()
 			}
-			w.server.start()
 		}},
 		{"the server is stopped by two signals", func(w *world) { w.server.terminate(sameStop + 100*time.Millisecond); w.server.start() }},
 		{"the tap is killed", func(w *world) { w.tap.kill(); w.tap.start() }},
 		{"the tap is paused", func(w *world) { w.pause(w.tap) }},
 		{"the tap is stopped", func(w *world) { w.tap.terminate(); w.tap.start() }},
 		{"the disk is full", func(w *world) {
-			w.fill()
-			w.wait(100, 1500)
+			w.fill(2)
+			w.wait(1, 1500)
 			w.free()
-			w.server.stderr.await(w.t, "can be written again")
+			w.recordsAgain()
 		}},
 		{"the disk is full, and the server is killed", func(w *world) {
-			w.fill()
+			w.fill(1)
 			w.wait(1, 1000)
 			w.server.kill()
 			w.free()
 			w.server.start()
+			w.recordsAgain()
 		}},
 		{"the disk is full, and the server is stopped", func(w *world) {
-			w.fill()
+			w.fill(1)
 			w.wait(1, 1000)
 			w.server.terminate()
 			w.free()
 			w.server.start()
+			w.recordsAgain()
 		}},
 		{"all connections are reset", (*world).resetAll},
 		{"the collector is killed, and NATS with all it has", func(w *world) {
@@ -305,8 +316,9 @@ func (w *world) pause(k *keeper) {
 	k.Process.Signal(syscall.SIGCONT)
 }
 
-// fill leaves nothing of the disk: it is made as small as what is on it. Then the server comes to notice.
-func (w *world) fill() {
+// fill leaves nothing of the disk: it is made as small as what is on it. Then the server comes to notice, and tries
+// so often to write the same.
+func (w *world) fill(tries int) {
 	w.t.Helper()
 	eventually(w.t, "the disk is full", func() bool {
 		var disk syscall.Statfs_t
@@ -316,7 +328,10 @@ func (w *world) fill() {
 		return w.resize(fmt.Sprint((disk.Blocks-disk.Bfree)*uint64(disk.Bsize))) == nil // it may have grown meanwhile
 	})
 	enough := w.flood(0)
-	w.server.stderr.await(w.t, "cannot be written")
+	eventually(w.t, "the journal cannot be written", func() bool {
+		said := w.server.stderr.String()
+		return strings.Count(said[max(0, strings.LastIndex(said, "can be written again")):], "cannot be written") >= tries
+	})
 	enough()
 }
 
@@ -324,6 +339,19 @@ func (w *world) free() {
 	if err := w.resize("1g"); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// recordsAgain has one more client say something to the server, behind a full disk, and waits until the journal has it:
+// of a server that is killed later nobody could tell whether it had come to record again.
+func (w *world) recordsAgain() {
+	w.t.Helper()
+	w.probes++
+	name, sent := fmt.Sprintf("probe.%d", w.probes), w.clock.Now()
+	if w.converse(name, w.server.addr, false, manner{messages: 1, window: 1, goes: -1}, nil) == 0 {
+		w.t.Fatal("the disk has room again, and nobody is answered")
+	}
+	eventually(w.t, "the disk has room again, and what is said is recorded", func() bool { return hasExchange(w.t, w.server.journal, name) })
+	w.server.life().Recorded = sent
 }
 
 func (w *world) resize(size string) error {
@@ -417,6 +445,23 @@ func (w *world) compareCollected(sessions []history.Session) {
 	}
 }
 
+// hasExchange reports whether a journal that is being written has a text.
+func hasExchange(t *testing.T, file, text string) bool {
+	t.Helper()
+	r, err := journal.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, err := range r.Exchanges(t.Context(), journal.Filter{Text: []byte(text)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	return false
+}
+
 // keptSessions are the sessions of a journal, which has to be whole.
 func keptSessions(t *testing.T, file string) (all []history.Session) {
 	t.Helper()
@@ -435,7 +480,7 @@ func keptSessions(t *testing.T, file string) (all []history.Session) {
 			t.Fatal(err)
 		}
 		place[s.ID] = len(all)
-		all = append(all, history.Session{Number: s.Number, Remote: s.Remote, Closed: !s.Closed.IsZero(), Reason: s.Reason, Requests: s.Requests, RepliedUpTo: s.RepliedUpTo})
+		all = append(all, history.Session{Number: s.Number, Remote: s.Remote, Closed: !s.Closed.IsZero(), Reason: s.Reason, Requests: s.Requests, BytesIn: s.BytesIn, RepliedUpTo: s.RepliedUpTo})
 	}
 	for x, err := range r.Exchanges(t.Context(), journal.Filter{}) {
 		switch {

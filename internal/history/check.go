@@ -10,11 +10,15 @@ func (h *History) Check() []string {
 	c := h.clients()
 	for _, conv := range h.Conversations {
 		c.named[conv.Name] = conv
+		if len(conv.Sent) == 0 && conv.Finished {
+			c.silent[conv.Addr] = true
+		}
 	}
 	served := c.journal("server", &h.Server)
 	tapped := c.journal("tap", &h.Tap)
 	c.acknowledged("server", &h.Server, served, h.Conversations)
 	c.acknowledged("tap", &h.Tap, tapped, throughTap(h.Conversations))
+	c.dropped(served)
 	c.answered(served)
 	c.passedOn(served, tapped)
 	return c.wrong
@@ -24,7 +28,7 @@ func (h *History) Check() []string {
 func (h *History) CheckClients() []string { return h.clients().wrong }
 
 func (h *History) clients() *check {
-	c := &check{History: h, named: make(map[string]*Conversation), owner: make(map[string]*Conversation)}
+	c := &check{History: h, named: make(map[string]*Conversation), silent: make(map[string]bool), owner: make(map[string]*Conversation)}
 	for _, conv := range h.Conversations {
 		c.replies(conv)
 		c.end(conv)
@@ -44,9 +48,10 @@ func throughTap(all []*Conversation) (some []*Conversation) {
 // A check is one comparison.
 type check struct {
 	*History
-	named map[string]*Conversation
-	owner map[string]*Conversation // by life and session of the server: whose replies named it
-	wrong []string
+	named  map[string]*Conversation
+	silent map[string]bool          // the addresses of those who have finished and sent nothing, but for a blank line
+	owner  map[string]*Conversation // by life and session of the server: whose replies named it
+	wrong  []string
 }
 
 func (c *check) say(format string, args ...any) {
@@ -110,6 +115,8 @@ func (c *check) journal(who string, k *Keeper) map[*Conversation]*Session {
 		name, _, _ := strings.Cut(s.Exchanges[0].Request, " ")
 		conv := c.named[name]
 		switch {
+		case who == "tap" && s.Exchanges[0].Request == "" && len(s.Exchanges) == 1 && c.silent[s.Remote]:
+			continue // the blank line, as in exchanges
 		case conv == nil:
 			c.say("the %s's journal: session %d has %.60q, which nobody sent", who, s.Number, s.Exchanges[0].Request)
 			continue
@@ -174,6 +181,9 @@ func (c *check) begun(who string, conv *Conversation, x Exchange) bool {
 // sent. (Guarantee 6.)
 func (c *check) acknowledged(who string, k *Keeper, kept map[*Conversation]*Session, all []*Conversation) {
 	newest := make(map[*Life]Moment)
+	for i := range k.Lives {
+		newest[&k.Lives[i]] = k.Lives[i].Recorded
+	}
 	for conv, s := range kept {
 		l := c.lifeOf(k, conv, s)
 		newest[l] = max(newest[l], conv.Sent[min(len(s.Exchanges), len(conv.Sent))-1].At)
@@ -193,7 +203,7 @@ func (c *check) acknowledged(who string, k *Keeper, kept map[*Conversation]*Sess
 		case !l.loses():
 			c.say("%s has read %.60q, which is not in the %s's journal; it was %v", conv.Name, lost.Text, who, l.Exit)
 		case lost.At < newest[l]:
-			c.say("%s has read %.60q, which is not in the %s's journal, and what was sent behind that is", conv.Name, lost.Text, who)
+			c.say("%s has read %.60q, which is not in the %s's journal, and what was sent behind that was", conv.Name, lost.Text, who)
 		}
 	}
 }
@@ -215,6 +225,39 @@ func (c *check) lifeOf(k *Keeper, conv *Conversation, s *Session) *Life {
 	}
 	return k.lifeAt(conv.Connected)
 }
+
+// dropped compares how many bytes the server says that it has read with how many requests it says that they were,
+// of each session that ended in good order: what it has read and forgotten is neither answered nor recorded, and its
+// client sees a close as if it had come too late. (Guarantee 3.)
+func (c *check) dropped(served map[*Conversation]*Session) {
+	whose := make(map[*Session]*Conversation)
+	for conv, s := range served {
+		whose[s] = conv
+	}
+	at := make(map[string]*Conversation) // of whom there is no exchange
+	for _, conv := range c.Conversations {
+		if served[conv] == nil && !conv.ThroughTap {
+			at[conv.Addr] = conv
+		}
+	}
+	for i := range c.Server.Sessions {
+		s := &c.Server.Sessions[i]
+		conv := whose[s]
+		if conv == nil && len(s.Exchanges) == 0 {
+			conv = at[s.Remote]
+		}
+		if conv == nil || !inOrder[s.Reason] {
+			continue
+		}
+		if n := conv.requestsIn(s.BytesIn, s.Reason == "eof"); n != s.Requests {
+			c.say("the server's journal: session %d (%s) has read %d bytes of %s, in which are %d requests, and has had %d",
+				s.Number, s.Reason, s.BytesIn, conv.Name, n, s.Requests)
+		}
+	}
+}
+
+// inOrder are the ends at which all is answered that was read.
+var inOrder = map[string]bool{"eof": true, "blank": true, "shutdown": true}
 
 // answered compares what the server has read and replied, by its journal, with what came to those clients that
 // were connected to it and stayed to the end. (Guarantee 3.)

@@ -24,7 +24,7 @@ func good() *History {
 	}{{"a", 1, false, 10}, {"b", 1, true, 30}, {"c", 2, false, 120}, {"d", 2, true, 140}} {
 		number := uint64(len(h.Conversations) + 1)
 		conv := &Conversation{Name: c.name, Addr: c.name + ":1", ThroughTap: c.tap, Began: c.from, Connected: c.from + 1, Finished: true, End: EOF, Ended: c.from + 10}
-		s := Session{Number: number, Remote: conv.Addr, Closed: true, Reason: "eof", Requests: 3, RepliedUpTo: 3}
+		s := Session{Number: number, Remote: conv.Addr, Closed: true, Reason: "eof", Requests: 3, BytesIn: 3 * 4, RepliedUpTo: 3}
 		for i := range 3 {
 			text := fmt.Sprintf("%s %d", c.name, i+1)
 			answer := reply{c.life, number, uint64(i + 1), text}.String()
@@ -107,12 +107,28 @@ func TestABadHistoryIsFoundBad(t *testing.T) {
 		{"a whole conversation is not recorded", func(h *History) { h.Server.Sessions = h.Server.Sessions[:d] }, `d has read "2/4/1 d 1", which is not in the server's journal`},
 		{"what was acknowledged is not recorded, by the tap", func(h *History) { h.Tap.Sessions = h.Tap.Sessions[:tapped] }, `"2/4/1 d 1", which is not in the tap's journal`},
 		{"a server that syncs and was killed has lost something", func(h *History) { h.Server.Lives[0].Sync = true; h.Server.Sessions = h.Server.Sessions[1:] }, `"1/1/1 a 1", which is not in the server's journal; it was killed`},
-		{"a killed server has lost something, and not the newest", func(h *History) { h.Server.Sessions = h.Server.Sessions[1:] }, "and what was sent behind that is"},
+		{"a killed server has lost something, and not the newest", func(h *History) { h.Server.Sessions = h.Server.Sessions[1:] }, "and what was sent behind that was"},
+
+		{"a killed server has lost something, and what was sent behind that had been recorded", func(h *History) {
+			h.Server.Lives[0].Recorded = 35
+			h.Server.Sessions = h.Server.Sessions[2:]
+		}, `"1/1/1 a 1", which is not in the server's journal, and what was sent behind that was`},
 
 		{"a drain answers not all that was read", func(h *History) {
 			h.Server.Lives[1].Stopping = 125
 			h.Conversations[c].Read = h.Conversations[c].Read[:2]
 		}, "of 3 requests that it had read 2 were answered"},
+		{"a drain forgets what it has read", func(h *History) {
+			h.Server.Lives[1].Stopping = 125
+			h.Conversations[c].Read = h.Conversations[c].Read[:2]
+			s := &h.Server.Sessions[c]
+			s.Exchanges, s.Reason, s.Requests, s.RepliedUpTo = s.Exchanges[:2], "shutdown", 2, 2
+		}, "session 3 (shutdown) has read 12 bytes of c, in which are 3 requests, and has had 2"},
+		{"a drain forgets all that it has read of somebody", func(h *History) {
+			h.Server.Lives[1].Stopping = 125
+			h.Conversations[c].Read = nil
+			h.Server.Sessions[c] = Session{Number: 3, Remote: "c:1", Closed: true, Reason: "shutdown", BytesIn: 4}
+		}, "session 3 (shutdown) has read 4 bytes of c, in which are 1 requests, and has had 0"},
 		{"a drain ends in half a reply", func(h *History) { h.Server.Lives[1].Stopping = 125; h.Conversations[c].Rest = "2/3/4" }, `with "2/3/4" behind them`},
 		{"a cut reply counts as taken", func(h *History) {
 			h.Server.Lives[1].Stopping, h.Server.Lives[1].Exit = 125, Cut
@@ -172,7 +188,21 @@ func TestWhatMayHappenIsFoundGood(t *testing.T) {
 		{"a server drains before all is sent", func(h *History) {
 			h.Server.Lives[1].Stopping, h.Conversations[c].Finished = 125, false
 			h.Conversations[c].Read, h.Server.Sessions[c].Exchanges = h.Conversations[c].Read[:2], h.Server.Sessions[c].Exchanges[:2]
-			h.Server.Sessions[c].Requests, h.Server.Sessions[c].RepliedUpTo = 2, 2
+			h.Server.Sessions[c].Requests, h.Server.Sessions[c].BytesIn, h.Server.Sessions[c].RepliedUpTo = 2, 2*4, 2
+		}},
+		{"a killed server has lost the newest, behind what had been recorded", func(h *History) {
+			h.Server.Lives[0].Stopping, h.Server.Lives[0].Recorded = 35, 21
+			h.Server.Sessions[b].Exchanges, h.Server.Sessions[b].Closed = h.Server.Sessions[b].Exchanges[:1], false
+		}},
+		{"a server drains before it has read all", func(h *History) {
+			h.Server.Lives[1].Stopping = 125
+			h.Conversations[c].Read, h.Server.Sessions[c].Exchanges = h.Conversations[c].Read[:2], h.Server.Sessions[c].Exchanges[:2]
+			h.Server.Sessions[c].Reason, h.Server.Sessions[c].Requests, h.Server.Sessions[c].BytesIn, h.Server.Sessions[c].RepliedUpTo = "shutdown", 2, 2*4+3, 2
+		}},
+		{"a drain that had to cut has not answered all that it had read", func(h *History) {
+			h.Server.Lives[1].Stopping, h.Server.Lives[1].Exit = 125, Cut
+			h.Conversations[c].Read, h.Server.Sessions[c].Exchanges = h.Conversations[c].Read[:2], h.Server.Sessions[c].Exchanges[:2]
+			h.Server.Sessions[c].Reason, h.Server.Sessions[c].Requests, h.Server.Sessions[c].RepliedUpTo = "drain_cut", 2, 2
 		}},
 		{"the journal has only the exchanges of a session", func(h *History) {
 			h.Server.Sessions[a].Remote, h.Server.Sessions[a].Closed = "", false
@@ -188,11 +218,16 @@ func TestWhatMayHappenIsFoundGood(t *testing.T) {
 			h.Tap.Sessions[0].Exchanges[2] = Exchange{Seq: 3, Request: "b"} // nor had it all of the next request
 		}},
 		{"the tap has a blank line for a request", func(h *History) { s := &h.Tap.Sessions[0]; s.Exchanges = append(s.Exchanges, Exchange{Seq: 4}) }},
+		{"the tap has a blank line for the only request", func(h *History) {
+			h.Conversations = append(h.Conversations, &Conversation{Name: "e", Addr: "e:1", ThroughTap: true, Began: 160, Connected: 161, Finished: true, End: EOF, Ended: 170})
+			h.Tap.Sessions = append(h.Tap.Sessions, Session{Number: 9, Remote: "e:1", Exchanges: []Exchange{{Seq: 1}}})
+		}},
 		{"the tap was killed in a message", func(h *History) {
 			h.Tap.Lives[0].Stopping, h.Tap.Lives[0].Exit = 145, Killed
 			h.Conversations[d].Read, h.Conversations[d].End = h.Conversations[d].Read[:1], Reset
 			h.Server.Sessions[d].Exchanges[1] = Exchange{2, "d", "2/4/2 d", true}
 			h.Server.Sessions[d].Exchanges = h.Server.Sessions[d].Exchanges[:2]
+			h.Server.Sessions[d].Requests, h.Server.Sessions[d].BytesIn = 2, 4+1
 			h.Tap.Sessions[1].Exchanges = h.Tap.Sessions[1].Exchanges[:1]
 		}},
 	} {

@@ -46,6 +46,19 @@ type Message struct {
 	At   Moment // before its first byte was sent, or behind its last was read
 }
 
+// requestsIn is how many requests there are in so many bytes of what was sent. At an end of file the beginning of one
+// is one too.
+func (c *Conversation) requestsIn(bytes uint64, atEnd bool) (n uint64) {
+	for _, sent := range c.Sent {
+		line := uint64(len(sent.Text) + len("\n"))
+		if bytes >= line || atEnd && bytes > 0 {
+			n++
+		}
+		bytes -= min(bytes, line)
+	}
+	return n
+}
+
 // An End is how a conversation ended, for its client.
 type End int
 
@@ -61,7 +74,7 @@ func (e End) String() string { return [...]string{"left", "end of file", "reset"
 // A Keeper is a program that keeps a journal, over all of its lives.
 type Keeper struct {
 	Lives    []Life
-	Sessions []Session // those that the journal has an exchange of
+	Sessions []Session // of its journal
 }
 
 // A Life is a program from its start to its end.
@@ -69,6 +82,7 @@ type Life struct {
 	Started   Moment // before that
 	Listening Moment // when it was seen to listen; 0 if it was killed before
 	Stopping  Moment // before anything was done to end it; 0 while it lasts
+	Recorded  Moment // before something was sent that was seen in its journal while it lasted; 0 if nobody looked
 	Sync      bool   // no reply leaves it before its record is on disk
 	Exit      Exit
 }
@@ -111,6 +125,7 @@ type Session struct {
 	Closed      bool   // the journal has its end
 	Reason      string // of that
 	Requests    uint64 // which it counts
+	BytesIn     uint64 // that were read of it; known once it is closed
 	RepliedUpTo uint64
 	Exchanges   []Exchange // in the order of recording
 }

@@ -3,6 +3,9 @@ package main
 // simulated is where a seed makes what peers, systems and clocks do.
 const simulated = "-tags=simulate ./internal/simulation"
 
+// histories is where processes are killed, stopped and paused, which takes half a minute of waiting.
+const histories = "-timeout=3m ./cmd/parley"
+
 // mutants are ways to break limits, clocks, durability, turns and the ends of connections, by hand: each of them is a
 // mistake that somebody could make.
 var mutants = []mutant{
@@ -116,4 +119,14 @@ var mutants = []mutant{
 		"			p.inspectInTurn(d, buf[:n], false)\n			p.write(d, buf[:n])\n", "			p.write(d, buf[:n])\n			p.inspectInTurn(d, buf[:n], false)\n", simulated, "Tap"},
 	{"simulation: a tap passes no end of file on", "internal/tap/pair.go",
 		"	case isEnd:\n		p.endDirection(d)\n", "	case isEnd:\n", simulated, "Tap"},
+
+	{"histories: a drain of a loop forgets what it has read", "conversation.go",
+		"	c.draining = true\n	if c.phase == needsInput {", "	c.draining = true\n	if c.phase <= needsRoom {", histories, "^TestHistories$"},
+	{"histories: a drain of a goroutine forgets what it has read", "engine.go",
+		"case d.again != 0 && d.srv.stopped(): // it might speak for ever to a peer that has half-closed\n			d.drain()",
+		"case d.srv.stopped():\n			d.finish(Draining, nil)", histories, "^TestHistories$"},
+	{"histories: a journal gives up when it has failed twice", "internal/journal/writer.go",
+		"err != nil && closed {", "err != nil {\n			_ = closed", histories, "^TestHistories$"},
+	{"histories: a journal that can be written again is not", "internal/journal/writer.go",
+		"b.gap.exchanges))\n	return true\n}", "b.gap.exchanges))\n	return false\n}", histories, "^TestHistories$"},
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait for an event; only a failing test uses it up.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // program is parley, the program under test: the test binary itself, by the name under which
 // testscript's Main has put it in the path.

@@ -140,29 +140,45 @@ func (m moment) ofSession() int64 { return m.session }
 func (h hit) ofExchange() int64   { return h.exchange }
 func (h hit) ofSession() int64    { return h.session }
 
-// tell yields the events behind the position and moves it. While one page is told the next one is read.
+// tell yields the events behind the position and moves it.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
 	moments, err := r.moments(ctx, f, at)
 	if err != nil {
 		return err
 	}
+	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error { return r.readMoments(ctx, moments, pages) })
+}
+
+// readAhead yields what read sends: while one page is used the next one is read. Once another is sent, the page
+// before it is no longer needed.
+func readAhead[T any](ctx context.Context, yield func(T, error) bool, read func(ctx context.Context, pages chan<- []T) error) error {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
-	pages, failed := make(chan []Event), make(chan error, 1)
+	pages, failed := make(chan []T), make(chan error, 1)
 	reading.Go(func() {
 		defer close(pages)
-		failed <- r.readMoments(ctx, moments, pages)
+		failed <- read(ctx, pages)
 	})
 	for page := range pages {
-		for _, e := range page {
-			if !yield(e, nil) {
+		for _, one := range page {
+			if !yield(one, nil) {
 				return errEnough
 			}
 		}
 	}
 	return <-failed
+}
+
+// send gives a page to readAhead.
+func send[T any](ctx context.Context, pages chan<- []T, page []T) error {
+	select {
+	case pages <- page:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // readMoments reads what the moments are about, page by page.
@@ -223,10 +239,8 @@ func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<-
 				events = append(events, e)
 			}
 		}
-		select {
-		case pages <- events:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := send(ctx, pages, events); err != nil {
+			return err
 		}
 	}
 	return nil

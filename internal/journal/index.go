@@ -148,7 +148,8 @@ func (r *Reader) indexMore(ctx context.Context, db *sql.DB) (n, last int64, err 
 	row := hitRow{bytes: true}
 	var failed error
 	err = r.snapshot(ctx, func(ctx context.Context, journal *sql.Tx) error {
-		w := walk{table: "exchanges", join: r.hitJoin(true), columns: r.hitColumns(true), from: last + 1, to: math.MaxInt64}
+		w := r.hits(ctx, journal, true, true)
+		w.from, w.to = last+1, math.MaxInt64
 		return r.walk(ctx, journal, w, &row, func() bool {
 			last, received = row.hit.exchange, row.hit.received
 			n++

@@ -123,14 +123,14 @@ func (r *Reader) appendExchanges(ctx context.Context, tx *sql.Tx, found []Exchan
 	}
 	accepts := r.accepts(ctx, tx, f)
 	var row exchangeRow
-	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), where: *where, from: from, to: to, newestFirst: true}
+	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(r.rareColumn()), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		request, reply := row.messages()
 		if !f.matches(request, reply) || !accepts(row.session, &row, request, reply) {
 			return true
 		}
-		if x := row.exchange(r); x != nil {
-			found = append(found, *x)
+		if x, there := row.exchange(r); there {
+			found = append(found, x)
 		}
 		return len(found) < most
 	})

@@ -423,6 +423,9 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 		return true
 	}
 	w := walk{table: "sessions", columns: r.spanColumns(), where: *r.ofSessions(f), from: at.session + 1, to: math.MaxInt64}
+	if first && f.looksAtExchanges() { // no others are told of, of which there may be a million
+		w.where.in("id", known)
+	}
 	if err := r.walk(ctx, tx, w, &row, use); err != nil || first {
 		return openings, ends, err
 	}

@@ -286,6 +286,9 @@ type Extent struct {
 	Missing                    int64     // exchanges that it says it does not have
 }
 
+// lastEnd asks for the last end of a session by the index of those, which is of sessions that have one.
+const lastEnd = "SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL"
+
 // Extent returns how far the journal goes now; it takes next to nothing.
 func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -325,7 +328,7 @@ func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 		var err error
 		e.Missing, err = r.missing(ctx, tx)
 		if r.version.Load() >= 2 {
-			err = errors.Join(err, ask("SELECT coalesce(max(ended), 0) FROM sessions", &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
+			err = errors.Join(err, ask(lastEnd, &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
 		}
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -185,6 +186,8 @@ func send[T any](ctx context.Context, pages chan<- []T, page []T) error {
 func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<- []Event) error {
 	// A reply is often told some pages after its request.
 	var exchanges, before map[int64]*Exchange
+	// And most sessions of a page are those of the one before it.
+	var sessions map[int64]*Session
 	for size := pageSize; len(moments) > 0; {
 		page := moments[:min(size, len(moments))]
 		most := streamBytes
@@ -204,8 +207,7 @@ func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<-
 		}
 		exchanges, before = found, exchanges
 		moments = moments[len(page):]
-		sessions, err := r.sessions(ctx, unique(page, moment.ofSession))
-		if err != nil {
+		if sessions, err = r.sessionsAgain(ctx, unique(page, moment.ofSession), sessions); err != nil {
 			return err
 		}
 		refusals, err := r.refusals(ctx, unique(page, moment.ofRefusal))
@@ -244,6 +246,20 @@ func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<-
 		}
 	}
 	return nil
+}
+
+// sessionsAgain are those of some ids, of which some may be known.
+func (r *Reader) sessionsAgain(ctx context.Context, ids []int64, known map[int64]*Session) (map[int64]*Session, error) {
+	again := make(map[int64]*Session, len(ids))
+	wanted := slices.DeleteFunc(ids, func(id int64) bool {
+		if s := known[id]; s != nil {
+			again[id] = s
+		}
+		return again[id] != nil
+	})
+	found, err := r.sessions(ctx, wanted)
+	maps.Copy(again, found)
+	return again, err
 }
 
 // moments are the events behind the position, in the order of time.

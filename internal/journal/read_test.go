@@ -346,6 +346,27 @@ func TestExchangesAreReadAhead(t *testing.T) {
 	}
 }
 
+// A session is read once for all of its pages, not once for each.
+func TestASessionIsReadOnceForItsEvents(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	for id := int64(1); id <= 10*pageSize; id++ {
+		w.exchange(said(id, 1, uint64(id), at(int(id)), 0, []byte("x"), []byte("y")))
+	}
+	told := 0
+	for e, err := range w.open().Events(t.Context(), Filter{}) {
+		if err != nil || e.Session.Lost {
+			t.Fatalf("event %d is of session %+v, %v", told, e.Session, err)
+		}
+		if told++; told == 1 {
+			w.exec("DELETE FROM sessions")
+		}
+	}
+	if want := 1 + 20*pageSize; told != want {
+		t.Errorf("%d events are told, want %d", told, want)
+	}
+}
+
 // Whoever wants no more events or exchanges ends what reads the next ones: the only connection is free again.
 func TestEventsAreGivenUp(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))

@@ -91,6 +91,9 @@ func (r *Reader) sessionColumns() string {
 }
 
 func (r *Reader) sessions(ctx context.Context, ids []int64) (map[int64]*Session, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	found := make(map[int64]*Session, len(ids))
 	err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		origins := make(map[int64]int64, len(ids))

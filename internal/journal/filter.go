@@ -237,15 +237,16 @@ type hit struct {
 	requestAt, replyAt                int64 // where they lie in the streams; -1 if that is not known
 }
 
-// hits walks over hitRows in one transaction. What a message is is read only if it is to be looked at, and of where
-// it lies only what the order of requests needs unless there are loose bytes among them.
+// hits walks over hitRows in one transaction. What a message is is read only if it is to be looked at, and where
+// replies lie only if there are loose bytes among them. What conditions look at is read in any case: a walk leaps over
+// damage where its columns cannot be read.
 func (r *Reader) hits(ctx context.Context, q querier, bytes, loose bool) walk {
 	linked := "coalesce(parts, ''), coalesce(request_at, ''), coalesce(reply_at, '')"
 	switch {
 	case r.version.Load() < 3:
 		linked = "'', '', ''"
 	case !bytes && !loose:
-		linked = "'', coalesce(request_at, ''), ''"
+		linked = "coalesce(parts, ''), coalesce(request_at, ''), ''"
 	}
 	columns := "id, concat_ws(',', session, received_ns, took_ns, exchanges.request IS NULL, " + linked
 	if !bytes {

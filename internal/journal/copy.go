@@ -170,9 +170,9 @@ func (c *copier) table(ctx context.Context, from *sql.Tx, name string) error {
 func (c *copier) exchanges(ctx context.Context, from *sql.Tx) error {
 	r := c.reader
 	var row exchangeRow
-	err := r.walk(ctx, from, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), from: fromTheStart + 1, to: math.MaxInt64}, &row, func() bool {
-		if x := row.exchange(r); x != nil {
-			c.err = c.exchange(ctx, &row, x)
+	err := r.walk(ctx, from, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(r.rareColumn()), from: fromTheStart + 1, to: math.MaxInt64}, &row, func() bool {
+		if x, there := row.exchange(r); there {
+			c.err = c.exchange(ctx, &row, &x)
 		}
 		return c.err == nil
 	})

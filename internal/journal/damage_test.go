@@ -480,6 +480,22 @@ func TestFollowingDoesNotAskForOpenSessions(t *testing.T) {
 	}
 }
 
+// Who wants the newest exchanges does not wait for a look at each session.
+func TestAFewExchangesDoNotAskForAllSessions(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	for id := range int64(100) {
+		w.session(Session{ID: id + 1, Number: uint64(id + 1), Opened: at(0), Closed: at(5), Reason: "eof"})
+	}
+	w.exchange(said(1, 8, 1, at(1), 0, []byte("a"), nil))
+	w.exchange(said(2, 7, 1, at(2), 0, []byte("b"), nil))
+	w.exec("UPDATE sessions SET opened_ns = 'x' WHERE id <> 7")
+	r := w.open()
+	r.Damaged = func(d Damage) { t.Errorf("looked at: %v", d) }
+	if got, want := briefs(t, r, Filter{Limit: 1}), "+7 7.1? -7"; got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
+
 // A clock that is set back, or forward, changes nothing in what followed what.
 func TestOrderIsThatOfRecording(t *testing.T) {
 	for _, step := range []time.Duration{-time.Hour, time.Hour} {

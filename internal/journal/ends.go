@@ -73,7 +73,7 @@ func (r *Reader) otherEnds(ctx context.Context, s *Session) (ids []int64, err er
 		if version < since || slices.ContainsFunc(texts, isNobodys) {
 			return
 		}
-		terms = append(terms, "SELECT id FROM sessions WHERE "+columns)
+		terms = append(terms, "("+columns+")")
 		for _, text := range texts {
 			args = append(args, text)
 		}
@@ -92,7 +92,8 @@ func (r *Reader) otherEnds(ctx context.Context, s *Session) (ids []int64, err er
 	}
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var where conditions
-		where.add("id IN ("+strings.Join(terms, " UNION ALL ")+")", args...)
+		// By endIndexes, or in one look at each session.
+		where.add("id IN (SELECT id FROM sessions WHERE "+strings.Join(terms, " OR ")+")", args...)
 		where.add("id <> ?", s.ID)
 		ids, err = r.sessionsWhere(ctx, tx, &where, 0)
 		return err

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -140,24 +141,30 @@ func (m moment) ofSession() int64 { return m.session }
 func (h hit) ofExchange() int64   { return h.exchange }
 func (h hit) ofSession() int64    { return h.session }
 
-// tell yields the events behind the position and moves it. While one page is told the next one is read.
+// tell yields the events behind the position and moves it.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
 	moments, err := r.moments(ctx, f, at)
 	if err != nil {
 		return err
 	}
+	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error { return r.readMoments(ctx, moments, pages) })
+}
+
+// readAhead yields what read sends: while one page is used the next one is read. Once another is sent, the page
+// before it is no longer needed.
+func readAhead[T any](ctx context.Context, yield func(T, error) bool, read func(ctx context.Context, pages chan<- []T) error) error {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
-	pages, failed := make(chan []Event), make(chan error, 1)
+	pages, failed := make(chan []T), make(chan error, 1)
 	reading.Go(func() {
 		defer close(pages)
-		failed <- r.readMoments(ctx, moments, pages)
+		failed <- read(ctx, pages)
 	})
 	for page := range pages {
-		for _, e := range page {
-			if !yield(e, nil) {
+		for _, one := range page {
+			if !yield(one, nil) {
 				return errEnough
 			}
 		}
@@ -165,10 +172,22 @@ func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(E
 	return <-failed
 }
 
+// send gives a page to readAhead.
+func send[T any](ctx context.Context, pages chan<- []T, page []T) error {
+	select {
+	case pages <- page:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // readMoments reads what the moments are about, page by page.
 func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<- []Event) error {
 	// A reply is often told some pages after its request.
 	var exchanges, before map[int64]*Exchange
+	// And most sessions of a page are those of the one before it.
+	var sessions map[int64]*Session
 	for size := pageSize; len(moments) > 0; {
 		page := moments[:min(size, len(moments))]
 		most := streamBytes
@@ -188,8 +207,7 @@ func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<-
 		}
 		exchanges, before = found, exchanges
 		moments = moments[len(page):]
-		sessions, err := r.sessions(ctx, unique(page, moment.ofSession))
-		if err != nil {
+		if sessions, err = r.sessionsAgain(ctx, unique(page, moment.ofSession), sessions); err != nil {
 			return err
 		}
 		refusals, err := r.refusals(ctx, unique(page, moment.ofRefusal))
@@ -223,13 +241,25 @@ func (r *Reader) readMoments(ctx context.Context, moments []moment, pages chan<-
 				events = append(events, e)
 			}
 		}
-		select {
-		case pages <- events:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := send(ctx, pages, events); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// sessionsAgain are those of some ids, of which some may be known.
+func (r *Reader) sessionsAgain(ctx context.Context, ids []int64, known map[int64]*Session) (map[int64]*Session, error) {
+	again := make(map[int64]*Session, len(ids))
+	wanted := slices.DeleteFunc(ids, func(id int64) bool {
+		if s := known[id]; s != nil {
+			again[id] = s
+		}
+		return again[id] != nil
+	})
+	found, err := r.sessions(ctx, wanted)
+	maps.Copy(again, found)
+	return again, err
 }
 
 // moments are the events behind the position, in the order of time.
@@ -409,6 +439,9 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 		return true
 	}
 	w := walk{table: "sessions", columns: r.spanColumns(), where: *r.ofSessions(f), from: at.session + 1, to: math.MaxInt64}
+	if first && f.looksAtExchanges() { // no others are told of, of which there may be a million
+		w.where.in("id", known)
+	}
 	if err := r.walk(ctx, tx, w, &row, use); err != nil || first {
 		return openings, ends, err
 	}

@@ -92,7 +92,7 @@ func (r *Reader) addFaults(ctx context.Context, q querier, exchanges iter.Seq[*E
 // faultsOf is addFaults, and tells of damage too.
 func (r *Reader) faultsOf(ctx context.Context, q querier, exchanges iter.Seq[*Exchange]) error {
 	// Hardly any journal has one. To look for those of each exchange costs half of what reading it does.
-	if any, err := hasFaults(ctx, q); !any {
+	if any, err := hasRows(ctx, q, "faults"); !any {
 		return err
 	}
 	type place struct{ session, seq int64 }
@@ -144,8 +144,9 @@ func pointers[T any](all []T) iter.Seq[*T] {
 	}
 }
 
-func hasFaults(ctx context.Context, q querier) (bool, error) {
-	rows, err := q.QueryContext(ctx, "SELECT id FROM faults LIMIT 1")
+// hasRows says whether a table has any.
+func hasRows(ctx context.Context, q querier, table string) (bool, error) {
+	rows, err := q.QueryContext(ctx, "SELECT 1 FROM "+table+" LIMIT 1")
 	if err != nil {
 		return false, err
 	}

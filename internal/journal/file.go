@@ -332,7 +332,7 @@ func (f *file) lastIDs() error {
 	err := queryRow(f.conn, "SELECT max((SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(session), 0) FROM writer), "+
 		"(SELECT coalesce(max(session), 0) FROM (SELECT session FROM exchanges ORDER BY id DESC LIMIT 1000))), "+
 		"max((SELECT coalesce(max(id), 0) FROM exchanges), (SELECT coalesce(max(exchange), 0) FROM cuts)), "+
-		"(SELECT coalesce(max(id), 0) FROM refused), (SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL), (SELECT coalesce(max(id), 0) FROM faults)",
+		"(SELECT coalesce(max(id), 0) FROM refused), ("+lastEnd+"), (SELECT coalesce(max(id), 0) FROM faults)",
 		&session, &exchange, &refusal, &ended, &fault)
 	if err != nil {
 		return err

@@ -237,25 +237,23 @@ type hit struct {
 	requestAt, replyAt                int64 // where they lie in the streams; -1 if that is not known
 }
 
-// hitColumns are those of a hitRow. What a message is is read only if it is to be looked at.
-func (r *Reader) hitColumns(bytes bool) string {
+// hits walks over hitRows in one transaction. What a message is is read only if it is to be looked at, and where
+// replies lie only if there are loose bytes among them. What conditions look at is read in any case: a walk leaps over
+// damage where its columns cannot be read.
+func (r *Reader) hits(ctx context.Context, q querier, bytes, loose bool) walk {
 	linked := "coalesce(parts, ''), coalesce(request_at, ''), coalesce(reply_at, '')"
-	if r.version.Load() < 3 {
+	switch {
+	case r.version.Load() < 3:
 		linked = "'', '', ''"
+	case !bytes && !loose:
+		linked = "coalesce(parts, ''), coalesce(request_at, ''), ''"
 	}
 	columns := "id, concat_ws(',', session, received_ns, took_ns, exchanges.request IS NULL, " + linked
 	if !bytes {
-		return columns + ")"
+		return walk{table: "exchanges", columns: columns + ")"}
 	}
-	return columns + ", " + r.rareColumn() + "), exchanges.request, exchanges.reply"
-}
-
-// hitJoin is what belongs to those columns.
-func (r *Reader) hitJoin(bytes bool) string {
-	if bytes {
-		return joinCuts
-	}
-	return ""
+	rare, join := r.rareIn(ctx, q)
+	return walk{table: "exchanges", join: join, columns: columns + ", " + rare + "), exchanges.request, exchanges.reply"}
 }
 
 type hitRow struct {
@@ -368,7 +366,8 @@ func (r *Reader) appendHits(ctx context.Context, tx *sql.Tx, hits []hit, f *Filt
 	}
 	accepts := r.accepts(ctx, tx, f)
 	row := hitRow{bytes: f.readsBytes()}
-	w := walk{table: "exchanges", join: r.hitJoin(row.bytes), columns: r.hitColumns(row.bytes), where: *where, from: from, to: to, newestFirst: true}
+	w := r.hits(ctx, tx, row.bytes, f.Loose)
+	w.where, w.from, w.to, w.newestFirst = *where, from, to, true
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		h := row.found()
 		request, reply := row.messages()

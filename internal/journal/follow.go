@@ -295,7 +295,7 @@ func (c *cutter) exchanges(ctx context.Context, tx *sql.Tx) error {
 	b := &c.block
 	limit := c.max - c.max/othersShare
 	var row exchangeRow
-	w := walk{table: "exchanges", join: joinCuts, columns: c.r.exchangeColumns(), from: b.From.Exchange + 1, to: math.MaxInt64}
+	w := walk{table: "exchanges", join: joinCuts, columns: c.r.exchangeColumns(c.r.rareColumn()), from: b.From.Exchange + 1, to: math.MaxInt64}
 	return c.r.walk(ctx, tx, w, &row, func() bool {
 		bytes := exchangeBytes + len(row.requestBytes) + len(row.replyBytes)
 		if !c.hasRoom(bytes, limit) || len(b.Exchanges.IDs) == recordsAtOnce {

@@ -214,6 +214,22 @@ func TestIndexingIsGoneOnWith(t *testing.T) {
 	}
 }
 
+// Of large exchanges fewer enter the index in one transaction.
+func TestLargeExchangesAreIndexedBitByBit(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	large := bytes.Repeat([]byte("l"), indexBytes/4)
+	for id := int64(1); id <= 5; id++ {
+		w.exchange(said(id, 1, uint64(id), at(int(id)), 0, large, large))
+	}
+	var told []int64
+	if err := w.open().Index(t.Context(), func(done, _ int64) { told = append(told, done) }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(told, []int64{2, 4, 5}) {
+		t.Errorf("progress told %v, want two at once", told)
+	}
+}
+
 // fill records n exchanges of a hundred sessions: text that looks like a log's, and a needle.
 func (w *written) fill(n int) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -123,14 +123,14 @@ func (r *Reader) appendExchanges(ctx context.Context, tx *sql.Tx, found []Exchan
 	}
 	accepts := r.accepts(ctx, tx, f)
 	var row exchangeRow
-	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(), where: *where, from: from, to: to, newestFirst: true}
+	w := walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(r.rareColumn()), where: *where, from: from, to: to, newestFirst: true}
 	err := r.walk(ctx, tx, w, &row, func() bool {
 		request, reply := row.messages()
 		if !f.matches(request, reply) || !accepts(row.session, &row, request, reply) {
 			return true
 		}
-		if x := row.exchange(r); x != nil {
-			found = append(found, *x)
+		if x, there := row.exchange(r); there {
+			found = append(found, x)
 		}
 		return len(found) < most
 	})
@@ -286,6 +286,9 @@ type Extent struct {
 	Missing                    int64     // exchanges that it says it does not have
 }
 
+// lastEnd asks for the last end of a session by the index of those, which is of sessions that have one.
+const lastEnd = "SELECT coalesce(max(ended), 0) FROM sessions WHERE ended IS NOT NULL"
+
 // Extent returns how far the journal goes now; it takes next to nothing.
 func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -325,7 +328,7 @@ func (r *Reader) Extent(ctx context.Context) (e Extent, err error) {
 		var err error
 		e.Missing, err = r.missing(ctx, tx)
 		if r.version.Load() >= 2 {
-			err = errors.Join(err, ask("SELECT coalesce(max(ended), 0) FROM sessions", &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
+			err = errors.Join(err, ask(lastEnd, &e.Ended), ask("SELECT coalesce(max(id), 0) FROM refused", &e.Refusal))
 		}
 		return err
 	})

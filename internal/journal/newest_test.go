@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,5 +220,15 @@ func TestAcceptsIsToldTheFraming(t *testing.T) {
 		if !slices.Equal(ids, []int64{2}) || !slices.Equal(asked, want) {
 			t.Errorf("%+v: %v, asked %q, want %q", f, ids, asked, want)
 		}
+	}
+}
+
+// Where a journal ends is seen without a look at each session: its page asks four times a second.
+func TestTheLastEndIsFoundByItsIndex(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	var id, parent, unused int
+	var how string
+	if err := w.db.QueryRow("EXPLAIN QUERY PLAN "+lastEnd).Scan(&id, &parent, &unused, &how); err != nil || !strings.Contains(how, "INDEX ends") {
+		t.Errorf("it is found by %s, %v", how, err)
 	}
 }

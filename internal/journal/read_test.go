@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -307,11 +308,70 @@ func TestLargeExchangesAreToldInPagesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Whoever wants no more events ends what reads the next ones: the only connection is free again.
+// While some exchanges are used, the next ones are read, which changes nothing of those.
+func TestExchangesAreReadAhead(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	const n = 2*streamRows + 1
+	for id := int64(1); id <= n; id++ {
+		w.exchange(said(id, 1, uint64(id), at(0), 0, []byte("x"), []byte(strconv.FormatInt(id, 10))))
+	}
+	r := w.open()
+	ahead := make(chan bool)
+	read := 0
+	accepts := func(string, *Exchange) bool {
+		if read++; read == 2*streamRows {
+			close(ahead)
+		}
+		return true
+	}
+	told := int64(0)
+	for x, err := range r.Exchanges(t.Context(), Filter{Accepts: accepts}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told == 0 {
+			select {
+			case <-ahead:
+			case <-time.After(patience):
+				t.Fatal("nothing more is read before these are used")
+			}
+		}
+		if told++; x.ID != told || string(x.Reply) != strconv.FormatInt(told, 10) {
+			t.Fatalf("exchange %d, %q is told, want %d", x.ID, x.Reply, told)
+		}
+	}
+	if told != n {
+		t.Errorf("%d exchanges are told, want %d", told, n)
+	}
+}
+
+// A session is read once for all of its pages, not once for each.
+func TestASessionIsReadOnceForItsEvents(t *testing.T) {
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	for id := int64(1); id <= 10*pageSize; id++ {
+		w.exchange(said(id, 1, uint64(id), at(int(id)), 0, []byte("x"), []byte("y")))
+	}
+	told := 0
+	for e, err := range w.open().Events(t.Context(), Filter{}) {
+		if err != nil || e.Session.Lost {
+			t.Fatalf("event %d is of session %+v, %v", told, e.Session, err)
+		}
+		if told++; told == 1 {
+			w.exec("DELETE FROM sessions")
+		}
+	}
+	if want := 1 + 20*pageSize; told != want {
+		t.Errorf("%d events are told, want %d", told, want)
+	}
+}
+
+// Whoever wants no more events or exchanges ends what reads the next ones: the only connection is free again.
 func TestEventsAreGivenUp(t *testing.T) {
 	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
 	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
-	for id := int64(1); id <= 3*pageSize; id++ {
+	for id := int64(1); id <= 2*streamRows+1; id++ {
 		w.exchange(said(id, 1, uint64(id), at(int(id)), 0, []byte("x"), []byte("y")))
 	}
 	r := w.open()
@@ -325,6 +385,12 @@ func TestEventsAreGivenUp(t *testing.T) {
 			}
 			break
 		}
+		for x, err := range r.Exchanges(ctx, Filter{}) {
+			if err != nil || x.ID != 1 {
+				t.Errorf("first comes exchange %d, %v", x.ID, err)
+			}
+			break
+		}
 	}
 }
 
@@ -332,17 +398,22 @@ func TestEventsAreGivenUp(t *testing.T) {
 func TestNumbersOfARow(t *testing.T) {
 	ten := ",1,2,3,4,,-6,7,8,9,10"
 	for text, want := range map[string]string{
-		"7,1,-2,3,4,,-6,0":               "7 1 -2 3ns {4 true} {0 false} {-6 true} {0 true} false",
-		"7,1,-2,3,,,," + ten:             "7 1 -2 3ns {0 false} {0 false} {0 false} {0 false} true",
-		"":                               "",
-		"7,1,-2,3,4,,-6":                 "",
-		"7,1,-2,3,4,,-6,0,":              "",
-		"7,1,-2,3,4,,-6,0,1,2":           "",
-		"7,-1,-2,3,4,,-6,0":              "",
-		"7,,-2,3,4,,-6,0":                "",
-		"7,1,-2,3.5,4,,-6,0":             "",
-		"7,1,-2,3,x,,-6,0":               "",
-		"7,1,-2,3,,,," + ten + "," + ten: "",
+		"7,1,-2,3,4,,-6,0":     "7 1 -2 3ns {4 true} {0 false} {-6 true} {0 true} false",
+		"7,1,-2,3,,,," + ten:   "7 1 -2 3ns {0 false} {0 false} {0 false} {0 false} true",
+		"":                     "",
+		"7,1,-2,3,4,,-6":       "",
+		"7,1,-2,3,4,,-6,0,":    "",
+		"7,1,-2,3,4,,-6,0,1,2": "",
+		"7,-1,-2,3,4,,-6,0":    "",
+		"7,,-2,3,4,,-6,0":      "",
+		"7,1,-2,3.5,4,,-6,0":   "",
+		"7,1,-2,3,x,,-6,0":     "",
+		"7,1,-2,3,-,,-6,0":     "",
+		"7,1,-2,3,,,9223372036854775807,-9223372036854775808": "7 1 -2 3ns {0 false} {0 false} {9223372036854775807 true} {-9223372036854775808 true} false",
+		"7,1,-2,3,4,,9223372036854775808,0":                   "",
+		"7,1,-2,3,4,,-9223372036854775809,0":                  "",
+		"7,1,-2,3,4,,18446744073709551617,0":                  "",
+		"7,1,-2,3,,,," + ten + "," + ten:                      "",
 	} {
 		var row exchangeRow
 		err := (*exchangeNumbers)(&row).Scan(text)

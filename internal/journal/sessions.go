@@ -140,7 +140,8 @@ func newest[T any](all []T, limit int) []T {
 func (r *Reader) Exchanges(ctx context.Context, f Filter) iter.Seq2[Exchange, error] {
 	return func(yield func(Exchange, error) bool) {
 		if r.readsAll(&f) {
-			if err := r.stream(ctx, &f, yield); err != nil && err != errEnough {
+			read := func(ctx context.Context, pages chan<- []Exchange) error { return r.stream(ctx, &f, pages) }
+			if err := readAhead(ctx, yield, read); err != nil && err != errEnough {
 				yield(Exchange{}, err)
 			}
 			return
@@ -180,11 +181,11 @@ const (
 	streamBytes = 1 << 20
 )
 
-// stream yields the exchanges that the filter selects, of those that are there now.
-func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, error) bool) error {
+// stream reads the exchanges that the filter selects, of those that are there now.
+func (r *Reader) stream(ctx context.Context, f *Filter, pages chan<- []Exchange) error {
 	var where *conditions
 	var end int64
-	w := walk{table: "exchanges", join: joinCuts, from: 1, to: math.MaxInt64}
+	w := walk{table: "exchanges", from: 1, to: math.MaxInt64}
 	if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if where, _, err = r.ofExchanges(ctx, tx, f); err != nil {
 			return err
@@ -195,15 +196,16 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 		return err
 	}
 	var row exchangeRow
-	page := make([]Exchange, 0, streamRows)
-	for more := true; more; {
+	page, used := make([]Exchange, 0, streamRows), make([]Exchange, 0, streamRows)
+	for more := true; more; page, used = used, page {
 		page = page[:0]
 		more = false
 		if err := r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			looked, bytes := 0, 0
 			accepts := r.accepts(ctx, tx, f)
+			rare, join := r.rareIn(ctx, tx)
 			part := w
-			part.columns, part.where = r.exchangeColumns(), conditions{slices.Clone(where.terms), slices.Clone(where.args)}
+			part.join, part.columns, part.where = join, r.exchangeColumns(rare), conditions{slices.Clone(where.terms), slices.Clone(where.args)}
 			err := r.walk(ctx, tx, part, &row, func() bool {
 				if row.ID > end {
 					return !row.isWhole(r) // then it has not this number, and others are behind it
@@ -211,8 +213,8 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 				w.from = row.ID + 1
 				looked++
 				if request, reply := row.messages(); f.matches(request, reply) && accepts(row.session, &row, request, reply) {
-					if x := row.exchange(r); x != nil {
-						page = append(page, *x)
+					if x, there := row.exchange(r); there {
+						page = append(page, x)
 						bytes += len(row.requestBytes) + len(row.replyBytes)
 					}
 				}
@@ -226,10 +228,8 @@ func (r *Reader) stream(ctx context.Context, f *Filter, yield func(Exchange, err
 		}); err != nil {
 			return err
 		}
-		for i := range page {
-			if !yield(page[i], nil) {
-				return errEnough
-			}
+		if err := send(ctx, pages, page); err != nil {
+			return err
 		}
 	}
 	return nil

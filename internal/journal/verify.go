@@ -34,8 +34,8 @@ func (r *Reader) Verify(ctx context.Context) (v Verdict, err error) {
 		return v, err
 	}
 	var exchange exchangeRow
-	if err := r.verify(ctx, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns()}, &exchange, func() {
-		if x := exchange.exchange(r); x != nil && !exchange.loose {
+	if err := r.verify(ctx, walk{table: "exchanges", join: joinCuts, columns: r.exchangeColumns(r.rareColumn())}, &exchange, func() {
+		if exchange.isWhole(r) && !exchange.loose {
 			v.count(&v.Exchanges, exchange.sum.Valid)
 		}
 	}); err != nil {

@@ -16,14 +16,10 @@ type batch struct {
 	lines []byte
 }
 
-const (
-	// batchSize is what a batch brings together before it queues it within a round: a round
-	// may have thousands of lines, and memory for all of them would be made anew each time.
-	batchSize = 32 << 10
-
-	// batchKept is how much memory a batch keeps for its next round: a line can be long.
-	batchKept = 64 << 10
-)
+// batchSize is what a batch brings together before it queues it within a round: a round
+// may have thousands of lines, and memory for all of them would be made anew each time. With
+// the line that passes it, it is a piece as a rule, which is not copied.
+const batchSize = piece - 8<<10
 
 // Observe adds the event's line.
 func (b *batch) Observe(e *parley.Event) {
@@ -40,9 +36,8 @@ func (b *batch) Flush() {
 	if len(b.lines) == 0 {
 		return
 	}
-	b.out.Append(b.lines)
-	b.lines = b.lines[:0]
-	if cap(b.lines) > batchKept {
+	b.lines = b.out.Hand(b.lines)
+	if cap(b.lines) > piece { // a line can be long
 		b.lines = nil
 	}
 }

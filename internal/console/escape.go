@@ -165,6 +165,9 @@ func appendPayloadField(dst, p []byte) []byte {
 // appendBytes appends bytes that survive exactly: as text if they are printable UTF-8.
 func appendBytes(dst []byte, name string, p []byte) []byte {
 	dst = append(append(dst, `,"`...), name...)
+	if plainJSON(p) == len(p) { // as most are: looked through once
+		return append(append(append(dst, `":"`...), p...), '"')
+	}
 	if allPrintable(p) {
 		return appendJSONString(append(dst, `":`...), p)
 	}

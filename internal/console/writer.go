@@ -17,9 +17,6 @@ const (
 	// piece is how much is written at once, so that room comes back bit by bit.
 	piece = 64 << 10
 
-	// spares is how many written pieces are kept for new lines.
-	spares = 16
-
 	// writePause is the pause after a write. Nobody sees it, but a busy server makes
 	// hundreds of writes a second rather than one a line.
 	writePause = 2 * time.Millisecond
@@ -49,7 +46,6 @@ type Writer struct {
 	mu      sync.Mutex
 	queue   [][]byte // pieces of whole lines, the oldest first
 	rest    []byte   // what is left of the piece that is being written
-	spare   [][]byte // written pieces, to be filled again
 	held    int      // bytes queued or being written
 	missing int64    // lines skipped since the last notice
 	skipped int64    // lines skipped in all
@@ -80,6 +76,26 @@ func NewWriter(stream io.Writer, limit int, notice func(dst []byte, n int64) []b
 func (w *Writer) Append(lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.append(lines)
+}
+
+// Hand queues one or more whole lines, and returns memory to make the next ones in. What is long is not
+// copied: its memory is the Writer's from then on, and other memory comes back.
+func (w *Writer) Hand(lines []byte) (room []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(lines) < piece/2 || len(lines) > piece || w.held+len(lines) > w.limit || w.closed || w.err != nil {
+		w.append(lines)
+		return lines[:0]
+	}
+	w.sayMissing()
+	w.queue = append(w.queue, lines)
+	w.held += len(lines)
+	w.wake()
+	return newPiece()
+}
+
+func (w *Writer) append(lines []byte) {
 	if w.closed || w.err != nil {
 		w.skipped += linesIn(lines)
 		return
@@ -123,16 +139,18 @@ func (w *Writer) sayMissing() {
 func (w *Writer) put(lines []byte) {
 	last := len(w.queue) - 1
 	if last < 0 || len(w.queue[last])+len(lines) > piece {
-		var fresh []byte
-		if n := len(w.spare); n > 0 {
-			fresh, w.spare = w.spare[n-1], w.spare[:n-1]
-		}
-		w.queue = append(w.queue, fresh)
+		w.queue = append(w.queue, newPiece())
 		last++
 	}
 	w.queue[last] = append(w.queue[last], lines...)
 	w.held += len(lines)
 }
+
+// pieces are those that were written, to be filled again. How many there are goes up and down with how far the streams
+// are behind.
+var pieces = sync.Pool{New: func() any { return new([piece]byte) }}
+
+func newPiece() []byte { return pieces.Get().(*[piece]byte)[:0] }
 
 func (w *Writer) wake() {
 	if w.waiting {
@@ -252,10 +270,8 @@ func (w *Writer) writeOut(p []byte) bool {
 			return false
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if cap(p) <= 2*piece && len(w.spare) < spares {
-		w.spare = append(w.spare, p[:0])
+	if cap(p) == piece {
+		pieces.Put((*[piece]byte)(p[:piece]))
 	}
 	return true
 }

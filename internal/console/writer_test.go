@@ -47,6 +47,65 @@ func TestAWriteIsOfWholeLines(t *testing.T) {
 	}
 }
 
+// Lines that are handed over come out as they were, also those whose memory is not copied, and
+// what comes back in its place is free.
+func TestHandedLinesComeOut(t *testing.T) {
+	out := make(tray)
+	w := NewWriter(out, QueueLimit, SkippedLine, nil)
+	var want strings.Builder
+	var lines []byte
+	for i, long := range slices.Repeat([]int{10, piece / 2, piece - 100, piece, 2 * piece, piece / 2, piece / 3}, 20) {
+		for len(lines) < long {
+			lines = fmt.Appendf(lines, "%d %s\n", i, strings.Repeat("x", min(long-len(lines), 97)))
+		}
+		want.Write(lines)
+		if lines = w.Hand(lines); len(lines) > 0 {
+			t.Fatalf("%d bytes come back", len(lines))
+		}
+	}
+	go func() { w.Close(time.Minute); close(out) }()
+	var got strings.Builder
+	for p := range out {
+		if len(p) > piece || !strings.HasSuffix(p, "\n") {
+			t.Errorf("a write of %d bytes ends in %q", len(p), p[len(p)-1:])
+		}
+		got.WriteString(p)
+	}
+	if got.String() != want.String() {
+		t.Errorf("%d bytes came out, not the %d that went in", got.Len(), want.Len())
+	}
+}
+
+// Where there is no room for all that is handed over, its lines are skipped one by one, and counted in their place.
+func TestHandedLinesPastTheLimitAreSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const line, lines = "123456789\n", piece * 2 / 3 / 10
+		out := make(tray)
+		w := NewWriter(out, piece*3/2, SkippedLine, nil)
+		hand := func() {
+			t.Helper()
+			if room := w.Hand(bytes.Repeat([]byte(line), lines)); len(room) > 0 {
+				t.Errorf("%d bytes come back", len(room))
+			}
+			synctest.Wait()
+		}
+		hand()
+		hand()
+		hand()
+		got := <-out
+		synctest.Wait()
+		hand()
+		go func() { w.Close(time.Minute); close(out) }()
+		for p := range out {
+			got += p
+		}
+		kept := piece*3/2/len(line) - 2*lines // of the third
+		if want := fmt.Sprintf("%sServer: %d lines skipped\n%s", strings.Repeat(line, 2*lines+kept), lines-kept, strings.Repeat(line, lines)); got != want {
+			t.Errorf("%d bytes came out, %d lines skipped; want %d bytes and %d lines", len(got), w.Skipped(), len(want), lines-kept)
+		}
+	})
+}
+
 // A reader that takes a long line bit by bit makes room bit by bit.
 func TestRoomComesBackWithEachPiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

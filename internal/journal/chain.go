@@ -69,7 +69,7 @@ func (f *file) noteLatest(last int64) error {
 		links = binary.AppendVarint(links, last-exchange)
 	}
 	f.chain.noting = last
-	return f.run(f.latest, f.base+1, last, links, latestSum(f.base+1, last, links))
+	return run(f.latest, f.base+1, last, links, latestSum(f.base+1, last, links))
 }
 
 func (c *chain) isDue(last int64) bool { return last-c.noted >= max(noteEvery, 2*int64(len(c.last))) }

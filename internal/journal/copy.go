@@ -213,6 +213,14 @@ func (c *copier) exchange(ctx context.Context, row *exchangeRow, x *Exchange) er
 	return err
 }
 
+// orNull is a message as the driver takes it: an empty one is not NULL.
+func orNull(message []byte) any {
+	if message == nil {
+		return nil
+	}
+	return message
+}
+
 // kept is a message as its row has it.
 func kept(body []byte, raw parley.Raw) []byte {
 	if raw.Bytes != nil {

@@ -3,10 +3,10 @@ package journal
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"io"
 	"math"
+
+	"github.com/parley-tcp/parley/internal/sqliteconn"
 )
 
 // errNoIdentity is that of a journal whose identity is damaged.
@@ -85,8 +85,8 @@ func (p *Position) places() (all []any) {
 	return all
 }
 
-// values are those columns as the driver takes them.
-func (p *Position) values() (all []driver.Value) {
+// values are those columns.
+func (p *Position) values() (all []any) {
 	for _, n := range p.numbers() {
 		all = append(all, *n)
 	}
@@ -108,36 +108,26 @@ func (r *Reader) cursor(ctx context.Context, q querier, name string) (p Position
 }
 
 // keepCursor is one statement: a transaction of its own.
-func keepCursor(c conn, name string, p Position) error {
-	_, err := c.ExecContext(background, "INSERT INTO cursors (name, "+positionColumns+", sum) VALUES (?,?,?,?,?,?,?,?) "+
+func keepCursor(c *sqliteconn.Conn, name string, p Position) error {
+	return c.Exec("INSERT INTO cursors (name, "+positionColumns+", sum) VALUES (?,?,?,?,?,?,?,?) "+
 		"ON CONFLICT (name) DO UPDATE SET exchange = excluded.exchange, ended = excluded.ended, opened = excluded.opened, "+
 		"refused = excluded.refused, fault = excluded.fault, gap = excluded.gap, sum = excluded.sum",
-		named(append(append([]driver.Value{name}, p.values()...), new(checksummer).cursor(name, p))))
-	return err
+		append(append([]any{name}, p.values()...), new(checksummer).cursor(name, p))...)
 }
 
 // followed is the furthest that somebody has followed the journal.
 func (f *file) followed() (p Position, err error) {
-	rows, err := f.conn.QueryContext(background, "SELECT "+cursorColumns+" FROM cursors", nil)
+	rows, err := f.conn.Query("SELECT " + cursorColumns + " FROM cursors")
 	if err != nil {
 		return p, err
 	}
 	defer rows.Close()
-	for row := make([]driver.Value, 9); ; {
-		if err := rows.Next(row); err == io.EOF {
-			return p, nil
-		} else if err != nil {
-			return p, err
-		}
-		name, _ := row[1].(string)
-		var one Position
-		for i, n := range one.numbers() {
-			*n, _ = row[2+i].(int64)
-		}
-		if sum, _ := row[8].(int64); sum == f.sums.cursor(name, one) {
-			p = p.and(one)
+	for row := new(cursorRow); rows.Next(); {
+		if rows.Scan(row.columns()...); row.sum == f.sums.cursor(row.name, row.Position) {
+			p = p.and(row.Position)
 		}
 	}
+	return p, rows.Err()
 }
 
 // A sourceRow is a journal whose records are collected.
@@ -190,13 +180,13 @@ func (c *collectedRow) good(r *Reader) bool {
 // insertCollected records what a batch says of other journals.
 func (f *file) insertCollected(b *batch) error {
 	for _, c := range b.sessions {
-		if err := f.run(f.collected, c.number, c.source, c.session, f.sums.collected(c.number, c.source, c.session)); err != nil {
+		if err := run(f.collected, c.number, c.source, c.session, f.sums.collected(c.number, c.source, c.session)); err != nil {
 			return err
 		}
 	}
 	for i := range b.sources {
 		s := &b.sources[i]
-		if err := f.run(f.source, append([]driver.Value{s.number, s.Journal, s.Node, int64(s.Mark), f.sums.source(s.number, &s.Source)}, s.Position.values()...)...); err != nil {
+		if err := run(f.source, append([]any{s.number, s.Journal, s.Node, int64(s.Mark), f.sums.source(s.number, &s.Source)}, s.Position.values()...)...); err != nil {
 			return err
 		}
 	}

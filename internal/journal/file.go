@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"modernc.org/sqlite"
+	"github.com/parley-tcp/parley/internal/sqliteconn"
 )
 
 const (
@@ -41,20 +40,21 @@ type file struct {
 	about About
 	warn  func(string) // may be nil
 	lock  *os.File     // the same file, locked for as long as it is open
-	conn  conn
+	conn  *sqliteconn.Conn
 
 	// guard is a second connection, which only reads. SQLite copies the -wal file into the
 	// journal when its last connection closes; while this one is open, closing conn does not,
 	// which mend needs when the -wal file is not to be trusted.
-	guard conn
+	guard *sqliteconn.Conn
 
-	begin, commit, rollback   stmt
-	opened, closed, gap, mark stmt
-	cut, refused, origin      stmt
-	fault, source, collected  stmt
-	latest                    stmt
-	one, many, numbered       stmt // of exchanges
-	args                      []driver.NamedValue
+	begin, rollback           *sqliteconn.Stmt
+	opened, closed, gap, mark *sqliteconn.Stmt
+	cut, refused, origin      *sqliteconn.Stmt
+	fault, source, collected  *sqliteconn.Stmt
+	latest                    *sqliteconn.Stmt
+	one, many, numbered       *sqliteconn.Stmt // of exchanges
+	commit                    func() error     // the statement's; tests put something around it
+	statements                []*sqliteconn.Stmt
 	sums                      checksummer
 	base                      int64        // the highest id of a session before this writer
 	session                   int64        // the highest id of a session that anything was recorded of
@@ -73,19 +73,6 @@ type file struct {
 	broken                    error // for good: what was written may not be there
 	down                      error // why the connections are closed, until mend has opened them again
 }
-
-// What the driver offers, and database/sql would add a third to the cost of.
-type (
-	conn interface {
-		driver.Conn
-		driver.ExecerContext
-		driver.QueryerContext
-	}
-	stmt interface {
-		driver.Stmt
-		driver.StmtExecContext
-	}
-)
 
 var background = context.Background() // nothing here is ever cut off
 
@@ -175,17 +162,21 @@ func holder(name string) string {
 // writerPatience is how long the writer waits for a lock of another process.
 const writerPatience = time.Second
 
-func connect(name, how string) (conn, error) {
+func connect(name, how string) (*sqliteconn.Conn, error) {
 	return connectFor(name, how, writerPatience)
 }
 
 // connectFor is connect with another patience for locks.
-func connectFor(name, how string, patience time.Duration) (conn, error) {
-	c, err := new(sqlite.Driver).Open(dataSource(name, how, patience))
+func connectFor(name, how string, patience time.Duration) (*sqliteconn.Conn, error) {
+	c, err := sqliteconn.Open(uriOf(name) + "?" + how)
 	if err != nil {
 		return nil, plain(err)
 	}
-	return c.(conn), nil
+	if err := c.Exec("PRAGMA " + strings.Join(pragmas(patience), "; PRAGMA ")); err != nil {
+		c.Close()
+		return nil, plain(err)
+	}
+	return c, nil
 }
 
 // plain is an error in words that help.
@@ -351,12 +342,13 @@ func (f *file) prepare() error {
 	const values = "(?,?,?,?,?,?,?,?,?,?)"
 	const columns = "session, seq, received_ns, took_ns, request, reply, sum, request_at, reply_at, parts"
 	const exchanges = "INSERT INTO exchanges (" + columns + ") VALUES " + values
+	var commit *sqliteconn.Stmt
 	for _, s := range []struct {
-		stmt *stmt
+		stmt **sqliteconn.Stmt
 		text string
 	}{
 		{&f.begin, "BEGIN IMMEDIATE"},
-		{&f.commit, "COMMIT"},
+		{&commit, "COMMIT"},
 		{&f.rollback, "ROLLBACK"},
 		{&f.one, exchanges},
 		{&f.many, exchanges + strings.Repeat(","+values, rowsAtOnce-1)},
@@ -379,12 +371,10 @@ func (f *file) prepare() error {
 		if err != nil {
 			return err
 		}
-		*s.stmt = prepared.(stmt)
+		*s.stmt = prepared
+		f.statements = append(f.statements, prepared)
 	}
-	f.args = make([]driver.NamedValue, exchangeColumns*rowsAtOnce)
-	for i := range f.args {
-		f.args[i].Ordinal = i + 1
-	}
+	f.commit = commit.Run
 	return nil
 }
 
@@ -407,12 +397,10 @@ func (f *file) closeGuard() {
 
 // disconnect closes the connection that writes, and what belongs to it.
 func (f *file) disconnect() (err error) {
-	for _, s := range []*stmt{&f.begin, &f.commit, &f.rollback, &f.opened, &f.closed, &f.mark, &f.gap, &f.cut, &f.fault, &f.refused, &f.origin, &f.source, &f.collected, &f.latest, &f.one, &f.many, &f.numbered} {
-		if *s != nil {
-			(*s).Close()
-			*s = nil
-		}
+	for _, s := range f.statements {
+		s.Close()
 	}
+	f.statements = nil
 	if f.log != nil {
 		f.log.Close()
 	}
@@ -436,13 +424,13 @@ func (f *file) write(b *batch) error {
 	}
 	err := f.transaction(b)
 	if err == errOtherIDs { // somebody has deleted the last ones
-		f.rollback.ExecContext(background, nil)
+		f.rollback.Run()
 		f.undo()
 		f.idsSkipped = true
 		err = f.transaction(b)
 	}
 	if err != nil {
-		f.rollback.ExecContext(background, nil) // some errors have done that
+		f.rollback.Run() // some errors have done that
 		f.undo()
 		return f.judged(err)
 	}
@@ -509,7 +497,7 @@ func (f *file) check() error {
 }
 
 func (f *file) transaction(b *batch) error {
-	if _, err := f.begin.ExecContext(background, nil); err != nil {
+	if err := f.begin.Run(); err != nil {
 		return err
 	}
 	for i := range b.opened {
@@ -518,7 +506,7 @@ func (f *file) transaction(b *batch) error {
 		if err != nil {
 			return err
 		}
-		if err := f.run(f.opened, f.openedValues(s, origin, f.sums.session(s, 0, origin, 0))...); err != nil {
+		if err := run(f.opened, f.openedValues(s, origin, f.sums.session(s, 0, origin, 0))...); err != nil {
 			return err
 		}
 	}
@@ -532,7 +520,7 @@ func (f *file) transaction(b *batch) error {
 		if err != nil {
 			return err
 		}
-		err = f.run(f.closed, append(f.openedValues(s, origin, f.sums.session(s, ended, origin, last)), s.Closed.UnixNano(), s.Reason,
+		err = run(f.closed, append(f.openedValues(s, origin, f.sums.session(s, ended, origin, last)), s.Closed.UnixNano(), s.Reason,
 			int64(s.Requests), int64(s.RepliedUpTo), int64(s.BytesIn), int64(s.BytesOut), ended, last, int64(s.Stray))...)
 		if err != nil {
 			return err
@@ -541,7 +529,7 @@ func (f *file) transaction(b *batch) error {
 	for i := range b.refused {
 		r := b.refused[i]
 		r.ID = f.refusal + int64(i) + 1
-		told, head, length := r.RawText.Bytes, driver.Value(int64(r.RawText.Body)), driver.Value(int64(len(r.Text)))
+		told, head, length := r.RawText.Bytes, any(int64(r.RawText.Body)), any(int64(len(r.Text)))
 		if told == nil {
 			told, head, length = r.Text, nil, nil
 		}
@@ -549,7 +537,7 @@ func (f *file) transaction(b *batch) error {
 		if err != nil {
 			return err
 		}
-		if err := f.run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, orNull(told), f.sums.refusal(&r, origin),
+		if err := run(f.refused, r.ID, r.At.UnixNano(), r.Remote, r.Local, r.Reason, told, f.sums.refusal(&r, origin),
 			origin, head, length); err != nil {
 			return err
 		}
@@ -557,14 +545,14 @@ func (f *file) transaction(b *batch) error {
 	for i := range b.faults {
 		fault := b.faults[i]
 		fault.ID = f.lastFault + int64(i) + 1
-		if err := f.run(f.fault, fault.ID, fault.Session, fault.At.UnixNano(), int64(fault.Seq), fault.Fault, f.sums.fault(&fault)); err != nil {
+		if err := run(f.fault, fault.ID, fault.Session, fault.At.UnixNano(), int64(fault.Seq), fault.Fault, f.sums.fault(&fault)); err != nil {
 			return err
 		}
 	}
 	if last := b.lastSession(); last > f.session {
 		w := f.writer
 		w.session = last
-		if err := f.run(f.mark, last, f.sums.writer(w)); err != nil {
+		if err := run(f.mark, last, f.sums.writer(w)); err != nil {
 			return err
 		}
 	}
@@ -586,22 +574,19 @@ func (f *file) transaction(b *batch) error {
 			return err
 		}
 	}
-	_, err := f.commit.ExecContext(background, nil)
-	return err
+	return f.commit()
 }
 
 func (f *file) insertGap(g *gap) error {
 	row := missed{From: g.from.UnixNano(), To: g.to.UnixNano(), Exchanges: g.exchanges, Sessions: g.sessions, Reason: g.reason}
-	return f.run(f.gap, row.From, row.To, row.Exchanges, row.Sessions, row.Reason, textOrNull(g.node), f.sums.gap(&row, g.node))
+	return run(f.gap, row.From, row.To, row.Exchanges, row.Sessions, row.Reason, textOrNull(g.node), f.sums.gap(&row, g.node))
 }
 
 // openedValues are what is known of a session when it is opened.
-func (f *file) openedValues(s *Session, origin, sum int64) []driver.Value {
-	return []driver.Value{s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(),
+func (f *file) openedValues(s *Session, origin, sum int64) []any {
+	return []any{s.ID, int64(s.Number), s.Remote, s.Local, s.Opened.UnixNano(),
 		textOrNull(s.TLSVersion), textOrNull(s.TLSName), textOrNull(s.Proxied), textOrNull(s.OutLocal), textOrNull(s.OutRemote), origin, sum}
 }
-
-const exchangeColumns = 10 // without the id
 
 // errOtherIDs is that SQLite has given an exchange another id than its checksum is made of.
 var errOtherIDs = errors.New("other ids than expected")
@@ -611,12 +596,11 @@ var errOtherIDs = errors.New("other ids than expected")
 // another, the first exchange says it.
 func (f *file) insert(b *batch) error {
 	rest, bytes, id := b.exchanges, b.bytes, f.exchange
-	var session, received, took, parts driver.Value // often those of the exchange before: then nothing is allocated
 	for skipped := f.idsSkipped; len(rest) > 0; skipped = false {
-		insert, n, columns := f.one, 1, exchangeColumns
+		insert, n := f.one, 1
 		switch {
 		case skipped:
-			insert, columns = f.numbered, exchangeColumns+1
+			insert = f.numbered
 		case len(rest) >= rowsAtOnce:
 			insert, n = f.many, rowsAtOnce
 		}
@@ -626,42 +610,43 @@ func (f *file) insert(b *batch) error {
 			var request, reply []byte
 			request, bytes = taken(bytes, e.request)
 			reply, bytes = taken(bytes, e.reply)
-			session, received, took = again(session, e.session), again(received, e.received), again(took, int64(e.took))
-			partsOf := e.parts(f.chain.link(e.session, id))
-			parts = again(parts, partsOf)
-			a := f.args[exchangeColumns*i:]
-			a[0].Value, a[1].Value, a[2].Value, a[3].Value = session, int64(e.seq), received, took
-			a[4].Value, a[5].Value = orNull(request), orNull(reply)
-			a[6].Value = f.sums.linked(id, e, partsOf, request, reply)
-			a[7].Value, a[8].Value, a[9].Value = placeOrNull(e.requestAt), placeOrNull(e.replyAt), parts
-			if e.isRare() {
-				if err := f.run(f.cut, id, int64(e.requestCut), int64(e.replyCut), int64(e.requestRawCut), int64(e.replyRawCut),
-					int64(e.requestHead), int64(e.requestTail), int64(e.replyHead), int64(e.replyTail), int64(e.requestWhole), int64(e.replyWhole)); err != nil {
-					return err
-				}
-			}
+			parts := e.parts(f.chain.link(e.session, id))
+			insert.Int(e.session)
+			insert.Int(int64(e.seq))
+			insert.Int(e.received)
+			insert.Int(int64(e.took))
+			insert.Bytes(request)
+			insert.Bytes(reply)
+			insert.Int(f.sums.linked(id, e, parts, request, reply))
+			fillPlace(insert, e.requestAt)
+			fillPlace(insert, e.replyAt)
+			insert.Int(parts)
 		}
 		if skipped {
-			f.args[exchangeColumns].Value = id
+			insert.Int(id)
 		}
-		result, err := insert.ExecContext(background, f.args[:columns*n])
-		if err != nil {
+		if err := insert.Run(); err != nil {
 			return err
 		}
-		if given, err := result.LastInsertId(); err != nil || given != id {
-			return cmp.Or(err, errOtherIDs)
+		if f.conn.LastID() != id {
+			return errOtherIDs
 		}
 		rest = rest[n:]
 	}
-	return nil
+	return f.insertCuts(b)
 }
 
-// again is a number as the driver takes it: the value before, if it is the same.
-func again(before driver.Value, n int64) driver.Value {
-	if m, ok := before.(int64); ok && m == n {
-		return before
+// insertCuts says what has no room in the rows of the exchanges.
+func (f *file) insertCuts(b *batch) error {
+	for i := range b.exchanges {
+		if e := &b.exchanges[i]; e.isRare() {
+			if err := run(f.cut, f.exchange+int64(i)+1, int64(e.requestCut), int64(e.replyCut), int64(e.requestRawCut), int64(e.replyRawCut),
+				int64(e.requestHead), int64(e.requestTail), int64(e.replyHead), int64(e.replyTail), int64(e.requestWhole), int64(e.replyWhole)); err != nil {
+				return err
+			}
+		}
 	}
-	return n
+	return nil
 }
 
 // taken takes a message off the bytes of a batch: nil if there is none.
@@ -672,62 +657,42 @@ func taken(bytes []byte, length int) (message, rest []byte) {
 	return bytes[:length:length], bytes[length:]
 }
 
-// orNull is a message as the driver takes it: an empty one is not NULL.
-func orNull(message []byte) driver.Value {
-	if message == nil {
-		return nil
-	}
-	return message
-}
-
-func placeOrNull(at int64) driver.Value {
+func fillPlace(s *sqliteconn.Stmt, at int64) {
 	if at < 0 {
-		return nil
+		s.Null()
+		return
 	}
-	return at
+	s.Int(at)
 }
 
-func textOrNull(text string) driver.Value {
+func textOrNull(text string) any {
 	if text == "" {
 		return nil
 	}
 	return text
 }
 
-func (f *file) run(s stmt, values ...driver.Value) error {
-	_, err := s.ExecContext(background, named(values))
-	return err
+func run(s *sqliteconn.Stmt, values ...any) error {
+	s.Bind(values...)
+	return s.Run()
 }
 
-func (f *file) exec(text string, values ...driver.Value) error {
-	_, err := f.conn.ExecContext(background, text, named(values))
-	return err
-}
-
-func named(values []driver.Value) []driver.NamedValue {
-	args := make([]driver.NamedValue, len(values))
-	for i, v := range values {
-		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	return args
-}
+func (f *file) exec(text string, values ...any) error { return f.conn.Exec(text, values...) }
 
 // queryRow reads a row of numbers. io.EOF says that there is none.
-func queryRow(c conn, text string, numbers ...*int64) error {
-	rows, err := c.QueryContext(background, text, nil)
+func queryRow(c *sqliteconn.Conn, text string, numbers ...*int64) error {
+	row, err := c.Query(text)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	row := make([]driver.Value, len(numbers))
-	if err := rows.Next(row); err != nil {
-		return err
+	defer row.Close()
+	if !row.Next() {
+		return cmp.Or(row.Err(), io.EOF)
 	}
+	into := make([]any, len(numbers))
 	for i, n := range numbers {
-		*n, _ = row[i].(int64)
+		into[i] = n
 	}
-	if err := rows.Next(row); err != io.EOF {
-		return err
-	}
+	row.Scan(into...)
 	return nil
 }

@@ -155,12 +155,12 @@ func (f *Follower) Keep(name string, p Position) error {
 	if f.strange {
 		return errWALGone
 	}
-	c, err := connectFor(f.file, "mode=rw&_pragma=wal_autocheckpoint(0)&_pragma=synchronous(NORMAL)", lockPatience)
+	c, err := connectFor(f.file, "mode=rw", lockPatience)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.ExecContext(background, "BEGIN IMMEDIATE", nil); err != nil {
+	if err := c.Exec("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	err = keepCursor(c, name, p)
@@ -168,11 +168,10 @@ func (f *Follower) Keep(name string, p Position) error {
 		err = errWALGone
 	}
 	if err != nil {
-		c.ExecContext(background, "ROLLBACK", nil)
+		c.Exec("ROLLBACK")
 		return err
 	}
-	_, err = c.ExecContext(background, "COMMIT", nil)
-	return err
+	return c.Exec("COMMIT")
 }
 
 // renew opens the journal anew if its -wal file is another now.

@@ -1,10 +1,5 @@
 package journal
 
-import (
-	"database/sql/driver"
-	"io"
-)
-
 // A knownOrigins is what a writer has said in origins, and is going to.
 type knownOrigins struct {
 	ids    map[About]int64
@@ -20,28 +15,21 @@ type knownOrigins struct {
 func (f *file) findOrigins(most int64) error {
 	o := &f.origins
 	*o = knownOrigins{ids: make(map[About]int64), there: make(map[int64]bool)}
-	rows, err := f.conn.QueryContext(background, "SELECT "+originColumns+" FROM origins ORDER BY id DESC LIMIT ?", named([]driver.Value{most}))
+	rows, err := f.conn.Query("SELECT "+originColumns+" FROM origins ORDER BY id DESC LIMIT ?", most)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	for row := make([]driver.Value, 7); ; {
-		if err := rows.Next(row); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		id, _ := row[0].(int64)
-		sum, _ := row[6].(int64)
+	for rows.Next() {
+		var id, sum int64
 		var about About
-		for i, text := range []*string{&about.Framing, &about.Role, &about.Listener, &about.Upstream, &about.Node} {
-			*text, _ = row[1+i].(string)
-		}
+		rows.Scan(&id, &about.Framing, &about.Role, &about.Listener, &about.Upstream, &about.Node, &sum)
 		o.newest = max(o.newest, id)
 		if sum == f.sums.origin(id, &about) {
 			o.ids[about], o.there[id] = id, true
 		}
 	}
+	return rows.Err()
 }
 
 // originOf is the id of what is said of a session, which is recorded if it is not there.
@@ -61,7 +49,7 @@ func (f *file) originOf(about *About) (id int64, err error) {
 	}
 	o.there[id] = true
 	o.added = append(o.added, id)
-	return id, f.run(f.origin, id, about.Framing, about.Role, about.Listener, about.Upstream, about.Node, f.sums.origin(id, about))
+	return id, run(f.origin, id, about.Framing, about.Role, about.Listener, about.Upstream, about.Node, f.sums.origin(id, about))
 }
 
 func (o *knownOrigins) done() { o.added = o.added[:0] }

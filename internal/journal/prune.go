@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"database/sql/driver"
 	"io"
 	"math"
 	"time"
@@ -70,27 +69,22 @@ func (f *file) prune() (more bool, err error) {
 // firstOf is the last of the oldest exchanges that take up so many bytes, or of those that
 // are deleted at once.
 func (f *file) firstOf(bytes int64) (last int64, err error) {
-	rows, err := f.conn.QueryContext(background,
-		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 48 FROM exchanges ORDER BY id LIMIT ?",
-		named([]driver.Value{int64(pruneRows)}))
+	rows, err := f.conn.Query(
+		"SELECT id, coalesce(length(request), 0) + coalesce(length(reply), 0) + 48 FROM exchanges ORDER BY id LIMIT ?", int64(pruneRows))
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
-	for row := make([]driver.Value, 2); bytes > 0; {
-		if err := rows.Next(row); err == io.EOF {
-			break
-		} else if err != nil {
-			return 0, err
-		}
-		last = row[0].(int64)
-		bytes -= row[1].(int64)
+	for bytes > 0 && rows.Next() {
+		var size int64
+		rows.Scan(&last, &size)
+		bytes -= size
 	}
-	return last, nil
+	return last, rows.Err()
 }
 
 // delete writes to the -wal file too, though it makes room in the journal.
-func (f *file) delete(text string, values ...driver.Value) error {
+func (f *file) delete(text string, values ...any) error {
 	f.written = true
 	f.space.sinceCheckpoint += transactionBytes
 	return f.judged(f.exec(text, values...))

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"context"
-	"database/sql/driver"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,18 +156,6 @@ func TestPruneSessionsThatSayNothing(t *testing.T) {
 	}
 }
 
-// A commitThen does something to the files right behind a commit, before write looks at them.
-type commitThen struct {
-	stmt
-	do func()
-}
-
-func (c commitThen) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	result, err := c.stmt.ExecContext(ctx, args)
-	c.do()
-	return result, err
-}
-
 // Whatever happens to the files while a batch is written, its exchanges are there once.
 func TestBatchIsNeverThereTwice(t *testing.T) {
 	for name, harm := range map[string]func(file string){
@@ -198,7 +184,10 @@ func TestBatchIsNeverThereTwice(t *testing.T) {
 				}
 			}
 			commit := f.commit
-			f.commit = commitThen{commit, func() { harm(f.name) }}
+			f.commit = func() error { // before write looks at the files
+				defer harm(f.name)
+				return commit()
+			}
 			w := &Writer{file: f, writing: 2}
 			b := batchOf("meanwhile")
 			err := f.write(b)
@@ -219,27 +208,4 @@ func TestBatchIsNeverThereTwice(t *testing.T) {
 			}
 		})
 	}
-}
-
-// BenchmarkBatch is what a full batch of small exchanges costs the goroutine that writes.
-func BenchmarkBatch(b *testing.B) {
-	f, err := openFile(filepath.Join(b.TempDir(), "j"), Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.close()
-	w := &Writer{wake: make(chan struct{}, 1)}
-	raw := func(message string) parley.Raw { return parley.Raw{Bytes: []byte(message), At: 1 << 16} }
-	one := []parley.Exchange{{Seq: 1, Request: []byte("session 1 msg 16"), Reply: []byte("Request #1 - session 1 msg 16 ..."),
-		RawRequest: raw("session 1 msg 16\n"), RawReply: raw("Request #1 - session 1 msg 16 ...\n")}}
-	for range batchRows {
-		w.Pass(new(parley.Session), one)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := f.write(w.queue[0]); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batchRows), "ns/exchange")
 }

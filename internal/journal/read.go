@@ -13,8 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"modernc.org/sqlite"
 )
 
 const (
@@ -145,17 +143,26 @@ func tooNew(version int64) error {
 
 // dataSource is the URI that SQLite knows a file by, and how long it waits for a lock.
 func dataSource(file, how string, patience time.Duration) string {
+	return uriOf(file) + "?" + how + "&_pragma=" + strings.Join(pragmas(patience), "&_pragma=")
+}
+
+// uriOf is a file's name as SQLite takes it.
+func uriOf(file string) string {
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs
 	}
 	path := "/" + strings.TrimPrefix(filepath.ToSlash(file), "/")
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + how +
-		fmt.Sprintf("&_pragma=busy_timeout(%d)&_pragma=trusted_schema(OFF)&_pragma=cell_size_check(ON)", patience.Milliseconds())
+	return "file://" + (&url.URL{Path: path}).EscapedPath()
+}
+
+// pragmas are how each connection is set.
+func pragmas(patience time.Duration) []string {
+	return []string{fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "trusted_schema(OFF)", "cell_size_check(ON)"}
 }
 
 // codeOf is SQLite's own number of an error, with its details.
 func codeOf(err error) int {
-	var e *sqlite.Error
+	var e interface{ Code() int } // the driver's, or sqliteconn's
 	if errors.As(err, &e) {
 		return e.Code()
 	}

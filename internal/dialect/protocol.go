@@ -56,6 +56,7 @@ type protocol struct{ new func() grammar }
 
 func (p protocol) Open() (ofRequests, ofReplies parley.Framing) {
 	c := &connection{grammar: p.new()}
+	c.author, _ = c.grammar.(author)
 	return &direction{connection: c, side: requests}, &direction{connection: c, side: replies}
 }
 
@@ -74,6 +75,7 @@ func (p protocol) End(dst []byte, start int) ([]byte, error) { return p.first().
 type connection struct {
 	mu      sync.Mutex
 	grammar grammar
+	author  author // the grammar, if it is one
 }
 
 // A direction is the framing of one side of a connection.
@@ -193,8 +195,8 @@ var errNotOne = parley.ErrUnfinished
 
 // parseMade is parseWhole of a message that encode has made.
 func (d *direction) parseMade(message []byte) (p parser, whole bool) {
-	if a, ok := d.grammar.(author); ok {
-		if p = a.made(d.side, message); p != nil {
+	if d.author != nil {
+		if p = d.author.made(d.side, message); p != nil {
 			return p, true
 		}
 	}

@@ -396,17 +396,20 @@ func readRedisLength(p []byte) (l redisLength, n int, err error) {
 // wholeRedisBulk is the string that p begins with, and how many bytes that takes up with what is around it: none if it is
 // not whole, or not one.
 func wholeRedisBulk(p []byte) (text []byte, n int) {
-	if len(p) == 0 || p[0] != '$' {
+	const most = 18 // digits, as of any length
+	size, at := uint64(0), 1
+	for at < len(p) && at <= most && '0' <= p[at] && p[at] <= '9' {
+		size = size*10 + uint64(p[at]-'0')
+		at++
+	}
+	if at == 1 || len(p)-at < len("\r\n\r\n") || p[0] != '$' || p[at] != '\r' || p[at+1] != '\n' {
 		return nil, 0
 	}
-	l, k, _ := readRedisLength(p[1:])
-	n = 1 + k
-	switch rest := p[n:]; {
-	case k == 0 || l.null || l.streamed || uint64(len(rest)) < l.n+2:
-	case rest[l.n] == '\r' && rest[l.n+1] == '\n':
-		return rest[:l.n], n + int(l.n) + 2
+	rest := p[at+2:]
+	if uint64(len(rest)) < size+2 || rest[size] != '\r' || rest[size+1] != '\n' {
+		return nil, 0
 	}
-	return nil, 0
+	return rest[:size], at + 2 + int(size) + 2
 }
 
 // readRedisEnd reads the end of a string; n is 0 while that has not come.

@@ -193,6 +193,11 @@ func TestRedisBreaches(t *testing.T) {
 		{requests, "*1\r\n$4\r\nPING\rx", true},
 		{requests, "*-2\r\n", true},
 		{requests, "*99999999999999999999\r\n", true},
+		{requests, "*1\r\n$4\rxPING\r\n", true},
+		{requests, "*1\r\n$4\r\nPINGx\n", true},
+		{requests, "*1\r\n$4\r\nPING\rx", true},
+		{requests, "*1\r\n$\r\n\r\n", true},
+		{requests, "*1\r\n$18446744073709551618\r\nab\r\n", true}, // 2 and what does not fit
 		{requests, "*1\r\n$-1\r\nx\r\n", true},
 		{requests, "*1\r\n$?\r\n\r\n", true},
 		{requests, "*1\rx", true},

@@ -81,7 +81,10 @@ const (
 )
 
 // A protocol is the framings of one connection, made by a Protocol.
-type protocol struct{ requests, replies Framing }
+type protocol struct {
+	requests, replies Framing
+	asked, answered   Noter // the same, nil if they have no notes
+}
 
 // A phase says what a conversation waits for.
 type phase uint8
@@ -134,6 +137,8 @@ func (c *conversation) open() {
 	if p, ok := c.framing.(Protocol); ok {
 		c.protocol = new(protocol)
 		c.protocol.requests, c.protocol.replies = p.Open()
+		c.protocol.asked, _ = c.protocol.requests.(Noter)
+		c.protocol.answered, _ = c.protocol.replies.(Noter)
 	}
 	if c.tells(Opened) {
 		c.observer.Observe(&Event{Kind: Opened, Time: c.session.opened, Session: c.session})
@@ -157,10 +162,18 @@ func (c *conversation) answers() Framing {
 
 // note is what is known of the request that was found last.
 func (c *conversation) note() Note {
-	if c.protocol == nil {
+	if c.protocol == nil || c.protocol.asked == nil {
 		return Note{}
 	}
-	return noteOf(c.protocol.requests)
+	return c.protocol.asked.Note()
+}
+
+// replyNote is what is known of the message that was made last.
+func (c *conversation) replyNote() Note {
+	if c.protocol == nil || c.protocol.answered == nil {
+		return Note{}
+	}
+	return c.protocol.answered.Note()
 }
 
 // read notes that bytes, or the end of file, have come.
@@ -293,7 +306,8 @@ func (c *conversation) awaitMore(held int, eof bool) {
 // reply has one request answered into the write buffer. For a gate its raw bytes are there already.
 func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 	c.seq++
-	out.req.Seq, out.req.Body, out.req.Secret = c.seq, body, c.protocol != nil && c.note().Secret
+	note := c.note()
+	out.req.Seq, out.req.Body, out.req.Secret = c.seq, body, note.Secret
 	if c.tells(Received) {
 		e := &out.event
 		*e = Event{}
@@ -323,8 +337,8 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		c.finish(HandlerError, err)
 		return
 	}
-	if c.silent || noReply || c.protocol != nil && c.note().Alone {
-		hangUp = hangUp || c.note().Last
+	if c.silent || noReply || note.Alone {
+		hangUp = hangUp || note.Last
 	} else {
 		buf = appendAnswer(buf, answer)
 		end := len(buf)
@@ -332,7 +346,8 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 			c.finish(HandlerError, err)
 			return
 		}
-		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
+		note = c.replyNote()
+		hangUp = hangUp || note.Last
 		out.buf = buf
 		if out.replies == 0 {
 			out.before = c.replied
@@ -340,7 +355,7 @@ func (c *conversation) reply(by Handler, out *writeBuffer, body []byte) {
 		out.replies++
 		out.last = c.seq
 		if c.marks {
-			c.noteReply(out, before, start, end)
+			c.noteReply(out, before, start, end, note.Secret)
 		}
 	}
 	if hangUp {
@@ -427,6 +442,9 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	if out.told > 0 {
 		end += uint64(out.marks[out.told-1].last)
 	}
+	if out.sent == len(out.buf) && c.out/milestoneEvery == end/milestoneEvery && !c.tells(Replied) && !c.tells(Unasked) {
+		out.told = len(out.marks) // nobody wants to know of each
+	}
 	for out.told < len(out.marks) && out.marks[out.told].last <= out.sent {
 		m := out.marks[out.told]
 		out.told++
@@ -435,6 +453,7 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 		passed := end/milestoneEvery != before/milestoneEvery
 		if passed {
 			c.addMilestone(before)
+			look = true
 		}
 		kind := Unasked
 		if m.seq > 0 {
@@ -456,7 +475,6 @@ func (c *conversation) wrote(out *writeBuffer, n int, now time.Time) (look bool)
 	if len(out.marks) > 0 && c.out/milestoneEvery != end/milestoneEvery {
 		c.addMilestone(end)
 	}
-	look = c.delivery != nil && len(c.delivery.milestones) > 0
 	if out.sent == len(out.buf) {
 		c.replied = max(c.replied, out.last)
 		c.stalled = false

@@ -692,9 +692,11 @@ func TestRepliesThatWereNotTakenDoNotCount(t *testing.T) {
 	handler := HandlerFunc(func(dst []byte, req *Request) ([]byte, error) {
 		return append(dst, make([]byte, lengths[req.Seq%uint64(len(lengths))])...), nil
 	})
-	for _, piece := range []int{1 << 20, 10000, 999} { // that the socket takes at once
+	for i, piece := range []int{1 << 20, 10000, 999, 1 << 20, 10000, 999} { // that the socket takes at once
+		observer := []Observer{ObserverFunc(func(*Event) {}), endsOnly{}}[i/3]
 		var whole []int // bytes up to the end of each reply
-		d := newDesk(&settings{handler: handler, framing: Delimited('.'), observer: ObserverFunc(func(*Event) {})})
+		d := newDesk(&settings{handler: handler, framing: Delimited('.'), observer: observer})
+		d.marks = true // as with a Protocol, whatever the observer wants
 		for range requests {
 			d.read(2, zero)
 			d.answer(d.handler, &d.out, []byte("x."), false)
@@ -751,6 +753,23 @@ func TestMilestonesAreForgotten(t *testing.T) {
 	}
 	if n := len(d.delivery.milestones); n > 2 || cap(d.delivery.milestones) > 8 {
 		t.Errorf("%d milestones are kept, in room for %d", n, cap(d.delivery.milestones))
+	}
+}
+
+// Looking takes a system call: it is done behind the bytes for which there is something new to find out.
+func TestWhatIsTakenIsNotLookedForBehindEachWrite(t *testing.T) {
+	d := newDesk(&settings{observer: ObserverFunc(func(*Event) {})})
+	looks, writes, line := 0, 100, []byte(strings.Repeat("x", 99)+"\n")
+	for range writes {
+		d.read(len(line), zero)
+		d.answer(d.handler, &d.out, line, false)
+		if d.wrote(&d.out, len(d.out.buf), zero) {
+			looks++
+		}
+		d.out.reset()
+	}
+	if want := writes * len(line) / milestoneEvery; looks != want {
+		t.Errorf("it was looked %d times behind %d writes of %d bytes, want %d", looks, writes, len(line), want)
 	}
 }
 

@@ -15,11 +15,9 @@ func (c *conversation) keepRequest(out *writeBuffer, body []byte) {
 
 // noteReply notes the reply at out.buf[before:], of which the body was at out.buf[start:end] before
 // its framing completed it.
-func (c *conversation) noteReply(out *writeBuffer, before, start, end int) {
-	secret := false
+func (c *conversation) noteReply(out *writeBuffer, before, start, end int, secret bool) {
 	if c.protocol != nil || c.movesBody {
 		start, end = c.bodyOf(out.buf, before, start, end)
-		secret = c.protocol != nil && noteOf(c.protocol.replies).Secret
 	}
 	out.marks = append(out.marks, mark{c.seq, out.arrived, start, end, len(out.buf), secret})
 	if c.gate != nil {

@@ -66,7 +66,7 @@ func (c *conversation) sayOne(by Speaker, out *writeBuffer) bool {
 			c.finish(HandlerError, err)
 			return false
 		}
-		hangUp = hangUp || c.protocol != nil && noteOf(framing).Last
+		hangUp = hangUp || c.replyNote().Last
 		out.buf = buf
 		start, end = c.bodyOf(buf, before, start, end)
 		c.noteUnasked(out, now, before, start, end)

@@ -479,7 +479,8 @@ func appendMemcachedReply(dst, text []byte) []byte {
 	if n, done, err := r.parse(dst[start:], false); err == nil && done && n == len(dst)-start {
 		return dst
 	}
-	return append(appendOneLine(dst[:start], text), "\r\n"...)
+	makeOneLine(dst[start : start+len(text)])
+	return dst
 }
 
 func (g *memcachedGrammar) appendText(of side, dst []byte, m Message) []byte {

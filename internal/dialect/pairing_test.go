@@ -60,6 +60,7 @@ func (p *pairing) scan(of side, s *pairedSide, eof bool) {
 				p.tell(of, s, s.long)
 				s.long, s.skip = nil, nil
 			} else if n < len(s.held) || s.err != nil {
+				s.held = s.held[n:]
 				return
 			}
 		} else {

@@ -27,7 +27,7 @@ type grammar interface {
 	// parley.Framing.End.
 	encode(of side, dst []byte, start int) ([]byte, error)
 
-	// appendText says in words what a message is.
+	// appendText says in words what a message is, by its bytes alone: it may be called at any time.
 	appendText(of side, dst []byte, m Message) []byte
 }
 
@@ -44,11 +44,19 @@ type greeter interface {
 	greet(dst []byte) []byte // appends what a server says before it is asked anything
 }
 
+// An author is a grammar that knows what is in some of the messages that it makes.
+type author interface {
+	// made returns the parser of a message that encode has made, as if it had read that; nil
+	// if it has to.
+	made(of side, message []byte) parser
+}
+
 // A protocol is a parley.Protocol of a grammar.
 type protocol struct{ new func() grammar }
 
 func (p protocol) Open() (ofRequests, ofReplies parley.Framing) {
 	c := &connection{grammar: p.new()}
+	c.author, _ = c.grammar.(author)
 	return &direction{connection: c, side: requests}, &direction{connection: c, side: replies}
 }
 
@@ -67,6 +75,7 @@ func (p protocol) End(dst []byte, start int) ([]byte, error) { return p.first().
 type connection struct {
 	mu      sync.Mutex
 	grammar grammar
+	author  author // the grammar, if it is one
 }
 
 // A direction is the framing of one side of a connection.
@@ -82,8 +91,6 @@ type direction struct {
 func (d *direction) Note() parley.Note { return d.note }
 
 func (d *direction) AppendText(dst, body []byte) []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	return d.grammar.appendText(d.side, dst, Message{Body: body})
 }
 
@@ -176,7 +183,7 @@ func (d *direction) End(dst []byte, start int) ([]byte, error) {
 		if dst, err = d.grammar.encode(d.side, dst, start); err != nil {
 			return dst, err
 		}
-		if p, whole = d.parseWhole(dst[start:], true); !whole {
+		if p, whole = d.parseMade(dst[start:]); !whole {
 			return dst, errNotOne
 		}
 	}
@@ -185,6 +192,16 @@ func (d *direction) End(dst []byte, start int) ([]byte, error) {
 }
 
 var errNotOne = parley.ErrUnfinished
+
+// parseMade is parseWhole of a message that encode has made.
+func (d *direction) parseMade(message []byte) (p parser, whole bool) {
+	if d.author != nil {
+		if p = d.author.made(d.side, message); p != nil {
+			return p, true
+		}
+	}
+	return d.parseWhole(message, true)
+}
 
 // parseWhole says whether there is one message; with eof also one that the end of the stream ends.
 func (d *direction) parseWhole(message []byte, eof bool) (p parser, whole bool) {

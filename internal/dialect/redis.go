@@ -27,20 +27,18 @@ const (
 	maxRedisWord  = 32       // what is kept of a word, to know it by
 )
 
-// A malformedError is put into words when somebody wants them: a reply that is only a text, which is to become one of
-// the protocol, is tried as one first.
-type malformedError struct {
-	format string
-	about  []any
+func malformed(format string, about ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{parley.ErrMalformed}, about...)...)
 }
 
-func (e *malformedError) Error() string {
-	return parley.ErrMalformed.Error() + ": " + fmt.Sprintf(e.format, e.about...)
+// A noValue is the byte that stands where a value should begin. It is put into words when somebody wants them, and takes
+// up no memory: a reply that is only a text, which is to become a value, is tried as one first.
+type noValue byte
+
+func (b noValue) Error() string {
+	return malformed("byte 0x%02x where a value should begin", byte(b)).Error()
 }
-
-func (e *malformedError) Unwrap() error { return parley.ErrMalformed }
-
-func malformed(format string, about ...any) error { return &malformedError{format, about} }
+func (b noValue) Unwrap() error { return parley.ErrMalformed }
 
 type redisGrammar struct {
 	request redisRequest
@@ -229,17 +227,6 @@ const (
 	redisSentinel
 )
 
-var redisWordsByName = map[string]redisWord{
-	"SUBSCRIBE": redisSubscribe, "PSUBSCRIBE": redisPSubscribe, "SSUBSCRIBE": redisSSubscribe,
-	"UNSUBSCRIBE": redisUnsubscribe, "PUNSUBSCRIBE": redisPUnsubscribe, "SUNSUBSCRIBE": redisSUnsubscribe,
-	"MESSAGE": redisMessage, "PMESSAGE": redisMessage, "SMESSAGE": redisMessage,
-	"MONITOR": redisMonitor, "HELLO": redisHello, "RESET": redisReset, "SYNC": redisSync, "PSYNC": redisSync, "QUIT": redisQuit,
-	"MULTI": redisMulti, "EXEC": redisExec, "DISCARD": redisDiscard,
-	"CLIENT": redisClient, "REPLY": redisReplies, "ON": redisOn, "OFF": redisOff, "SKIP": redisSkip,
-	"AUTH": redisAuth, "AUTH2": redisAuth2, "ACL": redisACL, "SETUSER": redisSetUser,
-	"CONFIG": redisConfig, "SET": redisSet, "MIGRATE": redisMigrate, "SENTINEL": redisSentinel,
-}
-
 func redisWordOf(word []byte) redisWord {
 	var upper [len("PUNSUBSCRIBE")]byte
 	if len(word) > len(upper) {
@@ -251,7 +238,65 @@ func redisWordOf(word []byte) redisWord {
 		}
 		upper[i] = b
 	}
-	return redisWordsByName[string(upper[:len(word)])]
+	switch string(upper[:len(word)]) {
+	case "SUBSCRIBE":
+		return redisSubscribe
+	case "PSUBSCRIBE":
+		return redisPSubscribe
+	case "SSUBSCRIBE":
+		return redisSSubscribe
+	case "UNSUBSCRIBE":
+		return redisUnsubscribe
+	case "PUNSUBSCRIBE":
+		return redisPUnsubscribe
+	case "SUNSUBSCRIBE":
+		return redisSUnsubscribe
+	case "MESSAGE", "PMESSAGE", "SMESSAGE":
+		return redisMessage
+	case "MONITOR":
+		return redisMonitor
+	case "HELLO":
+		return redisHello
+	case "RESET":
+		return redisReset
+	case "SYNC", "PSYNC":
+		return redisSync
+	case "QUIT":
+		return redisQuit
+	case "MULTI":
+		return redisMulti
+	case "EXEC":
+		return redisExec
+	case "DISCARD":
+		return redisDiscard
+	case "CLIENT":
+		return redisClient
+	case "REPLY":
+		return redisReplies
+	case "ON":
+		return redisOn
+	case "OFF":
+		return redisOff
+	case "SKIP":
+		return redisSkip
+	case "AUTH":
+		return redisAuth
+	case "AUTH2":
+		return redisAuth2
+	case "ACL":
+		return redisACL
+	case "SETUSER":
+		return redisSetUser
+	case "CONFIG":
+		return redisConfig
+	case "SET":
+		return redisSet
+	case "MIGRATE":
+		return redisMigrate
+	case "SENTINEL":
+		return redisSentinel
+	}
+	return 0
 }
 
 // isLookedInto reports whether what stands behind it matters.
@@ -314,35 +359,70 @@ func namesPassword(word []byte) bool {
 		len(word) > len(ending) && bytes.EqualFold(word[len(word)-len(ending):], []byte(ending))
 }
 
-// A redisLength reads a number and the end of its line.
+// A redisLength is a number at the end of a line.
 type redisLength struct {
 	n        uint64
-	digits   uint8
 	null     bool // it is -1
 	streamed bool // it is ?
-	cr       bool
 }
 
-func (l *redisLength) parse(p []byte) (n int, done bool, err error) {
+// readRedisLength reads a length and the end of its line; n is 0 while that has not come.
+func readRedisLength(p []byte) (l redisLength, n int, err error) {
 	const most = 18 // digits that fit, also if there are twice as many elements
-	for i, b := range p {
-		switch {
-		case l.cr && b == '\n' && (!l.null || l.n == 1):
-			return i + 1, true, nil
-		case !l.cr && '0' <= b && b <= '9' && l.digits < most && !l.streamed:
-			l.n = l.n*10 + uint64(b-'0')
-			l.digits++
-		case !l.cr && b == '-' && l.digits == 0 && !l.null && !l.streamed:
-			l.null = true
-		case !l.cr && b == '?' && l.digits == 0 && !l.null && !l.streamed:
-			l.streamed = true
-		case !l.cr && b == '\r' && (l.digits > 0 || l.streamed):
-			l.cr = true
-		default:
-			return i, false, malformed("byte 0x%02x in a length", b)
-		}
+	if len(p) > 0 {
+		l.null, l.streamed = p[0] == '-', p[0] == '?'
 	}
-	return len(p), false, nil
+	if l.null || l.streamed {
+		n = 1
+	}
+	digits := n
+	for ; n < len(p) && '0' <= p[n] && p[n] <= '9' && n-digits < most && !l.streamed; n++ {
+		l.n = l.n*10 + uint64(p[n]-'0')
+	}
+	switch {
+	case n == len(p):
+		return l, 0, nil
+	case p[n] != '\r' || n == digits && !l.streamed:
+	case n+1 == len(p):
+		return l, 0, nil
+	case p[n+1] == '\n' && (!l.null || l.n == 1):
+		return l, n + 2, nil
+	default:
+		n++
+	}
+	return l, 0, malformed("byte 0x%02x in a length", p[n])
+}
+
+// wholeRedisBulk is the string that p begins with, and how many bytes that takes up with what is around it: none if it is
+// not whole, or not one.
+func wholeRedisBulk(p []byte) (text []byte, n int) {
+	const most = 18 // digits, as of any length
+	size, at := uint64(0), 1
+	for at < len(p) && at <= most && '0' <= p[at] && p[at] <= '9' {
+		size = size*10 + uint64(p[at]-'0')
+		at++
+	}
+	if at == 1 || len(p)-at < len("\r\n\r\n") || p[0] != '$' || p[at] != '\r' || p[at+1] != '\n' {
+		return nil, 0
+	}
+	rest := p[at+2:]
+	if uint64(len(rest)) < size+2 || rest[size] != '\r' || rest[size+1] != '\n' {
+		return nil, 0
+	}
+	return rest[:size], at + 2 + int(size) + 2
+}
+
+// readRedisEnd reads the end of a string; n is 0 while that has not come.
+func readRedisEnd(p []byte) (n int, err error) {
+	switch {
+	case p[0] != '\r':
+		return 0, malformed("byte 0x%02x behind a string, which is longer than it says", p[0])
+	case len(p) == 1:
+		return 0, nil
+	case p[1] != '\n':
+		return 0, malformed("byte 0x%02x behind a CR", p[1])
+	}
+	return 2, nil
 }
 
 // A redisStep is what comes next in a message.
@@ -354,8 +434,7 @@ const (
 	redisHead                         // a length
 	redisBulk                         // of a request: the $ before it
 	redisData                         // as many bytes as the length says
-	redisCR                           // behind them
-	redisLF                           // behind that
+	redisEnd                          // behind them
 	redisSimple                       // a value on a line
 	redisChunk                        // of a streamed string: the ; before it
 	redisChunkLength                  // and behind that
@@ -365,8 +444,7 @@ const (
 type redisRequest struct {
 	command redisCommand
 	step    redisStep
-	array   bool // the length of the array has been read
-	length  redisLength
+	array   bool   // the length of the array has been read
 	left    uint64 // bytes of a word to come
 	words   uint64 // to come, with the one that is being read
 	word    []byte // its beginning
@@ -378,9 +456,9 @@ func (r *redisRequest) reset() { *r = redisRequest{line: r.line.again(maxRedisLi
 
 func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 	for n < len(p) {
-		switch b := p[n]; r.step {
+		switch r.step {
 		case redisBegin:
-			if b != '*' {
+			if p[n] != '*' {
 				r.step = redisInline
 				continue
 			}
@@ -392,42 +470,42 @@ func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 				r.split(line)
 			}
 			return n + k, whole, nil
-		case redisHead:
-			k, whole, err := r.length.parse(p[n:])
-			n += k
-			if err != nil || !whole {
-				return n, false, err
-			}
-			if done, err = r.begin(); done || err != nil {
-				return n, done, err
-			}
-			r.length = redisLength{}
 		case redisBulk:
-			if b != '$' {
-				return n, false, malformed("byte 0x%02x where a word of the command should begin with $", b)
+			if p[n] != '$' {
+				return n, false, malformed("byte 0x%02x where a word of the command should begin with $", p[n])
+			}
+			if word, k := wholeRedisBulk(p[n:]); k > 0 { // nearly always
+				n += k
+				if r.add(word) {
+					return n, true, nil
+				}
+				continue
 			}
 			n++
 			r.step = redisHead
+		case redisHead:
+			length, k, err := readRedisLength(p[n:])
+			if k == 0 {
+				return n, false, err
+			}
+			n += k
+			if done, err = r.begin(length); done || err != nil {
+				return n, done, err
+			}
 		case redisData:
 			k := int(min(r.left, uint64(len(p)-n)))
 			r.word = append(r.word, p[n:n+min(k, maxRedisWord-len(r.word))]...)
 			n += k
 			if r.left -= uint64(k); r.left == 0 {
-				r.step = redisCR
+				r.step = redisEnd
 			}
-		case redisCR:
-			if b != '\r' {
-				return n, false, malformed("byte 0x%02x behind a word of the command, which is longer than it says", b)
-			}
-			n++
-			r.step = redisLF
 		default:
-			if b != '\n' {
-				return n, false, malformed("byte 0x%02x behind a CR", b)
+			k, err := readRedisEnd(p[n:])
+			if k == 0 {
+				return n, false, err
 			}
-			n++
-			r.command.add(r.word)
-			if r.words--; r.words == 0 {
+			n += k
+			if r.add(r.word) {
 				return n, true, nil
 			}
 			r.step = redisBulk
@@ -436,20 +514,27 @@ func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 	return n, false, nil
 }
 
+// add notes a word, or its beginning, and reports whether it was the last.
+func (r *redisRequest) add(word []byte) (last bool) {
+	r.command.add(word[:min(len(word), maxRedisWord)])
+	r.words--
+	return r.words == 0
+}
+
 // begin begins what the length is of.
-func (r *redisRequest) begin() (done bool, err error) {
+func (r *redisRequest) begin(length redisLength) (done bool, err error) {
 	switch {
-	case r.length.streamed:
+	case length.streamed:
 		return false, malformed("a command whose length is not known")
 	case !r.array:
-		r.array, r.words, r.step = true, r.length.n, redisBulk
-		return r.length.null || r.words == 0, nil
-	case r.length.null:
+		r.array, r.words, r.step = true, length.n, redisBulk
+		return length.null || r.words == 0, nil
+	case length.null:
 		return false, malformed("a word of the command that is null")
 	}
-	r.left, r.word, r.step = r.length.n, r.kept[:0], redisData
+	r.left, r.word, r.step = length.n, r.kept[:0], redisData
 	if r.left == 0 {
-		r.step = redisCR
+		r.step = redisEnd
 	}
 	return false, nil
 }
@@ -493,7 +578,6 @@ type redisReply struct {
 	current byte // the kind of what is read
 	index   int  // of the element, from 1; past 3 it does not matter
 	keep    *[]byte
-	length  redisLength
 	left    uint64 // bytes to come
 	chunks  bool   // of a streamed string
 	cr      bool   // was the last byte
@@ -513,6 +597,13 @@ func (r *redisReply) reset() {
 	r.first, r.third = r.kept[0][:0], r.kept[1][:0]
 }
 
+// made has it as if it had read a value that is a whole line.
+func (r *redisReply) made(line []byte) {
+	r.reset()
+	r.begin(line[0])
+	r.note(line[1 : len(line)-1])
+}
+
 func (r *redisReply) parse(p []byte, _ bool) (n int, done bool, err error) {
 	for n < len(p) && !done {
 		k := 1
@@ -522,29 +613,24 @@ func (r *redisReply) parse(p []byte, _ bool) (n int, done bool, err error) {
 		case redisSimple:
 			k, done, err = r.parseSimple(p[n:])
 		case redisHead, redisChunkLength:
-			var whole bool
-			if k, whole, err = r.length.parse(p[n:]); whole {
-				done, err = r.beginLong()
-				r.length = redisLength{}
+			var length redisLength
+			if length, k, err = readRedisLength(p[n:]); k == 0 {
+				return n, false, err
 			}
+			done, err = r.beginLong(length)
 		case redisData:
 			k = int(min(r.left, uint64(len(p)-n)))
 			r.note(p[n : n+k])
 			if r.left -= uint64(k); r.left == 0 {
-				r.step = redisCR
+				r.step = redisEnd
 			}
-		case redisCR:
-			if b != '\r' {
-				err = malformed("byte 0x%02x behind a string, which is longer than it says", b)
+		case redisEnd:
+			if k, err = readRedisEnd(p[n:]); k == 0 {
+				return n, false, err
 			}
-			r.step = redisLF
-		case redisLF:
-			switch {
-			case b != '\n':
-				err = malformed("byte 0x%02x behind a CR", b)
-			case r.chunks:
+			if r.chunks {
 				r.step = redisChunk
-			default:
+			} else {
 				done = r.endValue()
 			}
 		default:
@@ -573,7 +659,7 @@ func (r *redisReply) begin(b byte) error {
 			return malformed("an end of a streamed value that has not begun")
 		}
 	default:
-		return malformed("byte 0x%02x where a value should begin", b)
+		return noValue(b)
 	}
 	r.current, r.keep, r.cr = b, nil, false
 	switch {
@@ -625,8 +711,7 @@ func (r *redisReply) parseSimple(p []byte) (n int, done bool, err error) {
 }
 
 // beginLong begins what the length is of.
-func (r *redisReply) beginLong() (done bool, err error) {
-	l := &r.length
+func (r *redisReply) beginLong(l redisLength) (done bool, err error) {
 	switch {
 	case r.step == redisChunkLength && (l.streamed || l.null),
 		l.null && r.current != '$' && r.current != '*',
@@ -643,7 +728,7 @@ func (r *redisReply) beginLong() (done bool, err error) {
 	case r.current == '$' || r.current == '!' || r.current == '=':
 		r.left, r.step = l.n, redisData
 		if l.n == 0 {
-			r.step = redisCR
+			r.step = redisEnd
 		}
 		return false, nil
 	}

@@ -193,6 +193,22 @@ func TestRedisBreaches(t *testing.T) {
 		{requests, "*1\r\n$4\r\nPING\rx", true},
 		{requests, "*-2\r\n", true},
 		{requests, "*99999999999999999999\r\n", true},
+		{requests, "*1\r\n$4\rxPING\r\n", true},
+		{requests, "*1\r\n$4\r\nPINGx\n", true},
+		{requests, "*1\r\n$4\r\nPING\rx", true},
+		{requests, "*1\r\n$\r\n\r\n", true},
+		{requests, "*1\r\n$18446744073709551618\r\nab\r\n", true}, // 2 and what does not fit
+		{requests, "*1\r\n$-1\r\nx\r\n", true},
+		{requests, "*1\r\n$?\r\n\r\n", true},
+		{requests, "*1\rx", true},
+		{requests, "*1-\r\n", true},
+		{requests, "*1?\r\n", true},
+		{requests, "*1\r\n$1\r\n\nx", true},
+		{replies, "*-\r\n", true},
+		{replies, "*--1\r\n", true},
+		{replies, "*?1\r\n", true},
+		{replies, "*1234567890123456789", true},
+		{replies, "*123456789012345678", false},
 		{replies, "HTTP/1.1 400 Bad Request\r\n", true},
 		{replies, "+OK\n", true},
 		{replies, "+O\rK\r\n", true},
@@ -446,6 +462,34 @@ func TestRedisMakesRepliesOfTexts(t *testing.T) {
 		got, err := framing.End([]byte("before"+test.text), len("before"))
 		if err != nil || string(got) != "before"+test.want {
 			t.Errorf("%q becomes %q, %v, want %q", test.text, got, err, test.want)
+		}
+	}
+}
+
+// A reply that was made of a text leaves its connection as one that was read.
+func TestRedisKnowsWhatItHasMade(t *testing.T) {
+	for _, text := range []string{"OK", "", "Error: no", strings.Repeat("x", 100), strings.Repeat("x", 1000), "1.5 [0 x]"} {
+		var left [2]redisGrammar
+		var message []byte
+		for i := range left {
+			asked, answered := (&protocol{func() grammar { return &left[i] }}).Open()
+			command := []byte(array("MONITOR"))
+			if n, _, err := asked.Next(command, 0, 1<<20, false); n != len(command) {
+				t.Fatal(n, err)
+			}
+			if i == 0 {
+				message, _ = answered.End([]byte(text), 0)
+			} else if n, _, err := answered.Next(message, 0, 1<<20, false); n != len(message) {
+				t.Fatalf("%.40q: %d, %v", message, n, err)
+			}
+			if note := answered.(parley.Noter).Note(); note != (parley.Note{}) {
+				t.Errorf("%.40q: %+v", message, note)
+			}
+		}
+		made, read := &left[0], &left[1]
+		if made.monitoring != (text == "OK") || made.monitoring != read.monitoring || made.reply.kind != read.reply.kind || string(made.reply.first) != string(read.reply.first) {
+			t.Errorf("%.40q is %c %q and monitors: %t; it is read as %c %q, %t", message,
+				made.reply.kind, made.reply.first, made.monitoring, read.reply.kind, read.reply.first, read.monitoring)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -15,12 +16,12 @@ const (
 )
 
 func (g *redisGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
+	if of == replies {
+		return encodeRedisReply(dst, start), nil
+	}
 	g.text = append(g.text[:0], dst[start:]...)
 	text := g.text
 	g.text = spare(g.text)
-	if of == replies {
-		return appendRedisReply(dst[:start], text), nil
-	}
 	defer func() { g.word = spare(g.word) }()
 	n := 0
 	for rest, ok := text, true; ok; n++ {
@@ -40,17 +41,28 @@ func (g *redisGrammar) encode(of side, dst []byte, start int) ([]byte, error) {
 	return dst, nil
 }
 
-// appendRedisReply appends the reply that a text makes: an error, a simple string, or a bulk string
-// where that cannot be.
-func appendRedisReply(dst, text []byte) []byte {
-	if reason, ok := bytes.CutPrefix(text, []byte(errorText)); ok {
-		dst = append(dst, "-ERR "...)
-		return append(appendOneLine(dst, reason), "\r\n"...)
+// made knows a simple string and an error: what is on one line was looked at when it was put there.
+func (g *redisGrammar) made(of side, message []byte) parser {
+	if of == requests || message[0] == '$' {
+		return nil
 	}
-	if len(text) > maxRedisSimple || bytes.ContainsAny(text, "\r\n") {
-		return appendRedisBulk(dst, text)
+	g.reply.made(message)
+	return &g.reply
+}
+
+// encodeRedisReply makes a reply of the text at dst[start:]: an error, a simple string, or a bulk string where that cannot be.
+func encodeRedisReply(dst []byte, start int) []byte {
+	text := dst[start:]
+	switch {
+	case bytes.HasPrefix(text, []byte(errorText)):
+		dst = slices.Replace(dst, start, start+len(errorText), []byte("-ERR ")...)
+		makeOneLine(dst[start:])
+	case len(text) > maxRedisSimple || bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0:
+		dst = slices.Insert(dst, start, appendRedisHead(nil, '$', len(text))...)
+	default:
+		dst = slices.Insert(dst, start, '+')
 	}
-	return append(append(append(dst, '+'), text...), "\r\n"...)
+	return append(dst, "\r\n"...)
 }
 
 func appendRedisHead(dst []byte, kind byte, n int) []byte {
@@ -178,21 +190,25 @@ type redisView struct {
 }
 
 func (v *redisView) command() {
-	body := v.rest
-	head, ok := v.next()
-	if !ok || head.null || head.n == 0 {
-		v.rest = body
+	length, n, _ := readRedisLength(v.rest[1:])
+	if n == 0 || length.null || length.n == 0 {
 		v.raw()
 		return
 	}
-	for i := uint64(0); i < head.n; i++ {
+	v.rest = v.rest[1+n:]
+	for i := uint64(0); i < length.n; i++ {
 		if len(v.dst)-v.start > maxText {
-			v.dst = strconv.AppendUint(append(v.dst, " …("...), head.n, 10)
+			v.dst = strconv.AppendUint(append(v.dst, " …("...), length.n, 10)
 			v.dst = append(v.dst, " words)"...)
 			return
 		}
 		if i > 0 && !v.hidden {
 			v.dst = append(v.dst, ' ')
+		}
+		if text, n := wholeRedisBulk(v.rest); n > 0 { // nearly always
+			v.rest = v.rest[n:]
+			v.word(text, uint64(len(text)))
+			continue
 		}
 		word, ok := v.next()
 		if !ok && len(v.rest) == 0 {
@@ -255,9 +271,17 @@ func (v *redisView) word(text []byte, whole uint64) {
 		if v.hidden {
 			v.dst = append(v.dst, ' ')
 		}
-		v.dst = appendShown(v.dst, text, whole, needsQuotes(text))
+		v.dst = appendRedisWord(v.dst, text, whole)
 	}
 	v.hidden = secret
+}
+
+// appendRedisWord appends a word so that it is one when it is typed.
+func appendRedisWord(dst, word []byte, whole uint64) []byte {
+	if n := len(word); 0 < n && n <= maxTextWord && uint64(n) == whole && plainASCII(word) == n { // nearly always
+		return append(dst, word...)
+	}
+	return appendShown(dst, word, whole, needsQuotes(word))
 }
 
 // needsQuotes reports whether a word has to be quoted so as to be one when it is typed.
@@ -530,7 +554,7 @@ type redisItem struct {
 	cut      bool // a line without its end
 }
 
-func (i redisItem) aggregate() bool {
+func (i *redisItem) aggregate() bool {
 	switch i.kind {
 	case '*', '%', '~', '|', '>':
 		return true
@@ -572,15 +596,15 @@ func (r *redisReader) next() (item redisItem, ok bool) {
 	default:
 		return item, false
 	}
-	var l redisLength
-	n, done, err := l.parse(r.rest[1:])
-	if err != nil {
+	l, n, err := readRedisLength(r.rest[1:])
+	switch {
+	case err != nil:
+		return item, false
+	case n == 0:
+		r.rest = nil
 		return item, false
 	}
 	r.rest = r.rest[1+n:]
-	if !done {
-		return item, false
-	}
 	item.n, item.null, item.streamed = l.n, l.null, l.streamed
 	switch {
 	case item.null:
@@ -618,9 +642,8 @@ func (r *redisReader) data(n uint64) (text []byte) {
 // chunks reads a streamed string.
 func (r *redisReader) chunks() (text []byte) {
 	for len(r.rest) > 0 && r.rest[0] == ';' {
-		var l redisLength
-		n, done, err := l.parse(r.rest[1:])
-		if err != nil || !done {
+		l, n, err := readRedisLength(r.rest[1:])
+		if n == 0 || err != nil {
 			return text
 		}
 		if r.rest = r.rest[1+n:]; l.n == 0 {

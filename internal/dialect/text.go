@@ -85,22 +85,27 @@ func appendEscaped(dst, p []byte, quoted, ascii bool) []byte {
 // most signs.
 func plainASCII(p []byte) int {
 	for i, b := range p {
-		if b <= ' ' || b >= 0x7f || b == '"' || b == '\'' || b == '\\' {
+		if !isPlain[b] {
 			return i
 		}
 	}
 	return len(p)
 }
 
-// appendOneLine appends text with spaces for what would end the line.
-func appendOneLine(dst, text []byte) []byte {
-	for _, b := range text {
-		if b == '\r' || b == '\n' {
-			b = ' '
-		}
-		dst = append(dst, b)
+var isPlain = func() (plain [256]bool) {
+	for b := byte('!'); b <= '~'; b++ {
+		plain[b] = b != '"' && b != '\'' && b != '\\'
 	}
-	return dst
+	return plain
+}()
+
+// makeOneLine puts spaces for what would end the line.
+func makeOneLine(text []byte) {
+	for i, b := range text {
+		if b == '\r' || b == '\n' {
+			text[i] = ' '
+		}
+	}
 }
 
 // Conceal says in words what a request is that was typed with credentials, without them. It is

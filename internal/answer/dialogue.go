@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,10 +41,10 @@ type Dialogue struct {
 
 // A turn is a message of the client, and what the server does then.
 type turn struct {
-	step    *dialogue.Step // nil of the first
-	shown   string         // step, without credentials
-	literal []byte         // what the message has to be, if catch is nil
-	catch   *regexp.Regexp // the same where there are names
+	step    *dialogue.Step    // nil of the first
+	shown   string            // step, without credentials
+	literal []byte            // what the message has to be, if catch is nil
+	catch   *dialogue.Catcher // the same where there are names
 	acts    []act
 }
 
@@ -251,26 +250,19 @@ func (t *turn) begins(forms [][]byte, v dialogue.Values) bool {
 			}
 			continue
 		}
-		found := t.catch.FindSubmatch(form)
-		if found == nil || !t.agrees(found, v) {
-			continue
+		if found := t.catch.Catch(form); found != nil && agree(found, v) {
+			maps.Copy(v, found)
+			return true
 		}
-		for i, name := range t.catch.SubexpNames() {
-			if name != "" {
-				v[name] = bytes.Clone(found[i])
-			}
-		}
-		return true
 	}
 	return false
 }
 
-// agrees reports whether names stand for what the server has said that they do; {n} and {conn} are the
+// agree reports whether what names stand for is what the server has said; {n} and {conn} are the
 // client's own.
-func (t *turn) agrees(found [][]byte, v dialogue.Values) bool {
-	for i, name := range t.catch.SubexpNames() {
-		value, known := v[name]
-		if known && name != "n" && name != "conn" && !bytes.Equal(found[i], value) {
+func agree(found, said dialogue.Values) bool {
+	for name, value := range found {
+		if before, known := said[name]; known && name != "n" && name != "conn" && !bytes.Equal(value, before) {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"bytes"
+	"maps"
 	"testing"
 )
 
@@ -22,21 +23,18 @@ func TestCatcher(t *testing.T) {
 		{`\x00{n}`, "\x001", Values{"n": []byte("1")}},
 		{"{{n}}", "{n}", Values{}},
 		{"{{n}}", "1", nil},
+		{`\xe1{x}\xa9`, "\xe1\x98\xa9", Values{"x": []byte("\x98")}}, // which is one rune
+		{`\xe1{x}`, "\xe1\x98\xa9", Values{"x": []byte("\x98\xa9")}},
+		{`\xff{n}`, "\xfe1", nil},
+		{"ü{x}ü", "üöü", Values{"x": []byte("ö")}},
 	} {
 		text, err := ParseText(c.text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		re := text.Catcher()
-		found := re.FindSubmatch([]byte(c.message))
-		if (found == nil) != (c.want == nil) {
-			t.Errorf("%s catches %q: %v", c.text, c.message, found != nil)
-			continue
-		}
-		for i, name := range re.SubexpNames() {
-			if found != nil && name != "" && !bytes.Equal(found[i], c.want[name]) {
-				t.Errorf("%s of %q: {%s} is %q, want %q", c.text, c.message, name, found[i], c.want[name])
-			}
+		got := text.Catcher().Catch([]byte(c.message))
+		if (got == nil) != (c.want == nil) || !maps.EqualFunc(got, c.want, bytes.Equal) {
+			t.Errorf("%s of %q is %q, want %q", c.text, c.message, got, c.want)
 		}
 	}
 }
@@ -61,7 +59,7 @@ func FuzzCatcher(f *testing.F) {
 				v[name] = []byte(n)
 			}
 		}
-		if message := text.Append(nil, v); !text.Catcher().Match(message) {
+		if message := text.Append(nil, v); text.Catcher().Catch(message) == nil {
 			t.Errorf("%q does not catch %q", written, message)
 		}
 	})

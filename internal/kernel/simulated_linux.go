@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"io/fs"
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -70,3 +72,15 @@ func Backlog(fd int) (unsent, untaken int) { return simkernel.Backlog(fd) }
 
 // BrokenBy is why a connection is no more, 0 while it is.
 func BrokenBy(fd int) syscall.Errno { return simkernel.BrokenBy(fd) }
+
+func Stat(name string) (fs.FileInfo, error) { return simkernel.Stat(name) }
+
+func OpenFile(name string, flag int, mode fs.FileMode) (*os.File, error) {
+	return simkernel.OpenFile(name, flag, mode)
+}
+
+func Sync(f *os.File) error { return simkernel.Sync(f) }
+
+func Allocate(f *os.File, mode uint32, from, length int64) error {
+	return simkernel.Allocate(f, mode, from, length)
+}

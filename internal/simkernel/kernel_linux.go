@@ -32,6 +32,7 @@ type Kernel struct {
 	alarms   []*alarm
 	clock    *time.Timer // of the next of them
 	rings    time.Time   // when it does
+	disk     disk
 }
 
 type limits struct{ receive, send, window int }
@@ -80,6 +81,7 @@ var current *Kernel
 // received, and has the calls go to it.
 func New(watch Watcher, receive, send, window int) *Kernel {
 	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor}
+	k.disk.waiting = make(chan struct{}, 1)
 	current = k
 	return k
 }
@@ -126,6 +128,7 @@ func (k *Kernel) Thaw() {
 	if k.listener != nil {
 		wake(k.listener.waiting)
 	}
+	wake(k.disk.waiting)
 }
 
 // Open is how many descriptors are.

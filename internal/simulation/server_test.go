@@ -42,6 +42,10 @@ type settings struct {
 	receive, send, window   int // room in sockets, and in those of peers
 	first, idle, req, write time.Duration
 	ending                  int // what comes at the end
+
+	// Of a journal.
+	sync, serves bool // its options Sync and ServeOnError
+	maySync      bool // a sync may fail, by which all is over
 }
 
 func settingsOf(seed uint64) *settings {
@@ -67,6 +71,7 @@ func settingsOf(seed uint64) *settings {
 		write:       5 * time.Second,
 		ending:      r.IntN(4),
 	}
+	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0
 	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
@@ -75,8 +80,9 @@ func settingsOf(seed uint64) *settings {
 type world struct {
 	*settings
 	diary
-	k   *simkernel.Kernel
-	srv *parley.Server
+	k       *simkernel.Kernel
+	srv     *parley.Server
+	journal *recording // nil if nothing is recorded
 
 	served  chan error // by Serve
 	stops   sync.WaitGroup
@@ -94,6 +100,13 @@ type world struct {
 }
 
 func serverWorld(s *settings, seen *strings.Builder) inhabited {
+	w := newWorld(s, seen)
+	w.serve()
+	return w
+}
+
+// newWorld makes one whose server does not serve yet.
+func newWorld(s *settings, seen *strings.Builder) *world {
 	w := &world{settings: s, diary: diary{seen: seen, began: time.Now()}, served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
 	w.srv = &parley.Server{
@@ -111,10 +124,13 @@ func serverWorld(s *settings, seen *strings.Builder) inhabited {
 	if s.gate {
 		w.srv.Gate = w
 	}
+	return w
+}
+
+func (w *world) serve() {
 	l := w.k.Listen()
 	go func() { w.served <- w.srv.Serve(l) }()
 	synctest.Wait()
-	return w
 }
 
 func (w *world) peerAt(port int) *peer { return w.peers[port-firstPort] }

@@ -70,6 +70,8 @@ func (w *world) Sent(port int, b []byte) {
 			w.isWrong("peer %d gets the reply to its request %d, and the gate was not asked", port, i+1)
 		case w.gate && p.held > 0:
 			w.isWrong("peer %d gets a reply to its request %d, and the gate holds it", port, i+1)
+		case w.journal != nil && !isText && !w.journal.mayAnswer(p, i+1):
+			w.isWrong("peer %d gets a reply to its request %d, which is not recorded", port, i+1)
 		}
 	}
 	if n := len(p.requests); n == 0 || p.requests[n-1].stop < p.wrote {
@@ -100,6 +102,8 @@ func (w *world) Failed(port int, f simkernel.Failure) {
 	defer w.mu.Unlock()
 	w.sees("%d: %s fails: %v", port, f.Call, f.Errno)
 	switch {
+	case f.Call == simkernel.SyncCall:
+		w.journal.gone = true
 	case f.Call == simkernel.AcceptCall:
 		w.acceptEx = true
 		return
@@ -184,6 +188,10 @@ func (w *world) Pass(s *parley.Session, batch []parley.Exchange) bool {
 		if x.Reply != nil && string(frame(w.framing, string(x.Reply))) != string(r.reply) || string(x.Request) != r.body {
 			w.isWrong("the gate is shown %q and %q as request %d of peer %d", x.Request, x.Reply, x.Seq, p.port)
 		}
+	}
+	if w.journal != nil {
+		defer w.mu.Unlock()
+		return w.journal.pass(s, batch)
 	}
 	hold := replies && (uint64(p.port)*7+last)%3 == 0 && !w.settling
 	early := hold && last%2 == 1

@@ -37,6 +37,9 @@ func TestClients(t *testing.T) { explore(t, 200_000, clientWorld, clientHistory)
 // TestTap does it with taps.
 func TestTap(t *testing.T) { explore(t, 200_000, tapWorld, tapHistory) }
 
+// TestJournal does it with servers that are recorded. Each history has files of its own, and takes as long as ten without.
+func TestJournal(t *testing.T) { explore(t, 20_000, journalWorld, journalHistory) }
+
 func explore(t *testing.T, steps int, world maker, history func(seed uint64, length int) []step) {
 	if seed, err := strconv.ParseUint(os.Getenv("PARLEY_SEED"), 10, 64); err == nil {
 		check(t, seed, world, history(seed, stepsOfAHistory))

@@ -89,6 +89,16 @@ func tapHistory(seed uint64, length int) []step {
 	return history(rand.New(rand.NewPCG(seed, 6)), length, func(a act) int { return acts[a].tap })
 }
 
+// recordedTapHistory makes those of a tap that is recorded.
+func recordedTapHistory(seed uint64, length int) []step {
+	return history(rand.New(rand.NewPCG(seed, 9)), length, func(a act) int {
+		if a >= failFile {
+			return acts[a].journal
+		}
+		return acts[a].tap
+	})
+}
+
 // clientHistory makes those of clients.
 func clientHistory(seed uint64, length int) []step {
 	return history(rand.New(rand.NewPCG(seed, 4)), length, func(a act) int { return acts[a].clients })

@@ -137,6 +137,4 @@ var mutants = []mutant{
 		"	w.failing = false\n", "", simulated, "Journal"},
 	{"simulation: a file that cannot be looked at is taken for one that is gone", "internal/journal/file.go",
 		"	case err != nil && !errors.Is(err, fs.ErrNotExist):\n", "	case false:\n", simulated, "Journal"},
-	{"simulation: records that a failed transaction has taken back are linked to", "internal/journal/file.go",
-		"		f.undo()\n		return f.judged(err)\n", "		return f.judged(err)\n", simulated, "Journal"},
 }

@@ -296,6 +296,9 @@ func (w *journaled) end() {
 	}
 	w.inhabited.end()
 	err := w.close()
+	if !w.gone {
+		w.startAgain()
+	}
 	simdisk.Forget(w.dir)
 	w.judge(err)
 	if err := os.RemoveAll(w.dir); err != nil {
@@ -331,6 +334,26 @@ func (r *recording) close() error {
 		r.isWrong("the disk is as new, and the journal is closed: %v", err)
 	}
 	return err
+}
+
+// startAgain opens the journal once more, in which a call fails: if it cannot be opened by that, the next time it can.
+func (r *recording) startAgain() {
+	f := fileFailures[r.seed%uint64(len(fileFailures)-1)]
+	f.After = int(r.seed % 31)
+	r.k.Fail(f)
+	for again := range 2 {
+		w, err := journal.Create(r.file(), journal.Options{Warn: r.warn})
+		if err == nil {
+			err = w.Close(context.Background())
+		}
+		r.mu.Lock()
+		r.sees("journal: it is opened again: %v", err)
+		if err != nil && again > 0 {
+			r.isWrong("the disk is as new, and the journal is opened: %v", err)
+		}
+		r.mu.Unlock()
+		r.k.Mend()
+	}
 }
 
 // unkept is how many exchanges an error of the writer's end says that it has not recorded, or at most.

@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"internal/redact":   {".", "internal/expect"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tcpinfo":  {"golang.org/x/sys/unix"},
-	"internal/tap":      {".", "internal/accept", "internal/epoll", "golang.org/x/sys/unix"},
+	"internal/tap":      {".", "internal/accept", "internal/epoll", "internal/kernel", "golang.org/x/sys/unix"},
 	"internal/web":      {".", "internal/console", "internal/dialect", "internal/ends", "internal/expect", "internal/guard", "internal/journal", "internal/tally"},
 	"cmd/parley":        {"*"},
 

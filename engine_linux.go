@@ -45,7 +45,7 @@ func (ls *loops) acquire(s *Server) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.users == 0 {
-		for range runtime.GOMAXPROCS(0) {
+		for range kernel.Processors() {
 			l, err := newLoop(s)
 			if err != nil {
 				ls.stop()

@@ -19,6 +19,8 @@ type (
 
 // As in calls_linux.go and calls_unix.go, and what else asks a system about a socket.
 
+func Processors() int { return simkernel.Processors() }
+
 func Read(fd int, p []byte) (int, error) { return orError(simkernel.Recv(fd, p)) }
 
 func Write(fd int, p []byte) (int, error) { return orError(simkernel.Send(fd, p)) }

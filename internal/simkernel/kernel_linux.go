@@ -18,6 +18,7 @@ import (
 type Kernel struct {
 	watch Watcher
 	limits
+	processors int
 
 	mu       sync.Mutex
 	files    map[int]any // *Socket, *listening, *epoll or *event, by descriptor
@@ -80,10 +81,24 @@ var current *Kernel
 // New makes a kernel with sockets that hold so many bytes received, and sent, and peers' that hold so many
 // received, and has the calls go to it.
 func New(watch Watcher, receive, send, window int) *Kernel {
-	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor}
+	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor, processors: 1}
 	k.disk.waiting = make(chan struct{}, 1)
 	current = k
 	return k
+}
+
+// SetProcessors has it have so many processors; New gives it one.
+func (k *Kernel) SetProcessors(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.processors = n
+}
+
+// Processors is how many there are.
+func Processors() int {
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	return current.processors
 }
 
 // Fail plans a failure.

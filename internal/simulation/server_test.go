@@ -46,6 +46,8 @@ type settings struct {
 	// Of a journal.
 	sync, serves bool // its options Sync and ServeOnError
 	maySync      bool // a sync may fail, by which all is over
+
+	processors int // as many loops
 }
 
 func settingsOf(seed uint64) *settings {
@@ -72,6 +74,7 @@ func settingsOf(seed uint64) *settings {
 		ending:      r.IntN(4),
 	}
 	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0
+	s.processors = oneOf(1, 1, 2, 3)
 	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
@@ -109,6 +112,7 @@ func serverWorld(s *settings, seen *strings.Builder) inhabited {
 func newWorld(s *settings, seen *strings.Builder) *world {
 	w := &world{settings: s, diary: diary{seen: seen, began: time.Now()}, served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
+	w.k.SetProcessors(s.processors)
 	w.srv = &parley.Server{
 		Handler: w, Framing: s.framing, Engine: s.engine, KeepBlank: s.keepBlank,
 		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: -1,

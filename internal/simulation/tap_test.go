@@ -70,6 +70,7 @@ func tapWorld(s *settings, seen *strings.Builder) inhabited {
 func newTaps(s *settings, seen *strings.Builder) *taps {
 	w := &taps{settings: s, diary: diary{seen: seen, began: time.Now()}, rand: rand.New(rand.NewPCG(s.seed, 7)), served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
+	w.k.SetProcessors(s.processors)
 	w.tap = &tap.Tap{Dial: w.dial, Observer: parley.ObserverFunc(w.observe), MaxSessions: 100, WriteTimeout: s.write, HalfCloseTimeout: s.idle}
 	if s.gate {
 		w.tap.Gate = w

@@ -38,6 +38,8 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 		may = since(p.lastSent) >= w.write || since(p.owing) >= 6*w.write || p.excuse != ""
 	case parley.Blank, parley.TooLong, parley.HangUp, parley.HandlerError:
 		may = why == e.Reason
+	case parley.Memory:
+		may = w.maxHeld > 0
 	case parley.Draining:
 		may = w.stopping
 	case parley.DrainCut, parley.ServerClosed:
@@ -49,7 +51,7 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 		w.isWrong("peer %d: it ends by %v, for which there is no reason (%v)", p.port, e.Reason, e.Err)
 	}
 	switch e.Reason {
-	case parley.Reset, parley.IOError, parley.WriteTimeout, parley.DrainCut, parley.ServerClosed, parley.NoRequest:
+	case parley.Reset, parley.IOError, parley.WriteTimeout, parley.Memory, parley.DrainCut, parley.ServerClosed, parley.NoRequest:
 		if p.excuse == "" {
 			p.excuse = e.Reason.String()
 		}
@@ -101,6 +103,9 @@ func (p *peer) answered(n int) int {
 func (w *world) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if least := w.held(); w.maxHeld > 0 && int64(least) > w.maxHeld {
+		w.isWrong("%d bytes of requests and replies at least are held, of %d", least, w.maxHeld)
+	}
 	for _, p := range w.peers {
 		_, cut := p.State()
 		if !cut || p.wasCut {
@@ -118,6 +123,20 @@ func (w *world) look() {
 			p.excuse = "it was reset"
 		}
 	}
+}
+
+// held is how much at least is held for peers: replies that are made, and requests that are not whole.
+func (w *world) held() (bytes int) {
+	for _, p := range w.peers {
+		if p.session == nil || p.over || p.excuse != "" || len(w.slow) > 0 || w.waits {
+			continue
+		}
+		bytes += max(0, p.made-p.wrote)
+		if !p.isOver() {
+			bytes += max(0, p.read-p.boundary())
+		}
+	}
+	return bytes
 }
 
 // judge looks at what peers have that read all that they got.

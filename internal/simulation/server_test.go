@@ -47,7 +47,8 @@ type settings struct {
 	sync, serves bool // its options Sync and ServeOnError
 	maySync      bool // a sync may fail, by which all is over
 
-	processors int // as many loops
+	processors int   // as many loops
+	maxHeld    int64 // -1 is no limit
 }
 
 func settingsOf(seed uint64) *settings {
@@ -75,6 +76,9 @@ func settingsOf(seed uint64) *settings {
 	}
 	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0
 	s.processors = oneOf(1, 1, 2, 3)
+	if s.maxHeld = int64(oneOf(-1, -1, 2000, 10000)); s.observes == 2 {
+		s.maxHeld = -1 // nobody would say who was ended for it
+	}
 	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
@@ -115,7 +119,7 @@ func newWorld(s *settings, seen *strings.Builder) *world {
 	w.k.SetProcessors(s.processors)
 	w.srv = &parley.Server{
 		Handler: w, Framing: s.framing, Engine: s.engine, KeepBlank: s.keepBlank,
-		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: -1,
+		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: s.maxHeld,
 		FirstByteTimeout: s.first, IdleTimeout: s.idle, RequestTimeout: s.req, WriteTimeout: s.write,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}

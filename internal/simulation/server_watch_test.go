@@ -18,7 +18,7 @@ func (w *world) Received(port, n int) {
 	defer w.mu.Unlock()
 	p := w.peerAt(port)
 	w.sees("%d: %d bytes are read", port, n)
-	isOver := p.isOver() || p.over || w.stopping || p.excuse != ""
+	isOver := p.isOver() || p.over || w.stopping || p.excuse != "" || w.maxHeld > 0 // who is ended for memory
 	switch {
 	case !isOver && p.held > 0:
 		w.isWrong("peer %d is read while the gate holds it", port)
@@ -51,12 +51,17 @@ func (w *world) Sent(port int, b []byte) {
 		p.refused, p.excuse = true, "it was refused"
 		return
 	}
+	if n := w.isOutOfMemory(p, from, b); n > 0 {
+		p.excuse = "it was ended for memory"
+		b = b[:len(b)-n]
+	}
+	to := from + len(b)
 	for i := range p.requests {
 		r := &p.requests[i]
-		if r.stop <= from || r.start >= p.wrote {
+		if r.stop <= from || r.start >= to {
 			continue
 		}
-		lo, hi := max(r.start, from), min(r.stop, p.wrote)
+		lo, hi := max(r.start, from), min(r.stop, to)
 		if string(b[lo-from:hi-from]) != string(r.reply[lo-r.start:hi-r.start]) {
 			w.isWrong("peer %d gets %q, which is not %q, of the reply to its request %d", port, b[lo-from:hi-from], r.reply[lo-r.start:hi-r.start], i+1)
 		}
@@ -74,9 +79,26 @@ func (w *world) Sent(port int, b []byte) {
 			w.isWrong("peer %d gets a reply to its request %d, which is not recorded", port, i+1)
 		}
 	}
-	if n := len(p.requests); n == 0 || p.requests[n-1].stop < p.wrote {
+	if n := len(p.requests); to > from && (n == 0 || p.requests[n-1].stop < to) {
 		w.isWrong("peer %d gets %q, which is no reply to what it has said", port, b)
 	}
+}
+
+// isOutOfMemory is how many of these bytes from there on are of the text to whom is ended for memory: it comes behind
+// all replies that were made, and is not what is to come there otherwise.
+func (w *world) isOutOfMemory(p *peer, from int, b []byte) int {
+	text := frame(w.framing, "Error: server is out of memory for requests")
+	part := b[min(len(b), max(0, p.made-from)):]
+	at := max(0, from-p.made)
+	if w.maxHeld < 0 || at+len(part) > len(text) || string(text[at:at+len(part)]) != string(part) {
+		return 0
+	}
+	for i := range p.requests {
+		if r := &p.requests[i]; r.start == p.made && r.due <= p.read && bytes.HasPrefix(r.reply[min(at, len(r.reply)):], part) {
+			return 0
+		}
+	}
+	return len(part)
 }
 
 // refuses reports whether these are the bytes from there on of the text to whom there is no room for.

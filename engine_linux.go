@@ -842,6 +842,7 @@ func (l *loop) linger(t *loopConn) {
 func (l *loop) discard(t *loopConn) {
 	n, err := epoll.Read(int(t.fd), l.arrived.space())
 	t.discarded = min(t.discarded+int32(n), lingerBytes)
+	t.heard = t.heard || n > 0
 	switch {
 	case err == syscall.EAGAIN:
 	case t.lingering:

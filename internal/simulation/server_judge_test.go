@@ -31,7 +31,8 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 	case parley.IdleTimeout:
 		may = max(p.quiet, p.isQuiet()) >= w.idle && since(p.thawed) >= w.idle
 	case parley.FirstByteTimeout:
-		may = p.read == 0 && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate && since(p.thawed) >= w.first
+		// What comes behind that, while it has yet to take what it was told, is dropped.
+		may = (p.read == 0 || p.firstRead.Sub(p.opened) >= w.first) && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate && since(p.thawed) >= w.first
 	case parley.RequestTimeout:
 		may = max(p.slow, p.isSlow()) >= w.req && since(p.thawed) >= w.req
 	case parley.WriteTimeout:
@@ -107,6 +108,9 @@ func (w *world) look() {
 		w.isWrong("%d bytes of requests and replies at least are held, of %d", least, w.maxHeld)
 	}
 	for _, p := range w.peers {
+		if late := time.Since(p.again); !p.again.IsZero() && late > 2*tick && time.Since(w.thawed) > 2*tick && w.owesWords(p) {
+			w.isWrong("peer %d is not told what it was to be %v ago", p.port, late)
+		}
 		_, cut := p.State()
 		if !cut || p.wasCut {
 			continue
@@ -123,6 +127,11 @@ func (w *world) look() {
 			p.excuse = "it was reset"
 		}
 	}
+}
+
+// owesWords reports whether nothing is in the way of what the handler wants to say to a peer.
+func (w *world) owesWords(p *peer) bool {
+	return p.session != nil && w.observes < 2 && p.made == p.wrote && p.excuse == "" && !p.over && !p.isOver() && !p.closed && !w.gate && !w.waits && !w.stopping
 }
 
 // held is how much at least is held for peers: replies that are made, and requests that are not whole.

@@ -49,6 +49,7 @@ type settings struct {
 
 	processors int   // as many loops
 	maxHeld    int64 // -1 is no limit
+	speaks     bool  // the handler does
 }
 
 func settingsOf(seed uint64) *settings {
@@ -79,6 +80,7 @@ func settingsOf(seed uint64) *settings {
 	if s.maxHeld = int64(oneOf(-1, -1, 2000, 10000)); s.observes == 2 {
 		s.maxHeld = -1 // nobody would say who was ended for it
 	}
+	s.speaks = r.IntN(4) == 0
 	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
@@ -122,6 +124,9 @@ func newWorld(s *settings, seen *strings.Builder) *world {
 		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: s.maxHeld,
 		FirstByteTimeout: s.first, IdleTimeout: s.idle, RequestTimeout: s.req, WriteTimeout: s.write,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if s.speaks {
+		w.srv.Handler = speaker{w}
 	}
 	switch s.observes {
 	case 0:

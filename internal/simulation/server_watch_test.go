@@ -5,6 +5,7 @@ package simulation
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -30,6 +31,9 @@ func (w *world) Received(port, n int) {
 	before := p.read
 	p.read += n
 	p.lastRead = time.Now()
+	if before == 0 {
+		p.firstRead = p.lastRead
+	}
 	switch boundary := p.boundary(); {
 	case boundary == p.read:
 		p.began = time.Time{}
@@ -53,7 +57,9 @@ func (w *world) Sent(port int, b []byte) {
 	}
 	if n := w.isOutOfMemory(p, from, b); n > 0 {
 		p.excuse = "it was ended for memory"
-		b = b[:len(b)-n]
+		if b = b[:len(b)-n]; len(b) == 0 {
+			return
+		}
 	}
 	to := from + len(b)
 	for i := range p.requests {
@@ -79,7 +85,17 @@ func (w *world) Sent(port int, b []byte) {
 			w.isWrong("peer %d gets a reply to its request %d, which is not recorded", port, i+1)
 		}
 	}
-	if n := len(p.requests); to > from && (n == 0 || p.requests[n-1].stop < to) {
+	stop := p.spoke()
+	if n := len(p.requests); n > 0 {
+		stop = max(stop, p.requests[n-1].stop)
+	}
+	for _, s := range p.words {
+		lo, hi := max(s.start, from), min(s.start+len(s.text), to)
+		if lo < hi && string(b[lo-from:hi-from]) != string(s.text[lo-s.start:hi-s.start]) {
+			w.isWrong("peer %d gets %q, which is not %q, of a word", port, b[lo-from:hi-from], s.text[lo-s.start:hi-s.start])
+		}
+	}
+	if to > stop {
 		w.isWrong("peer %d gets %q, which is no reply to what it has said", port, b)
 	}
 }
@@ -158,7 +174,8 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		w.mu.Unlock()
 		return dst, nil
 	}
-	if unsent := p.made - p.wrote; unsent >= w.maxUnsent {
+	p.nothing = false
+	if unsent := p.made - p.wrote; unsent >= w.maxUnsent && !w.speaks { // a request has a turn with what is said
 		w.isWrong("peer %d is owed %d bytes and a reply more is made", p.port, unsent)
 	}
 	var slow chan struct{}
@@ -184,6 +201,40 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 	}
 	text, err := answer(body, w.large)
 	return append(dst, text...), err
+}
+
+// A speaker is a world whose handler says words too.
+type speaker struct{ *world }
+
+func (w speaker) Speak(dst []byte, s *parley.Session, now time.Time) (message []byte, again time.Time, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.peerOf(s)
+	chosen := rand.New(rand.NewPCG(uint64(p.port), uint64(p.asked)))
+	p.asked++
+	switch unsent := p.made - p.wrote; {
+	case p.nothing && (p.again.IsZero() || time.Now().Before(p.again)):
+		w.isWrong("peer %d is to be told something at %v, which nobody asked for before %v", p.port, time.Since(w.began), p.again.Sub(w.began))
+	case unsent >= w.maxUnsent && (w.observes < 2 || w.gate):
+		w.isWrong("peer %d is owed %d bytes and is to be told something more", p.port, unsent)
+	}
+	p.again, p.nothing = time.Time{}, chosen.IntN(3) > 0
+	if chosen.IntN(3) == 0 {
+		p.again = now.Add(times[chosen.IntN(6)])
+	}
+	if p.nothing {
+		return nil, p.again, nil
+	}
+	text := fmt.Sprintf("word %d.%d", p.port, p.asked)
+	if chosen.IntN(10) == 0 {
+		text += pad(w.large)
+	}
+	if p.made == p.wrote {
+		p.owing = time.Now()
+	}
+	p.hears(frame(w.framing, text))
+	w.sees("%d: it is told %.20q", p.port, text)
+	return append(dst, text...), p.again, nil
 }
 
 // Pass is asked by the gate.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/parley-tcp/parley/internal/simkernel"
@@ -68,6 +69,12 @@ func Wait(epoll int, events []syscall.EpollEvent, milliseconds int) (int, syscal
 func NewEvent() (int, syscall.Errno) { return simkernel.NewEvent() }
 
 func Signal(event int) { simkernel.Signal(event) }
+
+// SetUserTimeout has a connection be given up whose peer has left bytes unacknowledged for so long.
+func SetUserTimeout(fd, milliseconds int) error {
+	simkernel.SetUserTimeout(fd, time.Duration(milliseconds)*time.Millisecond)
+	return nil
+}
 
 // Backlog is how many bytes that were written are not sent, and not acknowledged.
 func Backlog(fd int) (unsent, untaken int) { return simkernel.Backlog(fd) }

@@ -60,6 +60,9 @@ const (
 	HalfCall    Call = "shutdown"
 	EpollCall   Call = "epoll_create1"
 	EventCall   Call = "eventfd2"
+
+	// UserTimeout is no call: TCP_USER_TIMEOUT has run out, which is told as a failure.
+	UserTimeout Call = "TCP_USER_TIMEOUT"
 )
 
 // A Failure is of the call that comes after so many of its kind. With no error it is one that does less than
@@ -234,23 +237,32 @@ func wake(waiting chan struct{}) {
 	}
 }
 
-// An alarm wakes whoever waits there at a time.
+// An alarm does something at a time, with the kernel locked.
 type alarm struct {
-	at      time.Time
-	waiting chan struct{}
+	at time.Time
+	do func()
 }
 
 // await waits to be woken, or for a time, never if that is zero. The kernel is not locked meanwhile.
 func (k *Kernel) await(waiting chan struct{}, until time.Time) {
 	if !until.IsZero() {
-		a := &alarm{until, waiting}
-		k.alarms = append(k.alarms, a)
-		k.setClock()
-		defer func() { k.alarms = slices.DeleteFunc(k.alarms, func(b *alarm) bool { return b == a }) }()
+		a := k.setAlarm(until, func() { wake(waiting) })
+		defer k.forget(a)
 	}
 	k.mu.Unlock()
 	<-waiting
 	k.mu.Lock()
+}
+
+func (k *Kernel) setAlarm(at time.Time, do func()) *alarm {
+	a := &alarm{at, do}
+	k.alarms = append(k.alarms, a)
+	k.setClock()
+	return a
+}
+
+func (k *Kernel) forget(a *alarm) {
+	k.alarms = slices.DeleteFunc(k.alarms, func(b *alarm) bool { return b == a })
 }
 
 // setClock has the next alarm ring. There is one clock for all: those of package time that ring at the same
@@ -276,12 +288,16 @@ func (k *Kernel) ring() {
 	defer k.mu.Unlock()
 	now := time.Now()
 	k.rings = time.Time{}
+	var late []*alarm
 	k.alarms = slices.DeleteFunc(k.alarms, func(a *alarm) bool {
-		late := !now.Before(a.at)
-		if late {
-			wake(a.waiting)
+		if now.Before(a.at) {
+			return false
 		}
-		return late
+		late = append(late, a)
+		return true
 	})
+	for _, a := range late {
+		a.do()
+	}
 	k.setClock()
 }

@@ -4,10 +4,16 @@ package simulation
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/simkernel"
 )
+
+// gaveUp is the excuse of who has acknowledged nothing for too long.
+var gaveUp = fmt.Sprintf("%s failed: %v", simkernel.UserTimeout, syscall.ETIMEDOUT)
 
 // judgeEnd looks whether a conversation may end as it does.
 func (w *world) judgeEnd(p *peer, e *parley.Event) {
@@ -26,8 +32,10 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 		may = p.closed && p.read == p.sent
 	case parley.NoRequest:
 		may = p.read == 0 && (p.closed || p.excuse != "")
-	case parley.Reset, parley.IOError:
+	case parley.Reset:
 		may = p.excuse != ""
+	case parley.IOError:
+		may = p.excuse != "" && p.excuse != gaveUp
 	case parley.IdleTimeout:
 		may = max(p.quiet, p.isQuiet()) >= w.idle && since(p.thawed) >= w.idle
 	case parley.FirstByteTimeout:
@@ -110,6 +118,9 @@ func (w *world) look() {
 	for _, p := range w.peers {
 		if late := time.Since(p.again); !p.again.IsZero() && late > 2*tick && time.Since(w.thawed) > 2*tick && w.owesWords(p) {
 			w.isWrong("peer %d is not told what it was to be %v ago", p.port, late)
+		}
+		if p.Unacknowledged() > 6*w.write+2*tick && w.observes < 2 && p.session != nil && !p.over && !w.gate && !w.waits && time.Since(w.thawed) > 2*tick {
+			w.isWrong("peer %d has acknowledged nothing for %v, and is not given up", p.port, p.Unacknowledged())
 		}
 		_, cut := p.State()
 		if !cut || p.wasCut {

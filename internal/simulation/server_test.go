@@ -72,7 +72,7 @@ func settingsOf(seed uint64) *settings {
 		first:       10 * time.Second,
 		idle:        20 * time.Second,
 		req:         8 * time.Second,
-		write:       5 * time.Second,
+		write:       time.Duration(oneOf(1, 5, 5)) * time.Second,
 		ending:      r.IntN(4),
 	}
 	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0

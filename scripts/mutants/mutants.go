@@ -153,4 +153,10 @@ var mutants = []mutant{
 		"turn := c.again != 0 && c.speakIfDue(by, out)", "turn := c.again != 0 && c.speakIfDue(by, out)\n	c.again = 0", simulated, "Server"},
 	{"simulation: words without end", "speaker.go",
 		"		if c.isFull(out) {\n			c.again", "		if false {\n			c.again", simulated, "Server"},
+	{"simulation: a system never gives a goroutine's peer up", "engine.go",
+		"setUserTimeout(fd, d.userTimeout())", "setUserTimeout(fd, 0)", simulated, "Server"},
+	{"simulation: a system never gives a loop's peer up", "accept_linux.go",
+		"return setUserTimeout(fd, timeout)", "return setUserTimeout(fd, 0)", simulated, "Server"},
+	{"simulation: who was given up has no reason", "conversation.go",
+		"case errors.Is(err, syscall.ETIMEDOUT) && untaken > 0:", "case errors.Is(err, syscall.ETIMEDOUT) && untaken < 0:", simulated, "Server"},
 }

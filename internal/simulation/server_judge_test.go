@@ -119,6 +119,9 @@ func (w *world) look() {
 		if late := time.Since(p.again); !p.again.IsZero() && late > 2*tick && time.Since(w.thawed) > 2*tick && w.owesWords(p) {
 			w.isWrong("peer %d is not told what it was to be %v ago", p.port, late)
 		}
+		if p.asked > 0 && !p.nothing && w.owesWords(p) && min(time.Since(p.lastSent), time.Since(w.thawed)) > 2*tick {
+			w.isWrong("peer %d was told something, or replied to, and there may be more to tell", p.port)
+		}
 		if p.Unacknowledged() > 6*w.write+2*tick && w.observes < 2 && p.session != nil && !p.over && !w.gate && !w.waits && time.Since(w.thawed) > 2*tick {
 			w.isWrong("peer %d has acknowledged nothing for %v, and is not given up", p.port, p.Unacknowledged())
 		}
@@ -148,7 +151,7 @@ func (w *world) owesWords(p *peer) bool {
 // held is how much at least is held for peers: replies that are made, and requests that are not whole.
 func (w *world) held() (bytes int) {
 	for _, p := range w.peers {
-		if p.session == nil || p.over || p.excuse != "" || len(w.slow) > 0 || w.waits {
+		if p.session == nil || p.over || p.excuse != "" || w.waits || p.held > 0 { // by the gate, perhaps with its last text
 			continue
 		}
 		bytes += max(0, p.made-p.wrote)

@@ -77,7 +77,7 @@ func settingsOf(seed uint64) *settings {
 	}
 	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0
 	s.processors = oneOf(1, 1, 2, 3)
-	if s.maxHeld = int64(oneOf(-1, -1, 2000, 10000)); s.observes == 2 {
+	if s.maxHeld = int64(oneOf(-1, -1, 600, 10000)); s.observes == 2 {
 		s.maxHeld = -1 // nobody would say who was ended for it
 	}
 	s.speaks = r.IntN(4) == 0

@@ -12,4 +12,6 @@ func backlogOf(fd uintptr) (unsent, untaken int) { return kernel.Backlog(int(fd)
 
 func brokenBy(fd uintptr) syscall.Errno { return kernel.BrokenBy(int(fd)) }
 
-func setUserTimeout(uintptr, int) error { return nil }
+func setUserTimeout(fd uintptr, milliseconds int) error {
+	return kernel.SetUserTimeout(int(fd), milliseconds)
+}

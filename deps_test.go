@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/report":   {"internal/load", "internal/dial", "internal/dialogue", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/fleet":    {"internal/journal", "internal/natsconn", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/natstest": {"github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"}, // of tests only
-	"internal/journal":  {".", "internal/sqliteconn", "github.com/fxamacker/cbor/v2", "modernc.org/sqlite"},
+	"internal/journal":  {".", "internal/kernel", "internal/sqliteconn", "github.com/fxamacker/cbor/v2", "modernc.org/sqlite"},
 	"internal/natsconn": {"internal/dial", "internal/secure", "github.com/nats-io/nats.go"},
 	"internal/guard":    {},
 	"internal/metrics":  {".", "internal/probe", "internal/guard", "github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_model/go", "google.golang.org/protobuf/types/known/timestamppb"},
@@ -58,12 +58,13 @@ var mayImport = map[string][]string{
 	"internal/redact":   {".", "internal/expect"},
 	"internal/tally":    {"internal/dialect", "internal/journal", "internal/shape", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/tcpinfo":  {"golang.org/x/sys/unix"},
-	"internal/tap":      {".", "internal/accept", "internal/epoll", "golang.org/x/sys/unix"},
+	"internal/tap":      {".", "internal/accept", "internal/epoll", "internal/kernel", "golang.org/x/sys/unix"},
 	"internal/web":      {".", "internal/console", "internal/dialect", "internal/ends", "internal/expect", "internal/guard", "internal/journal", "internal/tally"},
 	"cmd/parley":        {"*"},
 
 	"internal/kernel":     {"internal/simkernel"}, // by the tag simulate only
 	"internal/simkernel":  {},
+	"internal/simdisk":    {"modernc.org/libc", "modernc.org/sqlite/lib"}, // of tests only
 	"internal/simulation": {},
 	"internal/sqliteconn": {"modernc.org/libc", "modernc.org/libc/sys/types", "modernc.org/sqlite/lib"},
 

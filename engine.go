@@ -148,6 +148,7 @@ type goroutineConn struct {
 	discarding chan struct{} // what the peer sends is discarded; closed when no more is
 	enough     atomic.Bool   // no more is to be
 	sawEnd     bool          // the peer's end of file was
+	dropped    bool          // anything was
 
 	released chan struct{} // the gate has called Release; nil if there is none
 
@@ -472,7 +473,12 @@ func (d *goroutineConn) hearRest() {
 	}
 	d.recycle()
 	d.phase = ended
-	if d.reason == NoRequest && d.heard {
+	d.wasHeard(d.heard)
+}
+
+// wasHeard notes whether a peer that has gone had sent anything after all.
+func (d *goroutineConn) wasHeard(sent bool) {
+	if d.reason == NoRequest && sent {
 		d.reason = Reset
 	}
 }
@@ -632,7 +638,9 @@ func (d *goroutineConn) discard() {
 			if d.enough.Load() { // after disarming: stopDiscarding may have come first
 				return
 			}
-			if _, err := d.conn.Read(*buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			n, err := d.conn.Read(*buf)
+			d.dropped = d.dropped || n > 0
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				d.sawEnd = err == io.EOF
 				return
 			}
@@ -649,6 +657,7 @@ func (d *goroutineConn) stopDiscarding() {
 	<-d.discarding
 	d.conn.SetWriteDeadline(time.Time{})
 	d.in.eof = d.in.eof || d.sawEnd
+	d.wasHeard(d.dropped)
 }
 
 // Reply stands before the server's handler: while it is at work, the replies that

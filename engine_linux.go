@@ -45,7 +45,7 @@ func (ls *loops) acquire(s *Server) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.users == 0 {
-		for range runtime.GOMAXPROCS(0) {
+		for range kernel.Processors() {
 			l, err := newLoop(s)
 			if err != nil {
 				ls.stop()
@@ -842,6 +842,7 @@ func (l *loop) linger(t *loopConn) {
 func (l *loop) discard(t *loopConn) {
 	n, err := epoll.Read(int(t.fd), l.arrived.space())
 	t.discarded = min(t.discarded+int32(n), lingerBytes)
+	t.heard = t.heard || n > 0
 	switch {
 	case err == syscall.EAGAIN:
 	case t.lingering:

@@ -207,7 +207,7 @@ func (c *Collector) mended(do func() error) error {
 		if err = do(); err != errWALGone && err != errWALCut {
 			return err
 		}
-		if _, err := c.file.mend(); err != nil {
+		if _, err := c.file.mend(err); err != nil {
 			return err
 		}
 		if err := c.load(); err != nil { // some that was recorded may be lost

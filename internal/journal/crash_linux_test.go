@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/simdisk"
 	"github.com/parley-tcp/parley/internal/sqliteconn"
 	"github.com/parley-tcp/parley/parleytest"
 )
@@ -385,12 +386,12 @@ func (c *crashed) check(oneOf int) {
 func (c *crashed) mayCommit(n int) bool {
 	const frameHead = 24
 	o := c.ops[n-1]
-	if o.kind != opWrite || o.name != c.name+"-wal" {
-		return o.kind == opRemove || o.kind == opCreate
+	if o.Kind != simdisk.Write || o.Name != c.name+"-wal" {
+		return o.Kind == simdisk.Remove || o.Kind == simdisk.Create
 	}
 	for i := n - 2; i >= 0; i-- {
-		if before := c.ops[i]; before.file == o.file && before.kind == opWrite {
-			return len(o.data) > frameHead && len(before.data) == frameHead && string(before.data[4:8]) != "\x00\x00\x00\x00"
+		if before := c.ops[i]; before.file == o.file && before.Kind == simdisk.Write {
+			return len(o.Data) > frameHead && len(before.Data) == frameHead && string(before.Data[4:8]) != "\x00\x00\x00\x00"
 		}
 	}
 	return false
@@ -492,7 +493,7 @@ func TestARecordIsSyncedWithinASecond(t *testing.T) {
 		}
 		for i, at := range recorded {
 			if !slices.ContainsFunc(d.ops, func(o diskOp) bool {
-				return o.kind == opSync && o.name == "j-wal" && o.when.After(at) && !o.when.After(at.Add(lastSecond))
+				return o.Kind == simdisk.Sync && o.Name == "j-wal" && o.when.After(at) && !o.when.After(at.Add(lastSecond))
 			}) {
 				t.Errorf("record %d was not synced within %v", i+1, lastSecond)
 			}

@@ -12,14 +12,12 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
-	"modernc.org/libc"
-	sqlite3 "modernc.org/sqlite/lib"
+	"github.com/parley-tcp/parley/internal/simdisk"
 )
 
 // A crashDisk notes, in their order, all operations by which the files of a directory change and are synced, so
-// that it can be told what a power cut at any of them may have left. SQLite's come by way of its VFS, what
+// that it can be told what a power cut at any of them may have left. SQLite's come by way of package simdisk, what
 // this package does itself by syncLog. The -shm file is not among them: it is worth nothing after a crash.
 type crashDisk struct {
 	dir string
@@ -30,33 +28,13 @@ type crashDisk struct {
 	files int
 }
 
-type opKind int
-
-const (
-	opWrite    opKind = iota
-	opTruncate        // to the length at
-	opSync            // of a file: its content, and not its name
-	opCreate
-	opRemove
-	opSyncNames // of the directory
-)
-
 type diskOp struct {
-	kind opKind
+	simdisk.Op
 	file int
-	name string
-	at   int64
-	data []byte
 	when time.Time
 }
 
-func (o diskOp) String() string {
-	kind := [...]string{"write", "truncate", "sync", "create", "remove", "sync the directory"}[o.kind]
-	if o.kind == opSyncNames {
-		return kind
-	}
-	return fmt.Sprintf("%s %s (file %d) at %d: %d bytes", kind, o.name, o.file, o.at, len(o.data))
-}
+func (o diskOp) String() string { return fmt.Sprintf("%v (file %d)", o.Op, o.file) }
 
 // recordDisk has a directory's operations noted until the test ends.
 func recordDisk(t *testing.T, dir string) *crashDisk {
@@ -65,45 +43,38 @@ func recordDisk(t *testing.T, dir string) *crashDisk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	recording.register(t)
 	d := &crashDisk{dir: dir, names: make(map[string]int)}
-	recording.mu.Lock()
-	recording.disks[dir] = d
-	recording.mu.Unlock()
+	simdisk.Watch(dir, &simdisk.Disk{Behind: d.note})
 	before := syncLog
 	syncLog = func(f *os.File) error {
 		err := before(f)
 		if name := f.Name(); err == nil && filepath.Dir(name) == dir {
-			d.note(diskOp{kind: opSync, name: filepath.Base(name)})
+			d.note(simdisk.Op{Kind: simdisk.Sync, Name: filepath.Base(name)})
 		}
 		return err
 	}
 	t.Cleanup(func() {
 		syncLog = before
-		recording.mu.Lock()
-		delete(recording.disks, dir)
-		recording.mu.Unlock()
+		simdisk.Forget(dir)
 	})
 	return d
 }
 
 // note adds an operation on a file of this name.
-func (d *crashDisk) note(o diskOp) {
+func (d *crashDisk) note(op simdisk.Op) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	o.when = time.Now()
-	switch o.kind {
-	case opCreate:
-		if _, is := d.names[o.name]; is {
+	switch op.Kind {
+	case simdisk.Create:
+		if _, is := d.names[op.Name]; is {
 			return
 		}
 		d.files++
-		d.names[o.name] = d.files
-	case opRemove:
-		defer delete(d.names, o.name)
+		d.names[op.Name] = d.files
+	case simdisk.Remove:
+		defer delete(d.names, op.Name)
 	}
-	o.file = d.names[o.name]
-	d.ops = append(d.ops, o)
+	d.ops = append(d.ops, diskOp{op, d.names[op.Name], time.Now()})
 }
 
 // done is how many operations there were.
@@ -111,162 +82,6 @@ func (d *crashDisk) done() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.ops)
-}
-
-// recording is the VFS that notes, beside SQLite's own one, which does everything.
-var recording = recorder{disks: make(map[string]*crashDisk), open: make(map[uintptr]*recordedFile)}
-
-type recorder struct {
-	mu    sync.Mutex
-	disks map[string]*crashDisk // by their directories
-	open  map[uintptr]*recordedFile
-	vfs   sqlite3.Tsqlite3_vfs // a copy of unix with other functions
-	unix  uintptr
-	tests int // for which it is the default
-}
-
-// A recordedFile has the functions of SQLite's own, but for those that note.
-type recordedFile struct {
-	disk      *crashDisk
-	name      string
-	syncNames bool // with the next sync, as SQLite's own does for a new -journal or -wal file
-	own       uintptr
-	functions sqlite3.Tsqlite3_io_methods
-}
-
-var recordingName = []byte("recording\x00")
-
-// register has what is opened from now on be noted, until the test ends.
-func (r *recorder) register(t *testing.T) {
-	tls := libc.NewTLS()
-	defer tls.Close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.unix == 0 {
-		r.unix = sqlite3.Xsqlite3_vfs_find(tls, 0)
-		r.vfs = *pointed[sqlite3.Tsqlite3_vfs](r.unix)
-		r.vfs.FzName = uintptr(unsafe.Pointer(&recordingName[0]))
-		setFunction(&r.vfs.FxOpen, recordOpen)
-		setFunction(&r.vfs.FxDelete, recordDelete)
-	}
-	sqlite3.Xsqlite3_vfs_register(tls, uintptr(unsafe.Pointer(&r.vfs)), 1)
-	r.tests++
-	t.Cleanup(func() {
-		tls := libc.NewTLS()
-		defer tls.Close()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.tests--; r.tests == 0 {
-			sqlite3.Xsqlite3_vfs_register(tls, r.unix, 1)
-		}
-	})
-}
-
-// pointed is what an address of SQLite's points to.
-func pointed[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
-
-// function is one of SQLite's, by its address; setFunction gives it one of ours.
-func function[F any](address uintptr) F {
-	of := struct{ uintptr }{address}
-	return *(*F)(unsafe.Pointer(&of))
-}
-
-func setFunction[F any](to *uintptr, f F) { *(*F)(unsafe.Pointer(to)) = f }
-
-// diskOf is the directory that a file lies in, if it is one that is noted.
-func (r *recorder) diskOf(name string) *crashDisk {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.disks[filepath.Dir(name)]
-}
-
-func (r *recorder) file(file uintptr) *recordedFile {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.open[file]
-}
-
-func recordOpen(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) int32 {
-	r := &recording
-	unix := pointed[sqlite3.Tsqlite3_vfs](r.unix)
-	type open = func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32
-	if rc := function[open](unix.FxOpen)(tls, r.unix, name, file, flags, out); rc != sqlite3.SQLITE_OK || name == 0 {
-		return rc
-	}
-	path := libc.GoString(name)
-	disk := r.diskOf(path)
-	if disk == nil {
-		return sqlite3.SQLITE_OK
-	}
-	own := &pointed[sqlite3.Tsqlite3_file](file).FpMethods
-	f := &recordedFile{disk: disk, name: filepath.Base(path), own: *own, functions: *pointed[sqlite3.Tsqlite3_io_methods](*own)}
-	f.syncNames = flags&sqlite3.SQLITE_OPEN_CREATE != 0 && flags&(sqlite3.SQLITE_OPEN_MAIN_JOURNAL|sqlite3.SQLITE_OPEN_WAL) != 0
-	setFunction(&f.functions.FxClose, recordClose)
-	setFunction(&f.functions.FxWrite, recordWrite)
-	setFunction(&f.functions.FxTruncate, recordTruncate)
-	setFunction(&f.functions.FxSync, recordSync)
-	f.functions.FiVersion = 2 // nothing is written by way of memory
-	r.mu.Lock()
-	r.open[file] = f
-	r.mu.Unlock()
-	*own = uintptr(unsafe.Pointer(&f.functions))
-	disk.note(diskOp{kind: opCreate, name: f.name})
-	return sqlite3.SQLITE_OK
-}
-
-func recordDelete(tls *libc.TLS, _, name uintptr, syncNames int32) int32 {
-	unix := pointed[sqlite3.Tsqlite3_vfs](recording.unix)
-	rc := function[func(*libc.TLS, uintptr, uintptr, int32) int32](unix.FxDelete)(tls, recording.unix, name, syncNames)
-	path := libc.GoString(name)
-	if disk := recording.diskOf(path); disk != nil && rc == sqlite3.SQLITE_OK {
-		disk.note(diskOp{kind: opRemove, name: filepath.Base(path)})
-		if syncNames&1 != 0 {
-			disk.note(diskOp{kind: opSyncNames})
-		}
-	}
-	return rc
-}
-
-func recordClose(tls *libc.TLS, file uintptr) int32 {
-	r := &recording
-	r.mu.Lock()
-	f := r.open[file]
-	delete(r.open, file)
-	r.mu.Unlock()
-	pointed[sqlite3.Tsqlite3_file](file).FpMethods = f.own
-	return function[func(*libc.TLS, uintptr) int32](pointed[sqlite3.Tsqlite3_io_methods](f.own).FxClose)(tls, file)
-}
-
-func recordWrite(tls *libc.TLS, file, from uintptr, n int32, at int64) int32 {
-	f := recording.file(file)
-	write := function[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](pointed[sqlite3.Tsqlite3_io_methods](f.own).FxWrite)
-	rc := write(tls, file, from, n, at)
-	if rc == sqlite3.SQLITE_OK {
-		f.disk.note(diskOp{kind: opWrite, name: f.name, at: at, data: bytes.Clone(unsafe.Slice(pointed[byte](from), n))})
-	}
-	return rc
-}
-
-func recordTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
-	f := recording.file(file)
-	rc := function[func(*libc.TLS, uintptr, int64) int32](pointed[sqlite3.Tsqlite3_io_methods](f.own).FxTruncate)(tls, file, size)
-	if rc == sqlite3.SQLITE_OK {
-		f.disk.note(diskOp{kind: opTruncate, name: f.name, at: size})
-	}
-	return rc
-}
-
-func recordSync(tls *libc.TLS, file uintptr, flags int32) int32 {
-	f := recording.file(file)
-	rc := function[func(*libc.TLS, uintptr, int32) int32](pointed[sqlite3.Tsqlite3_io_methods](f.own).FxSync)(tls, file, flags)
-	if rc == sqlite3.SQLITE_OK {
-		f.disk.note(diskOp{kind: opSync, name: f.name})
-		if f.syncNames {
-			f.syncNames = false
-			f.disk.note(diskOp{kind: opSyncNames})
-		}
-	}
-	return rc
 }
 
 // A platter is what of a disk's operations is on it for good, and what may be.
@@ -283,10 +98,10 @@ func newPlatter() *platter {
 // do has an operation happen.
 func (p *platter) do(o diskOp) {
 	var settled func(diskOp) bool
-	switch o.kind {
-	case opSync:
+	switch o.Kind {
+	case simdisk.Sync:
 		settled = func(before diskOp) bool { return before.isOfContent() && before.file == o.file }
-	case opSyncNames:
+	case simdisk.SyncNames:
 		settled = func(before diskOp) bool { return !before.isOfContent() }
 	default:
 		p.pending = append(p.pending, o)
@@ -306,13 +121,13 @@ func (p *platter) do(o diskOp) {
 	p.pending = rest
 }
 
-func (o diskOp) isOfContent() bool { return o.kind == opWrite || o.kind == opTruncate }
+func (o diskOp) isOfContent() bool { return o.Kind == simdisk.Write || o.Kind == simdisk.Truncate }
 
 func (o diskOp) rename(names map[string]int) {
-	if o.kind == opCreate {
-		names[o.name] = o.file
+	if o.Kind == simdisk.Create {
+		names[o.Name] = o.file
 	} else {
-		delete(names, o.name)
+		delete(names, o.Name)
 	}
 }
 
@@ -321,16 +136,16 @@ const sector = 512
 // change is a content behind an operation, of which only some sectors may have been written.
 func (o diskOp) change(content []byte, some func(sector int64) bool) []byte {
 	length := int64(len(content))
-	if o.kind == opTruncate {
-		return append(content[:min(length, o.at):min(length, o.at)], make([]byte, max(0, o.at-length))...)
+	if o.Kind == simdisk.Truncate {
+		return append(content[:min(length, o.At):min(length, o.At)], make([]byte, max(0, o.At-length))...)
 	}
-	if end := o.at + int64(len(o.data)); end > length && (some == nil || some((end-1)/sector)) {
+	if end := o.At + int64(len(o.Data)); end > length && (some == nil || some((end-1)/sector)) {
 		content = append(content, make([]byte, end-length)...)
 	}
-	for from := int64(0); from < int64(len(o.data)); {
-		to := min(int64(len(o.data)), (o.at+from)/sector*sector+sector-o.at)
-		if place := o.at + from; place < int64(len(content)) && (some == nil || some(place/sector)) {
-			copy(content[place:], o.data[from:to])
+	for from := int64(0); from < int64(len(o.Data)); {
+		to := min(int64(len(o.Data)), (o.At+from)/sector*sector+sector-o.At)
+		if place := o.At + from; place < int64(len(content)) && (some == nil || some(place/sector)) {
+			copy(content[place:], o.Data[from:to])
 		}
 		from = to
 	}
@@ -399,7 +214,7 @@ func (p *platter) image(rnd *rand.Rand, f fate) image {
 	contents := make(map[int][]byte)
 	for _, o := range p.pending {
 		if !o.isOfContent() {
-			if stopped[o.name] = stopped[o.name] || !f.names(rnd); !stopped[o.name] {
+			if stopped[o.Name] = stopped[o.Name] || !f.names(rnd); !stopped[o.Name] {
 				o.rename(names)
 			}
 			continue
@@ -409,7 +224,7 @@ func (p *platter) image(rnd *rand.Rand, f fate) image {
 			continue
 		}
 		if contents[o.file] == nil {
-			contents[o.file] = append(make([]byte, 0, len(p.synced[o.file])+len(o.data)), p.synced[o.file]...)
+			contents[o.file] = append(make([]byte, 0, len(p.synced[o.file])+len(o.Data)), p.synced[o.file]...)
 		}
 		var some func(int64) bool
 		if how == torn {

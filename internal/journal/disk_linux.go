@@ -8,13 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // reserve has the file system keep blocks for a part of a file that may lie behind its end.
 func reserve(f *os.File, from, length int64) error {
 	const keepSize = 1 // FALLOC_FL_KEEP_SIZE
 	for {
-		err := syscall.Fallocate(int(f.Fd()), keepSize, from, length)
+		err := kernel.Allocate(f, keepSize, from, length)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EOPNOTSUPP, err == syscall.ENOSYS:

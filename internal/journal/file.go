@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-tcp/parley/internal/kernel"
 	"github.com/parley-tcp/parley/internal/sqliteconn"
 )
 
@@ -126,10 +127,10 @@ func (f *file) goOn() error {
 // reads or writes.
 func lockFile(name string) (*os.File, error) {
 	// What is no regular file may wait for somebody when it is opened.
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+	if info, err := kernel.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := kernel.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
@@ -205,7 +206,7 @@ func (f *file) connect() (err error) {
 	if f.info, err = f.lock.Stat(); err != nil {
 		return err
 	}
-	if f.log, err = os.Open(f.name + "-wal"); err != nil {
+	if f.log, err = kernel.OpenFile(f.name+"-wal", os.O_RDONLY, 0); err != nil {
 		return err
 	}
 	if f.wal, err = f.log.Stat(); err != nil {
@@ -477,16 +478,18 @@ func (f *file) check() error {
 	if f.broken != nil || f.down != nil {
 		return cmp.Or(f.broken, f.down)
 	}
-	info, err := os.Stat(f.name)
+	info, err := kernel.Stat(f.name)
 	if err != nil {
 		return errors.Unwrap(err)
 	}
-	wal, err := os.Stat(f.name + "-wal")
+	wal, err := kernel.Stat(f.name + "-wal")
 	switch {
 	case !os.SameFile(info, f.info):
 		return errors.New("the file was replaced by another")
 	case info.Size() < f.info.Size():
 		return errors.New("the file was cut short")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return errors.Unwrap(err)
 	case err != nil || !os.SameFile(wal, f.wal):
 		return errWALGone
 	case wal.Size() < f.wal.Size() || f.hasHole(wal.Size()):

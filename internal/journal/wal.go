@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // The -wal file has what was written since the last checkpoint, which copies it into the
@@ -82,7 +84,7 @@ func (f *file) reserve(size int64) error {
 func (f *file) checkpointDue() bool { return f.space.sinceCheckpoint > f.logLimit() }
 
 // syncLog has the disk keep a -wal file; tests have it fail.
-var syncLog = (*os.File).Sync
+var syncLog = kernel.Sync
 
 // checkpoint has what was written since the last one on disk, copied from the -wal file
 // into the journal. SQLite would do that by itself, and say nothing of errors.
@@ -192,13 +194,12 @@ func (f *file) hasHole(size int64) bool {
 	return magic&^1 != walMagic || holeBefore(f.log, size)
 }
 
-// mend opens the files anew when the -wal file was cut or is gone, with all that is whole of
-// it. It returns how many exchanges are lost; fewer than none if those of the last batch are
-// there although write could not be sure. It does nothing about other errors.
-func (f *file) mend() (lost int64, err error) {
-	why := f.check()
-	if why != errWALGone && why != errWALCut {
-		return 0, nil
+// mend opens the files anew when the -wal file was cut or is gone, which is why, with all that is
+// whole of it. It returns how many exchanges are lost; fewer than none if those of the last batch
+// are there although write could not be sure. It does nothing about other errors.
+func (f *file) mend(why error) (lost int64, err error) {
+	if now := f.check(); now != nil && now != errWALGone && now != errWALCut {
+		return 0, now
 	}
 	if why == errWALGone && f.conn != nil {
 		f.copyLog("PASSIVE") // SQLite has it open still, and whole

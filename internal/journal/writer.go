@@ -560,7 +560,7 @@ func (w *Writer) insist(b *batch, err error) bool {
 func (w *Writer) tryAgain(b *batch, err error) error {
 	switch {
 	case err == errWALGone || err == errWALCut:
-		lost, err := w.file.mend()
+		lost, err := w.file.mend(err)
 		if err != nil {
 			return err
 		}

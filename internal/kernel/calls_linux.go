@@ -3,9 +3,13 @@
 package kernel
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 )
+
+// Processors is how many there are to run loops on.
+func Processors() int { return runtime.GOMAXPROCS(0) }
 
 // Those that cannot block do not tell the scheduler.
 

@@ -3,7 +3,10 @@
 package kernel
 
 import (
+	"io/fs"
+	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/parley-tcp/parley/internal/simkernel"
@@ -16,6 +19,8 @@ type (
 )
 
 // As in calls_linux.go and calls_unix.go, and what else asks a system about a socket.
+
+func Processors() int { return simkernel.Processors() }
 
 func Read(fd int, p []byte) (int, error) { return orError(simkernel.Recv(fd, p)) }
 
@@ -65,8 +70,26 @@ func NewEvent() (int, syscall.Errno) { return simkernel.NewEvent() }
 
 func Signal(event int) { simkernel.Signal(event) }
 
+// SetUserTimeout has a connection be given up whose peer has left bytes unacknowledged for so long.
+func SetUserTimeout(fd, milliseconds int) error {
+	simkernel.SetUserTimeout(fd, time.Duration(milliseconds)*time.Millisecond)
+	return nil
+}
+
 // Backlog is how many bytes that were written are not sent, and not acknowledged.
 func Backlog(fd int) (unsent, untaken int) { return simkernel.Backlog(fd) }
 
 // BrokenBy is why a connection is no more, 0 while it is.
 func BrokenBy(fd int) syscall.Errno { return simkernel.BrokenBy(fd) }
+
+func Stat(name string) (fs.FileInfo, error) { return simkernel.Stat(name) }
+
+func OpenFile(name string, flag int, mode fs.FileMode) (*os.File, error) {
+	return simkernel.OpenFile(name, flag, mode)
+}
+
+func Sync(f *os.File) error { return simkernel.Sync(f) }
+
+func Allocate(f *os.File, mode uint32, from, length int64) error {
+	return simkernel.Allocate(f, mode, from, length)
+}

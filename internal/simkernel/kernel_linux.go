@@ -18,6 +18,7 @@ import (
 type Kernel struct {
 	watch Watcher
 	limits
+	processors int
 
 	mu       sync.Mutex
 	files    map[int]any // *Socket, *listening, *epoll or *event, by descriptor
@@ -32,6 +33,7 @@ type Kernel struct {
 	alarms   []*alarm
 	clock    *time.Timer // of the next of them
 	rings    time.Time   // when it does
+	disk     disk
 }
 
 type limits struct{ receive, send, window int }
@@ -58,6 +60,9 @@ const (
 	HalfCall    Call = "shutdown"
 	EpollCall   Call = "epoll_create1"
 	EventCall   Call = "eventfd2"
+
+	// UserTimeout is no call: TCP_USER_TIMEOUT has run out, which is told as a failure.
+	UserTimeout Call = "TCP_USER_TIMEOUT"
 )
 
 // A Failure is of the call that comes after so many of its kind. With no error it is one that does less than
@@ -79,9 +84,24 @@ var current *Kernel
 // New makes a kernel with sockets that hold so many bytes received, and sent, and peers' that hold so many
 // received, and has the calls go to it.
 func New(watch Watcher, receive, send, window int) *Kernel {
-	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor}
+	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor, processors: 1}
+	k.disk.waiting = make(chan struct{}, 1)
 	current = k
 	return k
+}
+
+// SetProcessors has it have so many processors; New gives it one.
+func (k *Kernel) SetProcessors(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.processors = n
+}
+
+// Processors is how many there are.
+func Processors() int {
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	return current.processors
 }
 
 // Fail plans a failure.
@@ -126,6 +146,7 @@ func (k *Kernel) Thaw() {
 	if k.listener != nil {
 		wake(k.listener.waiting)
 	}
+	wake(k.disk.waiting)
 }
 
 // Open is how many descriptors are.
@@ -216,23 +237,32 @@ func wake(waiting chan struct{}) {
 	}
 }
 
-// An alarm wakes whoever waits there at a time.
+// An alarm does something at a time, with the kernel locked.
 type alarm struct {
-	at      time.Time
-	waiting chan struct{}
+	at time.Time
+	do func()
 }
 
 // await waits to be woken, or for a time, never if that is zero. The kernel is not locked meanwhile.
 func (k *Kernel) await(waiting chan struct{}, until time.Time) {
 	if !until.IsZero() {
-		a := &alarm{until, waiting}
-		k.alarms = append(k.alarms, a)
-		k.setClock()
-		defer func() { k.alarms = slices.DeleteFunc(k.alarms, func(b *alarm) bool { return b == a }) }()
+		a := k.setAlarm(until, func() { wake(waiting) })
+		defer k.forget(a)
 	}
 	k.mu.Unlock()
 	<-waiting
 	k.mu.Lock()
+}
+
+func (k *Kernel) setAlarm(at time.Time, do func()) *alarm {
+	a := &alarm{at, do}
+	k.alarms = append(k.alarms, a)
+	k.setClock()
+	return a
+}
+
+func (k *Kernel) forget(a *alarm) {
+	k.alarms = slices.DeleteFunc(k.alarms, func(b *alarm) bool { return b == a })
 }
 
 // setClock has the next alarm ring. There is one clock for all: those of package time that ring at the same
@@ -258,12 +288,16 @@ func (k *Kernel) ring() {
 	defer k.mu.Unlock()
 	now := time.Now()
 	k.rings = time.Time{}
+	var late []*alarm
 	k.alarms = slices.DeleteFunc(k.alarms, func(a *alarm) bool {
-		late := !now.Before(a.at)
-		if late {
-			wake(a.waiting)
+		if now.Before(a.at) {
+			return false
 		}
-		return late
+		late = append(late, a)
+		return true
 	})
+	for _, a := range late {
+		a.do()
+	}
 	k.setClock()
 }

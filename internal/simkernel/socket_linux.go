@@ -3,6 +3,7 @@ package simkernel
 import (
 	"cmp"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -20,6 +21,11 @@ type Socket struct {
 	closed bool   // the process has closed it; the system goes on
 	broken bool   // the connection is no more
 	err    syscall.Errno
+
+	userTimeout time.Duration // for how long the peer may acknowledge nothing; 0 is for ever
+	since       time.Time     // since when it has not; zero if there is nothing to acknowledge
+	giveUp      *alarm        // once that is too long; nil if it is not to come
+	lost        [2]int        // the backlog when the connection broke
 
 	conn *Conn // of the runtime, if there is one
 }
@@ -56,6 +62,7 @@ func (p *Peer) Dial() {
 		p.gone, p.cut, p.s.closed = true, true, true
 		return
 	}
+	p.s.userTimeout = k.listener.userTimeout
 	k.listener.backlog = append(k.listener.backlog, p.s)
 	k.notify(k.listener)
 }
@@ -129,8 +136,65 @@ func (p *Peer) Backlog() (unsent, untaken int) {
 	return p.s.backlog()
 }
 
+// Unacknowledged is for how long the peer has acknowledged nothing of what was written.
+func (p *Peer) Unacknowledged() time.Duration {
+	p.s.k.mu.Lock()
+	defer p.s.k.mu.Unlock()
+	if p.s.since.IsZero() {
+		return 0
+	}
+	return time.Since(p.s.since)
+}
+
 // flow has the network bring what it can.
 func (s *Socket) flow() {
+	before := len(s.out) + len(s.flight)
+	s.bring()
+	if now := len(s.out) + len(s.flight); now == 0 || now < before || s.since.IsZero() {
+		s.awaitAcknowledgement(now > 0)
+	}
+	s.k.notify(s)
+}
+
+// awaitAcknowledgement begins to wait for one, or ends that.
+func (s *Socket) awaitAcknowledgement(awaited bool) {
+	s.k.forget(s.giveUp)
+	s.since, s.giveUp = time.Time{}, nil
+	if !awaited {
+		return
+	}
+	s.since = time.Now()
+	if s.userTimeout > 0 {
+		s.giveUp = s.k.setAlarm(s.since.Add(s.userTimeout), s.timeOut)
+	}
+}
+
+// timeOut ends a connection whose peer acknowledges nothing.
+func (s *Socket) timeOut() {
+	s.k.watch.Failed(s.peer.Port, Failure{Call: UserTimeout, Errno: syscall.ETIMEDOUT})
+	s.lost[0], s.lost[1] = s.backlog()
+	s.err = syscall.ETIMEDOUT
+	s.cutPeer()
+	s.awaitAcknowledgement(false)
+	s.k.notify(s)
+}
+
+// SetUserTimeout is setsockopt(2) of TCP_USER_TIMEOUT. Connections have that of their listener.
+func SetUserTimeout(fd int, d time.Duration) {
+	k := current
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch file := k.files[fd].(type) {
+	case *Socket:
+		file.userTimeout = d
+	case *listening:
+		file.userTimeout = d
+	default:
+		k.watch.Misused("setsockopt of what is no open socket")
+	}
+}
+
+func (s *Socket) bring() {
 	p := s.peer
 	if !p.stalled && !s.broken {
 		s.arrive()
@@ -150,7 +214,6 @@ func (s *Socket) flow() {
 			p.gotEnd = p.gotEnd || s.ended && len(s.out) == 0
 		}
 	}
-	s.k.notify(s)
 }
 
 // arrive brings what the peer has sent.
@@ -335,7 +398,9 @@ func Backlog(fd int) (unsent, untaken int) {
 	return s.backlog()
 }
 
-func (s *Socket) backlog() (unsent, untaken int) { return len(s.out), len(s.out) + len(s.flight) }
+func (s *Socket) backlog() (unsent, untaken int) {
+	return s.lost[0] + len(s.out), s.lost[1] + len(s.out) + len(s.flight)
+}
 
 // BrokenBy is why the connection is no more, 0 while it is.
 func BrokenBy(fd int) syscall.Errno {
@@ -355,6 +420,8 @@ type listening struct {
 	backlog []*Socket
 	closed  bool
 	waiting chan struct{} // the runtime's wait
+
+	userTimeout time.Duration
 }
 
 func (l *listening) events() (events uint32) {

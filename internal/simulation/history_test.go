@@ -40,18 +40,22 @@ const (
 	ask    // a client does
 	cancel // what it asks
 	early  // its server says what nobody asked for
+	failFile
+	breakDisk
+	mendDisk
 )
 
-// acts are what there is to happen, and how often to servers, to clients and to taps.
+// acts are what there is to happen, and how often to servers, to clients, to taps and to what is recorded.
 var acts = [...]struct {
-	name                 string
-	server, clients, tap int
+	name                          string
+	server, clients, tap, journal int
 }{
-	connect: {"connect", 8, 2, 6}, send: {"send", 60, 60, 60}, flood: {"flood", 8, 20, 10}, read: {"read", 20, 60, 20}, readAll: {"read all", 30, 30, 30},
-	halfClose: {"half-close", 2, 1, 3}, reset: {"reset", 1, 1, 1}, hangUp: {"hang up", 1, 1, 1}, stall: {"stall", 3, 3, 3}, unstall: {"unstall", 8, 8, 8},
-	fail: {"fail", 4, 2, 2}, pass: {"pass", 8, 4, 6}, pause: {"pause", 1, 0, 0}, release: {"release", 20, 0, 20}, finish: {"finish", 10, 0, 0},
-	shutdown: {"shutdown", 0, 0, 0}, closeServer: {"close", 0, 1, 0},
-	ask: {"ask", 0, 60, 0}, cancel: {"cancel", 0, 2, 0}, early: {"early", 0, 2, 0},
+	connect: {"connect", 8, 2, 6, 8}, send: {"send", 60, 60, 60, 60}, flood: {"flood", 8, 20, 10, 3}, read: {"read", 20, 60, 20, 10}, readAll: {"read all", 30, 30, 30, 40},
+	halfClose: {"half-close", 2, 1, 3, 3}, reset: {"reset", 1, 1, 1, 1}, hangUp: {"hang up", 1, 1, 1, 1}, stall: {"stall", 3, 3, 3, 1}, unstall: {"unstall", 8, 8, 8, 3},
+	fail: {"fail", 4, 2, 2, 1}, pass: {"pass", 8, 4, 6, 20}, pause: {"pause", 1, 0, 0, 1}, release: {"release", 20, 0, 20, 0}, finish: {"finish", 10, 0, 0, 5},
+	shutdown: {"shutdown", 0, 0, 0, 0}, closeServer: {"close", 0, 1, 0, 0},
+	ask: {"ask", 0, 60, 0, 0}, cancel: {"cancel", 0, 2, 0, 0}, early: {"early", 0, 2, 0, 0},
+	failFile: {"fail a file", 0, 0, 0, 12}, breakDisk: {"break the disk", 0, 0, 0, 2}, mendDisk: {"mend the disk", 0, 0, 0, 5},
 }
 
 // String is such as "3 sends 17".
@@ -62,8 +66,16 @@ const afterStop = 50
 
 // serverHistory makes the steps of a seed. One history in four has the server stopped on the way.
 func serverHistory(seed uint64, length int) []step {
-	r := rand.New(rand.NewPCG(seed, 2))
-	steps := history(r, length, func(a act) int { return acts[a].server })
+	return stopped(rand.New(rand.NewPCG(seed, 2)), length, func(a act) int { return acts[a].server })
+}
+
+// journalHistory makes those of a server that is recorded.
+func journalHistory(seed uint64, length int) []step {
+	return stopped(rand.New(rand.NewPCG(seed, 8)), length, func(a act) int { return acts[a].journal })
+}
+
+func stopped(r *rand.Rand, length int, weight func(act) int) []step {
+	steps := history(r, length, weight)
 	if r.IntN(4) == 0 {
 		at := r.IntN(length)
 		steps[at].act = []act{shutdown, shutdown, closeServer}[r.IntN(3)]
@@ -75,6 +87,16 @@ func serverHistory(seed uint64, length int) []step {
 // tapHistory makes those of a tap.
 func tapHistory(seed uint64, length int) []step {
 	return history(rand.New(rand.NewPCG(seed, 6)), length, func(a act) int { return acts[a].tap })
+}
+
+// recordedTapHistory makes those of a tap that is recorded.
+func recordedTapHistory(seed uint64, length int) []step {
+	return history(rand.New(rand.NewPCG(seed, 9)), length, func(a act) int {
+		if a >= failFile {
+			return acts[a].journal
+		}
+		return acts[a].tap
+	})
 }
 
 // clientHistory makes those of clients.

@@ -4,6 +4,7 @@ package simulation
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -15,5 +16,21 @@ import (
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
 	os.Setenv("GODEBUG", "tracebacklabels=1")
-	os.Exit(leaks.Run(m))
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	memory := "/dev/shm"
+	if _, err := os.Stat(memory); err != nil {
+		memory = ""
+	}
+	var err error
+	if disks, err = os.MkdirTemp(memory, "parley-test"); err == nil {
+		disks, err = filepath.EvalSymlinks(disks)
+	}
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(disks)
+	return leaks.Run(m)
 }

@@ -27,35 +27,65 @@ type peer struct {
 	closed   bool // its writing half
 
 	// What it has, and what became of it.
-	got      int
-	excuse   string // why it may get less than it is owed; "" if it may not
-	gone     bool   // closed or reset by itself
-	wasCut   bool
-	refused  bool
-	session  *parley.Session
-	read     int  // by the server, of what was sent
-	wrote    int  // by the server
-	made     int  // bytes of replies, by its handler
-	handled  int  // requests, by its handler
-	told     int  // as received
-	public   int  // of them, those whose events were flushed
-	replied  int  // the last one told as replied
-	passed   int  // that the gate was asked about
-	held     int  // batches, by the gate
-	over     bool // told as closed
-	overTold bool // and that was flushed
-	reason   parley.CloseReason
-	opened   time.Time
-	lastRead time.Time // by the server
-	lastSent time.Time
-	owing    time.Time     // since when it is owed something
-	began    time.Time     // when it read the first byte of a request that is not whole; zero if there is none
-	quiet    time.Duration // how long nothing was read and written at most: a conversation may be over before that is told
-	slow     time.Duration // how long a request was not whole
-	ended    time.Time     // when it was told as closed
-	untaken  int           // bytes that it had not taken when the process was stopped last
-	thawed   time.Time     // when a pause of the process was over by which its clocks had run out
-	toldStop int           // bytes of replies that it was owed when the server was stopped
+	got       int
+	excuse    string // why it may get less than it is owed; "" if it may not
+	gone      bool   // closed or reset by itself
+	wasCut    bool
+	refused   bool
+	session   *parley.Session
+	read      int // by the server, of what was sent
+	wrote     int // by the server
+	made      int // bytes of replies, by its handler, and of words
+	words     []word
+	asked     int       // how often the handler was asked for words
+	again     time.Time // when it wants to be next; zero if not
+	nothing   bool      // it had none, and no reply has come since
+	handled   int       // requests, by its handler
+	told      int       // as received
+	public    int       // of them, those whose events were flushed
+	replied   int       // the last one told as replied
+	passed    int       // that the gate was asked about
+	held      int       // batches, by the gate
+	over      bool      // told as closed
+	overTold  bool      // and that was flushed
+	reason    parley.CloseReason
+	opened    time.Time
+	lastRead  time.Time // by the server
+	firstRead time.Time
+	lastSent  time.Time
+	owing     time.Time     // since when it is owed something
+	began     time.Time     // when it read the first byte of a request that is not whole; zero if there is none
+	quiet     time.Duration // how long nothing was read and written at most: a conversation may be over before that is told
+	slow      time.Duration // how long a request was not whole
+	ended     time.Time     // when it was told as closed
+	untaken   int           // bytes that it had not taken when the process was stopped last
+	thawed    time.Time     // when a pause of the process was over by which its clocks had run out
+	toldStop  int           // bytes of replies that it was owed when the server was stopped
+}
+
+// A word is what the handler has said unasked.
+type word struct {
+	start int // in all that is to be got
+	text  []byte
+}
+
+// spoke is where its last word stops.
+func (p *peer) spoke() int {
+	if len(p.words) == 0 {
+		return 0
+	}
+	last := p.words[len(p.words)-1]
+	return last.start + len(last.text)
+}
+
+// hears notes a word, which comes before the replies to all that was not handled.
+func (p *peer) hears(text []byte) {
+	p.words = append(p.words, word{p.made, text})
+	p.made += len(text)
+	for i := p.handled; i < len(p.requests); i++ {
+		p.requests[i].start += len(text)
+		p.requests[i].stop += len(text)
+	}
 }
 
 // A request is one of a peer, with the reply that it has to get.
@@ -148,6 +178,7 @@ func (p *peer) add(body string, end int) {
 		before := &p.requests[n-1]
 		from, start, over = before.end, before.stop, before.last
 	}
+	start = max(start, p.spoke())
 	r := request{body: body, from: from, end: end, due: end, start: start, stop: start}
 	framed := func(text string) {
 		r.reply = frame(p.settings.framing, text)

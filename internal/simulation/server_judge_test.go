@@ -4,10 +4,16 @@ package simulation
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/simkernel"
 )
+
+// gaveUp is the excuse of who has acknowledged nothing for too long.
+var gaveUp = fmt.Sprintf("%s failed: %v", simkernel.UserTimeout, syscall.ETIMEDOUT)
 
 // judgeEnd looks whether a conversation may end as it does.
 func (w *world) judgeEnd(p *peer, e *parley.Event) {
@@ -26,18 +32,23 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 		may = p.closed && p.read == p.sent
 	case parley.NoRequest:
 		may = p.read == 0 && (p.closed || p.excuse != "")
-	case parley.Reset, parley.IOError:
+	case parley.Reset:
 		may = p.excuse != ""
+	case parley.IOError:
+		may = p.excuse != "" && p.excuse != gaveUp
 	case parley.IdleTimeout:
 		may = max(p.quiet, p.isQuiet()) >= w.idle && since(p.thawed) >= w.idle
 	case parley.FirstByteTimeout:
-		may = p.read == 0 && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate && since(p.thawed) >= w.first
+		// What comes behind that, while it has yet to take what it was told, is dropped.
+		may = (p.read == 0 || p.firstRead.Sub(p.opened) >= w.first) && since(e.Session.Opened()) >= w.first && since(p.opened) >= w.first-maxLate && since(p.thawed) >= w.first
 	case parley.RequestTimeout:
 		may = max(p.slow, p.isSlow()) >= w.req && since(p.thawed) >= w.req
 	case parley.WriteTimeout:
 		may = since(p.lastSent) >= w.write || since(p.owing) >= 6*w.write || p.excuse != ""
 	case parley.Blank, parley.TooLong, parley.HangUp, parley.HandlerError:
 		may = why == e.Reason
+	case parley.Memory:
+		may = w.maxHeld > 0
 	case parley.Draining:
 		may = w.stopping
 	case parley.DrainCut, parley.ServerClosed:
@@ -49,7 +60,7 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 		w.isWrong("peer %d: it ends by %v, for which there is no reason (%v)", p.port, e.Reason, e.Err)
 	}
 	switch e.Reason {
-	case parley.Reset, parley.IOError, parley.WriteTimeout, parley.DrainCut, parley.ServerClosed, parley.NoRequest:
+	case parley.Reset, parley.IOError, parley.WriteTimeout, parley.Memory, parley.DrainCut, parley.ServerClosed, parley.NoRequest:
 		if p.excuse == "" {
 			p.excuse = e.Reason.String()
 		}
@@ -101,7 +112,19 @@ func (p *peer) answered(n int) int {
 func (w *world) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if least := w.held(); w.maxHeld > 0 && int64(least) > w.maxHeld {
+		w.isWrong("%d bytes of requests and replies at least are held, of %d", least, w.maxHeld)
+	}
 	for _, p := range w.peers {
+		if late := time.Since(p.again); !p.again.IsZero() && late > 2*tick && time.Since(w.thawed) > 2*tick && w.owesWords(p) {
+			w.isWrong("peer %d is not told what it was to be %v ago", p.port, late)
+		}
+		if p.asked > 0 && !p.nothing && w.owesWords(p) && min(time.Since(p.lastSent), time.Since(w.thawed)) > 2*tick {
+			w.isWrong("peer %d was told something, or replied to, and there may be more to tell", p.port)
+		}
+		if p.Unacknowledged() > 6*w.write+2*tick && w.observes < 2 && p.session != nil && !p.over && !w.gate && !w.waits && time.Since(w.thawed) > 2*tick {
+			w.isWrong("peer %d has acknowledged nothing for %v, and is not given up", p.port, p.Unacknowledged())
+		}
 		_, cut := p.State()
 		if !cut || p.wasCut {
 			continue
@@ -118,6 +141,25 @@ func (w *world) look() {
 			p.excuse = "it was reset"
 		}
 	}
+}
+
+// owesWords reports whether nothing is in the way of what the handler wants to say to a peer.
+func (w *world) owesWords(p *peer) bool {
+	return p.session != nil && w.observes < 2 && p.made == p.wrote && p.excuse == "" && !p.over && !p.isOver() && !p.closed && !w.gate && !w.waits && !w.stopping
+}
+
+// held is how much at least is held for peers: replies that are made, and requests that are not whole.
+func (w *world) held() (bytes int) {
+	for _, p := range w.peers {
+		if p.session == nil || p.over || p.excuse != "" || w.waits || p.held > 0 { // by the gate, perhaps with its last text
+			continue
+		}
+		bytes += max(0, p.made-p.wrote)
+		if !p.isOver() {
+			bytes += max(0, p.read-p.boundary())
+		}
+	}
+	return bytes
 }
 
 // judge looks at what peers have that read all that they got.

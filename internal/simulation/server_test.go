@@ -42,6 +42,14 @@ type settings struct {
 	receive, send, window   int // room in sockets, and in those of peers
 	first, idle, req, write time.Duration
 	ending                  int // what comes at the end
+
+	// Of a journal.
+	sync, serves bool // its options Sync and ServeOnError
+	maySync      bool // a sync may fail, by which all is over
+
+	processors int   // as many loops
+	maxHeld    int64 // -1 is no limit
+	speaks     bool  // the handler does
 }
 
 func settingsOf(seed uint64) *settings {
@@ -64,9 +72,15 @@ func settingsOf(seed uint64) *settings {
 		first:       10 * time.Second,
 		idle:        20 * time.Second,
 		req:         8 * time.Second,
-		write:       5 * time.Second,
+		write:       time.Duration(oneOf(1, 5, 5)) * time.Second,
 		ending:      r.IntN(4),
 	}
+	s.sync, s.serves, s.maySync = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(8) == 0
+	s.processors = oneOf(1, 1, 2, 3)
+	if s.maxHeld = int64(oneOf(-1, -1, 600, 10000)); s.observes == 2 {
+		s.maxHeld = -1 // nobody would say who was ended for it
+	}
+	s.speaks = r.IntN(4) == 0
 	s.waits = s.engine == parley.Goroutines && r.IntN(3) > 0 // a loop's must not
 	return s
 }
@@ -75,8 +89,9 @@ func settingsOf(seed uint64) *settings {
 type world struct {
 	*settings
 	diary
-	k   *simkernel.Kernel
-	srv *parley.Server
+	k       *simkernel.Kernel
+	srv     *parley.Server
+	journal *recording // nil if nothing is recorded
 
 	served  chan error // by Serve
 	stops   sync.WaitGroup
@@ -94,13 +109,24 @@ type world struct {
 }
 
 func serverWorld(s *settings, seen *strings.Builder) inhabited {
+	w := newWorld(s, seen)
+	w.serve()
+	return w
+}
+
+// newWorld makes one whose server does not serve yet.
+func newWorld(s *settings, seen *strings.Builder) *world {
 	w := &world{settings: s, diary: diary{seen: seen, began: time.Now()}, served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
+	w.k.SetProcessors(s.processors)
 	w.srv = &parley.Server{
 		Handler: w, Framing: s.framing, Engine: s.engine, KeepBlank: s.keepBlank,
-		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: -1,
+		MaxRequest: s.maxRequest, MaxUnsent: s.maxUnsent, MaxSessions: s.maxSessions, MaxHeld: s.maxHeld,
 		FirstByteTimeout: s.first, IdleTimeout: s.idle, RequestTimeout: s.req, WriteTimeout: s.write,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if s.speaks {
+		w.srv.Handler = speaker{w}
 	}
 	switch s.observes {
 	case 0:
@@ -111,10 +137,13 @@ func serverWorld(s *settings, seen *strings.Builder) inhabited {
 	if s.gate {
 		w.srv.Gate = w
 	}
+	return w
+}
+
+func (w *world) serve() {
 	l := w.k.Listen()
 	go func() { w.served <- w.srv.Serve(l) }()
 	synctest.Wait()
-	return w
 }
 
 func (w *world) peerAt(port int) *peer { return w.peers[port-firstPort] }

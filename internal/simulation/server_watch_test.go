@@ -5,6 +5,7 @@ package simulation
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -18,7 +19,7 @@ func (w *world) Received(port, n int) {
 	defer w.mu.Unlock()
 	p := w.peerAt(port)
 	w.sees("%d: %d bytes are read", port, n)
-	isOver := p.isOver() || p.over || w.stopping || p.excuse != ""
+	isOver := p.isOver() || p.over || w.stopping || p.excuse != "" || w.maxHeld > 0 // who is ended for memory
 	switch {
 	case !isOver && p.held > 0:
 		w.isWrong("peer %d is read while the gate holds it", port)
@@ -30,6 +31,9 @@ func (w *world) Received(port, n int) {
 	before := p.read
 	p.read += n
 	p.lastRead = time.Now()
+	if before == 0 {
+		p.firstRead = p.lastRead
+	}
 	switch boundary := p.boundary(); {
 	case boundary == p.read:
 		p.began = time.Time{}
@@ -51,12 +55,19 @@ func (w *world) Sent(port int, b []byte) {
 		p.refused, p.excuse = true, "it was refused"
 		return
 	}
+	if n := w.isOutOfMemory(p, from, b); n > 0 {
+		p.excuse = "it was ended for memory"
+		if b = b[:len(b)-n]; len(b) == 0 {
+			return
+		}
+	}
+	to := from + len(b)
 	for i := range p.requests {
 		r := &p.requests[i]
-		if r.stop <= from || r.start >= p.wrote {
+		if r.stop <= from || r.start >= to {
 			continue
 		}
-		lo, hi := max(r.start, from), min(r.stop, p.wrote)
+		lo, hi := max(r.start, from), min(r.stop, to)
 		if string(b[lo-from:hi-from]) != string(r.reply[lo-r.start:hi-r.start]) {
 			w.isWrong("peer %d gets %q, which is not %q, of the reply to its request %d", port, b[lo-from:hi-from], r.reply[lo-r.start:hi-r.start], i+1)
 		}
@@ -70,11 +81,40 @@ func (w *world) Sent(port int, b []byte) {
 			w.isWrong("peer %d gets the reply to its request %d, and the gate was not asked", port, i+1)
 		case w.gate && p.held > 0:
 			w.isWrong("peer %d gets a reply to its request %d, and the gate holds it", port, i+1)
+		case w.journal != nil && !isText && !w.journal.mayAnswer(p, i+1):
+			w.isWrong("peer %d gets a reply to its request %d, which is not recorded", port, i+1)
 		}
 	}
-	if n := len(p.requests); n == 0 || p.requests[n-1].stop < p.wrote {
+	stop := p.spoke()
+	if n := len(p.requests); n > 0 {
+		stop = max(stop, p.requests[n-1].stop)
+	}
+	for _, s := range p.words {
+		lo, hi := max(s.start, from), min(s.start+len(s.text), to)
+		if lo < hi && string(b[lo-from:hi-from]) != string(s.text[lo-s.start:hi-s.start]) {
+			w.isWrong("peer %d gets %q, which is not %q, of a word", port, b[lo-from:hi-from], s.text[lo-s.start:hi-s.start])
+		}
+	}
+	if to > stop {
 		w.isWrong("peer %d gets %q, which is no reply to what it has said", port, b)
 	}
+}
+
+// isOutOfMemory is how many of these bytes from there on are of the text to whom is ended for memory: it comes behind
+// all replies that were made, and is not what is to come there otherwise.
+func (w *world) isOutOfMemory(p *peer, from int, b []byte) int {
+	text := frame(w.framing, "Error: server is out of memory for requests")
+	part := b[min(len(b), max(0, p.made-from)):]
+	at := max(0, from-p.made)
+	if w.maxHeld < 0 || at+len(part) > len(text) || string(text[at:at+len(part)]) != string(part) {
+		return 0
+	}
+	for i := range p.requests {
+		if r := &p.requests[i]; r.start == p.made && r.due <= p.read && bytes.HasPrefix(r.reply[min(at, len(r.reply)):], part) {
+			return 0
+		}
+	}
+	return len(part)
 }
 
 // refuses reports whether these are the bytes from there on of the text to whom there is no room for.
@@ -100,6 +140,8 @@ func (w *world) Failed(port int, f simkernel.Failure) {
 	defer w.mu.Unlock()
 	w.sees("%d: %s fails: %v", port, f.Call, f.Errno)
 	switch {
+	case f.Call == simkernel.SyncCall:
+		w.journal.gone = true
 	case f.Call == simkernel.AcceptCall:
 		w.acceptEx = true
 		return
@@ -132,7 +174,8 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		w.mu.Unlock()
 		return dst, nil
 	}
-	if unsent := p.made - p.wrote; unsent >= w.maxUnsent {
+	p.nothing = false
+	if unsent := p.made - p.wrote; unsent >= w.maxUnsent && !w.speaks { // a request has a turn with what is said
 		w.isWrong("peer %d is owed %d bytes and a reply more is made", p.port, unsent)
 	}
 	var slow chan struct{}
@@ -160,6 +203,40 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 	return append(dst, text...), err
 }
 
+// A speaker is a world whose handler says words too.
+type speaker struct{ *world }
+
+func (w speaker) Speak(dst []byte, s *parley.Session, now time.Time) (message []byte, again time.Time, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.peerOf(s)
+	chosen := rand.New(rand.NewPCG(uint64(p.port), uint64(p.asked)))
+	p.asked++
+	switch unsent := p.made - p.wrote; {
+	case p.nothing && (p.again.IsZero() || time.Now().Before(p.again)):
+		w.isWrong("peer %d is to be told something at %v, which nobody asked for before %v", p.port, time.Since(w.began), p.again.Sub(w.began))
+	case unsent >= w.maxUnsent && (w.observes < 2 || w.gate):
+		w.isWrong("peer %d is owed %d bytes and is to be told something more", p.port, unsent)
+	}
+	p.again, p.nothing = time.Time{}, chosen.IntN(3) > 0
+	if chosen.IntN(3) == 0 {
+		p.again = now.Add(times[chosen.IntN(6)])
+	}
+	if p.nothing {
+		return nil, p.again, nil
+	}
+	text := fmt.Sprintf("word %d.%d", p.port, p.asked)
+	if chosen.IntN(10) == 0 {
+		text += pad(w.large)
+	}
+	if p.made == p.wrote {
+		p.owing = time.Now()
+	}
+	p.hears(frame(w.framing, text))
+	w.sees("%d: it is told %.20q", p.port, text)
+	return append(dst, text...), p.again, nil
+}
+
 // Pass is asked by the gate.
 func (w *world) Pass(s *parley.Session, batch []parley.Exchange) bool {
 	w.mu.Lock()
@@ -184,6 +261,10 @@ func (w *world) Pass(s *parley.Session, batch []parley.Exchange) bool {
 		if x.Reply != nil && string(frame(w.framing, string(x.Reply))) != string(r.reply) || string(x.Request) != r.body {
 			w.isWrong("the gate is shown %q and %q as request %d of peer %d", x.Request, x.Reply, x.Seq, p.port)
 		}
+	}
+	if w.journal != nil {
+		defer w.mu.Unlock()
+		return w.journal.pass(s, batch)
 	}
 	hold := replies && (uint64(p.port)*7+last)%3 == 0 && !w.settling
 	early := hold && last%2 == 1

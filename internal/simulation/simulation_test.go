@@ -37,12 +37,24 @@ func TestClients(t *testing.T) { explore(t, 200_000, clientWorld, clientHistory)
 // TestTap does it with taps.
 func TestTap(t *testing.T) { explore(t, 200_000, tapWorld, tapHistory) }
 
+// TestJournal does it with servers that are recorded. A history has files of its own, and takes as long as ten without.
+func TestJournal(t *testing.T) { explore(t, 20_000, journalWorld, journalHistory) }
+
+// TestJournalOfATap does the same with taps.
+func TestJournalOfATap(t *testing.T) { explore(t, 10_000, recordedTapWorld, recordedTapHistory) }
+
+// withFiles is for how many steps of others one of those counts of which PARLEY_STEPS gives the number.
+const withFiles = 10
+
 func explore(t *testing.T, steps int, world maker, history func(seed uint64, length int) []step) {
 	if seed, err := strconv.ParseUint(os.Getenv("PARLEY_SEED"), 10, 64); err == nil {
 		check(t, seed, world, history(seed, stepsOfAHistory))
 		return
 	}
 	if n, err := strconv.Atoi(os.Getenv("PARLEY_STEPS")); err == nil {
+		if steps < 100_000 {
+			n /= withFiles
+		}
 		steps = n
 	}
 	for seed := uint64(0); steps > 0 && !t.Failed(); seed++ {

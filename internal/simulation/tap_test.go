@@ -30,6 +30,8 @@ type taps struct {
 	rand   *rand.Rand
 	served chan error
 
+	journal *recording // nil if nothing is recorded
+
 	mu       sync.Mutex
 	sides    []*side // each client, and behind it the server that it is connected to
 	holding  []*parley.Session
@@ -59,23 +61,38 @@ type side struct {
 }
 
 func tapWorld(s *settings, seen *strings.Builder) inhabited {
+	w := newTaps(s, seen)
+	w.serve()
+	return w
+}
+
+// newTaps makes one whose tap does not serve yet.
+func newTaps(s *settings, seen *strings.Builder) *taps {
 	w := &taps{settings: s, diary: diary{seen: seen, began: time.Now()}, rand: rand.New(rand.NewPCG(s.seed, 7)), served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
+	w.k.SetProcessors(s.processors)
 	w.tap = &tap.Tap{Dial: w.dial, Observer: parley.ObserverFunc(w.observe), MaxSessions: 100, WriteTimeout: s.write, HalfCloseTimeout: s.idle}
 	if s.gate {
 		w.tap.Gate = w
 	}
+	return w
+}
+
+func (w *taps) serve() {
 	l := w.k.Listen()
 	go func() { w.served <- w.tap.Serve(l) }()
 	synctest.Wait()
-	return w
 }
 
 func (w *taps) dial(_ context.Context, s *parley.Session) (net.Conn, error) {
 	w.mu.Lock()
 	server := w.clientOf(s).other
 	w.mu.Unlock()
-	return server.Call(), nil
+	conn := server.Call()
+	if w.journal != nil {
+		w.journal.PassedOn(s, conn)
+	}
+	return conn, nil
 }
 
 func (w *taps) clientOf(s *parley.Session) *side {
@@ -121,6 +138,9 @@ func (w *taps) Failed(port int, f simkernel.Failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sees("%d: %s fails: %v", port, f.Call, f.Errno)
+	if f.Call == simkernel.SyncCall {
+		w.journal.gone = true
+	}
 	if port != 0 && f.Errno != 0 && f.Errno != syscall.EINTR && f.Errno != syscall.EAGAIN {
 		*w.sides[port-firstPort].excuse = true
 	}

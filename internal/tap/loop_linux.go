@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -43,7 +44,7 @@ func (ls *loops) acquire(t *Tap) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.users == 0 {
-		for range runtime.GOMAXPROCS(0) {
+		for range kernel.Processors() {
 			l, err := newLoop(t)
 			if err != nil {
 				ls.stop()

@@ -279,6 +279,7 @@ func (d *goroutineConn) greet() {
 	}
 	d.out = writeBuffers.Get().(*writeBuffer)
 	d.conversation.greet(d, d.out)
+	d.stopLate()
 	d.flush(d.held())
 	d.recycle()
 }

@@ -153,11 +153,18 @@ type goroutineConn struct {
 	released chan struct{} // the gate has called Release; nil if there is none
 
 	late     *time.Timer    // flushes behind a slow handler
-	lateMu   sync.Mutex     // ours while we are at work between handlers, if guarded
-	guarded  bool           // there are replies that late may flush
-	awaited  bool           // late is to come; under lateMu
-	lateDone sync.WaitGroup // late has come, or was stopped
+	awaited  bool           // it was set and has not been seen to come
+	lateDone sync.WaitGroup // it has come, or was stopped
+	lending  atomic.Uint32  // who has the write buffer: one of the constants below
 }
+
+// Who has the write buffer of a goroutineConn: its goroutine, or the timer late.
+const (
+	notLent     = iota
+	lent        // the goroutine is in a handler: the timer may take it
+	lentToTimer // which flushes it
+	toBeFlushed // it was not lent when the timer came
+)
 
 func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn {
 	d := &goroutineConn{srv: s, conn: conn}
@@ -665,62 +672,74 @@ func (d *goroutineConn) stopDiscarding() {
 // were made before it are flushed once they have waited for a millisecond.
 func (d *goroutineConn) Reply(dst []byte, req *Request) ([]byte, error) {
 	d.tellProgress(true)
-	if !d.out.flushed() {
-		d.flushLate()
-		defer d.lateMu.Lock()
+	if !d.out.flushed() && d.lend() {
+		defer d.takeBack()
 	}
 	return d.handler.Reply(dst, req)
 }
 
 // Speak is the same of a Speaker.
 func (d *goroutineConn) Speak(dst []byte, s *Session, now time.Time) (message []byte, again time.Time, err error) {
-	if !d.out.flushed() {
-		d.flushLate()
-		defer d.lateMu.Lock()
+	if !d.out.flushed() && d.lend() {
+		defer d.takeBack()
 	}
 	return d.handler.(Speaker).Speak(dst, s, now)
 }
 
-// flushLate lets the timer flush what is in the write buffer, until lateMu is locked again. The timer runs on
-// from one handler to the next: to set it for each would cost more than most replies.
-func (d *goroutineConn) flushLate() {
-	if !d.guarded {
-		d.guarded = true
-		d.lateMu.Lock()
-	}
+// lend lets the timer have the write buffer until takeBack. It runs on from one handler to the next: to set it
+// for each would cost more than most replies. If it has come in between, what is in the buffer is flushed instead.
+func (d *goroutineConn) lend() bool {
 	if !d.awaited {
 		d.awaited = true
 		d.lateDone.Add(1)
 		if d.late == nil {
-			d.late = time.AfterFunc(flushAfter, d.flushNow)
+			d.late = time.AfterFunc(flushAfter, d.flushLate)
 		} else {
 			d.late.Reset(flushAfter)
 		}
 	}
-	d.lateMu.Unlock()
-}
-
-// flushNow is called by the timer: it waits until a handler is at work.
-func (d *goroutineConn) flushNow() {
-	defer d.lateDone.Done()
-	d.lateMu.Lock()
-	defer d.lateMu.Unlock()
-	d.awaited = false
+	if d.lending.CompareAndSwap(notLent, lent) {
+		return true
+	}
+	d.timerHasCome()
 	d.flush(d.held())
+	return false
 }
 
-// stopLate waits for a flush that is under way: the write buffer is ours again.
-func (d *goroutineConn) stopLate() {
-	if !d.guarded {
+// takeBack waits for a flush that is under way.
+func (d *goroutineConn) takeBack() {
+	if d.lending.CompareAndSwap(lent, notLent) {
 		return
 	}
-	d.guarded = false
-	if d.awaited && d.late.Stop() {
-		d.awaited = false
+	d.timerHasCome()
+}
+
+func (d *goroutineConn) timerHasCome() {
+	d.lateDone.Wait()
+	d.awaited = false
+	d.lending.Store(notLent)
+}
+
+// flushLate is called by the timer.
+func (d *goroutineConn) flushLate() {
+	defer d.lateDone.Done()
+	for !d.lending.CompareAndSwap(notLent, toBeFlushed) {
+		if d.lending.CompareAndSwap(lent, lentToTimer) {
+			d.flush(d.held())
+			return
+		}
+	}
+}
+
+// stopLate stops the timer, with the last handler behind us.
+func (d *goroutineConn) stopLate() {
+	if !d.awaited {
+		return
+	}
+	if d.late.Stop() {
 		d.lateDone.Done()
 	}
-	d.lateMu.Unlock()
-	d.lateDone.Wait()
+	d.timerHasCome()
 }
 
 var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}

@@ -414,6 +414,28 @@ func TestFlushedBehindSlowHandlers(t *testing.T) {
 	})
 }
 
+// A peer that takes nothing holds up the flush behind a slow handler, and nothing else: it goes on when the peer does.
+func TestFlushBehindASlowHandlerWaitsForThePeer(t *testing.T) {
+	large := strings.Repeat("x", 200<<10)
+	handler := parley.HandlerFunc(func(dst []byte, req *parley.Request) ([]byte, error) {
+		if string(req.Body) == "slow" {
+			time.Sleep(time.Second)
+			return append(dst, "slow"...), nil
+		}
+		return append(dst, large...), nil
+	})
+	inBubble(t, &parley.Server{Handler: handler, WriteTimeout: time.Hour}, func(c *parleytest.Conn) {
+		start := time.Now()
+		io.WriteString(c, "large\nslow\nlarge\n")
+		c.CloseWrite()
+		time.Sleep(time.Minute)
+		got, err := io.ReadAll(c)
+		if want := large + "\nslow\n" + large + "\n"; string(got) != want || time.Since(start) != time.Minute || err != nil {
+			t.Errorf("after %v got %d bytes, %v; want %d after a minute", time.Since(start), len(got), err, len(want))
+		}
+	})
+}
+
 // On one loop a session is held, sent more, and reset, for longer than another is idle:
 // its clocks do not run, and the loop does not spin.
 func TestHeldSessionCostsALoopNothing(t *testing.T) {

@@ -459,12 +459,15 @@ func (f *file) undo() {
 	f.origins.undo()
 }
 
-// judged is an error which says so if nothing can be relied on any more.
+// judged is an error which says so if nothing can be relied on any more, or if there is no room.
 func (f *file) judged(err error) error {
-	if code := codeOf(err); code != codeFsync && code != codeDirFsync {
-		return err
+	switch codeOf(err) {
+	case codeFsync, codeDirFsync:
+		return f.syncFailed(err)
+	case codeCannotGrow:
+		return fmt.Errorf("%w, as it seems: its -shm file cannot grow: %w", errDiskFull, err)
 	}
-	return f.syncFailed(err)
+	return err
 }
 
 func (f *file) syncFailed(err error) error {

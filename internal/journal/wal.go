@@ -28,7 +28,10 @@ var (
 	errDiskFull = errors.New("the disk is full")
 )
 
-const codeFull = 13 // SQLITE_FULL
+const (
+	codeFull       = 13         // SQLITE_FULL
+	codeCannotGrow = 10 | 19<<8 // SQLITE_IOERR_SHMSIZE: the -shm file has no room
+)
 
 func isFull(err error) bool {
 	return errors.Is(err, errDiskFull) || primary(codeOf(err)) == codeFull

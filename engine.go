@@ -596,7 +596,7 @@ func (d *goroutineConn) writeLate(deadline time.Time) {
 // reset would discard what is not even sent, and at the end of a drain nobody could say what
 // became of the rest.
 func (d *goroutineConn) awaitTaken() {
-	for d.phase == over {
+	for looked := time.Now(); d.phase == over; {
 		if d.in.eof && !d.srv.stopped() {
 			return // no reset will come, and the system goes on
 		}
@@ -612,20 +612,21 @@ func (d *goroutineConn) awaitTaken() {
 			d.broke(os.NewSyscallError("read", why))
 			return
 		}
-		if !d.awaits(untaken, time.Now()) {
+		now := time.Now()
+		if now.Sub(looked) > maxLate {
+			d.restartClocks(now)
+		}
+		looked = now
+		if !d.awaits(untaken, now) {
 			if untaken > 0 {
 				d.fail(WriteTimeout, nil)
 			}
 			return
 		}
 		d.discard()
-		looked := time.Now()
 		select {
 		case <-time.After(takenLook):
 		case <-d.session.Context().Done(): // it is cut
-		}
-		if now := time.Now(); now.Sub(looked) > maxLate {
-			d.restartClocks(now)
 		}
 	}
 }

@@ -19,23 +19,6 @@ func Transfer(call uintptr, fd int, p *byte, size int, flags uintptr) (uintptr, 
 	return n, errno
 }
 
-// Read is recv(2), of a non-blocking socket: read(2) passes through the layers for files first.
-func Read(fd int, p []byte) (int, error) {
-	return orError(Transfer(syscall.SYS_RECVFROM, fd, unsafe.SliceData(p), len(p), 0))
-}
-
-// Write is send(2), to a non-blocking socket.
-func Write(fd int, p []byte) (int, error) {
-	return orError(Transfer(syscall.SYS_SENDTO, fd, unsafe.SliceData(p), len(p), syscall.MSG_NOSIGNAL))
-}
-
-func orError(n uintptr, errno syscall.Errno) (int, error) {
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(n), nil
-}
-
 // Accept is accept4(2), for a non-blocking socket.
 func Accept(fd int, sa *syscall.RawSockaddrAny, size *uint32) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(sa)),

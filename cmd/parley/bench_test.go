@@ -19,7 +19,7 @@ import (
 // BenchmarkServer is the server of the command under load: silent, with its narrative and
 // with JSON, one and 16 requests in flight. `make profile` takes default.pgo from it.
 func BenchmarkServer(b *testing.B) {
-	for _, view := range []string{"silent", "narrative", "json"} {
+	for _, view := range []string{"silent", "narrative", "json", "redis"} {
 		for _, inFlight := range []int{1, 16} {
 			b.Run(view+"-"+map[int]string{1: "1", 16: "16"}[inFlight], func(b *testing.B) { benchmarkServer(b, view, inFlight) })
 		}
@@ -50,7 +50,15 @@ func BenchmarkLoad(b *testing.B) {
 }
 
 func benchmarkServer(b *testing.B, view string, inFlight int) {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), reply: parley.DefaultReply, maxSessions: 100, answers: new(answerFlags)}
+	opt := newServerOptions()
+	opt.reply, opt.maxSessions = parley.DefaultReply, 100
+	request := "session 1 msg 01\n"
+	if view == "redis" {
+		request = "*2\r\n$3\r\nGET\r\n$16\r\nsession:1:key:01\r\n"
+		if err := opt.framing.Set(view); err != nil {
+			b.Fatal(err)
+		}
+	}
 	srv, err := newServer(&opt)
 	if err != nil {
 		b.Fatal(err)
@@ -61,7 +69,7 @@ func benchmarkServer(b *testing.B, view string, inFlight int) {
 	}
 	defer null.Close()
 	says := opt.output()
-	says.Quiet, says.JSON = view == "silent", view == "json"
+	says.Quiet, says.JSON = view == "silent" || view == "redis", view == "json"
 	out := console.NewOutput(null, null, says)
 	defer out.Close()
 	srv.Observer = out.Observer()
@@ -82,12 +90,12 @@ func benchmarkServer(b *testing.B, view string, inFlight int) {
 		}
 		peers.Go(func() {
 			defer c.Close()
-			text := bytes.Repeat([]byte("session 1 msg 01\n"), inFlight)
+			text := bytes.Repeat([]byte(request), inFlight)
 			reply := make([]byte, 0)
 			for done := 0; done < b.N/conns+1; done += inFlight {
 				c.Write(text)
 				if len(reply) == 0 { // the first one says how long they are
-					reply = make([]byte, 1<<10)
+					reply = make([]byte, 4<<10)
 					n, err := io.ReadAtLeast(c, reply, 1)
 					for err == nil && bytes.Count(reply[:n], []byte("\n")) < inFlight {
 						var more int

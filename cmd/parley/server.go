@@ -44,7 +44,7 @@ type serverOptions struct {
 const maxChunk = 1 << 30
 
 func serverCommand() *cobra.Command {
-	opt := serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags), exec: new(execFlags)}
+	opt := newServerOptions()
 	cmd := &cobra.Command{
 		Use:   "server [[host:]port]",
 		Short: "Answer everybody, and show every exchange",
@@ -184,6 +184,11 @@ func runServer(cmd *cobra.Command, ways []listen.Way, opt serverOptions) error {
 	opt.exec.begin(s.Notes.Printf)
 	s.announce(open)
 	return opt.answers.end(s.run(opt.exec.behind(srv, &opt), open))
+}
+
+// newServerOptions are those of no flags, but for the flags' own defaults.
+func newServerOptions() serverOptions {
+	return serverOptions{framing: newFramingFlag(), engine: newEngineFlag(), answers: new(answerFlags), exec: new(execFlags)}
 }
 
 // newServer makes the server that the flags describe.

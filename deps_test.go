@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/probe":    {".", "internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/secure", "internal/console"},
 	"internal/fault":    {".", "internal/suggest"},
 	"internal/lineedit": {"internal/talk", "github.com/clipperhouse/displaywidth", "golang.org/x/sys/unix"},
-	"internal/load":     {".", "internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/epoll", "github.com/HdrHistogram/hdrhistogram-go"},
+	"internal/load":     {".", "internal/dial", "internal/dialect", "internal/dialogue", "internal/expect", "internal/epoll", "internal/kernel", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/secure":   {"internal/statedir", "internal/tlsconn"},
 	"internal/report":   {"internal/load", "internal/dial", "internal/dialogue", "internal/console", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/fleet":    {"internal/journal", "internal/natsconn", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},

@@ -11,18 +11,10 @@ import (
 	"github.com/parley-tcp/parley/internal/kernel"
 )
 
-// newConnIO waits for readiness on sockets, and inside Read on anything else. Only
-// the types themselves will do: something that embeds one may read differently.
+// newConnIO waits for readiness on sockets, and inside Read on anything else.
 func newConnIO(conn net.Conn, in *readBuffer, set *settings) connIO {
-	var raw syscall.RawConn
-	var err error = os.ErrInvalid
-	switch c := conn.(type) {
-	case *kernel.TCPConn:
-		raw, err = c.SyscallConn()
-	case *net.UnixConn:
-		raw, err = c.SyscallConn()
-	}
-	if err != nil {
+	raw := kernel.Socket(conn)
+	if raw == nil {
 		return newStreamIO(conn, in, set)
 	}
 	in.size, in.pool = set.readSize, set.readBuffers

@@ -34,6 +34,12 @@ func TestAWriteIsOfWholeLines(t *testing.T) {
 		want.WriteString(line)
 		w.Append([]byte(line))
 	}
+	wantWritten(t, w, out, want.String())
+}
+
+// wantWritten ends a writer, and fails unless what comes out are whole lines and all that went in.
+func wantWritten(t *testing.T, w *Writer, out tray, want string) {
+	t.Helper()
 	go func() { w.Close(time.Minute); close(out) }()
 	var got strings.Builder
 	for p := range out {
@@ -42,8 +48,8 @@ func TestAWriteIsOfWholeLines(t *testing.T) {
 		}
 		got.WriteString(p)
 	}
-	if got.String() != want.String() {
-		t.Errorf("%d bytes came out, not the %d that went in", got.Len(), want.Len())
+	if got.String() != want {
+		t.Errorf("%d bytes came out, not the %d that went in", got.Len(), len(want))
 	}
 }
 
@@ -63,17 +69,7 @@ func TestHandedLinesComeOut(t *testing.T) {
 			t.Fatalf("%d bytes come back", len(lines))
 		}
 	}
-	go func() { w.Close(time.Minute); close(out) }()
-	var got strings.Builder
-	for p := range out {
-		if len(p) > piece || !strings.HasSuffix(p, "\n") {
-			t.Errorf("a write of %d bytes ends in %q", len(p), p[len(p)-1:])
-		}
-		got.WriteString(p)
-	}
-	if got.String() != want.String() {
-		t.Errorf("%d bytes came out, not the %d that went in", got.Len(), want.Len())
-	}
+	wantWritten(t, w, out, want.String())
 }
 
 // Where there is no room for all that is handed over, its lines are skipped one by one, and counted in their place.

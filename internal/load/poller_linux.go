@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -42,7 +43,7 @@ type poller struct {
 func (r *run) startPollers() (stop func()) {
 	var running sync.WaitGroup
 	var all []*poller
-	if slices.ContainsFunc(r.workers, func(w *worker) bool { return rawConn(w.conn) != nil }) {
+	if slices.ContainsFunc(r.workers, func(w *worker) bool { return kernel.Socket(w.conn) != nil }) {
 		for i := range r.recorders {
 			p, err := newPoller()
 			if err != nil {

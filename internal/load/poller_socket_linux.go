@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // A socket is a connection that a poller serves. It is not waited for: with nothing to
@@ -32,7 +33,7 @@ var errNotYet error = &net.OpError{Op: "read", Net: "tcp", Err: syscall.EAGAIN}
 // takeOver takes a worker's connection out of the hands of package net and its poller: a
 // socket's events would wake both.
 func (p *poller) takeOver(w *worker) *socket {
-	raw := rawConn(w.conn)
+	raw := kernel.Socket(w.conn)
 	if raw == nil {
 		return nil
 	}
@@ -52,18 +53,6 @@ func (p *poller) takeOver(w *worker) *socket {
 	s.overdue.Store(w.waiting.Err() != nil) // an interrupt may have come before
 	w.conn, w.wire.Conn = s, s              // the client stays: it may have memory of the connection
 	return s
-}
-
-// rawConn is nil if it is no socket. Only the types themselves will do: something that
-// embeds one may read and write differently.
-func rawConn(conn net.Conn) (raw syscall.RawConn) {
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		raw, _ = c.SyscallConn()
-	}
-	return raw
 }
 
 // ready is called when there is something to read, or room for what is unsent.

@@ -29,18 +29,10 @@ type transfer struct {
 	err error
 }
 
-// transport is conn itself unless it is a socket. Only the types themselves will do: something that
-// embeds one may read differently.
+// transport is conn itself unless it is a socket.
 func transport(conn net.Conn) io.ReadWriter {
-	var raw syscall.RawConn
-	err := errors.ErrUnsupported
-	switch c := conn.(type) {
-	case *kernel.TCPConn:
-		raw, err = c.SyscallConn()
-	case *net.UnixConn:
-		raw, err = c.SyscallConn()
-	}
-	if err != nil {
+	raw := kernel.Socket(conn)
+	if raw == nil {
 		return conn
 	}
 	s := &socket{conn: conn, raw: raw}

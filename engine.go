@@ -16,9 +16,6 @@ import (
 	"github.com/parley-tcp/parley/internal/kernel"
 )
 
-// flushAfter is how long replies may wait behind a handler that is still at work.
-const flushAfter = time.Millisecond
-
 // takenLook is how often is looked how much the peer has taken of what it is owed.
 const takenLook = 20 * time.Millisecond
 
@@ -155,16 +152,8 @@ type goroutineConn struct {
 	late     *time.Timer    // flushes behind a slow handler
 	awaited  bool           // it was set and has not been seen to come
 	lateDone sync.WaitGroup // it has come, or was stopped
-	lending  atomic.Uint32  // who has the write buffer: one of the constants below
+	lending  atomic.Uint32  // who has the write buffer: one of the constants in late.go
 }
-
-// Who has the write buffer of a goroutineConn: its goroutine, or the timer late.
-const (
-	notLent     = iota
-	lent        // the goroutine is in a handler: the timer may take it
-	lentToTimer // which flushes it
-	toBeFlushed // it was not lent when the timer came
-)
 
 func newGoroutineConn(s *Server, conn net.Conn, session *Session) *goroutineConn {
 	d := &goroutineConn{srv: s, conn: conn}
@@ -685,62 +674,6 @@ func (d *goroutineConn) Speak(dst []byte, s *Session, now time.Time) (message []
 		defer d.takeBack()
 	}
 	return d.handler.(Speaker).Speak(dst, s, now)
-}
-
-// lend lets the timer have the write buffer until takeBack. It runs on from one handler to the next: to set it
-// for each would cost more than most replies. If it has come in between, what is in the buffer is flushed instead.
-func (d *goroutineConn) lend() bool {
-	if !d.awaited {
-		d.awaited = true
-		d.lateDone.Add(1)
-		if d.late == nil {
-			d.late = time.AfterFunc(flushAfter, d.flushLate)
-		} else {
-			d.late.Reset(flushAfter)
-		}
-	}
-	if d.lending.CompareAndSwap(notLent, lent) {
-		return true
-	}
-	d.timerHasCome()
-	d.flush(d.held())
-	return false
-}
-
-// takeBack waits for a flush that is under way.
-func (d *goroutineConn) takeBack() {
-	if d.lending.CompareAndSwap(lent, notLent) {
-		return
-	}
-	d.timerHasCome()
-}
-
-func (d *goroutineConn) timerHasCome() {
-	d.lateDone.Wait()
-	d.awaited = false
-	d.lending.Store(notLent)
-}
-
-// flushLate is called by the timer.
-func (d *goroutineConn) flushLate() {
-	defer d.lateDone.Done()
-	for !d.lending.CompareAndSwap(notLent, toBeFlushed) {
-		if d.lending.CompareAndSwap(lent, lentToTimer) {
-			d.flush(d.held())
-			return
-		}
-	}
-}
-
-// stopLate stops the timer, with the last handler behind us.
-func (d *goroutineConn) stopLate() {
-	if !d.awaited {
-		return
-	}
-	if d.late.Stop() {
-		d.lateDone.Done()
-	}
-	d.timerHasCome()
 }
 
 var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}

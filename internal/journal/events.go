@@ -298,11 +298,11 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 // clock was set back, and what comes is put behind what was. With streams, what a peer sent is
 // in the order of its bytes, also where a part of it was recorded before what is earlier.
 func inOrder(openings []moment, hits []hit, faults, ends []moment, streams bool) (all []moment) {
-	type clock struct{ ahead, request, last int64 }
+	type clock struct{ ahead, opened, request, reply, last int64 }
 	clocks := make(map[int64]*clock)
 	of := func(session, ns int64) *clock {
 		if clocks[session] == nil {
-			clocks[session] = &clock{request: ns, last: ns}
+			clocks[session] = &clock{opened: ns, request: ns, last: ns}
 		}
 		return clocks[session]
 	}
@@ -317,14 +317,18 @@ func inOrder(openings []moment, hits []hit, faults, ends []moment, streams bool)
 	for _, h := range hits {
 		c := of(h.session, h.received)
 		received := h.received + c.ahead
-		if !h.unasked && !h.loose { // what nobody asked for may be recorded before an earlier request
-			if received < c.request {
+		isAsked := !h.unasked && !h.loose // else it may be recorded before an earlier request
+		if received < c.request {
+			if isAsked {
 				c.ahead += c.last - received
-				received = c.last
 			}
-			c.request = received
+			received = c.last
 		}
 		replied := received + h.took
+		if isAsked {
+			replied = max(replied, c.reply) // else the clock was set back, by less than that took
+			c.request, c.reply = received, replied
+		}
 		c.last = max(c.last, received, replied)
 		if h.loose {
 			all = append(all, moment{h.received, received, h.session, h.exchange, parley.Stray})
@@ -339,7 +343,7 @@ func inOrder(openings []moment, hits []hit, faults, ends []moment, streams bool)
 		}
 	}
 	for _, m := range faults {
-		m.order = m.ns
+		m.order = max(m.ns, of(m.session, m.ns).opened)
 		of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.ns)
 		all = append(all, m)
 	}

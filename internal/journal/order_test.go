@@ -36,3 +36,55 @@ func TestRequestsAreToldInTheirOrder(t *testing.T) {
 		t.Errorf("told %s, want %s", got, want)
 	}
 }
+
+// What is told of a session begins with its opening and has its replies in their order, also where the clock was set back
+// by less than a reply took, or before something that has no request.
+func TestOrderOfAClockThatIsSetBack(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		exchanges []Exchange
+		want      string
+	}{
+		{"by less than a reply takes", []Exchange{
+			said(1, 1, 1, at(1), 8*time.Millisecond, []byte("a"), []byte("A")),
+			said(2, 1, 2, at(3), 4*time.Millisecond, []byte("b"), []byte("B")), // at 5, by the clock of a
+		}, "+1 1.1? 1.2? 1.1! 1.2! -1"},
+		{"before what nobody asked for", []Exchange{
+			said(1, 1, 0, at(-5000), 0, nil, []byte("hello")),
+			said(2, 1, 1, at(-4000), time.Millisecond, []byte("a"), []byte("A")),
+			said(3, 1, 0, at(-9000), 0, nil, []byte("bye")),
+		}, "+1 1.0! 1.1? 1.1! 1.0! -1"},
+	} {
+		w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+		w.session(Session{ID: 1, Number: 1, Opened: at(0), Closed: at(-8000), Reason: "eof", Requests: 2, RepliedUpTo: 2})
+		for _, x := range c.exchanges {
+			w.exchange(x)
+		}
+		if got := briefs(t, w.open(), Filter{}); got != c.want {
+			t.Errorf("%s: told %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAFaultIsNotToldBeforeItsSession(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j")
+	w, err := Create(file, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := parley.NewSession(1, nil, nil, at(0))
+	w.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: s.Opened()})
+	w.Observe(&parley.Event{Kind: parley.Faulted, Session: s, Time: at(-5000), Fault: "stall"})
+	w.Observe(&parley.Event{Kind: parley.Closed, Session: s, Time: at(-4000), Reason: parley.Fault})
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, want := briefs(t, r, Filter{}), "+1 fault -1"; got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -145,7 +146,7 @@ func (a *loopAcceptor) admit(c accepted) {
 	if a.tcp && !a.inherit {
 		a.setOptions(uintptr(c.fd))
 	}
-	fd, session := c.fd, &Session{opened: time.Now(), remote: endpoint{ip: c.remote.IP}}
+	fd, session := c.fd, &Session{opened: kernel.Now(), remote: endpoint{ip: c.remote.IP}}
 	if !c.remote.IP.IsValid() {
 		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
 	} else if !a.fixed {

@@ -97,7 +97,7 @@ func (s *Server) serveConn(conn net.Conn) error {
 
 // converse makes a session of conn and has it served through run, or refuses it.
 func (s *Server) converse(conn net.Conn, run func(serve func())) error {
-	d := newGoroutineConn(s, conn, SessionOf(0, conn, time.Now()))
+	d := newGoroutineConn(s, conn, SessionOf(0, conn, kernel.Now()))
 	switch reason := s.enter(d); reason {
 	case 0:
 		d.session.Join(conn)
@@ -215,14 +215,14 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 	case !patient:
 		// A new socket has room for the text; what is not one gets no time.
 		if n, _ := d.io.write(text, false); n == 0 {
-			d.conn.SetDeadline(time.Now().Add(time.Millisecond)) // TLS reads before it writes
+			d.conn.SetDeadline(kernel.Now().Add(time.Millisecond)) // TLS reads before it writes
 			d.conn.Write(text)
 		}
 		d.conn.Close()
 		return
 	}
 	run(func() {
-		d.conn.SetDeadline(time.Now().Add(lingerTime))
+		d.conn.SetDeadline(kernel.Now().Add(lingerTime))
 		d.conn.Write(text)
 		d.linger()
 		d.srv.forget(d, true)
@@ -265,7 +265,7 @@ func (d *goroutineConn) converse() {
 	if d.phase == broken {
 		d.lose(d.untaken())
 	}
-	d.close(time.Now())
+	d.close(kernel.Now())
 }
 
 // greet has the greeting written.
@@ -294,7 +294,7 @@ func (d *goroutineConn) listen() {
 	}
 	armed := d.armed
 	n, err := d.io.read(true)
-	now := time.Now()
+	now := kernel.Now()
 	if errors.Is(err, os.ErrDeadlineExceeded) && (d.overdue(now) || d.again != 0) {
 		n, err = d.io.read(false)
 	}
@@ -337,7 +337,7 @@ func (d *goroutineConn) overdue(now time.Time) bool {
 func (d *goroutineConn) arm() {
 	want := d.deadline()
 	if d.again != 0 {
-		if now := time.Now(); want.Before(now) { // after a long write, which is no sign that the process stood still
+		if now := kernel.Now(); want.Before(now) { // after a long write, which is no sign that the process stood still
 			want = now
 		}
 	}
@@ -465,7 +465,7 @@ func (d *goroutineConn) hearRest() {
 		if n == 0 && err != nil {
 			break
 		}
-		d.read(n, time.Now())
+		d.read(n, kernel.Now())
 		heard += n
 	}
 	d.recycle()
@@ -487,7 +487,7 @@ func (d *goroutineConn) recycle() {
 }
 
 // held asks the gate, if there is one.
-func (d *goroutineConn) held() bool { return d.gate != nil && d.ask(d.out, time.Now()) }
+func (d *goroutineConn) held() bool { return d.gate != nil && d.ask(d.out, kernel.Now()) }
 
 // awaitRelease waits until the gate lets the session go on, or it is cut.
 func (d *goroutineConn) awaitRelease() {
@@ -560,7 +560,7 @@ func (d *goroutineConn) flush(held bool) {
 
 // written notes that the connection took n bytes.
 func (d *goroutineConn) written(n int) {
-	if d.wrote(d.out, n, time.Now()) {
+	if d.wrote(d.out, n, kernel.Now()) {
 		_, untaken := d.backlog()
 		d.taken(untaken)
 	}
@@ -569,7 +569,7 @@ func (d *goroutineConn) written(n int) {
 // writeLate is called when the write deadline has passed, or at a wake-up. The peer may have
 // taken some since.
 func (d *goroutineConn) writeLate(deadline time.Time) {
-	now := time.Now()
+	now := kernel.Now()
 	if now.Sub(deadline) > maxLate && !deadline.IsZero() {
 		d.restartClocks(now)
 	}
@@ -585,7 +585,7 @@ func (d *goroutineConn) writeLate(deadline time.Time) {
 // reset would discard what is not even sent, and at the end of a drain nobody could say what
 // became of the rest.
 func (d *goroutineConn) awaitTaken() {
-	for looked := time.Now(); d.phase == over; {
+	for looked := kernel.Now(); d.phase == over; {
 		if d.in.eof && !d.srv.stopped() {
 			return // no reset will come, and the system goes on
 		}
@@ -601,7 +601,7 @@ func (d *goroutineConn) awaitTaken() {
 			d.broke(os.NewSyscallError("read", why))
 			return
 		}
-		now := time.Now()
+		now := kernel.Now()
 		if now.Sub(looked) > maxLate {
 			d.restartClocks(now)
 		}
@@ -797,7 +797,7 @@ func newStreamIO(conn net.Conn, in *readBuffer, set *settings) connIO {
 
 func (l *streamIO) read(wait bool) (int, error) {
 	if !wait { // a deadline that has passed would hide what is there
-		l.conn.SetReadDeadline(time.Now().Add(streamLook))
+		l.conn.SetReadDeadline(kernel.Now().Add(streamLook))
 		defer l.conn.SetReadDeadline(time.Time{})
 	}
 	n, err := l.conn.Read(l.in.space())
@@ -838,12 +838,12 @@ func (d *goroutineConn) linger() {
 		return
 	}
 	for wait := lingerTime; ; wait = takenLook {
-		d.conn.SetReadDeadline(time.Now().Add(wait))
+		d.conn.SetReadDeadline(kernel.Now().Add(wait))
 		n, err := io.Copy(io.Discard, io.LimitReader(d.conn, lingerBytes))
 		if n < lingerBytes && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return // the end of file, or an error
 		}
-		if _, untaken := d.backlog(); !d.awaits(untaken, time.Now()) {
+		if _, untaken := d.backlog(); !d.awaits(untaken, kernel.Now()) {
 			return
 		}
 	}

@@ -208,7 +208,7 @@ func newLoop(s *Server) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := kernel.Now()
 	l := &loop{settings: s.settings, srv: s, set: set, mailbox: epoll.NewMailbox[command](set), wheel: epoll.NewWheel(now, loopTick), anchor: now, last: now}
 	l.observer, l.publish = fork(s.Observer)
 	l.arrived.size = l.readSize
@@ -245,7 +245,7 @@ func (l *loop) wait() {
 	l.asleep = 0
 	if l.now.Sub(l.yielded) > maxTurn {
 		runtime.Gosched()
-		l.now = time.Now()
+		l.now = kernel.Now()
 		l.anchor, l.yielded = l.now, l.now
 	}
 	again := l.again
@@ -297,10 +297,10 @@ func (l *loop) unwatchListener(a *loopAcceptor) {
 	}
 }
 
-// clock is the time, for half the price of time.Now: the wall clock is read once a
+// clock is the time, for half the price of kernel.Now: the wall clock is read once a
 // millisecond and the monotonic one added.
 func (l *loop) clock() time.Time {
-	now := l.anchor.Add(time.Since(l.anchor))
+	now := l.anchor.Add(kernel.Since(l.anchor))
 	late := now.Sub(l.last)-l.asleep > maxLate
 	l.last = now
 	if late {
@@ -818,7 +818,7 @@ func (l *loop) end(t *loopConn) {
 			t.lose(untaken) // otherwise what is on its way counts as taken
 		}
 	}
-	t.conversation.close(time.Now())
+	t.conversation.close(kernel.Now())
 	l.over = append(l.over, t)
 }
 
@@ -834,7 +834,7 @@ func (l *loop) hangUp(t *loopConn) {
 }
 
 func (l *loop) linger(t *loopConn) {
-	t.armed = t.since(time.Now()) + lingerTime
+	t.armed = t.since(kernel.Now()) + lingerTime
 	l.wheel.Arm(t.id, t.at(t.armed))
 }
 

@@ -6,15 +6,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/parley-tcp/parley/internal/accept"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // shakeHands has a connection agree on what it has to before there can be a session on it. The
 // observer is told of one that does not, unless the server stops meanwhile; it is closed.
 func (s *Server) shakeHands(conn accept.Handshaker) error {
-	begun := time.Now()
+	begun := kernel.Now()
 	err := s.shaking.Shake(conn, cameFrom(conn))
 	switch reason := HandshakeReason(err); reason {
 	case 0:
@@ -24,7 +24,7 @@ func (s *Server) shakeHands(conn accept.Handshaker) error {
 	case Denied:
 		s.tell(&Event{Kind: Refused, Time: begun, Session: SessionOf(0, conn, begun), Reason: reason, Err: err})
 	default:
-		s.tell(&Event{Kind: HandshakeFailed, Time: time.Now(), Session: SessionOf(0, conn, begun), Reason: reason, Err: err, Took: time.Since(begun)})
+		s.tell(&Event{Kind: HandshakeFailed, Time: kernel.Now(), Session: SessionOf(0, conn, begun), Reason: reason, Err: err, Took: kernel.Since(begun)})
 	}
 	return err
 }

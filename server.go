@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-tcp/parley/internal/accept"
 	"github.com/parley-tcp/parley/internal/epoll"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // A Server answers the requests of many peers at once. Its zero value with a
@@ -195,7 +196,7 @@ func (s *Server) init() {
 		set := &s.settings
 		*set = settings{
 			handler:          s.Handler,
-			now:              time.Now,
+			now:              kernel.Now,
 			observer:         s.Observer,
 			wanted:           wantedKinds(s.Observer),
 			gate:             s.Gate,
@@ -344,7 +345,7 @@ func (s *Server) acceptFrom(a acceptor) error {
 	err := accept.Loop(a.accept, s.stop, func(err error) {
 		switch {
 		case s.settings.tells(AcceptFailed):
-			s.tell(&Event{Kind: AcceptFailed, Time: time.Now(), Err: err})
+			s.tell(&Event{Kind: AcceptFailed, Time: kernel.Now(), Err: err})
 		case !errors.Is(err, net.ErrClosed): // which its owner knows, and is returned
 			s.settings.log.Error("parley: cannot accept", "error", err)
 		}
@@ -353,7 +354,7 @@ func (s *Server) acceptFrom(a acceptor) error {
 	case err == nil:
 		return ErrServerClosed
 	case !errors.Is(err, net.ErrClosed):
-		s.tell(&Event{Kind: ListenerLost, Time: time.Now(), Err: err}) // Serve returns only after its sessions
+		s.tell(&Event{Kind: ListenerLost, Time: kernel.Now(), Err: err}) // Serve returns only after its sessions
 	}
 	return err
 }

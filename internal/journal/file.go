@@ -266,7 +266,7 @@ func (f *file) setUp() error {
 	if f.sync {
 		synchronous = "FULL"
 	}
-	f.writer = writerRow{number: 1, pid: int64(os.Getpid()), since: time.Now().UnixNano(), session: f.session}
+	f.writer = writerRow{number: 1, pid: int64(os.Getpid()), since: kernel.Now().UnixNano(), session: f.session}
 	return f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "+
 		"BEGIN IMMEDIATE; DELETE FROM writer; INSERT INTO writer VALUES (%d, %d, %d, %d); COMMIT",
 		synchronous, f.writer.pid, f.writer.since, f.session, f.sums.writer(f.writer)))

@@ -4,6 +4,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -96,7 +98,7 @@ func (k Keep) before() int64 {
 	if k.Age == 0 {
 		return 0
 	}
-	return time.Now().Add(-k.Age).UnixNano()
+	return kernel.Now().Add(-k.Age).UnixNano()
 }
 
 // pruneSessions deletes sessions that were closed before the oldest exchange that is left,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -424,13 +425,13 @@ func (w *Writer) Backlog() Backlog {
 
 // run writes until Close, and then what is left.
 func (w *Writer) run() {
-	for looked := time.Now(); ; {
+	for looked := kernel.Now(); ; {
 		queued, ready, closed := w.state()
 		switch {
 		case !queued && closed:
 			return
 		case !queued:
-			w.pause(lookEvery-time.Since(looked), w.wake)
+			w.pause(lookEvery-kernel.Since(looked), w.wake)
 		case !ready:
 			w.pause(batchWait, w.wake)
 			fallthrough
@@ -439,10 +440,10 @@ func (w *Writer) run() {
 				return
 			}
 		}
-		if time.Since(looked) < lookEvery {
+		if kernel.Since(looked) < lookEvery {
 			continue
 		}
-		looked = time.Now()
+		looked = kernel.Now()
 		if !w.look() {
 			return
 		}
@@ -499,7 +500,7 @@ func (w *Writer) takeGap(b *batch) {
 		b.gap.add(w.gap.from, w.gap.exchanges, w.gap.sessions)
 		w.gap = gap{}
 	}
-	b.gap.to = time.Now()
+	b.gap.to = kernel.Now()
 }
 
 // record writes a batch, however long that takes. It is false if the writer was closed and
@@ -537,7 +538,7 @@ func (w *Writer) record(b *batch) bool {
 
 // insist tries to write a batch until it works, which it reports, or the writer is closed.
 func (w *Writer) insist(b *batch, err error) bool {
-	for since := time.Now(); err != nil; {
+	for since := kernel.Now(); err != nil; {
 		w.fail(b, since, err)
 		closed := w.pause(retryEvery, nil)
 		w.mu.Lock()
@@ -602,14 +603,14 @@ func (w *Writer) fail(b *batch, since time.Time, err error) {
 		s.Release()
 	}
 	switch {
-	case time.Since(w.warned) < retryEvery:
+	case kernel.Since(w.warned) < retryEvery:
 		return
 	case w.opt.ServeOnError:
 		w.warn(fmt.Sprintf("cannot be written: %v; serving goes on without it (exchanges not recorded: %d)", err, b.gap.exchanges))
 	default:
 		w.warn(fmt.Sprintf("cannot be written: %v; nobody is answered until it can be (sessions waiting: %d)", err, waiting))
 	}
-	w.warned = time.Now()
+	w.warned = kernel.Now()
 }
 
 // giveUp counts what is not recorded.

@@ -66,6 +66,10 @@ func Wait(epoll int, events []syscall.EpollEvent, milliseconds int) (int, syscal
 	return simkernel.Wait(epoll, events, milliseconds)
 }
 
+func Now() time.Time { return simkernel.Now() }
+
+func Since(t time.Time) time.Duration { return simkernel.Since(t) }
+
 func NewEvent() (int, syscall.Errno) { return simkernel.NewEvent() }
 
 func Signal(event int) { simkernel.Signal(event) }

@@ -180,7 +180,7 @@ func (c *Conn) call(f func(fd uintptr) bool) bool {
 	return f(uintptr(c.fd))
 }
 
-func (c *Conn) isLate(h *half) bool { return !h.deadline.IsZero() && !time.Now().Before(h.deadline) }
+func (c *Conn) isLate(h *half) bool { return !h.deadline.IsZero() && !Now().Before(h.deadline) }
 
 func (c *Conn) leave() {
 	if c.users--; c.users == 0 && c.closed {

@@ -140,10 +140,10 @@ func Wait(fd int, events []syscall.EpollEvent, milliseconds int) (int, syscall.E
 	}
 	var until time.Time
 	if milliseconds > 0 {
-		until = time.Now().Add(time.Duration(milliseconds) * time.Millisecond)
+		until = Now().Add(time.Duration(milliseconds) * time.Millisecond)
 	}
 	for {
-		late := milliseconds == 0 || milliseconds > 0 && !time.Now().Before(until)
+		late := milliseconds == 0 || milliseconds > 0 && !Now().Before(until)
 		if !k.frozen {
 			if n := e.collect(events); n > 0 || late {
 				return n, 0

@@ -87,6 +87,7 @@ func New(watch Watcher, receive, send, window int) *Kernel {
 	k := &Kernel{watch: watch, limits: limits{receive, send, window}, files: make(map[int]any), last: firstDescriptor, processors: 1}
 	k.disk.waiting = make(chan struct{}, 1)
 	current = k
+	ahead.Store(0)
 	return k
 }
 
@@ -280,13 +281,13 @@ func (k *Kernel) setClock() {
 	if k.clock != nil {
 		k.clock.Stop()
 	}
-	k.rings, k.clock = next, time.AfterFunc(time.Until(next), k.ring)
+	k.rings, k.clock = next, time.AfterFunc(next.Sub(Now()), k.ring)
 }
 
 func (k *Kernel) ring() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := time.Now()
+	now := Now()
 	k.rings = time.Time{}
 	var late []*alarm
 	k.alarms = slices.DeleteFunc(k.alarms, func(a *alarm) bool {

@@ -143,7 +143,7 @@ func (p *Peer) Unacknowledged() time.Duration {
 	if p.s.since.IsZero() {
 		return 0
 	}
-	return time.Since(p.s.since)
+	return Since(p.s.since)
 }
 
 // flow has the network bring what it can.
@@ -163,7 +163,7 @@ func (s *Socket) awaitAcknowledgement(awaited bool) {
 	if !awaited {
 		return
 	}
-	s.since = time.Now()
+	s.since = Now()
 	if s.userTimeout > 0 {
 		s.giveUp = s.k.setAlarm(s.since.Add(s.userTimeout), s.timeOut)
 	}

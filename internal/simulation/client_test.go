@@ -58,7 +58,7 @@ type caller struct {
 }
 
 func clientWorld(s *settings, seen *strings.Builder) inhabited {
-	w := &clients{settings: s, diary: diary{seen: seen, began: time.Now()}, rand: rand.New(rand.NewPCG(s.seed, 5))}
+	w := &clients{settings: s, diary: diary{seen: seen, began: simkernel.Now()}, rand: rand.New(rand.NewPCG(s.seed, 5))}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
 	return w
 }

@@ -43,6 +43,7 @@ const (
 	failFile
 	breakDisk
 	mendDisk
+	setClock // the wall's
 )
 
 // acts are what there is to happen, and how often to servers, to clients, to taps and to what is recorded.
@@ -56,6 +57,7 @@ var acts = [...]struct {
 	shutdown: {"shutdown", 0, 0, 0, 0}, closeServer: {"close", 0, 1, 0, 0},
 	ask: {"ask", 0, 60, 0, 0}, cancel: {"cancel", 0, 2, 0, 0}, early: {"early", 0, 2, 0, 0},
 	failFile: {"fail a file", 0, 0, 0, 12}, breakDisk: {"break the disk", 0, 0, 0, 2}, mendDisk: {"mend the disk", 0, 0, 0, 5},
+	setClock: {"set the clock", 1, 0, 1, 2},
 }
 
 // String is such as "3 sends 17".

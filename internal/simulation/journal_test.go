@@ -138,7 +138,7 @@ func (r *recording) warn(text string) {
 	r.sees("journal: it %s", text)
 	switch {
 	case strings.HasPrefix(text, "cannot be written"):
-		r.warned = time.Now()
+		r.warned = simkernel.Now()
 	case strings.HasPrefix(text, "can be written again"):
 		r.resumed++
 	}
@@ -155,7 +155,7 @@ func (r *recording) Pass(s *parley.Session, batch []parley.Exchange) bool {
 func (r *recording) pass(s *parley.Session, batch []parley.Exchange) bool {
 	failing := r.Backlog().Failing
 	for _, x := range batch {
-		t := &told{s.Number(), x.Seq, asItWas(x.Request, x.RawRequest), asItWas(x.Reply, x.RawReply), time.Now(), r.syncs, r.resumed, failing}
+		t := &told{s.Number(), x.Seq, asItWas(x.Request, x.RawRequest), asItWas(x.Reply, x.RawReply), simkernel.Now(), r.syncs, r.resumed, failing}
 		r.told = append(r.told, t)
 		r.session(s).exchanges[x.Seq] = t
 	}
@@ -231,7 +231,7 @@ func (w *journaled) do(s step) {
 	w.harm(s)
 	w.inhabited.do(s)
 	if s.act == pause {
-		w.thawed = time.Now()
+		w.thawed = simkernel.Now()
 	}
 	w.look()
 }
@@ -251,7 +251,7 @@ func (r *recording) harm(s step) {
 		errno := diskFailures[s.much%len(diskFailures)]
 		r.mu.Lock()
 		r.sees("the disk breaks: %d", errno)
-		r.hangs, r.brokenAt = errno == 0, time.Now()
+		r.hangs, r.brokenAt = errno == 0, simkernel.Now()
 		r.mu.Unlock()
 		r.k.BreakDisk(errno)
 	case mendDisk:
@@ -279,8 +279,8 @@ func (r *recording) look() {
 		return
 	}
 	last := r.told[len(r.told)-1].at
-	if last.After(r.brokenAt) && time.Since(last) > patience && time.Since(r.thawed) > patience && r.warned.Before(r.brokenAt) {
-		r.isWrong("the disk has failed for %v, and nobody is told", time.Since(r.brokenAt))
+	if last.After(r.brokenAt) && simkernel.Since(last) > patience && simkernel.Since(r.thawed) > patience && r.warned.Before(r.brokenAt) {
+		r.isWrong("the disk has failed for %v, and nobody is told", simkernel.Since(r.brokenAt))
 	}
 }
 
@@ -312,8 +312,8 @@ func (r *recording) close() error {
 		r.mend()
 		time.Sleep(patience)
 		synctest.Wait()
-		s := parley.NewSession(1<<40, nil, nil, time.Now())
-		last := []parley.Exchange{{Seq: 1, Received: time.Now(), Request: []byte("last"), Reply: []byte("one")}}
+		s := parley.NewSession(1<<40, nil, nil, simkernel.Now())
+		last := []parley.Exchange{{Seq: 1, Received: simkernel.Now(), Request: []byte("last"), Reply: []byte("one")}}
 		r.mu.Lock()
 		if r.Backlog().Failing != r.gone {
 			r.isWrong("the disk is as new, and the journal fails: %v", !r.gone)
@@ -424,8 +424,43 @@ func (r *recording) judge(closed error) {
 			r.isWrong("of session %d %d messages are found, of %d", id, linked, n)
 		}
 	}
+	r.judgeOrder(ctx, is)
 	if closed == nil && !r.gone {
 		r.judgeSessions(ctx, is)
+	}
+}
+
+// judgeOrder looks whether what is read comes in its order in each session, whatever the wall clock was set to.
+func (r *recording) judgeOrder(ctx context.Context, is *journal.Reader) {
+	type place struct {
+		requests, replies uint64 // the last ones
+		begun, over       bool
+	}
+	places := make(map[int64]*place)
+	for e, err := range is.Events(ctx, journal.Filter{}) {
+		if err != nil {
+			r.isWrong("the journal: %v", err)
+			return
+		}
+		if places[e.Session.ID] == nil {
+			places[e.Session.ID] = new(place)
+		}
+		p, isLate := places[e.Session.ID], false
+		switch x := e.Exchange; {
+		case e.Kind == parley.Refused:
+			continue
+		case e.Kind == parley.Opened:
+			isLate = p.begun
+		case x == nil || x.Request == nil: // what nobody asked for has no number
+		case e.Kind == parley.Received:
+			isLate, p.requests = x.Seq <= p.requests, x.Seq
+		case e.Kind == parley.Replied:
+			isLate, p.replies = x.Seq <= p.replies || x.Seq > p.requests, x.Seq
+		}
+		if isLate || p.over {
+			r.isWrong("%v of session %d is read out of its order", e.Kind, e.Session.Number)
+		}
+		p.begun, p.over = true, e.Kind == parley.Closed
 	}
 }
 

@@ -306,7 +306,7 @@ func (p *peer) boundary() (end int) {
 
 // isQuiet is for how long nothing was read or written.
 func (p *peer) isQuiet() time.Duration {
-	return min(time.Since(p.lastRead), time.Since(p.lastSent))
+	return min(simkernel.Since(p.lastRead), simkernel.Since(p.lastSent))
 }
 
 // isSlow is for how long a request has not been whole.
@@ -314,5 +314,5 @@ func (p *peer) isSlow() time.Duration {
 	if p.began.IsZero() {
 		return 0
 	}
-	return time.Since(p.began)
+	return simkernel.Since(p.began)
 }

@@ -17,7 +17,7 @@ var gaveUp = fmt.Sprintf("%s failed: %v", simkernel.UserTimeout, syscall.ETIMEDO
 
 // judgeEnd looks whether a conversation may end as it does.
 func (w *world) judgeEnd(p *peer, e *parley.Event) {
-	now := time.Now()
+	now := simkernel.Now()
 	since := func(t time.Time) time.Duration { return now.Sub(t) }
 	why := parley.CloseReason(0)
 	for i := range p.requests {
@@ -116,13 +116,13 @@ func (w *world) look() {
 		w.isWrong("%d bytes of requests and replies at least are held, of %d", least, w.maxHeld)
 	}
 	for _, p := range w.peers {
-		if late := time.Since(p.again); !p.again.IsZero() && late > 2*tick && time.Since(w.thawed) > 2*tick && w.owesWords(p) {
+		if late := simkernel.Since(p.again); !p.again.IsZero() && late > 2*tick && simkernel.Since(w.thawed) > 2*tick && w.owesWords(p) {
 			w.isWrong("peer %d is not told what it was to be %v ago", p.port, late)
 		}
-		if p.asked > 0 && !p.nothing && w.owesWords(p) && min(time.Since(p.lastSent), time.Since(w.thawed)) > 2*tick {
+		if p.asked > 0 && !p.nothing && w.owesWords(p) && min(simkernel.Since(p.lastSent), simkernel.Since(w.thawed)) > 2*tick {
 			w.isWrong("peer %d was told something, or replied to, and there may be more to tell", p.port)
 		}
-		if p.Unacknowledged() > 6*w.write+2*tick && w.observes < 2 && p.session != nil && !p.over && !w.gate && !w.waits && time.Since(w.thawed) > 2*tick {
+		if p.Unacknowledged() > 6*w.write+2*tick && w.observes < 2 && p.session != nil && !p.over && !w.gate && !w.waits && simkernel.Since(w.thawed) > 2*tick {
 			w.isWrong("peer %d has acknowledged nothing for %v, and is not given up", p.port, p.Unacknowledged())
 		}
 		_, cut := p.State()
@@ -134,7 +134,7 @@ func (w *world) look() {
 		case p.excuse != "" || w.cutting || p.session == nil:
 		case !p.over && w.observes < 2:
 			w.isWrong("peer %d is reset in the middle of its conversation", p.port)
-		case w.observes < 2 && time.Since(p.ended) < linger && p.got < p.wrote:
+		case w.observes < 2 && simkernel.Since(p.ended) < linger && p.got < p.wrote:
 			w.isWrong("peer %d is reset before it can have read its last replies", p.port)
 		}
 		if p.excuse == "" {

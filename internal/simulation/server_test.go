@@ -116,7 +116,7 @@ func serverWorld(s *settings, seen *strings.Builder) inhabited {
 
 // newWorld makes one whose server does not serve yet.
 func newWorld(s *settings, seen *strings.Builder) *world {
-	w := &world{settings: s, diary: diary{seen: seen, began: time.Now()}, served: make(chan error, 1)}
+	w := &world{settings: s, diary: diary{seen: seen, began: simkernel.Now()}, served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
 	w.k.SetProcessors(s.processors)
 	w.srv = &parley.Server{
@@ -222,7 +222,7 @@ func (w *world) excuse(p *peer, why string) {
 func (w *world) connect() {
 	w.mu.Lock()
 	port := firstPort + len(w.peers)
-	p := &peer{mu: &w.mu, settings: w.settings, port: port, rand: rand.New(rand.NewPCG(w.seed, uint64(port))), opened: time.Now()}
+	p := &peer{mu: &w.mu, settings: w.settings, port: port, rand: rand.New(rand.NewPCG(w.seed, uint64(port))), opened: simkernel.Now()}
 	p.lastRead, p.lastSent = p.opened, p.opened
 	p.Peer = w.k.NewPeer(port)
 	w.peers = append(w.peers, p)
@@ -251,6 +251,11 @@ var failures = []simkernel.Failure{
 var times = [...]time.Duration{time.Millisecond, 20 * time.Millisecond, 120 * time.Millisecond, 700 * time.Millisecond, 2500 * time.Millisecond,
 	6 * time.Second, 11 * time.Second, 25 * time.Second}
 
+// clocks are by how much the wall clock may be ahead.
+var clocks = [...]time.Duration{0, time.Second, -time.Second, 30 * time.Second, -30 * time.Second, time.Hour, -time.Hour, 20 * 365 * 24 * time.Hour, -20 * 365 * 24 * time.Hour}
+
+func clockOf(s step) time.Duration { return clocks[s.much%len(clocks)] }
+
 // timeOf is mostly short.
 func timeOf(s step) time.Duration { return times[min(s.who%len(times), s.much%len(times))] }
 
@@ -264,8 +269,10 @@ func (w *world) actOnServer(s step) bool {
 		w.k.Fail(f)
 	case pass:
 		time.Sleep(timeOf(s))
+	case setClock:
+		w.k.SetClock(clockOf(s))
 	case pause:
-		froze := time.Now()
+		froze := simkernel.Now()
 		w.k.Freeze()
 		for _, p := range w.peers {
 			_, p.untaken = p.Backlog()
@@ -309,11 +316,11 @@ func (w *world) thaw(froze time.Time) {
 		}
 		ranOut := since.Add(limit)
 		if p.session != nil && !p.over && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(w.thawed) &&
-			ranOut.After(froze) && time.Since(ranOut) > maxLate+tick {
-			p.thawed = time.Now()
+			ranOut.After(froze) && simkernel.Since(ranOut) > maxLate+tick {
+			p.thawed = simkernel.Now()
 		}
 	}
-	w.thawed = time.Now()
+	w.thawed = simkernel.Now()
 }
 
 // release lets a session go that the gate holds.

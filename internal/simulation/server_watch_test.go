@@ -30,7 +30,7 @@ func (w *world) Received(port, n int) {
 	p.slow = max(p.slow, p.isSlow())
 	before := p.read
 	p.read += n
-	p.lastRead = time.Now()
+	p.lastRead = simkernel.Now()
 	if before == 0 {
 		p.firstRead = p.lastRead
 	}
@@ -50,7 +50,7 @@ func (w *world) Sent(port int, b []byte) {
 	w.sees("%d: %d bytes are written", port, len(b))
 	from := p.wrote
 	p.wrote += len(b)
-	p.lastSent = time.Now()
+	p.lastSent = simkernel.Now()
 	if p.session == nil && w.refuses(from, b) {
 		p.refused, p.excuse = true, "it was refused"
 		return
@@ -101,7 +101,7 @@ func (w *world) Sent(port int, b []byte) {
 }
 
 // isOutOfMemory is how many of these bytes from there on are of the text to whom is ended for memory: it comes behind
-// all replies that were made, and is not what is to come there otherwise.
+// all replies that were made, and is not the other text that may come there.
 func (w *world) isOutOfMemory(p *peer, from int, b []byte) int {
 	text := frame(w.framing, "Error: server is out of memory for requests")
 	part := b[min(len(b), max(0, p.made-from)):]
@@ -110,7 +110,7 @@ func (w *world) isOutOfMemory(p *peer, from int, b []byte) int {
 		return 0
 	}
 	for i := range p.requests {
-		if r := &p.requests[i]; r.start == p.made && r.due <= p.read && bytes.HasPrefix(r.reply[min(at, len(r.reply)):], part) {
+		if r := &p.requests[i]; r.why == parley.TooLong && r.start == p.made && r.due <= p.read && bytes.HasPrefix(r.reply[min(at, len(r.reply)):], part) {
 			return 0
 		}
 	}
@@ -184,7 +184,7 @@ func (w *world) Reply(dst []byte, req *parley.Request) ([]byte, error) {
 		w.slow = append(w.slow, slow)
 	}
 	if p.made == p.wrote {
-		p.owing = time.Now()
+		p.owing = simkernel.Now()
 	}
 	p.made += len(p.requests[p.handled-1].reply)
 	w.mu.Unlock()
@@ -213,8 +213,8 @@ func (w speaker) Speak(dst []byte, s *parley.Session, now time.Time) (message []
 	chosen := rand.New(rand.NewPCG(uint64(p.port), uint64(p.asked)))
 	p.asked++
 	switch unsent := p.made - p.wrote; {
-	case p.nothing && (p.again.IsZero() || time.Now().Before(p.again)):
-		w.isWrong("peer %d is to be told something at %v, which nobody asked for before %v", p.port, time.Since(w.began), p.again.Sub(w.began))
+	case p.nothing && (p.again.IsZero() || simkernel.Now().Before(p.again)):
+		w.isWrong("peer %d is to be told something at %v, which nobody asked for before %v", p.port, simkernel.Since(w.began), p.again.Sub(w.began))
 	case unsent >= w.maxUnsent && (w.observes < 2 || w.gate):
 		w.isWrong("peer %d is owed %d bytes and is to be told something more", p.port, unsent)
 	}
@@ -230,7 +230,7 @@ func (w speaker) Speak(dst []byte, s *parley.Session, now time.Time) (message []
 		text += pad(w.large)
 	}
 	if p.made == p.wrote {
-		p.owing = time.Now()
+		p.owing = simkernel.Now()
 	}
 	p.hears(frame(w.framing, text))
 	w.sees("%d: it is told %.20q", p.port, text)
@@ -336,7 +336,7 @@ func (w *world) observe(p *peer, e *parley.Event) {
 		if p.session != nil {
 			w.isWrong("peer %d is opened twice", p.port)
 		}
-		p.session, p.opened = e.Session, time.Now()
+		p.session, p.opened = e.Session, simkernel.Now()
 	case parley.Received:
 		p.told++
 		switch {
@@ -361,7 +361,7 @@ func (w *world) observe(p *peer, e *parley.Event) {
 		}
 		p.replied = int(e.Seq)
 	case parley.Closed:
-		p.over, p.reason, p.ended = true, e.Reason, time.Now()
+		p.over, p.reason, p.ended = true, e.Reason, simkernel.Now()
 	}
 	if p.session == nil {
 		w.isWrong("peer %d: %v before it is opened", p.port, e.Kind)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parley-tcp/parley/internal/simkernel"
 )
 
 // stepsOfAHistory is how many there are in one at most, beside what ends it.
@@ -120,7 +122,7 @@ type diary struct {
 // sees notes what happens.
 func (d *diary) sees(format string, about ...any) {
 	if d.seen != nil {
-		fmt.Fprintf(d.seen, "\t%12v  ", time.Since(d.began))
+		fmt.Fprintf(d.seen, "\t%12v  ", simkernel.Since(d.began))
 		fmt.Fprintf(d.seen, format+"\n", about...)
 	}
 }

@@ -68,7 +68,7 @@ func tapWorld(s *settings, seen *strings.Builder) inhabited {
 
 // newTaps makes one whose tap does not serve yet.
 func newTaps(s *settings, seen *strings.Builder) *taps {
-	w := &taps{settings: s, diary: diary{seen: seen, began: time.Now()}, rand: rand.New(rand.NewPCG(s.seed, 7)), served: make(chan error, 1)}
+	w := &taps{settings: s, diary: diary{seen: seen, began: simkernel.Now()}, rand: rand.New(rand.NewPCG(s.seed, 7)), served: make(chan error, 1)}
 	w.k = simkernel.New(w, s.receive, s.send, s.window)
 	w.k.SetProcessors(s.processors)
 	w.tap = &tap.Tap{Dial: w.dial, Observer: parley.ObserverFunc(w.observe), MaxSessions: 100, WriteTimeout: s.write, HalfCloseTimeout: s.idle}
@@ -244,6 +244,9 @@ func (w *taps) act(s step) {
 		return
 	case s.act == pass:
 		time.Sleep(timeOf(s))
+		return
+	case s.act == setClock:
+		w.k.SetClock(clockOf(s))
 		return
 	case s.act == release:
 		w.release(s.who)

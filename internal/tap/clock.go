@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // The timeouts go by a clock that the tap sets itself, once a tick, while it has sessions.
@@ -43,7 +44,7 @@ func (t *Tap) startClock() {
 	default:
 		t.ticker.Reset(t.tickTime())
 	}
-	t.ticking, t.ticked = true, time.Now()
+	t.ticking, t.ticked = true, kernel.Now()
 }
 
 // tick sets the clock, and ends the sessions that have timed out. It waits for none of them.
@@ -54,7 +55,7 @@ func (t *Tap) tick() {
 		t.ticking = false
 		return
 	}
-	now, every := time.Now(), t.tickTime()
+	now, every := kernel.Now(), t.tickTime()
 	passed := now.Sub(t.ticked)
 	t.ticked = now
 	if passed <= 2*every {

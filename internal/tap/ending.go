@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -134,7 +135,7 @@ func (e unreadError) Hint() string {
 // file would be a lie.
 func (s *session) close() {
 	end := s.end.Load()
-	s.tellClosed(end, time.Now())
+	s.tellClosed(end, kernel.Now())
 	if end.last != nil {
 		s.closeBehind(s.opposite(end.last))
 		s.closeBehind(end.last)
@@ -159,17 +160,17 @@ func (s *session) close() {
 func (s *session) linger(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(s.ctx, func() { conn.SetDeadline(longAgo) })()
-	conn.SetDeadline(time.Now().Add(closeTime))
+	conn.SetDeadline(kernel.Now().Add(closeTime))
 	if closeWrite(conn) != nil {
 		return
 	}
 	socket, timeout := socketOf(conn), s.tap.writeTimeout()
-	left, taken := unsent(socket), time.Now()
+	left, taken := unsent(socket), kernel.Now()
 	for s.ctx.Err() == nil {
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		now, n := time.Now(), unsent(socket)
+		now, n := kernel.Now(), unsent(socket)
 		if n < left {
 			taken = now
 		}
@@ -198,7 +199,7 @@ func (s *session) closeBehind(d *direction) {
 // will be none in time, or the session is cut.
 func (s *session) hasRoom(p *peer) bool {
 	if timeout := s.tap.writeTimeout(); timeout > 0 {
-		p.socket.SetWriteDeadline(time.Now().Add(timeout))
+		p.socket.SetWriteDeadline(kernel.Now().Add(timeout))
 	}
 	defer context.AfterFunc(s.ctx, func() { p.socket.SetWriteDeadline(longAgo) })()
 	return awaitRoom(p.socket) == nil

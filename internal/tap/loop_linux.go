@@ -147,7 +147,7 @@ func newLoop(t *Tap) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := kernel.Now()
 	l := &loop{set: set, mailbox: epoll.NewMailbox[command](set), wheel: epoll.NewWheel(now, loopTick), began: now, now: now, arrived: make([]byte, roundSize)}
 	l.teller.observer, l.publish = fork(t.Observer)
 	l.fire, l.command = l.expire, l.execute
@@ -184,10 +184,10 @@ func (l *loop) wait() {
 	if err != nil {
 		panic("tap: " + err.Error()) // somebody closed what is not theirs
 	}
-	l.now = time.Now()
+	l.now = kernel.Now()
 	if l.now.Sub(l.yielded) > maxTurn {
 		runtime.Gosched()
-		l.now = time.Now()
+		l.now = kernel.Now()
 		l.yielded = l.now
 	}
 	for i := range n {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 const (
@@ -27,7 +28,7 @@ type arrival struct {
 // inspect tells the messages that p completes, or the end of file, and waits while the gate
 // holds the session.
 func (s *session) inspect(d *direction, p []byte, eof bool) {
-	s.await(s.tellMessages(d, p, eof, time.Now()))
+	s.await(s.tellMessages(d, p, eof, kernel.Now()))
 }
 
 // await waits while the gate holds the session.
@@ -355,7 +356,7 @@ func (s *session) watchUnfinished() {
 	case begun:
 		s.unfinishedSince = s.now
 		if s.lifetime != nil { // no loop, which has a clock of its own
-			s.unfinishedTimer = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(time.Now()) })
+			s.unfinishedTimer = time.AfterFunc(unfinishedAfter, func() { s.tellUnfinished(kernel.Now()) })
 		}
 	default:
 		s.unfinishedSince = time.Time{}

@@ -8,9 +8,9 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/parley-tcp/parley"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // An Own is the connection of a client that keeps its own record. What is written is what the client
@@ -73,7 +73,7 @@ func (o *Own) say(p []byte) {
 	}
 	o.said += uint64(len(p))
 	if !o.over {
-		o.onlooker.Say(Client, p, time.Now())
+		o.onlooker.Say(Client, p, kernel.Now())
 	}
 }
 
@@ -86,7 +86,7 @@ func (o *Own) Read(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n > 0 && !o.over {
-		o.onlooker.Say(Server, p[:n], time.Now())
+		o.onlooker.Say(Server, p[:n], kernel.Now())
 	}
 	switch {
 	case err == io.EOF:
@@ -96,7 +96,7 @@ func (o *Own) Read(p []byte) (int, error) {
 		o.end(Server)
 	case isResetError(err) && !o.over:
 		o.over = true
-		o.onlooker.Reset(Server, time.Now())
+		o.onlooker.Reset(Server, kernel.Now())
 	}
 	return n, err
 }
@@ -105,7 +105,7 @@ func (o *Own) Read(p []byte) (int, error) {
 func (o *Own) end(side Side) {
 	if !o.over && !o.ended[side] {
 		o.ended[side] = true
-		o.over = o.onlooker.End(side, time.Now())
+		o.over = o.onlooker.End(side, kernel.Now())
 	}
 }
 

@@ -44,6 +44,7 @@ import (
 
 	"github.com/parley-tcp/parley"
 	"github.com/parley-tcp/parley/internal/accept"
+	"github.com/parley-tcp/parley/internal/kernel"
 )
 
 // A Program is a server that is there for one client alone, as a process is. When it has ended, and
@@ -207,7 +208,7 @@ func (t *Tap) Serve(l net.Listener) error {
 		}
 		return nil
 	}, t.stop, func(err error) {
-		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: time.Now(), Err: err})
+		t.tell(&parley.Event{Kind: parley.AcceptFailed, Time: kernel.Now(), Err: err})
 	})
 	end := func() {
 		sessions.Wait()
@@ -219,7 +220,7 @@ func (t *Tap) Serve(l net.Listener) error {
 	}
 	go end()
 	if !errors.Is(err, net.ErrClosed) {
-		t.tell(&parley.Event{Kind: parley.ListenerLost, Time: time.Now(), Err: err})
+		t.tell(&parley.Event{Kind: parley.ListenerLost, Time: kernel.Now(), Err: err})
 	}
 	return err
 }
@@ -227,7 +228,7 @@ func (t *Tap) Serve(l net.Listener) error {
 // shakeHands has a client agree on what it has to before there can be a session, and reports
 // whether it did. The observer is told of one that did not, unless the tap stops meanwhile.
 func (t *Tap) shakeHands(client accept.Handshaker) bool {
-	begun := time.Now()
+	begun := kernel.Now()
 	err := t.shaking.Shake(client, netip.Prefix{})
 	switch reason := parley.HandshakeReason(err); reason {
 	case 0:
@@ -236,7 +237,7 @@ func (t *Tap) shakeHands(client accept.Handshaker) bool {
 	case parley.Denied:
 		t.tell(&parley.Event{Kind: parley.Refused, Time: begun, Session: parley.SessionOf(0, client, begun), Reason: reason, Err: err})
 	default:
-		now := time.Now()
+		now := kernel.Now()
 		t.tell(&parley.Event{
 			Kind: parley.HandshakeFailed, Time: now, Session: parley.SessionOf(0, client, begun),
 			Reason: reason, Err: err, Took: now.Sub(begun),
@@ -280,7 +281,7 @@ func (t *Tap) refuse(s *session, reason parley.CloseReason, sessions *sync.WaitG
 	}
 	sessions.Go(func() {
 		defer t.refusing.Add(-1)
-		s.client.conn.SetDeadline(time.Now().Add(closeTime))
+		s.client.conn.SetDeadline(kernel.Now().Add(closeTime))
 		s.client.conn.Write(sent)
 		s.linger(s.client.conn)
 	})
@@ -311,7 +312,7 @@ func (t *Tap) addSession(s *session) (refused parley.CloseReason) {
 		t.sessions[s] = struct{}{}
 		t.startClock()
 	}
-	s.public = parley.SessionOf(number, client, time.Now())
+	s.public = parley.SessionOf(number, client, kernel.Now())
 	return refused
 }
 

@@ -116,6 +116,12 @@ type moment struct {
 	kind              parley.EventKind
 }
 
+// An ending is the end of a session, and its last exchange, 0 if it has none.
+type ending struct {
+	moment
+	last int64
+}
+
 func (m moment) ofExchange() int64 {
 	if m.kind == parley.Refused || m.kind == parley.Faulted {
 		return 0
@@ -143,11 +149,18 @@ func (h hit) ofSession() int64    { return h.session }
 
 // tell yields the events behind the position and moves it.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
-	moments, err := r.moments(ctx, f, at)
-	if err != nil {
-		return err
-	}
-	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error { return r.readMoments(ctx, moments, pages) })
+	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error {
+		if at.exchange == fromTheStart && f.isWhole() {
+			if isOne, err := r.isOfOne(ctx); isOne || err != nil {
+				return cmp.Or(err, r.tellAll(ctx, f, at, pages))
+			}
+		}
+		moments, err := r.moments(ctx, f, at)
+		if err != nil {
+			return err
+		}
+		return r.readMoments(ctx, moments, pages)
+	})
 }
 
 // readAhead yields what read sends: while one page is used the next one is read. Once another is sent, the page
@@ -277,7 +290,18 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		if err != nil {
 			return err
 		}
-		all = inOrder(openings, hits, faults, ends, f.Loose)
+		places := make(ordering)
+		for i := range openings {
+			places.placeOpening(&openings[i])
+		}
+		for i := range faults {
+			places.placeFault(&faults[i])
+		}
+		all = append(append(openings, places.exchanges(hits, f.Loose)...), faults...)
+		for _, end := range ends {
+			places.placeEnd(&end.moment)
+			all = append(all, end.moment)
+		}
 		if all, err = r.appendRefusals(ctx, tx, all, f, at); err != nil {
 			return err
 		}
@@ -287,137 +311,13 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		at.exchange, err = r.lastID(ctx, tx, "exchanges")
 		return err
 	})
-	slices.SortStableFunc(all, func(a, b moment) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.session, b.session))
-	})
+	sortMoments(all)
 	return all, err
-}
-
-// inOrder has the moments of each session follow each other as they were recorded, whatever
-// the clock was set to meanwhile: where a request is earlier than the one before it, the
-// clock was set back, and what comes is put behind what was. With streams, what a peer sent is
-// in the order of its bytes, also where a part of it was recorded before what is earlier.
-func inOrder(openings []moment, hits []hit, faults, ends []moment, streams bool) (all []moment) {
-	type clock struct{ ahead, opened, request, reply, last int64 }
-	clocks := make(map[int64]*clock)
-	of := func(session, ns int64) *clock {
-		if clocks[session] == nil {
-			clocks[session] = &clock{opened: ns, request: ns, last: ns}
-		}
-		return clocks[session]
-	}
-	sortRequests(hits)
-	all = make([]moment, 0, len(openings)+2*len(hits)+len(ends))
-	for _, m := range openings {
-		of(m.session, m.ns)
-		m.order = m.ns
-		all = append(all, m)
-	}
-	first := len(all)
-	for _, h := range hits {
-		c := of(h.session, h.received)
-		received := h.received + c.ahead
-		isAsked := !h.unasked && !h.loose // else it may be recorded before an earlier request
-		if received < c.request {
-			if isAsked {
-				c.ahead += c.last - received
-			}
-			received = c.last
-		}
-		replied := received + h.took
-		if isAsked {
-			replied = max(replied, c.reply) // else the clock was set back, by less than that took
-			c.request, c.reply = received, replied
-		}
-		c.last = max(c.last, received, replied)
-		if h.loose {
-			all = append(all, moment{h.received, received, h.session, h.exchange, parley.Stray})
-			continue
-		}
-		all = append(all, moment{h.received, received, h.session, h.exchange, parley.Received},
-			moment{h.received + h.took, replied, h.session, h.exchange, parley.Replied})
-	}
-	if streams {
-		for _, m := range inStreams(all[first:], hits) {
-			of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.order)
-		}
-	}
-	for _, m := range faults {
-		m.order = max(m.ns, of(m.session, m.ns).opened)
-		of(m.session, m.ns).last = max(of(m.session, m.ns).last, m.ns)
-		all = append(all, m)
-	}
-	for _, m := range ends {
-		m.order = max(m.ns, of(m.session, m.ns).last)
-		all = append(all, m)
-	}
-	return all
-}
-
-// sortRequests has the requests of each session come in the order of their bytes, as far as that is
-// known: one that nobody answers may be recorded before an earlier one that waits for its reply.
-func sortRequests(hits []hit) {
-	last, unsorted := make(map[int64]int64), make(map[int64][]int)
-	for _, h := range hits {
-		if h.requestAt >= 0 && h.requestAt < last[h.session] {
-			unsorted[h.session] = nil
-		}
-		last[h.session] = max(last[h.session], h.requestAt)
-	}
-	for i, h := range hits {
-		if places, is := unsorted[h.session]; is && h.requestAt >= 0 {
-			unsorted[h.session] = append(places, i)
-		}
-	}
-	for _, places := range unsorted {
-		requests := make([]hit, len(places))
-		for i, place := range places {
-			requests[i] = hits[place]
-		}
-		slices.SortStableFunc(requests, func(a, b hit) int { return cmp.Compare(a.requestAt, b.requestAt) })
-		for i, place := range places {
-			hits[place] = requests[i]
-		}
-	}
-}
-
-// inStreams has the moments of the hits, which are in their order, come in the order of their
-// bytes: one at least a nanosecond behind the other.
-func inStreams(moments []moment, hits []hit) []moment {
-	type part struct {
-		session int64
-		replies bool
-		at      int64
-		moment  *moment
-	}
-	parts := make([]part, 0, len(moments))
-	i := 0
-	for _, h := range hits {
-		if h.requestAt >= 0 {
-			parts = append(parts, part{h.session, false, h.requestAt, &moments[i]})
-		}
-		if !h.loose {
-			i++
-		}
-		if h.replyAt >= 0 {
-			parts = append(parts, part{h.session, true, h.replyAt, &moments[i]})
-		}
-		i++
-	}
-	slices.SortStableFunc(parts, func(a, b part) int {
-		return cmp.Or(cmp.Compare(a.session, b.session), cmp.Compare(bit(a.replies), bit(b.replies)), cmp.Compare(a.at, b.at))
-	})
-	for i := 1; i < len(parts); i++ {
-		if p, before := &parts[i], &parts[i-1]; p.session == before.session && p.replies == before.replies {
-			p.moment.order = max(p.moment.order, before.moment.order+1)
-		}
-	}
-	return moments
 }
 
 // sessionMoments are the openings that were not told yet, and the ends of what was opened.
 // known are the sessions of exchanges that are told now.
-func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *position, first bool, known []int64) (openings, ends []moment, err error) {
+func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *position, first bool, known []int64) (openings []moment, ends []ending, err error) {
 	if !first {
 		// Not each of those that are open is looked at: there may be many, at each tick.
 		known = slices.DeleteFunc(known, func(id int64) bool { return at.open[id] })
@@ -437,7 +337,7 @@ func (r *Reader) sessionMoments(ctx context.Context, tx *sql.Tx, f *Filter, at *
 		if row.closed.Valid {
 			delete(at.open, row.session)
 			if f.covers(row.closed.Int64) {
-				ends = append(ends, moment{ns: row.closed.Int64, session: row.session, kind: parley.Closed})
+				ends = append(ends, ending{moment{ns: row.closed.Int64, session: row.session, kind: parley.Closed}, row.last.Int64})
 			}
 		}
 		return true
@@ -473,20 +373,25 @@ func (r *Reader) endedSince(ctx context.Context, tx *sql.Tx, end int64) (ids []i
 }
 
 func (r *Reader) spanColumns() string {
-	if r.version.Load() == 1 {
-		return "id, opened_ns, closed_ns, NULL"
+	switch version := r.version.Load(); {
+	case version == 1:
+		return "id, opened_ns, closed_ns, NULL, NULL"
+	case version < 3:
+		return "id, opened_ns, closed_ns, ended, NULL"
 	}
-	return "id, opened_ns, closed_ns, ended"
+	return "id, opened_ns, closed_ns, ended, last"
 }
 
 // A sessionSpan is when a session began and ended.
 type sessionSpan struct {
-	session, opened int64
-	closed, ended   sql.NullInt64
+	session, opened     int64
+	closed, ended, last sql.NullInt64
 }
 
-func (s *sessionSpan) id() int64      { return s.session }
-func (s *sessionSpan) columns() []any { return []any{&s.session, &s.opened, &s.closed, &s.ended} }
+func (s *sessionSpan) id() int64 { return s.session }
+func (s *sessionSpan) columns() []any {
+	return []any{&s.session, &s.opened, &s.closed, &s.ended, &s.last}
+}
 
 // appendRefusals adds the refusals that were not told yet.
 func (r *Reader) appendRefusals(ctx context.Context, tx *sql.Tx, all []moment, f *Filter, at *position) ([]moment, error) {

@@ -442,17 +442,25 @@ const (
 
 // A redisRequest finds the end of a command: an array of bulk strings, or a line.
 type redisRequest struct {
+	redisRequestState
+	line lineReader
+	kept [maxRedisWord]byte
+}
+
+// A redisRequestState is how far one has been read.
+type redisRequestState struct {
 	command redisCommand
 	step    redisStep
 	array   bool   // the length of the array has been read
 	left    uint64 // bytes of a word to come
 	words   uint64 // to come, with the one that is being read
 	word    []byte // its beginning
-	line    lineReader
-	kept    [maxRedisWord]byte
 }
 
-func (r *redisRequest) reset() { *r = redisRequest{line: r.line.again(maxRedisLine)} }
+func (r *redisRequest) reset() {
+	r.redisRequestState = redisRequestState{}
+	r.line = r.line.again(maxRedisLine)
+}
 
 func (r *redisRequest) parse(p []byte, _ bool) (n int, done bool, err error) {
 	for n < len(p) {
@@ -569,6 +577,13 @@ func (r *redisRequest) coming() (n uint64) {
 
 // A redisReply finds the end of a value, however many others are in it.
 type redisReply struct {
+	redisReplyState
+	frames []redisFrame
+	kept   [2][maxRedisWord]byte
+}
+
+// A redisReplyState is how far one has been read.
+type redisReplyState struct {
 	kind     byte   // its first byte
 	elements uint64 // there should be
 	first    []byte // the beginning of the value, or of its first element
@@ -581,8 +596,6 @@ type redisReply struct {
 	left    uint64 // bytes to come
 	chunks  bool   // of a streamed string
 	cr      bool   // was the last byte
-	frames  []redisFrame
-	kept    [2][maxRedisWord]byte
 }
 
 // A redisFrame is a value of which others are the elements.
@@ -593,8 +606,8 @@ type redisFrame struct {
 }
 
 func (r *redisReply) reset() {
-	*r = redisReply{frames: r.frames[:0]}
-	r.first, r.third = r.kept[0][:0], r.kept[1][:0]
+	r.redisReplyState = redisReplyState{}
+	r.frames, r.first, r.third = r.frames[:0], r.kept[0][:0], r.kept[1][:0]
 }
 
 // made has it as if it had read a value that is a whole line.

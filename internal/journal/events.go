@@ -150,9 +150,12 @@ func (h hit) ofSession() int64    { return h.session }
 // tell yields the events behind the position and moves it.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
 	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error {
-		if at.exchange == fromTheStart && f.isWhole() {
-			if isOne, err := r.isOfOne(ctx); isOne || err != nil {
-				return cmp.Or(err, r.tellAll(ctx, f, at, pages))
+		if at.exchange == fromTheStart {
+			if whole, err := r.newTelling(ctx, f, at); whole != nil || err != nil {
+				if err != nil {
+					return err
+				}
+				return whole.tellAll(ctx, pages)
 			}
 		}
 		moments, err := r.moments(ctx, f, at)

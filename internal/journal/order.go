@@ -20,29 +20,32 @@ type clock struct {
 	ahead          int64 // what is to be added since the clock was set back
 	request, reply int64 // the last ones
 	requestAt      int64 // where the furthest request lies in its stream
+	unasked        int64 // the last message that nobody asked for
 	fault, last    int64 // the last fault, and the last of all else
 }
 
-func (o ordering) of(session, ns int64) *clock {
+func (o ordering) of(session int64) *clock {
 	if o[session] == nil {
-		o[session] = &clock{opened: math.MinInt64, request: ns, reply: math.MinInt64, fault: math.MinInt64, last: ns}
+		const none = math.MinInt64
+		o[session] = &clock{opened: none, request: none, reply: none, unasked: none, fault: none, last: none}
 	}
 	return o[session]
 }
 
 func (o ordering) placeOpening(m *moment) {
-	o.of(m.session, m.ns).opened = m.ns
+	c := o.of(m.session)
+	c.opened, c.request, c.last = m.ns, m.ns, m.ns
 	m.order = m.ns
 }
 
 func (o ordering) placeFault(m *moment) {
-	c := o.of(m.session, m.ns)
+	c := o.of(m.session)
 	m.order = max(m.ns, c.opened)
 	c.fault = max(c.fault, m.order)
 }
 
 func (o ordering) placeEnd(m *moment) {
-	c := o.of(m.session, m.ns)
+	c := o.of(m.session)
 	m.order = max(m.ns, c.last, c.fault)
 }
 
@@ -52,20 +55,33 @@ func (o ordering) exchanges(hits []hit, streams bool) (all []moment) {
 	sortRequests(hits)
 	all = make([]moment, 0, 2*len(hits))
 	for _, h := range hits {
-		c := o.of(h.session, h.received)
+		c := o.of(h.session)
 		received := h.received + c.ahead
-		// Else it may be recorded before an earlier request.
-		isAsked := !h.unasked && !h.loose && (h.requestAt < 0 || h.requestAt >= c.requestAt)
-		if received < c.request {
-			if isAsked {
-				c.ahead += c.last - received
+		isBack := received < c.request // the clock was set back
+		isNext := false                // it is behind the request before it
+		switch {
+		case h.unasked || h.loose: // it may be recorded before an earlier request
+			if isBack {
+				received = c.last
 			}
-			received = c.last
+			if !h.loose {
+				received = max(received, c.unasked)
+				c.unasked = received
+			}
+		case 0 <= h.requestAt && h.requestAt < c.requestAt: // it is an earlier one, and was read with others
+			received = max(received, c.opened)
+		default:
+			if isBack {
+				c.ahead += c.last - received
+				received = c.last
+			}
+			isNext = true
+			c.request, c.requestAt = received, max(c.requestAt, h.requestAt)
 		}
 		replied := received + h.took
-		if isAsked {
+		if isNext {
 			replied = max(replied, c.reply) // else the clock was set back, by less than that took
-			c.request, c.reply, c.requestAt = received, replied, max(c.requestAt, h.requestAt)
+			c.reply = replied
 		}
 		c.last = max(c.last, received, replied)
 		if h.loose {
@@ -77,7 +93,7 @@ func (o ordering) exchanges(hits []hit, streams bool) (all []moment) {
 	}
 	if streams {
 		for _, m := range inStreams(all, hits) {
-			c := o.of(m.session, m.ns)
+			c := o.of(m.session)
 			c.last = max(c.last, m.order)
 		}
 	}

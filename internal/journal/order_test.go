@@ -1,11 +1,8 @@
 package journal
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"path/filepath"
-	"reflect"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,104 +90,58 @@ func TestAFaultIsNotToldBeforeItsSession(t *testing.T) {
 	}
 }
 
-// A whole journal is told as if it were put in order at once, however few of its exchanges are: as long as what is recorded
-// later than what came behind it is not so by more than that.
-func TestAWholeJournalIsToldInSlices(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 30 {
-		w := newWritten(t, filepath.Join(t.TempDir(), "j"))
-		sessions := 1 + r.IntN(20)
-		step := []int{0, 0, -3_600_000, 3_600_000}[r.IntN(4)] // of the clock, in the middle
-		total := r.IntN(300)
-		latest := make([]int, sessions+1)
-		seqs := make([]uint64, sessions+1)
-		now := 1
-		for id := 1; id <= total; id++ {
-			now += r.IntN(3)
-			if id == total/2 {
-				now += step
-			}
-			session := 1 + r.IntN(sessions)
-			seqs[session]++
-			latest[session] = id
-			took := r.IntN(5)
-			w.exchange(said(int64(id), int64(session), seqs[session], at(now-took), time.Duration(took)*time.Millisecond, []byte("a"), []byte("b")))
-		}
-		for id := 1; id <= sessions; id++ {
-			s := Session{ID: int64(id), Number: uint64(id), Opened: at(id % 3)}
-			if r.IntN(4) > 0 {
-				s.Closed, s.Reason, s.Requests, s.RepliedUpTo = at(now+r.IntN(9)), "eof", seqs[id], seqs[id]
-			}
-			w.session(s)
-			if !s.Closed.IsZero() {
-				w.exec("UPDATE sessions SET last = ? WHERE id = ?", latest[id], id)
-			}
-		}
-		reader := w.open()
-		at := newPosition()
-		moments, err := reader.moments(t.Context(), &Filter{}, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		atOnce := make([]string, len(moments))
-		for i, m := range moments {
-			atOnce[i] = fmt.Sprint(m)
-		}
-		for _, reader.slice = range []int{max(1, total), 20, 50, total + 1} {
-			var inSlices []string
-			place := newPosition()
-			telling, err := reader.newTelling(t.Context(), &Filter{}, place)
-			for more := true; more && err == nil; {
-				var some []moment
-				some, more, err = telling.read(t.Context())
-				for _, m := range some {
-					inSlices = append(inSlices, fmt.Sprint(m))
-				}
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if step == 0 && !slices.Equal(inSlices, atOnce) {
-				t.Fatalf("in slices of %d:\n%v, and at once\n%v", reader.slice, inSlices, atOnce)
-			}
-			if slices.Sort(inSlices); !slices.Equal(inSlices, slices.Sorted(slices.Values(atOnce))) {
-				t.Fatalf("in slices of %d, with the clock set by %d, others: %v, and at once %v", reader.slice, step, inSlices, atOnce)
-			}
-			if !reflect.DeepEqual(place, at) {
-				t.Errorf("behind slices of %d it is at %+v, want %+v", reader.slice, place, at)
-			}
-		}
-		for _, reader.slice = range []int{1, 2, 7} {
-			isInOrder(t, collect(t, reader.Events(t.Context(), Filter{})))
-		}
+// A fault that is later than what is told with it moves nothing: neither where the opening of its session is not told, nor where
+// both came since it was looked last.
+func TestAFaultMovesNoExchange(t *testing.T) {
+	fault := func(w *written, when time.Time) {
+		f := Fault{ID: 1, Session: 1, At: when, Fault: "stall"}
+		w.exec("INSERT INTO faults (id, session, at_ns, seq, fault, sum) VALUES (?,?,?,?,?,?)", f.ID, f.Session, when.UnixNano(), 0, f.Fault, w.sums.fault(&f))
+	}
+	w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+	for session := range int64(2) {
+		w.session(Session{ID: session + 1, Number: uint64(session + 1), Opened: at(0)})
+	}
+	w.exchange(said(1, 1, 1, at(20), time.Millisecond, []byte("a"), []byte("A")))
+	w.exchange(said(2, 2, 1, at(30), time.Millisecond, []byte("a"), []byte("A")))
+	w.exchange(said(3, 1, 2, at(40), time.Millisecond, []byte("a"), []byte("A")))
+	w.exchange(said(4, 2, 2, at(110), time.Millisecond, []byte("a"), []byte("A")))
+	fault(w, at(100))
+	if got, want := briefs(t, w.open(), Filter{Since: at(10)}), "1.1? 1.1! 2.1? 2.1! 1.2? 1.2! fault 2.2? 2.2!"; got != want {
+		t.Errorf("of a part told %s, want %s", got, want)
+	}
+	w = newWritten(t, filepath.Join(t.TempDir(), "j"))
+	w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+	r, position := w.open(), newPosition()
+	tell := func() string {
+		var words []string
+		r.tell(t.Context(), &Filter{}, position, func(e Event, _ error) bool { words = append(words, brief(e)); return true })
+		return strings.Join(words, " ")
+	}
+	tell()
+	w.exchange(said(1, 1, 1, at(20), time.Millisecond, []byte("a"), []byte("A")))
+	fault(w, at(100))
+	if got, want := tell(), "1.1? 1.1! fault"; got != want {
+		t.Errorf("of what is new told %s, want %s", got, want)
 	}
 }
 
-// isInOrder looks whether each session is told from its opening to its end, its requests and its replies in their order.
-func isInOrder(t *testing.T, events []Event) {
-	t.Helper()
-	type place struct {
-		requests, replies uint64
-		over              bool
-	}
-	places := make(map[int64]*place)
-	for _, e := range events {
-		p := places[e.Session.ID]
-		isLate := p == nil && e.Kind != parley.Opened || p != nil && p.over
-		if p == nil {
-			p = new(place)
-			places[e.Session.ID] = p
+// Messages that nobody asked for come in the order of recording, to which the clock was set back.
+func TestOrderOfMessages(t *testing.T) {
+	for _, first := range []Exchange{said(1, 1, 0, at(3000), 0, nil, []byte("A")), said(1, 1, 1, at(1000), time.Millisecond, []byte("a"), []byte("A"))} {
+		w := newWritten(t, filepath.Join(t.TempDir(), "j"))
+		w.session(Session{ID: 1, Number: 1, Opened: at(0)})
+		w.exchange(first)
+		for i, ms := range []int{2000, 900, 1100} {
+			w.exchange(said(int64(2+i), 1, 0, at(ms), 0, nil, []byte{'1' + byte(i)}))
 		}
-		switch e.Kind {
-		case parley.Received:
-			isLate, p.requests = isLate || e.Exchange.Seq != p.requests+1, e.Exchange.Seq
-		case parley.Replied:
-			isLate, p.replies = isLate || e.Exchange.Seq != p.replies+1 || e.Exchange.Seq > p.requests, e.Exchange.Seq
-		case parley.Closed:
-			p.over = true
+		told := ""
+		for _, e := range collect(t, w.open().Events(t.Context(), Filter{})) {
+			if e.Kind == parley.Replied {
+				told += string(e.Exchange.Reply)
+			}
 		}
-		if isLate {
-			t.Fatalf("out of its order: %s", brief(e))
+		if told != "A123" {
+			t.Errorf("told %s, want A123", told)
 		}
 	}
 }

@@ -48,7 +48,7 @@ type Reader struct {
 
 	batch    int           // indexBatch; tests lower it
 	patience time.Duration // instead of limit's, if not 0; of tests
-	slice    int           // instead of sliceRows, if not 0; of tests
+	slice    int64         // instead of sliceRows, if not 0; of tests
 	indexing sync.Mutex
 	index    atomic.Pointer[textIndex] // nil until Index has brought it up to date
 }

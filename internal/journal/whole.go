@@ -2,27 +2,34 @@ package journal
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"database/sql"
-	"math"
 	"slices"
 )
 
-// sliceRows is how many exchanges of a whole journal are read together, and as many are held back.
-const sliceRows = 1 << 18
+const (
+	// sliceRows is how many exchanges of a whole journal are read together, by their ids, and held back.
+	sliceRows = 1 << 18
 
-// A telling puts the moments of a whole journal in order, without all of them in memory: those of so many exchanges are
-// held back, since what is recorded next may have begun before them. What began earlier still is told behind what was told, in
-// the order of its session all the same.
+	// mostHeld is how many slices are, of which some began before what was recorded last.
+	mostHeld = 4
+)
+
+// A telling puts the moments of a whole journal in order, without those of all its exchanges in memory: what is told lies before all
+// of the slice that was read last, since what is recorded next may have begun before it. What began earlier still is told
+// behind what was told, in the order of its session all the same.
 type telling struct {
 	ordering
 	r        *Reader
 	where    *conditions
-	rows     int      // as sliceRows
+	rows     int64    // as sliceRows
 	next, to int64    // the exchanges that are not read
+	read     bool     // all are
 	held     []moment // of those that are, in order
-	others   []moment // of sessions, faults and refusals, in order
+	others   []moment // openings, faults and refusals, in order
 	ends     []ending // of sessions whose last exchange is not read, in its order
+	ended    moments  // ends of the others
 }
 
 // isWhole says whether all is selected, but for the times.
@@ -31,35 +38,47 @@ func (f *Filter) isWhole() bool {
 }
 
 // isOfOne says whether one program after the other has recorded what happened when it did: what is collected may come a day
-// behind what is later. And a session says which exchange is its last.
-func (r *Reader) isOfOne(ctx context.Context) (bool, error) {
-	switch version := r.version.Load(); {
-	case version < 3:
-		return false, nil
-	case version < 5:
-		return true, nil
-	}
-	collected, err := hasRows(ctx, r.db, "sources")
-	if err != nil && isDamage(err) {
+// behind what is later. And each session that ended has to say which exchange is its last.
+func (r *Reader) isOfOne(ctx context.Context, tx *sql.Tx) (bool, error) {
+	version := r.version.Load()
+	if version < 3 {
 		return false, nil
 	}
-	return !collected, err
-}
-
-// tellAll reads what a journal has, and moves the position behind it.
-func (r *Reader) tellAll(ctx context.Context, f *Filter, at *position, pages chan<- []Event) error {
-	t, err := r.newTelling(ctx, f, at)
-	for more := true; more && err == nil; {
-		var moments []moment
-		if moments, more, err = t.read(ctx); err == nil {
-			err = r.readMoments(ctx, moments, pages)
+	if version >= 5 {
+		if collected, err := hasRows(ctx, tx, "sources"); collected || err != nil {
+			return false, err
 		}
 	}
-	return err
+	unknown, err := hasRows(ctx, tx, "sessions WHERE closed_ns IS NOT NULL AND last IS NULL")
+	return !unknown, err
 }
 
+// tellAll reads all that a journal has, and moves the position behind it.
+func (t *telling) tellAll(ctx context.Context, pages chan<- []Event) error {
+	for !t.read {
+		some, err := t.some(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.r.readMoments(ctx, some, pages); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newTelling begins to tell a journal from its start; it is nil if that is to be put in order at once.
 func (r *Reader) newTelling(ctx context.Context, f *Filter, at *position) (t *telling, err error) {
+	if !f.isWhole() {
+		return nil, nil
+	}
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if isOfOne, err := r.isOfOne(ctx, tx); !isOfOne {
+			if err != nil && isDamage(err) {
+				err = nil
+			}
+			return err
+		}
 		t = &telling{ordering: make(ordering), r: r, rows: cmp.Or(r.slice, sliceRows), next: at.exchange + 1}
 		var err error
 		if t.where, _, err = r.ofExchanges(ctx, tx, f); err != nil {
@@ -95,42 +114,72 @@ func (r *Reader) newTelling(ctx context.Context, f *Filter, at *position) (t *te
 	return t, err
 }
 
-// read reads some exchanges, and returns what can be told now and whether there is more.
-func (t *telling) read(ctx context.Context) (moments []moment, more bool, err error) {
-	hits, err := t.hits(ctx)
+// some reads a slice, and returns what can be told now.
+func (t *telling) some(ctx context.Context) ([]moment, error) {
+	hits, err := t.slice(ctx)
 	if err != nil {
-		return nil, false, err
-	}
-	if more = len(hits) == t.rows; more {
-		t.next = hits[len(hits)-1].exchange + 1
-	} else {
-		t.next = math.MaxInt64
+		return nil, err
 	}
 	read := t.exchanges(hits, false)
 	sortMoments(read)
-	t.held = merged(t.held, read)
 	t.placeEnds()
-	n, others := len(t.held), len(t.others)
-	if more {
-		if n -= 2 * t.rows; n <= 0 {
-			return nil, true, nil
-		}
-		others, _ = slices.BinarySearchFunc(t.others, t.held[n], moment.compare)
+	first := 0
+	if len(read) > 0 {
+		first, _ = slices.BinarySearchFunc(t.held, read[0], moment.compare)
 	}
-	moments = merged(t.others[:others], t.held[:n])
-	t.others, t.held = t.others[others:], slices.Clone(t.held[n:])
-	return moments, more, nil
+	before := len(t.held)
+	t.held = merged(t.held, read)
+	switch {
+	case t.read:
+		return t.tell(len(t.held), func(moment) bool { return true }), nil
+	case int64(before-first) > 2*mostHeld*t.rows:
+		first = len(t.held)
+	case first == 0:
+		return nil, nil
+	}
+	last := t.held[first-1]
+	return t.tell(first, func(m moment) bool { return m.compare(last) < 0 }), nil
 }
 
-// hits are the next ones.
-func (t *telling) hits(ctx context.Context) (hits []hit, err error) {
+// tell takes the first ones of what is held, and of all else what is to be told with it.
+func (t *telling) tell(first int, with func(moment) bool) []moment {
+	others := 0
+	for others < len(t.others) && with(t.others[others]) {
+		others++
+	}
+	var ended []moment
+	for len(t.ended) > 0 && with(t.ended[0]) {
+		ended = append(ended, heap.Pop(&t.ended).(moment))
+	}
+	told := merged(merged(t.others[:others], t.held[:first]), ended)
+	t.others, t.held = t.others[others:], t.held[first:]
+	return told
+}
+
+// slice reads the next exchanges, and finds where to go on.
+func (t *telling) slice(ctx context.Context) (hits []hit, err error) {
 	err = t.r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		to := t.to
+		if t.to-t.next >= t.rows {
+			to = t.next + t.rows - 1
+		}
 		var row hitRow
 		w := t.r.hits(ctx, tx, false, false)
-		w.where, w.from, w.to = *t.where, t.next, t.to
-		return t.r.walk(ctx, tx, w, &row, func() bool {
-			hits = append(hits, row.found())
-			return len(hits) < t.rows
+		w.where, w.from, w.to = *t.where, t.next, to
+		if err := t.r.walk(ctx, tx, w, &row, func() bool { hits = append(hits, row.found()); return true }); err != nil {
+			return err
+		}
+		if t.read = to == t.to; t.read {
+			return nil
+		}
+		if t.next = to + 1; len(hits) > 0 {
+			return nil
+		}
+		t.read = true
+		var id idRow // there may be holes of any width
+		return t.r.walk(ctx, tx, walk{table: "exchanges", columns: "id", from: to + 1, to: t.to}, &id, func() bool {
+			t.read, t.next = false, int64(id)
+			return false
 		})
 	})
 	return hits, err
@@ -138,19 +187,25 @@ func (t *telling) hits(ctx context.Context) (hits []hit, err error) {
 
 // placeEnds gives the ends their places whose sessions are read.
 func (t *telling) placeEnds() {
-	n := 0
-	for n < len(t.ends) && t.ends[n].last < t.next {
-		n++
-	}
-	ends := make([]moment, n)
-	for i, end := range t.ends[:n] {
-		t.placeEnd(&end.moment)
-		ends[i] = end.moment
+	for len(t.ends) > 0 && (t.read || t.ends[0].last < t.next) {
+		end := t.ends[0].moment
+		t.placeEnd(&end)
+		heap.Push(&t.ended, end)
 		delete(t.ordering, end.session)
+		t.ends = t.ends[1:]
 	}
-	t.ends = t.ends[n:]
-	if n > 0 {
-		sortMoments(ends)
-		t.others = merged(t.others, ends)
-	}
+}
+
+// moments are a heap.
+type moments []moment
+
+func (m moments) Len() int           { return len(m) }
+func (m moments) Less(i, j int) bool { return m[i].compare(m[j]) < 0 }
+func (m moments) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
+func (m *moments) Push(one any)      { *m = append(*m, one.(moment)) }
+func (m *moments) Pop() any {
+	last := len(*m) - 1
+	one := (*m)[last]
+	*m = (*m)[:last]
+	return one
 }

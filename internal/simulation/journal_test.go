@@ -434,6 +434,7 @@ func (r *recording) judge(closed error) {
 func (r *recording) judgeOrder(ctx context.Context, is *journal.Reader) {
 	type place struct {
 		requests, replies uint64 // the last ones
+		unasked           int64  // the last message that nobody asked for, which has no number
 		begun, over       bool
 	}
 	places := make(map[int64]*place)
@@ -451,7 +452,9 @@ func (r *recording) judgeOrder(ctx context.Context, is *journal.Reader) {
 			continue
 		case e.Kind == parley.Opened:
 			isLate = p.begun
-		case x == nil || x.Request == nil: // what nobody asked for has no number
+		case x == nil:
+		case x.Request == nil:
+			isLate, p.unasked = x.ID <= p.unasked, x.ID
 		case e.Kind == parley.Received:
 			isLate, p.requests = x.Seq <= p.requests, x.Seq
 		case e.Kind == parley.Replied:

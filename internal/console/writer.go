@@ -15,7 +15,7 @@ const QueueLimit = 16 << 20
 
 const (
 	// piece is how much is written at once, so that room comes back bit by bit.
-	piece = 64 << 10
+	piece = 256 << 10
 
 	// writePause is the pause after a write. Nobody sees it, but a busy server makes
 	// hundreds of writes a second rather than one a line.
@@ -35,7 +35,7 @@ var ErrNotAllWritten = errors.New("the output did not take all of it")
 // room again.
 //
 // A write is one of whole lines, so that two Writers of one file do not cut each
-// other's; only a line of more than 64 KiB takes several.
+// other's; only a line of more than 256 KiB takes several.
 type Writer struct {
 	stream  io.Writer
 	limit   int

@@ -60,7 +60,7 @@ func TestHandedLinesComeOut(t *testing.T) {
 	w := NewWriter(out, QueueLimit, SkippedLine, nil)
 	var want strings.Builder
 	var lines []byte
-	for i, long := range slices.Repeat([]int{10, piece / 2, piece - 100, piece, 2 * piece, piece / 2, piece / 3}, 20) {
+	for i, long := range slices.Repeat([]int{10, piece / 2, piece - 100, piece, 2 * piece, piece / 2, piece / 3}, 8) {
 		for len(lines) < long {
 			lines = fmt.Appendf(lines, "%d %s\n", i, strings.Repeat("x", min(long-len(lines), 97)))
 		}

@@ -53,7 +53,7 @@ var acts = [...]struct {
 }{
 	connect: {"connect", 8, 2, 6, 8}, send: {"send", 60, 60, 60, 60}, flood: {"flood", 8, 20, 10, 3}, read: {"read", 20, 60, 20, 10}, readAll: {"read all", 30, 30, 30, 40},
 	halfClose: {"half-close", 2, 1, 3, 3}, reset: {"reset", 1, 1, 1, 1}, hangUp: {"hang up", 1, 1, 1, 1}, stall: {"stall", 3, 3, 3, 1}, unstall: {"unstall", 8, 8, 8, 3},
-	fail: {"fail", 4, 2, 2, 1}, pass: {"pass", 8, 4, 6, 20}, pause: {"pause", 1, 0, 0, 1}, release: {"release", 20, 0, 20, 0}, finish: {"finish", 10, 0, 0, 5},
+	fail: {"fail", 4, 2, 2, 1}, pass: {"pass", 8, 4, 6, 20}, pause: {"pause", 3, 0, 0, 2}, release: {"release", 20, 0, 20, 0}, finish: {"finish", 10, 0, 0, 5},
 	shutdown: {"shutdown", 0, 0, 0, 0}, closeServer: {"close", 0, 1, 0, 0},
 	ask: {"ask", 0, 60, 0, 0}, cancel: {"cancel", 0, 2, 0, 0}, early: {"early", 0, 2, 0, 0},
 	failFile: {"fail a file", 0, 0, 0, 12}, breakDisk: {"break the disk", 0, 0, 0, 2}, mendDisk: {"mend the disk", 0, 0, 0, 5},

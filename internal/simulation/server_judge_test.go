@@ -155,11 +155,22 @@ func (w *world) held() (bytes int) {
 			continue
 		}
 		bytes += max(0, p.made-p.wrote)
-		if !p.isOver() {
+		if !p.isOver() && !p.isCut() && !w.ranOut(p) {
 			bytes += max(0, p.read-p.boundary())
 		}
 	}
 	return bytes
+}
+
+// isCut says whether the last request was handled that the end of its bytes has ended.
+func (p *peer) isCut() bool {
+	last := len(p.requests) - 1
+	return last >= 0 && p.requests[last].cut && p.handled > last
+}
+
+// ranOut says whether one of its clocks may have: what it says then is dropped, while it has yet to take what it was told.
+func (w *world) ranOut(p *peer) bool {
+	return max(p.slow, p.isSlow()) >= w.req || max(p.quiet, p.isQuiet()) >= w.idle || p.read > 0 && p.firstRead.Sub(p.opened) >= w.first
 }
 
 // judge looks at what peers have that read all that they got.

@@ -148,7 +148,7 @@ func (w *world) Failed(port int, f simkernel.Failure) {
 	case f.Errno == 0 || f.Errno == syscall.EINTR || f.Errno == syscall.EAGAIN:
 		return
 	}
-	if port != 0 {
+	if port != 0 && (f.Call != simkernel.UserTimeout || w.peerAt(port).excuse == "") {
 		w.peerAt(port).excuse = fmt.Sprintf("%s failed: %v", f.Call, f.Errno)
 	}
 }

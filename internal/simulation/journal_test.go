@@ -452,7 +452,7 @@ func (r *recording) judgeOrder(ctx context.Context, is *journal.Reader) {
 			continue
 		case e.Kind == parley.Opened:
 			isLate = p.begun
-		case x == nil:
+		case x == nil, x.Request == nil && x.Seq > 0: // its request was recorded by itself
 		case x.Request == nil:
 			isLate, p.unasked = x.ID <= p.unasked, x.ID
 		case e.Kind == parley.Received:
@@ -461,7 +461,7 @@ func (r *recording) judgeOrder(ctx context.Context, is *journal.Reader) {
 			isLate, p.replies = x.Seq <= p.replies || x.Seq > p.requests, x.Seq
 		}
 		if isLate || p.over {
-			r.isWrong("%v of session %d is read out of its order", e.Kind, e.Session.Number)
+			r.isWrong("%v of session %d is read out of its order: %d, behind request %d and reply %d", e.Kind, e.Session.Number, seqOf(e), p.requests, p.replies)
 		}
 		p.begun, p.over = true, e.Kind == parley.Closed
 	}
@@ -506,4 +506,11 @@ func (r *recording) judgeSessions(ctx context.Context, is *journal.Reader) {
 	}); err != nil || refused != int64(r.refused) {
 		r.isWrong("%d refusals are recorded, of %d: %v", refused, r.refused, err)
 	}
+}
+
+func seqOf(e journal.Event) uint64 {
+	if e.Exchange == nil {
+		return 0
+	}
+	return e.Exchange.Seq
 }

@@ -59,6 +59,7 @@ type peer struct {
 	slow      time.Duration // how long a request was not whole
 	ended     time.Time     // when it was told as closed
 	untaken   int           // bytes that it had not taken when the process was stopped last
+	late      bool          // one of its clocks may have run out before the last pause
 	thawed    time.Time     // when a pause of the process was over by which its clocks had run out
 	toldStop  int           // bytes of replies that it was owed when the server was stopped
 }

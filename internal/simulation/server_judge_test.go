@@ -81,6 +81,9 @@ func (w *world) judgeEnd(p *peer, e *parley.Event) {
 
 // judgeReplied looks how many requests a conversation says that it has replied to.
 func (w *world) judgeReplied(p *peer, e *parley.Event, unsent, untaken int) {
+	if e.Reason == parley.WriteTimeout && w.cutting { // it may have been hung up on since: what it had not taken is gone
+		return
+	}
 	taken := p.wrote
 	if e.Reason == parley.WriteTimeout && unsent > 0 && (w.observes == 0 || w.gate) { // else what was written counts
 		taken -= untaken
@@ -151,11 +154,11 @@ func (w *world) owesWords(p *peer) bool {
 // held is how much at least is held for peers: replies that are made, and requests that are not whole.
 func (w *world) held() (bytes int) {
 	for _, p := range w.peers {
-		if p.session == nil || p.over || p.excuse != "" || w.waits || p.held > 0 { // by the gate, perhaps with its last text
+		if p.session == nil || p.over || p.excuse != "" || w.waits || p.held > 0 || w.journal != nil { // by the gate, perhaps with its last text
 			continue
 		}
 		bytes += max(0, p.made-p.wrote)
-		if !p.isOver() && !p.isCut() && !w.ranOut(p) {
+		if !p.isOver() && !p.isCut() && !w.ranOut(p) && !w.stopping {
 			bytes += max(0, p.read-p.boundary())
 		}
 	}

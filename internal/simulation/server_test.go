@@ -276,12 +276,13 @@ func (w *world) actOnServer(s step) bool {
 		w.k.Freeze()
 		for _, p := range w.peers {
 			_, p.untaken = p.Backlog()
+			p.late = w.ranOut(p)
 			if s.who&1 == 1 {
 				p.speak(1 + s.much%30)
 				p.got += len(p.Read(s.who))
 			}
 		}
-		time.Sleep(timeOf(s))
+		time.Sleep(times[s.much%len(times)])
 		w.thaw(froze)
 		w.k.Thaw()
 	case release:
@@ -315,7 +316,7 @@ func (w *world) thaw(froze time.Time) {
 			since = p.lastSent
 		}
 		ranOut := since.Add(limit)
-		if p.session != nil && !p.over && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(w.thawed) &&
+		if p.session != nil && !p.over && !p.late && p.made == p.wrote && p.untaken == 0 && !w.waits && !w.gate && since.After(w.thawed) &&
 			ranOut.After(froze) && simkernel.Since(ranOut) > maxLate+tick {
 			p.thawed = simkernel.Now()
 		}

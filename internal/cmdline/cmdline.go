@@ -110,10 +110,14 @@ func isExpanded(text string) bool {
 	if text[0] == '`' {
 		return true
 	}
-	if text[0] != '$' || len(text) == 1 {
+	rest := text[1:]
+	for strings.HasPrefix(rest, "\\\n") { // lines are joined before
+		rest = rest[2:]
+	}
+	if text[0] != '$' || rest == "" {
 		return false
 	}
-	c := text[1]
+	c := rest[0]
 	isName := c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
 	return isName || strings.IndexByte("{(@*#?$!-", c) >= 0
 }

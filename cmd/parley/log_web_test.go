@@ -77,8 +77,8 @@ func TestJournalsInABrowser(t *testing.T) {
 		b.moveTo("count-chart", 0.999, 0.5)
 		b.until(`/; 1 exchange; half .*; 99.% .*; longest .*; most took /.test(` + reading + `)`)
 		b.moveTo("heat-chart", 0.999, 0.01)
-		b.until(`/; 0 of 1 took /.test(` + reading + `)`)
-		b.drag("count-chart", 0.5, 1) // the one conversation of the second server came last
+		b.until(`/; [01] of 1 took /.test(` + reading + `)`) // 1 if it was the slowest
+		b.drag("count-chart", 0.5, 1)                        // the one conversation of the second server came last
 		b.until(`location.hash.includes('since=20') && location.hash.includes('until=20') && document.querySelector('#since').value !== ''`)
 		b.until(`document.querySelector('#rows').textContent.includes('/other/1') && !document.querySelector('#rows').textContent.includes('/item/')`)
 		b.press(kb.Escape)

@@ -132,7 +132,7 @@ func FuzzWordsOfACommand(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		words, err := Command(text)
 		if err != nil || strings.ContainsAny(text, "\x00\r#~") || endOfLine.MatchString(text) {
-			t.Skip()
+			return
 		}
 		out, err := exec.Command("/bin/sh", "-f", "-c", `printf '%s\0' X `+text).Output()
 		if err != nil {

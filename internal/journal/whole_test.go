@@ -133,32 +133,18 @@ func TestSessionsThatDoNotSayTheirLast(t *testing.T) {
 
 // A request that nobody answers is recorded before an earlier one, and a slice ends between them.
 func TestRequestsOfTwoSlices(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "j")
-	w, err := Create(file, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := parley.NewSession(1, nil, nil, at(0))
-	w.Observe(&parley.Event{Kind: parley.Opened, Session: s, Time: s.Opened()})
-	request := func(seq uint64, ms int, place uint64, reply []byte) parley.Exchange {
-		return parley.Exchange{Seq: seq, Received: at(ms), Took: 10 * time.Millisecond, Request: []byte("x"), Reply: reply,
-			RawRequest: parley.Raw{Bytes: []byte("x\n"), At: place}}
-	}
-	w.Pass(s, []parley.Exchange{request(2, 5, 2, nil), request(1, 1, 0, []byte("y")), request(3, 20, 4, []byte("y")), request(4, 40, 6, []byte("y"))})
-	w.Observe(&parley.Event{Kind: parley.Closed, Session: s, Time: at(90), Seq: 4, Replied: 4})
-	if err := w.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, slice := range []int64{0, 1, 2, 3} {
-		r, err := Open(file)
-		if err != nil {
-			t.Fatal(err)
+	r := ofASession(t, func(w *Writer, s *parley.Session) {
+		request := func(seq uint64, ms int, place uint64, reply []byte) parley.Exchange {
+			return parley.Exchange{Seq: seq, Received: at(ms), Took: 10 * time.Millisecond, Request: []byte("x"), Reply: reply,
+				RawRequest: parley.Raw{Bytes: []byte("x\n"), At: place}}
 		}
-		r.slice = slice
+		w.Pass(s, []parley.Exchange{request(2, 5, 2, nil), request(1, 1, 0, []byte("y")), request(3, 20, 4, []byte("y")), request(4, 40, 6, []byte("y"))})
+		w.Observe(&parley.Event{Kind: parley.Closed, Session: s, Time: at(90), Seq: 4, Replied: 4})
+	})
+	for _, r.slice = range []int64{0, 1, 2, 3} {
 		if got, want := briefs(t, r, Filter{}), "+1 1.1? 1.2? 1.1! 1.3? 1.3! 1.4? 1.4! -1"; got != want {
-			t.Errorf("in slices of %d told %s, want %s", slice, got, want)
+			t.Errorf("in slices of %d told %s, want %s", r.slice, got, want)
 		}
-		r.Close()
 	}
 }
 

@@ -116,7 +116,7 @@ func TestAGroupIsEndedWithItsSession(t *testing.T) {
 func TestAnotherProcessWithTheOutputHoldsUpNobody(t *testing.T) {
 	for name, command := range map[string]string{
 		"of the group":        "sleep 1000 & echo $!",
-		"that left the group": "setsid sh -c 'echo $$; exec sleep 1000' &",
+		"that left the group": "trap exit USR1; setsid sh -c 'echo $$; kill -USR1 '$$'; exec sleep 1000' & wait", // the program ends behind that line
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, _ := newRunner(t, command)

@@ -273,10 +273,14 @@ func (w *world) actOnServer(s step) bool {
 		w.k.SetClock(clockOf(s))
 	case pause:
 		froze := simkernel.Now()
+		w.mu.Lock()
+		for _, p := range w.peers {
+			p.late = w.ranOut(p)
+		}
+		w.mu.Unlock()
 		w.k.Freeze()
 		for _, p := range w.peers {
 			_, p.untaken = p.Backlog()
-			p.late = w.ranOut(p)
 			if s.who&1 == 1 {
 				p.speak(1 + s.much%30)
 				p.got += len(p.Read(s.who))

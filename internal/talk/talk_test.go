@@ -77,6 +77,23 @@ func lines(input string) func(c *talk.Conversation) error {
 	return func(c *talk.Conversation) error { return c.Lines(context.Background(), strings.NewReader(input)) }
 }
 
+// slowly has each line come a moment behind the one before, when all that this has led to has happened.
+func slowly(input ...string) func(c *talk.Conversation) error {
+	return func(c *talk.Conversation) error { return c.Lines(context.Background(), &slowInput{input}) }
+}
+
+type slowInput struct{ rest []string }
+
+func (s *slowInput) Read(p []byte) (n int, err error) {
+	time.Sleep(time.Millisecond)
+	if len(s.rest) == 0 {
+		return 0, io.EOF
+	}
+	n = copy(p, s.rest[0])
+	s.rest = s.rest[1:]
+	return n, nil
+}
+
 // reply reads one request, says something and does then what is left to do.
 func reply(text string, then func(server *parleytest.Conn)) func(server *parleytest.Conn) {
 	return func(server *parleytest.Conn) {
@@ -246,7 +263,7 @@ func TestEndThatTLSHasNotAnnounced(t *testing.T) {
 			"s: the connection ended without TLS saying so (close_notify): what came may be cut short"},
 		{"behind the reply", "one\n", once("a"), "sending [1] a ...\nserver response: one\nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
 		{"in a pipe", "one\n", lines("a\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: \nConnection closed (closed by the server, without TLS's close_notify)\n", ""},
-		{"with input left", "one\n", lines("a\nb\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: b\nConnection closed (closed by the server, without TLS's close_notify)\n",
+		{"with input left", "one\n", slowly("a\n", "b\n"), "Enter data: a\nsending [1] a ...\nserver response: one\nEnter data: b\nConnection closed (closed by the server, without TLS's close_notify)\n",
 			"s closed the connection; line 2 of the input was not sent"},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -150,13 +150,12 @@ func (h hit) ofSession() int64    { return h.session }
 // tell yields the events behind the position and moves it.
 func (r *Reader) tell(ctx context.Context, f *Filter, at *position, yield func(Event, error) bool) error {
 	return readAhead(ctx, yield, func(ctx context.Context, pages chan<- []Event) error {
-		if at.exchange == fromTheStart {
-			if whole, err := r.newTelling(ctx, f, at); whole != nil || err != nil {
-				if err != nil {
-					return err
-				}
-				return whole.tellAll(ctx, pages)
-			}
+		whole, err := r.newTelling(ctx, f, at)
+		if err != nil {
+			return err
+		}
+		if whole != nil {
+			return whole.tellAll(ctx, pages)
 		}
 		moments, err := r.moments(ctx, f, at)
 		if err != nil {
@@ -293,13 +292,7 @@ func (r *Reader) moments(ctx context.Context, f *Filter, at *position) (all []mo
 		if err != nil {
 			return err
 		}
-		places := make(ordering)
-		for i := range openings {
-			places.placeOpening(&openings[i])
-		}
-		for i := range faults {
-			places.placeFault(&faults[i])
-		}
+		places := newOrdering(openings, faults)
 		all = append(append(openings, places.exchanges(hits, f.Loose)...), faults...)
 		for _, end := range ends {
 			places.placeEnd(&end.moment)

@@ -10,9 +10,26 @@ import (
 
 // An ordering has the moments of each session follow each other as they were recorded, whatever
 // the clock was set to meanwhile: where a request is earlier than the one before it, the
-// clock was set back, and what comes is put behind what was. It is told the openings first, then the faults, the
+// clock was set back, and what comes is put behind what was. It is told the openings and the faults first, then the
 // exchanges as they were recorded, and the ends last, each of which it gives its place.
 type ordering map[int64]*clock
+
+func newOrdering(openings, faults []moment) ordering {
+	o := make(ordering)
+	for i := range openings {
+		m := &openings[i]
+		c := o.of(m.session)
+		c.opened, c.request, c.last = m.ns, m.ns, m.ns
+		m.order = m.ns
+	}
+	for i := range faults {
+		m := &faults[i]
+		c := o.of(m.session)
+		m.order = max(m.ns, c.opened)
+		c.fault = max(c.fault, m.order)
+	}
+	return o
+}
 
 // A clock is how far a session has been told, in the order of its moments.
 type clock struct {
@@ -30,18 +47,6 @@ func (o ordering) of(session int64) *clock {
 		o[session] = &clock{opened: none, request: none, reply: none, unasked: none, fault: none, last: none}
 	}
 	return o[session]
-}
-
-func (o ordering) placeOpening(m *moment) {
-	c := o.of(m.session)
-	c.opened, c.request, c.last = m.ns, m.ns, m.ns
-	m.order = m.ns
-}
-
-func (o ordering) placeFault(m *moment) {
-	c := o.of(m.session)
-	m.order = max(m.ns, c.opened)
-	c.fault = max(c.fault, m.order)
 }
 
 func (o ordering) placeEnd(m *moment) {

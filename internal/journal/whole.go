@@ -67,9 +67,9 @@ func (t *telling) tellAll(ctx context.Context, pages chan<- []Event) error {
 	return nil
 }
 
-// newTelling begins to tell a journal from its start; it is nil if that is to be put in order at once.
+// newTelling begins to tell a journal from its start; it is nil if what is to be told is put in order at once.
 func (r *Reader) newTelling(ctx context.Context, f *Filter, at *position) (t *telling, err error) {
-	if !f.isWhole() {
+	if at.exchange != fromTheStart || !f.isWhole() {
 		return nil, nil
 	}
 	err = r.snapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -79,7 +79,7 @@ func (r *Reader) newTelling(ctx context.Context, f *Filter, at *position) (t *te
 			}
 			return err
 		}
-		t = &telling{ordering: make(ordering), r: r, rows: cmp.Or(r.slice, sliceRows), next: at.exchange + 1}
+		t = &telling{r: r, rows: cmp.Or(r.slice, sliceRows), next: at.exchange + 1}
 		var err error
 		if t.where, _, err = r.ofExchanges(ctx, tx, f); err != nil {
 			return err
@@ -92,12 +92,7 @@ func (r *Reader) newTelling(ctx context.Context, f *Filter, at *position) (t *te
 		if err != nil {
 			return err
 		}
-		for i := range openings {
-			t.placeOpening(&openings[i])
-		}
-		for i := range faults {
-			t.placeFault(&faults[i])
-		}
+		t.ordering = newOrdering(openings, faults)
 		if t.others, err = r.appendRefusals(ctx, tx, append(openings, faults...), f, at); err != nil {
 			return err
 		}

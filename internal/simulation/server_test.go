@@ -93,9 +93,8 @@ type world struct {
 	srv     *parley.Server
 	journal *recording // nil if nothing is recorded
 
-	served  chan error // by Serve
-	stops   sync.WaitGroup
-	stopErr error // of Shutdown
+	served chan error // by Serve
+	stops  sync.WaitGroup
 
 	mu       sync.Mutex
 	peers    []*peer
@@ -370,19 +369,16 @@ func (w *world) stop(atOnce bool, within time.Duration) {
 			w.srv.Close()
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), within)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		context.AfterFunc(ctx, func() {
-			if ctx.Err() == context.DeadlineExceeded {
-				w.mu.Lock()
-				w.cutting = true
-				w.mu.Unlock()
-			}
+		over := time.AfterFunc(within, func() {
+			w.mu.Lock()
+			w.cutting = true // is known before the server can cut
+			w.mu.Unlock()
+			cancel()
 		})
-		err := w.srv.Shutdown(ctx)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.stopErr = err
+		defer over.Stop()
+		w.srv.Shutdown(ctx)
 	})
 }
 

@@ -192,9 +192,9 @@ func (t *Template) Reply(dst []byte, req *Request) ([]byte, error) {
 		case fillNode:
 			dst = append(dst, cmp.Or(t.Node, t.host)...)
 		case fillLocal:
-			dst = req.Session.local.appendTo(dst)
+			dst = req.Session.AppendLocal(dst)
 		case fillRemote:
-			dst = req.Session.remote.appendTo(dst)
+			dst = req.Session.AppendRemote(dst)
 		case fillTLSName:
 			dst = append(dst, req.Session.TLSName()...)
 		case fillTime:

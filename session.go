@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 )
 
 // A Session is one conversation with one peer. It is never reused. Its methods may be called
@@ -21,8 +22,8 @@ type Session struct {
 	number uint64
 	opened time.Time
 	remote endpoint
-	local  *endpoint // shared by those who came to the same one
-	place  uint32    // in the server's connSet; Server.mu guards it
+	local  unique.Handle[endpoint] // shared by those who came to the same one
+	place  uint32                  // in the server's connSet; Server.mu guards it
 
 	security *security // nil of a plain connection that no proxy forwarded
 
@@ -67,7 +68,7 @@ type lifetime struct {
 // Observer of it, such as a proxy. number counts from 1; remote is the peer's address and
 // local the one that it dialled, nil where there is none. Its Context never ends.
 func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
-	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: endpointOf(local)}
+	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: unique.Make(*endpointOf(local))}
 }
 
 // SessionOf is NewSession for a connection, of which it takes the addresses, and what TLS and a
@@ -98,13 +99,27 @@ func (s *Session) Opened() time.Time { return s.opened }
 func (s *Session) RemoteAddr() net.Addr { return s.remote.addr() }
 
 // LocalAddr is the address that the peer dialled, as this host sees it.
-func (s *Session) LocalAddr() net.Addr { return s.local.addr() }
+func (s *Session) LocalAddr() net.Addr {
+	local := s.dialled()
+	return local.addr()
+}
 
 // AppendRemote appends the peer's address as text, without allocating.
 func (s *Session) AppendRemote(dst []byte) []byte { return s.remote.appendTo(dst) }
 
 // AppendLocal appends this host's address as text, without allocating.
-func (s *Session) AppendLocal(dst []byte) []byte { return s.local.appendTo(dst) }
+func (s *Session) AppendLocal(dst []byte) []byte {
+	local := s.dialled()
+	return local.appendTo(dst)
+}
+
+// dialled is the local endpoint, an empty one if there is none.
+func (s *Session) dialled() (local endpoint) {
+	if s.local != (unique.Handle[endpoint]{}) {
+		local = s.local.Value()
+	}
+	return local
+}
 
 // Context ends when the session does: by Close, by a drain that cut, or when an
 // error is seen on the socket, which happens at the next read or write. The peer's
@@ -179,8 +194,6 @@ func endpointOf(a net.Addr) *endpoint {
 
 func (e *endpoint) addr() net.Addr {
 	switch {
-	case e == nil:
-		return nil
 	case e.ip.IsValid():
 		return net.TCPAddrFromAddrPort(e.ip)
 	case e.other == nil:
@@ -192,7 +205,7 @@ func (e *endpoint) addr() net.Addr {
 // appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
 // no path of its own and is called unix.
 func (e *endpoint) appendTo(dst []byte) []byte {
-	if e == nil || !e.ip.IsValid() && e.other == nil {
+	if !e.ip.IsValid() && e.other == nil {
 		return append(dst, "unknown"...)
 	}
 	if e.ip.IsValid() {

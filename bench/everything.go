@@ -25,6 +25,7 @@ var (
 	many = workload{name: "64x16", connections: 64, inflight: 16, size: payload}
 	bulk = workload{name: "bulk", connections: 16, inflight: 16, size: 4095}
 
+	silent  = workload{name: "idle", connections: 8000, inflight: 1, size: payload} // two descriptors each
 	accepts = workload{name: "accepts", connections: acceptsAtOnce, inflight: 1, size: payload}
 	sink    = workload{name: "sink", connections: 8, inflight: 64, size: 63, lines: 8 * 64 * 600}
 	framed  = workload{name: "64x16", connections: 64, inflight: 16, size: 35}
@@ -32,7 +33,7 @@ var (
 
 const (
 	backend   = "DIR/c-epoll PORT"
-	tap       = "DIR/parley tap 127.0.0.1:PORT 127.0.0.1:BACK --max-sessions 1000 "
+	tap       = "DIR/parley tap 127.0.0.1:PORT 127.0.0.1:BACK --max-sessions 9000 "
 	haproxy   = "/usr/sbin/haproxy -db -q -f DIR/config-PORT"
 	nginx     = "/usr/sbin/nginx -e DIR/error-PORT -c DIR/config-PORT"
 	withTLS   = " --tls-cert DIR/cert.pem --tls-key DIR/key.pem"
@@ -44,7 +45,7 @@ const (
 const haproxyConfig = `
 global
 	nbthread 1
-	maxconn 4000
+	maxconn 9000
 defaults
 	mode tcp
 	timeout connect 5s
@@ -120,6 +121,14 @@ func comparisons() []comparison {
 				passing("parley-tap", backend, tap+"-q"),
 				narrative,
 				passing("parley-tap-journal", backend, tap+"-q --journal DIR/journal-PORT"),
+			},
+		},
+		{
+			title: "A tap's silent sessions", reference: "haproxy", workloads: []workload{silent},
+			note: "What is behind it is c-epoll; the memory is the proxy's alone. Each session has said something and had its reply.\n\n",
+			servers: []server{
+				{name: "haproxy", run: haproxy, behind: backend, config: withOptions(haproxyConfig, "")},
+				passing("parley-tap", backend, tap+"-q"),
 			},
 		},
 		{

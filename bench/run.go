@@ -38,7 +38,7 @@ type workload struct {
 
 const (
 	idleConnections = 10000
-	idleHold        = time.Second
+	idleHold        = 3 * time.Second // what connecting took may be given back first
 	acceptsAtOnce   = 16
 	payload         = 16
 	redisAround     = len("*2\r\n$3\r\nGET\r\n$16\r\n\r\n") - len("\n")

@@ -28,6 +28,7 @@ const (
 	detectEmpty = 3        // that are looked at beside these, where they say nothing yet
 	detectBytes = 16 << 10 // of each; a line of HTTP can be long
 	detectKept  = 512      // of the first, for the second: what is longer is no beginning of something short
+	detectYoung = 100      // sessions that are looked at; some older one makes room for another
 )
 
 func newDetector(both bool) *detector {
@@ -51,6 +52,12 @@ func (d *detector) see(e *parley.Event) (name string, news bool) {
 	defer d.mu.Unlock()
 	switch e.Kind {
 	case parley.Opened:
+		if len(d.young) == detectYoung {
+			for s := range d.young {
+				delete(d.young, s)
+				break
+			}
+		}
 		d.young[e.Session] = new(beginning)
 		return "", false
 	case parley.Closed:

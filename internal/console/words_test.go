@@ -215,6 +215,22 @@ func TestAnotherFramingIsNamedOnce(t *testing.T) {
 	}
 }
 
+// Sessions that say little and stay take up a bounded room, and who comes then is looked at.
+func TestDetectorForgets(t *testing.T) {
+	d := newDetector(true)
+	var last *parley.Session
+	for range detectYoung + 1 {
+		last = new(parley.Session)
+		d.see(&parley.Event{Kind: parley.Opened, Session: last})
+	}
+	if len(d.young) != detectYoung {
+		t.Errorf("%d sessions are looked at, want %d", len(d.young), detectYoung)
+	}
+	if name, _ := d.see(&parley.Event{Kind: parley.Received, Session: last, Seq: 1, Body: []byte("GET / HTTP/1.1")}); name != "http" {
+		t.Errorf("the newest of many speaks %q, want http", name)
+	}
+}
+
 // Words cost no memory of their own either, where they are plain.
 func TestWordsAllocateNothing(t *testing.T) {
 	if raceEnabled {

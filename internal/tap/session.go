@@ -38,13 +38,14 @@ type session struct {
 	open           int8       // directions that no end of file has come of
 	cutShort       *direction // whose end was the first that is no orderly one; nil if none was
 	*teller
-	now          time.Time // of the read that is inspected
-	seq, replied uint64    // the last request, and the last that has a reply
-	inFlight     []arrival // requests without a reply
-	waiting      uint64    // how many they are
-	written      uint64    // the last request whose reply's last byte was passed on
-	in, out      uint64    // bytes of the client, of the server
-	stray        uint64    // of those, bytes of no message
+	now          time.Time  // of the read that is inspected
+	seq, replied uint64     // the last request, and the last that has a reply
+	inFlight     []arrival  // requests without a reply
+	oneInFlight  [1]arrival // memory for the first, which is mostly the only one
+	waiting      uint64     // how many they are
+	written      uint64     // the last request whose reply's last byte was passed on
+	in, out      uint64     // bytes of the client, of the server
+	stray        uint64     // of those, bytes of no message
 
 	*records // nil if there is no gate
 
@@ -115,6 +116,7 @@ func newSession(t *Tap, client net.Conn) *session {
 		s.records = new(records)
 	}
 	s.unpaired = t.Replies == parley.NoReplies
+	s.inFlight = s.oneInFlight[:0]
 	return s
 }
 

@@ -80,6 +80,7 @@ func TestTapBetweenRedisAndItsClient(t *testing.T) {
 	if want := hashOf(t, randomBytes(1, 1<<20)); hashOf(t, strings.NewReader(strings.TrimSuffix(got, "\n"))) != want {
 		t.Errorf("GET gave %d other bytes than were SET", len(got))
 	}
+	eventually(t, "both are over", func() bool { return strings.Count(tap.stdout.String(), "Tap: Connection closed!\n") == 2 })
 	if got := run(t, peer(t, "redis-cli", "-h", "127.0.0.1", "-p", tap.port, "PING"), ""); got != "PONG\n" {
 		t.Errorf("PING: %q", got)
 	}

@@ -56,14 +56,17 @@ func TestTapOpensTLSOfRedis(t *testing.T) {
 			if c.in {
 				args = append(args, "--tls", "--cacert", cert)
 			}
-			for command, want := range map[string]string{"SET key value": "OK\n", "ECHO hello": "hello\n"} {
+			const end = "Tap: Connection closed! (end of file without TLS's close_notify)\n" // each time
+			for _, said := range [][3]string{
+				{"SET key value", "OK\n", "Tap: client [33]: SET key value\nTap: server [5]: OK\n" + end},
+				{"ECHO hello", "hello\n", "Tap: client [25]: ECHO hello\nTap: server [11]: hello\n" + end},
+			} {
+				command, want, told := said[0], said[1], said[2]
 				if got := run(t, peer(t, "redis-cli", append(args, strings.Fields(command)...)...), ""); got != want {
 					t.Errorf("redis-cli says %q to %s, want %q", got, command, want)
 				}
+				tap.stdout.await(t, told) // its end is told before another begins
 			}
-			const end = "Tap: Connection closed! (end of file without TLS's close_notify)\n" // each time
-			tap.stdout.await(t, "Tap: client [33]: SET key value\nTap: server [5]: OK\n"+end)
-			tap.stdout.await(t, "Tap: client [25]: ECHO hello\nTap: server [11]: hello\n"+end)
 			if code := tap.stop(t, os.Interrupt); code != 0 {
 				t.Errorf("the tap exits %d: %s", code, tap.stderr)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -541,6 +542,37 @@ func TestThePowerFails(t *testing.T) {
 			}
 			c.check(atLength(80, 1))
 		})
+	}
+}
+
+// A server that is killed within a transaction, and another one behind a shorter one, leave nothing that looks like damage.
+func TestTwoKillsAreNoDamage(t *testing.T) {
+	h := serveAndCrash(t, Options{}, func(t *testing.T, h *history) companion { return &logHolder{t: t, file: h.path("j")} })
+	p, left, again, killed := newPlatter(), inMemory(t), inMemory(t), 0
+	for n, o := range h.ops {
+		if rnd := rand.New(rand.NewPCG(uint64(n), 1)); o.Kind == simdisk.Write && o.Name == "j-wal" && rnd.IntN(10) == 0 {
+			clearDir(t, left)
+			clearDir(t, again)
+			p.image(rnd, fates[0]).of("j").write(t, left, rnd)
+			w, err := Create(filepath.Join(left, "j"), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(again, os.DirFS(left)); err != nil { // as it would be if it was killed now
+				t.Fatal(err)
+			}
+			if err := w.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if is := contentOf(t, filepath.Join(again, "j")); is.err != nil || is.torn {
+				t.Errorf("killed behind %d operations and once more, it is read with %v, and its -wal file not whole: %t", n, is.err, is.torn)
+			}
+			killed++
+		}
+		p.do(o)
+	}
+	if killed < 10 {
+		t.Errorf("only %d were killed", killed)
 	}
 }
 

@@ -99,13 +99,6 @@ func (f *file) open(goOn func(*file) error) (err error) {
 	if err := f.connect(); err != nil {
 		return plain(err)
 	}
-	// A power cut may have left holes in the -wal file, behind all that is whole of it. Later they would
-	// be those of a file that was cut.
-	if f.hasHole(f.wal.Size()) {
-		if err := f.truncateLog(); err != nil {
-			return err
-		}
-	}
 	return plain(goOn(f))
 }
 
@@ -221,6 +214,9 @@ func (f *file) connect() (err error) {
 // setUp makes the tables of a new file, or sees that it is a journal and brings it up to date.
 func (f *file) setUp() error {
 	version, err := f.version()
+	if err == nil {
+		err = f.forgetRest()
+	}
 	switch {
 	case err != nil:
 		return err

@@ -155,6 +155,20 @@ func (f *file) truncateLog() error {
 	return err
 }
 
+// forgetRest empties a -wal file that another writer has left, before anything is written to it, unless a reader
+// or a full disk is in the way. Behind all that is whole of it there may be part of a transaction in which that
+// one was killed: behind a shorter one it would look like damage. A power cut may have left holes there:
+// later they would be those of a file that was cut.
+func (f *file) forgetRest() error {
+	if wal, err := kernel.Stat(f.name + "-wal"); err != nil || wal.Size() == 0 {
+		return nil
+	}
+	if _, err := f.copyLog("TRUNCATE"); err != nil && !isFull(err) {
+		return f.judged(err)
+	}
+	return nil
+}
+
 // heldUp says, once, which reader keeps the -wal file growing; it is empty if none does.
 func (f *file) heldUp() string {
 	s := &f.space

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/console":  {".", "internal/dialect", "internal/dialogue", "internal/ends", "internal/journal", "internal/tally", "github.com/clipperhouse/displaywidth"},
 	"internal/capture":  {".", "internal/tap", "github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers", "github.com/gopacket/gopacket/pcapgo"},
 	"internal/cmdline":  {},
+	"internal/crashfs":  {"github.com/hanwen/go-fuse/v2/fuse"}, // of tests only
 	"internal/dial":     {".", "internal/secure", "internal/tlsconn", "github.com/pires/go-proxyproto", "golang.org/x/net/proxy"},
 	"internal/dialect":  {".", "internal/suggest"},
 	"internal/dialogue": {".", "internal/dial", "internal/dialect"},

@@ -49,6 +49,8 @@ var mutants = []mutant{
 		`f.copyLog("TRUNCATE"); err != nil && `, `f.copyLog("PASSIVE"); err != nil && `, "./internal/journal", "PowerFails"},
 	{"durability: what a killed server leaves of a transaction looks like damage", "internal/journal/file.go",
 		"err = f.forgetRest()", "_ = f.forgetRest", "./internal/journal", "TwoKills"},
+	{"durability: --journal-sync reaches no disk", "internal/journal/file.go",
+		"	if f.sync {\n", "	if false {\n", "./cmd/parley", "PowerFailsUnderAServer"},
 	{"durability: a copy is hidden by a file that was removed", "internal/journal/copy.go",
 		"PRAGMA journal_mode = WAL; PRAGMA user_version = %d", "PRAGMA journal_mode = WAL%.0d", "./internal/journal", "PowerFailsInACopy"},
 	{"durability: a reply leaves before its record is on the disk", "internal/journal/writer.go",

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unique"
 	"unsafe"
 )
 
@@ -901,7 +900,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
-	c.session.local = unique.Make(c.session.remote)
+	c.session.local = share(&c.session.remote)
 	in, out := []byte("a\nb\nc\n"), new(writeBuffer)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)

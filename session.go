@@ -22,8 +22,8 @@ type Session struct {
 	number uint64
 	opened time.Time
 	remote endpoint
-	local  unique.Handle[endpoint] // shared by those who came to the same one
-	place  uint32                  // in the server's connSet; Server.mu guards it
+	local  sharedEndpoint
+	place  uint32 // in the server's connSet; Server.mu guards it
 
 	security *security // nil of a plain connection that no proxy forwarded
 
@@ -68,7 +68,7 @@ type lifetime struct {
 // Observer of it, such as a proxy. number counts from 1; remote is the peer's address and
 // local the one that it dialled, nil where there is none. Its Context never ends.
 func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
-	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: unique.Make(*endpointOf(local))}
+	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: share(endpointOf(local))}
 }
 
 // SessionOf is NewSession for a connection, of which it takes the addresses, and what TLS and a
@@ -100,7 +100,7 @@ func (s *Session) RemoteAddr() net.Addr { return s.remote.addr() }
 
 // LocalAddr is the address that the peer dialled, as this host sees it.
 func (s *Session) LocalAddr() net.Addr {
-	local := s.dialled()
+	local := s.local.endpoint()
 	return local.addr()
 }
 
@@ -109,16 +109,8 @@ func (s *Session) AppendRemote(dst []byte) []byte { return s.remote.appendTo(dst
 
 // AppendLocal appends this host's address as text, without allocating.
 func (s *Session) AppendLocal(dst []byte) []byte {
-	local := s.dialled()
+	local := s.local.endpoint()
 	return local.appendTo(dst)
-}
-
-// dialled is the local endpoint, an empty one if there is none.
-func (s *Session) dialled() (local endpoint) {
-	if s.local != (unique.Handle[endpoint]{}) {
-		local = s.local.Value()
-	}
-	return local
 }
 
 // Context ends when the session does: by Close, by a drain that cut, or when an
@@ -190,6 +182,21 @@ func endpointOf(a net.Addr) *endpoint {
 		return new(endpoint)
 	}
 	return &endpoint{other: &a}
+}
+
+// A sharedEndpoint is one whose address and port take up nothing more for each session that came to the same ones.
+type sharedEndpoint struct {
+	ip    unique.Handle[netip.AddrPort]
+	other *net.Addr
+}
+
+func share(e *endpoint) sharedEndpoint { return sharedEndpoint{unique.Make(e.ip), e.other} }
+
+func (e sharedEndpoint) endpoint() endpoint {
+	if e == (sharedEndpoint{}) {
+		return endpoint{}
+	}
+	return endpoint{e.ip.Value(), e.other}
 }
 
 func (e *endpoint) addr() net.Addr {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -20,8 +21,8 @@ type mount struct {
 	served chan struct{} // closed when the kernel has no more requests
 }
 
-// Mount shows the disk in a directory until Unmount or the test's end. Only root may; the test is skipped for others and
-// where the kernel has no FUSE. The files are for other processes: who reads a mapped one would wait for itself.
+// Mount shows the disk in a directory until Unmount or the test's end. Only root may; the test is skipped for others, and
+// where there is no FUSE. The files are for other processes: who reads a mapped one would wait for itself.
 func (d *Disk) Mount(t testing.TB) (dir string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -30,11 +31,11 @@ func (d *Disk) Mount(t testing.TB) (dir string) {
 		}
 		t.Skip("only root can mount a file system")
 	}
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skip("the kernel has no FUSE here: ", err)
-	}
 	dir = t.TempDir()
-	if err := d.mountOn(dir); err != nil {
+	switch err := d.mountOn(dir); {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.EPERM):
+		t.Skip("there is no FUSE here: ", err) // the kernel has none, or a container may not use it
+	case err != nil:
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Unmount(t) })
@@ -80,7 +81,11 @@ func (d *Disk) Unmount(t testing.TB) {
 		syscall.Unmount(m.dir, syscall.MNT_DETACH) // for whoever is left to see its files
 		return
 	}
-	<-m.served
+	select {
+	case <-m.served:
+	case <-time.After(time.Minute):
+		t.Error("the kernel still has requests: is it mounted in another namespace?")
+	}
 }
 
 // requests are those of the kernel; what is not here is refused.

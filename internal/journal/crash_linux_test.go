@@ -545,27 +545,48 @@ func TestThePowerFails(t *testing.T) {
 	}
 }
 
-// A server that is killed within a transaction, and another one behind a shorter one, leave nothing that looks like damage.
+// A server that is killed within a transaction, and another one behind a shorter one, leave nothing that looks like damage;
+// nor does a follower that keeps how far it has come, while no server runs.
 func TestTwoKillsAreNoDamage(t *testing.T) {
 	h := serveAndCrash(t, Options{}, func(t *testing.T, h *history) companion { return &logHolder{t: t, file: h.path("j")} })
+	server := func(file string) (end func() error) {
+		w, err := Create(file, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() error { return w.Close(t.Context()) }
+	}
+	follower := func(file string) (end func() error) {
+		f, err := Follow(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Keep("x", Position{}); err != nil {
+			t.Error(err)
+		}
+		return f.Close
+	}
 	p, left, again, killed := newPlatter(), inMemory(t), inMemory(t), 0
 	for n, o := range h.ops {
 		if rnd := rand.New(rand.NewPCG(uint64(n), 1)); o.Kind == simdisk.Write && o.Name == "j-wal" && rnd.IntN(10) == 0 {
-			clearDir(t, left)
-			clearDir(t, again)
-			p.image(rnd, fates[0]).of("j").write(t, left, rnd)
-			w, err := Create(filepath.Join(left, "j"), Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.CopyFS(again, os.DirFS(left)); err != nil { // as it would be if it was killed now
-				t.Fatal(err)
-			}
-			if err := w.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if is := contentOf(t, filepath.Join(again, "j")); is.err != nil || is.torn {
-				t.Errorf("killed behind %d operations and once more, it is read with %v, and its -wal file not whole: %t", n, is.err, is.torn)
+			image := p.image(rnd, fates[0]).of("j")
+			for what, write := range map[string]func(file string) (end func() error){"a server": server, "a follower": follower} {
+				clearDir(t, left)
+				clearDir(t, again)
+				image.write(t, left, rnd)
+				if what == "a follower" && contentOf(t, filepath.Join(left, "j")).err != nil {
+					continue // it is no journal yet
+				}
+				end := write(filepath.Join(left, "j"))
+				if err := os.CopyFS(again, os.DirFS(left)); err != nil { // as it would be if it was killed now
+					t.Fatal(err)
+				}
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+				if is := contentOf(t, filepath.Join(again, "j")); is.err != nil || is.torn {
+					t.Errorf("killed behind %d operations, and %s behind it, it is read with %v, and its -wal file not whole: %t", n, what, is.err, is.torn)
+				}
 			}
 			killed++
 		}

@@ -213,13 +213,18 @@ func (f *file) connect() (err error) {
 
 // setUp makes the tables of a new file, or sees that it is a journal and brings it up to date.
 func (f *file) setUp() error {
+	var old int64
+	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil || old != 0 {
+		return fmt.Errorf("SQLite is older than %s: %w", minSQLite, err)
+	}
 	version, err := f.version()
-	if err == nil {
-		err = f.forgetRest()
+	if err != nil {
+		return err
+	}
+	if f.broken = forgetRest(f.conn, f.name); f.broken != nil {
+		return f.broken
 	}
 	switch {
-	case err != nil:
-		return err
 	case version == 0:
 		err = f.exec(fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; %s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
 			schemaOf(schemaVersion), newIdentity(), viewsOf(schemaVersion, "VIEW"), fileID, schemaVersion))
@@ -250,10 +255,6 @@ func (f *file) setUp() error {
 	}
 	if err != nil {
 		return err
-	}
-	var old int64
-	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil || old != 0 {
-		return fmt.Errorf("SQLite is older than %s: %w", minSQLite, err)
 	}
 	if err := f.lastIDs(); err != nil {
 		return err

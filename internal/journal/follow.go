@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -144,8 +145,8 @@ var errReplaced = errors.New("the file was replaced by another")
 // Keep keeps in the journal how far somebody has come. A crash may lose the last.
 //
 // It is a transaction of one row beside those of a server, which waits for it if they meet. Its
-// connection is opened for it alone, so that it writes to the -wal file that there is now; it copies
-// nothing of that into the journal, as the server does, and while the reader is open its end does
+// connection is opened for it alone, so that it writes to the -wal file that there is now; beside a
+// server it copies nothing of that into the journal, as that does, and while the reader is open its end does
 // not either. Where somebody has removed the -wal file, nothing is written before the server has
 // opened the new one: the two would not know of each other.
 func (f *Follower) Keep(name string, p Position) error {
@@ -160,7 +161,15 @@ func (f *Follower) Keep(name string, p Position) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.Exec("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE"); err != nil {
+	if err := c.Exec("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	if rest, err := f.reader.logAtRest(); err != nil || rest != nil {
+		if err := cmp.Or(err, forgetRest(c, f.file)); err != nil {
+			return err
+		}
+	}
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	err = keepCursor(c, name, p)

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/parley-tcp/parley/internal/kernel"
+	"github.com/parley-tcp/parley/internal/sqliteconn"
 )
 
 // The -wal file has what was written since the last checkpoint, which copies it into the
@@ -155,16 +156,18 @@ func (f *file) truncateLog() error {
 	return err
 }
 
-// forgetRest empties a -wal file that another writer has left, before anything is written to it, unless a reader
-// or a full disk is in the way. Behind all that is whole of it there may be part of a transaction in which that
-// one was killed: behind a shorter one it would look like damage. A power cut may have left holes there:
-// later they would be those of a file that was cut.
-func (f *file) forgetRest() error {
-	if wal, err := kernel.Stat(f.name + "-wal"); err != nil || wal.Size() == 0 {
+// forgetRest empties a -wal file that no server writes, before anything is written to it, unless a reader or a disk
+// that takes nothing is in the way. Behind all that is whole of it there may be part of a transaction in which a
+// server was killed: behind a shorter one it would look like damage. A power cut may have left holes there: later
+// they would be those of a file that was cut. Its error is that of a sync, behind which nothing can be relied on.
+func forgetRest(c *sqliteconn.Conn, name string) error {
+	if wal, err := kernel.Stat(name + "-wal"); err != nil || wal.Size() == 0 {
 		return nil
 	}
-	if _, err := f.copyLog("TRUNCATE"); err != nil && !isFull(err) {
-		return f.judged(err)
+	err := queryRow(c, "PRAGMA wal_checkpoint(TRUNCATE)", new(int64), new(int64), new(int64))
+	switch codeOf(err) {
+	case codeFsync, codeDirFsync:
+		return fmt.Errorf("the disk has failed to sync: %w", err)
 	}
 	return nil
 }
@@ -230,8 +233,10 @@ func (f *file) mend(why error) (lost int64, err error) {
 	expected := f.exchange
 	f.written, f.space = false, space{}
 	if err := f.connect(); err != nil {
-		f.disconnect()
-		f.closeGuard()
+		if f.broken == nil { // else its end would sync once more
+			f.disconnect()
+			f.closeGuard()
+		}
 		return 0, err
 	}
 	var last int64

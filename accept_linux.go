@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unique"
 
 	"github.com/parley-tcp/parley/internal/epoll"
 	"github.com/parley-tcp/parley/internal/kernel"
@@ -35,8 +36,8 @@ type loopAcceptor struct {
 	more    bool         // others may be waiting too
 	watched bool         // the watcher was told to, and has not failed
 	routes  []*route
-	fixed   bool           // all connections have the listener's own address
-	local   sharedEndpoint // of the last connection, or of all
+	fixed   bool                    // all connections have the listener's own address
+	local   unique.Handle[endpoint] // of the last connection, or of all
 	some    func(listener uintptr)
 	batch   []accepted
 	err     error // what ended the batch
@@ -59,7 +60,7 @@ func newLoopAcceptor(s *Server, l net.Listener) (acceptor, error) {
 	}
 	a := &loopAcceptor{srv: s, l: l, raw: raw, ready: make(chan error, 1)}
 	a.some = a.acceptSome
-	a.local, a.fixed = share(endpointOf(l.Addr())), true
+	a.local, a.fixed = unique.Make(*endpointOf(l.Addr())), true
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 		a.tcp = true
 		err = raw.Control(func(fd uintptr) {
@@ -150,8 +151,8 @@ func (a *loopAcceptor) admit(c accepted) {
 	if !c.remote.IP.IsValid() {
 		session.remote = *endpointOf(&net.UnixAddr{Name: c.remote.Path, Net: "unix"})
 	} else if !a.fixed {
-		if local := epoll.Local(fd); a.local.ip.Value() != local.IP {
-			a.local = share(&endpoint{ip: local.IP})
+		if local := epoll.Local(fd); a.local.Value().ip != local.IP {
+			a.local = unique.Make(endpoint{ip: local.IP})
 		}
 	}
 	session.local = a.local

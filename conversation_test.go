@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unique"
 	"unsafe"
 )
 
@@ -900,7 +901,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newTestConversation(&settings{handler: handler, observer: ObserverFunc(func(*Event) {})})
-	c.session.local = share(&c.session.remote)
+	c.session.local = unique.Make(c.session.remote)
 	in, out := []byte("a\nb\nc\n"), new(writeBuffer)
 	allocs := testing.AllocsPerRun(100, func() {
 		c.read(len(in), zero)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unique"
 )
 
 func fill(t testing.TB, pattern, message string) string {
@@ -20,7 +21,7 @@ func fill(t testing.TB, pattern, message string) string {
 	}
 	session := &Session{number: 7,
 		remote: endpoint{ip: netip.MustParseAddrPort("127.0.0.1:49662")},
-		local:  share(&endpoint{ip: netip.MustParseAddrPort("[::1]:6969")})}
+		local:  unique.Make(endpoint{ip: netip.MustParseAddrPort("[::1]:6969")})}
 	got, err := tm.Reply(nil, &Request{Session: session, Seq: 3, Body: []byte(message), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.FixedZone("", 3600))})
 	if err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ type Session struct {
 	number uint64
 	opened time.Time
 	remote endpoint
-	local  sharedEndpoint
-	place  uint32 // in the server's connSet; Server.mu guards it
+	local  unique.Handle[endpoint] // shared by those who came to the same one; zero if there is none
+	place  uint32                  // in the server's connSet; Server.mu guards it
 
 	security *security // nil of a plain connection that no proxy forwarded
 
@@ -68,7 +68,7 @@ type lifetime struct {
 // Observer of it, such as a proxy. number counts from 1; remote is the peer's address and
 // local the one that it dialled, nil where there is none. Its Context never ends.
 func NewSession(number uint64, remote, local net.Addr, opened time.Time) *Session {
-	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: share(endpointOf(local))}
+	return &Session{number: number, opened: opened, remote: *endpointOf(remote), local: unique.Make(*endpointOf(local))}
 }
 
 // SessionOf is NewSession for a connection, of which it takes the addresses, and what TLS and a
@@ -100,7 +100,7 @@ func (s *Session) RemoteAddr() net.Addr { return s.remote.addr() }
 
 // LocalAddr is the address that the peer dialled, as this host sees it.
 func (s *Session) LocalAddr() net.Addr {
-	local := s.local.endpoint()
+	local := s.dialled()
 	return local.addr()
 }
 
@@ -109,8 +109,15 @@ func (s *Session) AppendRemote(dst []byte) []byte { return s.remote.appendTo(dst
 
 // AppendLocal appends this host's address as text, without allocating.
 func (s *Session) AppendLocal(dst []byte) []byte {
-	local := s.local.endpoint()
+	local := s.dialled()
 	return local.appendTo(dst)
+}
+
+func (s *Session) dialled() (local endpoint) {
+	if s.local != (unique.Handle[endpoint]{}) {
+		local = s.local.Value()
+	}
+	return local
 }
 
 // Context ends when the session does: by Close, by a drain that cut, or when an
@@ -169,61 +176,59 @@ func (l *lifetime) end(cause error) {
 // An endpoint is one end's address: a net.Addr is built of it only when somebody
 // asks.
 type endpoint struct {
-	ip    netip.AddrPort // of a TCP peer, IPv4 unmapped
-	other *net.Addr      // any other, and nil if there is none
+	ip    netip.AddrPort           // of a TCP peer, IPv4 unmapped
+	other unique.Handle[otherAddr] // any other; zero if there is none
+}
+
+type otherAddr struct {
+	unix net.UnixAddr
+	addr *net.Addr // of another kind
 }
 
 func endpointOf(a net.Addr) *endpoint {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		return &endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
-	}
-	if a == nil {
+	switch a := a.(type) {
+	case nil:
 		return new(endpoint)
+	case *net.TCPAddr:
+		ap := a.AddrPort()
+		return &endpoint{ip: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
+	case *net.UnixAddr:
+		return &endpoint{other: unique.Make(otherAddr{unix: *a})}
 	}
-	return &endpoint{other: &a}
-}
-
-// A sharedEndpoint is one whose address and port take up nothing more for each session that came to the same ones.
-type sharedEndpoint struct {
-	ip    unique.Handle[netip.AddrPort]
-	other *net.Addr
-}
-
-func share(e *endpoint) sharedEndpoint { return sharedEndpoint{unique.Make(e.ip), e.other} }
-
-func (e sharedEndpoint) endpoint() endpoint {
-	if e == (sharedEndpoint{}) {
-		return endpoint{}
-	}
-	return endpoint{e.ip.Value(), e.other}
+	return &endpoint{other: unique.Make(otherAddr{addr: &a})}
 }
 
 func (e *endpoint) addr() net.Addr {
 	switch {
 	case e.ip.IsValid():
 		return net.TCPAddrFromAddrPort(e.ip)
-	case e.other == nil:
+	case e.isNone():
 		return nil
 	}
-	return *e.other
+	other := e.other.Value()
+	if other.addr != nil {
+		return *other.addr
+	}
+	return &other.unix
 }
+
+func (e *endpoint) isNone() bool { return *e == endpoint{} }
 
 // appendTo appends host:port, or unix:PATH; the peer of a Unix socket mostly has
 // no path of its own and is called unix.
 func (e *endpoint) appendTo(dst []byte) []byte {
-	if !e.ip.IsValid() && e.other == nil {
+	switch {
+	case e.ip.IsValid():
+		return e.ip.AppendTo(dst)
+	case e.isNone():
 		return append(dst, "unknown"...)
 	}
-	if e.ip.IsValid() {
-		return e.ip.AppendTo(dst)
-	}
-	unix, ok := (*e.other).(*net.UnixAddr)
+	other := e.other.Value()
 	switch {
-	case !ok:
-		return append(dst, (*e.other).String()...)
-	case unix.Name == "" || unix.Name == "@":
+	case other.addr != nil:
+		return append(dst, (*other.addr).String()...)
+	case other.unix.Name == "" || other.unix.Name == "@":
 		return append(dst, "unix"...)
 	}
-	return append(append(dst, "unix:"...), unix.Name...)
+	return append(append(dst, "unix:"...), other.unix.Name...)
 }

@@ -124,7 +124,7 @@ func comparisons() []comparison {
 			},
 		},
 		{
-			title: "A tap's silent sessions", reference: "haproxy", workloads: []workload{silent},
+			title: silence, reference: "haproxy", workloads: []workload{silent},
 			note: "What is behind it is c-epoll; the memory is the proxy's alone. Each session has said something and had its reply.\n\n",
 			servers: []server{
 				{name: "haproxy", run: haproxy, behind: backend, config: withOptions(haproxyConfig, "")},

@@ -1,31 +1,34 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
 
-// A mark is a ratio that was aimed at, of one row of a table to another.
+// A mark is a ratio that was aimed at, of one row of a table to another, or a figure of one.
 type mark struct {
 	what    string
 	table   string // its title's beginning, and its workload
 	load    string
-	row, to string
+	row, to string // to is empty where the figure itself is meant
 	goal    float64
 	of      func(sample) float64
 	more    bool // is better
 }
 
-func cpuOf(s sample) float64  { return s.cpu }
-func rateOf(s sample) float64 { return s.rate }
+func cpuOf(s sample) float64    { return s.cpu }
+func rateOf(s sample) float64   { return s.rate }
+func memoryOf(s sample) float64 { return s.perConnection }
 
 const (
-	bare   = "Beside the bare exchange"
-	taps   = "A tap"
-	secure = "TLS 1.3"
-	asked  = "Commands of redis, to the server"
-	passed = "Commands of redis, through the tap"
-	piped  = "To Parley's server"
+	bare    = "Beside the bare exchange"
+	taps    = "A tap"
+	silence = "A tap's silent sessions"
+	secure  = "TLS 1.3"
+	asked   = "Commands of redis, to the server"
+	passed  = "Commands of redis, through the tap"
+	piped   = "To Parley's server"
 )
 
 var marks = []mark{
@@ -38,6 +41,7 @@ var marks = []mark{
 	{what: "tap, silent, 64x1", table: taps, load: "64x1", row: "parley-tap", to: "haproxy", goal: 1, of: cpuOf},
 	{what: "tap, narrative to a file, 64x1", table: taps, load: "64x1", row: "parley-tap-narrative", to: "haproxy", goal: 1.2, of: cpuOf},
 	{what: "tap, silent, 4 KiB lines in bulk", table: taps, load: "bulk", row: "parley-tap", to: "haproxy", goal: 1, of: cpuOf},
+	{what: "KiB of a tap's silent session, as RSS", table: silence, load: "idle", row: "parley-tap", goal: 1.5, of: memoryOf},
 	{what: "TLS 1.3, 64x1", table: secure, load: "64x1", row: "parley", to: openSSL, goal: 1.25, of: cpuOf},
 	{what: "TLS 1.3, 64x16", table: secure, load: "64x16", row: "parley", to: openSSL, goal: 1.25, of: cpuOf},
 	{what: "TLS 1.3, a handshake", table: secure, load: "accepts", row: "parley", to: openSSL, goal: 1.3, of: cpuOf},
@@ -49,17 +53,19 @@ var marks = []mark{
 // markTable says of each mark where it is. What could not be measured is no success.
 func markTable(tables []table) string {
 	var out strings.Builder
-	out.WriteString("### The marks\n\nRatios of CPU time, but of the pipe's rate: medians, with least and most.\n\n")
+	out.WriteString("### The marks\n\nRatios of CPU time, but of the pipe's rate, and memory: medians, with least and most.\n\n")
 	writeRow(&out, []string{"what", "beside", "mark", "measured", ""})
 	writeRow(&out, []string{"---", "---", "--:", "--:", "---"})
 	for _, m := range marks {
 		var ratios []float64
 		for _, t := range tables {
 			if r := t.row(m.row); t.about == m.table && t.workload.name == m.load && r != nil && r.failed == nil {
-				ratios = t.ratios(*r, m.to, m.of)
+				if ratios = each(r.samples, m.of); m.to != "" {
+					ratios = t.ratios(*r, m.to, m.of)
+				}
 			}
 		}
-		writeRow(&out, []string{m.what, m.to, fmt.Sprintf("%.2f", m.goal), spread(ratios), m.verdict(ratios)})
+		writeRow(&out, []string{m.what, cmp.Or(m.to, "–"), fmt.Sprintf("%.2f", m.goal), spread(ratios), m.verdict(ratios)})
 	}
 	out.WriteString("\n")
 	return out.String()

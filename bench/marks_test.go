@@ -19,12 +19,14 @@ func TestMarkTable(t *testing.T) {
 		{server: "lines", samples: []sample{{cpu: 100}}}, {server: "redis", samples: []sample{{cpu: 125}}}}}
 	pipe := table{about: piped, workload: workload{name: "pipe"}, rows: []row{
 		{server: pipedBench, samples: []sample{{rate: 100, cpu: 1}}}, {server: pipedClient, samples: []sample{{rate: 75, cpu: 9}}}}}
-	got := markTable([]table{bulky, lone, commands, pipe})
+	quiet := table{about: silence, workload: silent, rows: []row{{server: "parley-tap", samples: []sample{{perConnection: 1.25}}}}}
+	got := markTable([]table{bulky, lone, commands, pipe, quiet})
 	for _, want := range []string{
 		"| tap, silent, 4 KiB lines in bulk | haproxy | 1.00 | 1.10 (0.90–1.25) | missed, by 0.10 |\n",
 		"| tap, silent, 64x1 | haproxy | 1.00 | – | not measured |\n",
 		"| tap, narrative to a file, 64x1 | haproxy | 1.20 | – | not measured |\n",
 		"| commands of redis to the server, 64x16 | lines | 1.50 | 1.25 (1.25–1.25) | held, by 0.25 |\n",
+		"| KiB of a tap's silent session, as RSS | – | 1.50 | 1.25 (1.25–1.25) | held, by 0.25 |\n",
 		"| a million lines through a pipe, rate | " + pipedBench + " | 0.50 | 0.75 (0.75–0.75) | held, by 0.25 |\n",
 	} {
 		if !strings.Contains(got, want) {

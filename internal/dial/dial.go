@@ -223,6 +223,9 @@ func (d *Dialer) prepare(ctx context.Context, conn net.Conn, steps *Steps) (net.
 // race tries the addresses in turn: the next is tried beside the others once the last
 // has had its head start, and at once when one has failed.
 func (d *Dialer) race(ctx context.Context, addresses []string) attempt {
+	if len(addresses) == 1 { // needs no goroutine
+		return d.attempt(ctx, addresses[0])
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan attempt, len(addresses))
 	var running sync.WaitGroup

@@ -129,6 +129,7 @@ type loop struct {
 	now     time.Time // when this round began
 	yielded time.Time // when other goroutines last had a turn
 	arrived []byte    // what this round has read; used of it
+	room    []byte    // what was read last, with room in front of it for what there was of its message
 	used    int
 	due     []delivery
 	spare   [][]byte  // of readSize, to be used again

@@ -216,7 +216,8 @@ func (l *loop) receive(f *flow) {
 		l.stopReading(f, io.EOF)
 	default:
 		if begun > 0 {
-			f.scanner.room = space[:begun+n]
+			l.room = space[:begun+n]
+			f.scanner.room = &l.room
 		}
 		l.inspect(f, p[:n])
 		f.scanner.room = nil

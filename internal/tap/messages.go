@@ -105,9 +105,7 @@ func (s *session) tellClosed(end *ending, now time.Time) {
 	s.moveOn(now)
 	s.recordRest()
 	s.closed = true
-	if s.unfinishedTimer != nil {
-		s.unfinishedTimer.Stop()
-	}
+	s.stopUnfinishedTimer()
 	s.tell(&parley.Event{
 		Kind: parley.Closed, Time: s.now, Session: s.public, Seq: s.seq, Took: s.now.Sub(s.public.Opened()),
 		Replied: s.written, In: s.in, Out: s.out, Stray: s.stray, Reason: end.reason, Err: end.err,
@@ -360,9 +358,13 @@ func (s *session) watchUnfinished() {
 		}
 	default:
 		s.unfinishedSince = time.Time{}
-		if s.unfinishedTimer != nil {
-			s.unfinishedTimer.Stop()
-		}
+		s.stopUnfinishedTimer()
+	}
+}
+
+func (s *session) stopUnfinishedTimer() {
+	if s.lifetime != nil && s.unfinishedTimer != nil {
+		s.unfinishedTimer.Stop()
 	}
 }
 

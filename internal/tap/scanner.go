@@ -14,10 +14,10 @@ type scanner struct {
 	max     int // bytes of a message's body
 	hearer  hearer
 
-	at      uint64 // bytes of the direction before buf
-	buf     []byte // of a message that is not whole yet
-	room    []byte // if that is given: what is fed next is its end, behind as much as buf has
-	scanned int    // bytes of buf that hold no end
+	at      uint64  // bytes of the direction before buf
+	buf     []byte  // of a message that is not whole yet
+	room    *[]byte // if that is given: what is fed next is its end, behind as much as buf has
+	scanned int     // bytes of buf that hold no end
 	long    *longMessage
 	lost    bool // the framing: each read is a message
 }
@@ -52,8 +52,8 @@ func (s *scanner) feed(p []byte, eof bool) {
 	buffered := len(s.buf) > 0
 	switch {
 	case buffered && s.room != nil: // a long read is not copied for the little that it begins behind
-		copy(s.room, s.buf)
-		p = s.room
+		copy(*s.room, s.buf)
+		p = *s.room
 	case buffered:
 		s.buf = append(s.buf, p...)
 		p = s.buf

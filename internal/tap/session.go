@@ -27,12 +27,12 @@ type session struct {
 	driver    driver     // what passes the session on; nil before
 	isCut     bool
 
-	looped bool // a loop passes it on; Tap.mu guards it
+	looped   bool // a loop passes it on; Tap.mu guards it
+	unpaired bool // no request waits for a reply
 
 	mu sync.Mutex // one event at a time; guards what follows
 
 	closed         bool // Closed was told: nothing is from now on
-	unpaired       bool // no request waits for a reply
 	unfinishedTold bool
 	isHeld         bool       // by the gate, of a loop
 	open           int8       // directions that no end of file has come of
@@ -49,14 +49,14 @@ type session struct {
 
 	*records // nil if there is no gate
 
-	unfinishedSince time.Time   // since when a request waits for its rest; zero while none does
-	unfinishedTimer *time.Timer // tells Unfinished, where no loop does
+	unfinishedSince time.Time // since when a request waits for its rest; zero while none does
 }
 
-// A lifetime is the context of a session.
+// A lifetime is what a session needs that no loop passes on.
 type lifetime struct {
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx             context.Context
+	cancel          context.CancelFunc
+	unfinishedTimer *time.Timer // tells Unfinished; session.mu guards it
 }
 
 // A teller tells an observer, one event at a time.

@@ -668,13 +668,15 @@ func TestTookIsSinceTheRequest(t *testing.T) {
 func scan(framing parley.Framing, max, n int, all []byte) (found []string) {
 	var heard, inRoom finder
 	s, r := scanner{framing: framing, max: max, hearer: &heard}, scanner{framing: framing, max: max, hearer: &inRoom}
+	var room []byte
 	for piece := range slices.Chunk(all, n) {
 		s.feed(bytes.Clone(piece), false)
 		if begun := len(r.buf); begun > 0 {
-			r.room = append(make([]byte, begun), piece...)
+			room = append(make([]byte, begun), piece...)
+			r.room = &room
 		}
 		r.feed(bytes.Clone(piece), false)
-		clear(r.room) // it is another's
+		clear(room) // it is another's
 		r.room = nil
 	}
 	s.feed(nil, true)

@@ -34,6 +34,7 @@ type workload struct {
 	inflight    int
 	size        int // of a payload, in bytes
 	lines       int // that are sent in all, where nobody replies
+	before      int // of idle connections: those that count for nothing, as what a process sets up once
 }
 
 const (
@@ -81,6 +82,14 @@ func (b *bench) measure(ctx context.Context, s server, w workload) (sample, erro
 		return sample{}, err
 	}
 	defer p.stop()
+	if w.before > 0 {
+		l, err := b.holdBefore(ctx, p, s, w)
+		if err != nil {
+			return sample{}, err
+		}
+		defer l.stop()
+		w.connections -= w.before
+	}
 	l, err := b.startLoad(ctx, p.port, s, w)
 	if err != nil {
 		return sample{}, err
@@ -174,16 +183,39 @@ func readClocks(p *running, l *loader) (clocks, error) {
 	return c, errors.Join(errs[:]...)
 }
 
-// measureIdle relies on start's exchange: what a first connection sets up is not
-// counted as memory of the idle ones.
-func measureIdle(ctx context.Context, p *running, l *loader, w workload) (sample, error) {
+// holdBefore opens the connections whose memory counts for nothing.
+func (b *bench) holdBefore(ctx context.Context, p *running, s server, w workload) (*loader, error) {
+	w.connections = w.before
+	l, err := b.startLoad(ctx, p.port, s, w)
+	if err != nil {
+		return nil, err
+	}
+	if err = awaitIdle(ctx, l); err == nil {
+		p.memoryBefore, err = p.memory()
+	}
+	if err != nil {
+		l.stop()
+	}
+	return l, err
+}
+
+func awaitIdle(ctx context.Context, l *loader) error {
 	if _, err := l.awaitWord(ctx, "ready"); err != nil {
-		return sample{}, err
+		return err
 	}
 	select {
 	case <-time.After(idleHold):
 	case <-ctx.Done():
-		return sample{}, context.Cause(ctx)
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// measureIdle relies on start's exchange: what a first connection sets up is not
+// counted as memory of the idle ones.
+func measureIdle(ctx context.Context, p *running, l *loader, w workload) (sample, error) {
+	if err := awaitIdle(ctx, l); err != nil {
+		return sample{}, err
 	}
 	memory, err := p.memory()
 	if err != nil {

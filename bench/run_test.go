@@ -45,7 +45,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("it used %.2f cores of one", on)
 	}
 
-	idle := workload{name: "idle", connections: 1000, inflight: 1, size: payload}
+	idle := workload{name: "idle", connections: 1000, inflight: 1, size: payload, before: 200}
 	if s, err = b.measure(t.Context(), run("right"), idle); err != nil {
 		t.Fatal(err)
 	}

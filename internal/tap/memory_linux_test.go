@@ -5,12 +5,13 @@ package tap
 import (
 	"io"
 	"runtime"
+	"slices"
 	"testing"
 )
 
 // A session that is silent takes up little with a loop: no goroutine, no buffer, and no connection of package net.
 func TestASilentSessionTakesUpLittle(t *testing.T) {
-	const sessions, most = 500, 1536
+	const sessions, most = 300, 1536
 	upstream := plain.startServer(t, func(conn end) { // with no pipe of package net's, which come and go
 		buf := make([]byte, 2)
 		io.ReadFull(conn, buf)
@@ -34,13 +35,18 @@ func TestASilentSessionTakesUpLittle(t *testing.T) {
 		}
 		return (used() - before) / sessions, (runtime.NumGoroutine() - running) / sessions
 	}
-	ends, of := inUse(upstream)
-	bytes, goroutines := inUse(through)
-	if bytes -= ends; bytes > most {
-		t.Errorf("a silent session takes up %d bytes, want %d at most", bytes, most)
+	var took []int
+	for range 3 { // what other tests have left may go away meanwhile
+		ends, of := inUse(upstream)
+		bytes, goroutines := inUse(through)
+		if took = append(took, bytes-ends); goroutines > of {
+			t.Errorf("a silent session has %d goroutines", goroutines-of)
+		}
 	}
-	if goroutines -= of; goroutines > 0 {
-		t.Errorf("a silent session has %d goroutines", goroutines)
+	slices.Sort(took)
+	bytes := took[1]
+	if bytes > most {
+		t.Errorf("a silent session takes up %d bytes, want %d at most; %d", bytes, most, took)
 	}
 	t.Logf("a silent session takes up %d bytes", bytes)
 }

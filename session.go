@@ -113,6 +113,7 @@ func (s *Session) AppendLocal(dst []byte) []byte {
 	return local.appendTo(dst)
 }
 
+// dialled is the local endpoint, an empty one if there is none.
 func (s *Session) dialled() (local endpoint) {
 	if s.local != (unique.Handle[endpoint]{}) {
 		local = s.local.Value()

@@ -25,8 +25,7 @@ type play struct {
 	heard    *heard         // the framing of what the server says
 	hungUp   bool           // it was said that nothing more will be sent
 	begun    time.Time
-	done     chan struct{}
-	steps    []step             // of a rate, which has made them
+	steps    []step             // all
 	sendings map[uint64]sending // of a rate, by their numbers
 
 	// Of a protocol, which knows what is a reply and what came unasked: these need not come in
@@ -34,6 +33,11 @@ type play struct {
 	tellsApart       bool
 	owed             int       // requests whose reply has not come
 	replies, unasked []message // came, and nothing was compared with them yet
+
+	// For those that begin later, in times of the recording:
+	nextAt  time.Time // of what it comes to next; guarded by run.mu
+	over    bool      // nothing of it is awaited; the same
+	knownAt time.Time // nextAt when it was looked at
 }
 
 // A message is one that came, and when.
@@ -46,9 +50,6 @@ type message struct {
 func (p *play) play() {
 	p.begun = time.Now()
 	steps := p.steps
-	if p.Rate == 0 {
-		steps = p.script()
-	}
 	if err := p.connect(steps); err != nil {
 		p.unreachable(err)
 		return
@@ -63,6 +64,7 @@ func (p *play) play() {
 			steps, goOn = steps[1:], p.say(s)
 		} else {
 			steps, goOn = p.expect(s, steps[1:])
+			p.comesTo(steps)
 		}
 		if !goOn {
 			return

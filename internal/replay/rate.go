@@ -59,7 +59,7 @@ func (r *run) allPaced(sessions iter.Seq2[Session, error]) {
 			r.cancel(err)
 			return
 		}
-		p := &play{run: r, session: session, done: make(chan struct{})}
+		p := &play{run: r, session: session}
 		p.steps = p.script()
 		own := p.turns()
 		requests += len(own)

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,8 +98,8 @@ const lastWords = time.Second
 
 // Run plays the sessions, which come in the order of opening, until ctx ends. A session
 // begins when it did in the recording, counted from the first one at the given speed, and
-// not before those have ended that had ended before it; so with no waiting at all the
-// order in which sessions followed each other is kept. In a session each request is sent
+// not before all is there that the server had said before it in other sessions, and those have
+// ended that had ended: what a session finds, others may have brought about. In a session each request is sent
 // when it was and not before all is there that the server had said before it, byte for byte
 // as far as that is recorded. Replies are compared without their framing, but those of a
 // protocol, whose framing is part of them; those under chunk, which has no ends of messages, as one
@@ -112,7 +113,7 @@ const lastWords = time.Second
 func (r *Replay) Run(ctx context.Context, sessions iter.Seq2[Session, error]) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	run := &run{Replay: r, ctx: ctx, cancel: cancel}
+	run := newRun(ctx, cancel, r)
 	if r.Rate > 0 {
 		run.allPaced(sessions)
 	} else {
@@ -128,10 +129,17 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	playing sync.WaitGroup
-	earlier ending // those that may still be at it and whose end is recorded
+	earlier awaited
 
-	mu  sync.Mutex
-	sum Summary
+	mu    sync.Mutex
+	moved sync.Cond // a session has come further
+	sum   Summary
+}
+
+func newRun(ctx context.Context, cancel context.CancelCauseFunc, r *Replay) *run {
+	run := &run{Replay: r, ctx: ctx, cancel: cancel}
+	run.moved.L = &run.mu
+	return run
 }
 
 func (r *run) all(sessions iter.Seq2[Session, error]) {
@@ -148,37 +156,74 @@ func (r *run) all(sessions iter.Seq2[Session, error]) {
 		if !r.sleepUntil(begin.Add(r.scaled(session.Opened.Sub(first)))) {
 			return
 		}
-		p := &play{run: r, session: session, done: make(chan struct{})}
-		if !session.Closed.IsZero() {
+		p := &play{run: r, session: session}
+		p.steps = p.script()
+		if p.comesTo(p.steps); !p.over {
+			p.knownAt = p.nextAt
 			heap.Push(&r.earlier, p)
 		}
 		r.playing.Go(func() {
-			defer close(p.done)
+			defer p.ends()
 			p.play()
 		})
 	}
 }
 
-// awaitEarlier waits for those that had ended by then.
+// awaitEarlier waits until the sessions that have begun are where they were then.
 func (r *run) awaitEarlier(then time.Time) {
-	for len(r.earlier) > 0 && !r.earlier[0].session.Closed.After(then) {
-		<-heap.Pop(&r.earlier).(*play).done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.earlier) > 0 {
+		switch p := r.earlier[0]; {
+		case p.knownAt.After(then):
+			return
+		case p.over:
+			heap.Pop(&r.earlier)
+		case p.nextAt.After(p.knownAt):
+			p.knownAt = p.nextAt
+			heap.Fix(&r.earlier, 0)
+		default:
+			r.moved.Wait()
+		}
 	}
 }
 
-// An ending is a heap of plays, the one whose session ended first on top: a recording may
-// have a hundred thousand that were open at once.
-type ending []*play
+// comesTo notes what the session is to come to next that others await: what the server says, or the end.
+func (p *play) comesTo(steps []step) {
+	next := p.session.Closed
+	if i := slices.IndexFunc(steps, func(s step) bool { return !s.sent }); i >= 0 {
+		next = steps[i].at
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = next.IsZero() // its end is not recorded
+	if next.After(p.nextAt) {
+		p.nextAt = next
+	}
+	p.moved.Signal()
+}
 
-func (e ending) Len() int           { return len(e) }
-func (e ending) Less(i, j int) bool { return e[i].session.Closed.Before(e[j].session.Closed) }
-func (e ending) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *ending) Push(p any)        { *e = append(*e, p.(*play)) }
-func (e *ending) Pop() any {
-	last := len(*e) - 1
-	p := (*e)[last]
-	(*e)[last] = nil
-	*e = (*e)[:last]
+// ends notes that nothing of the session is awaited any more.
+func (p *play) ends() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.moved.Signal()
+}
+
+// Awaited is a heap of plays, the one that was known to come to something first on top: a recording may
+// have a hundred thousand that were open at once.
+type awaited []*play
+
+func (a awaited) Len() int           { return len(a) }
+func (a awaited) Less(i, j int) bool { return a[i].knownAt.Before(a[j].knownAt) }
+func (a awaited) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *awaited) Push(p any)        { *a = append(*a, p.(*play)) }
+func (a *awaited) Pop() any {
+	last := len(*a) - 1
+	p := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
 	return p
 }
 

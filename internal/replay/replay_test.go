@@ -138,7 +138,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// With no waiting, sessions overlap as they did and follow each other as they did.
+// With no waiting, sessions overlap as they did and follow each other, and what others were told, as they did.
 func TestConcurrencyIsAsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := echoing()
@@ -164,8 +164,57 @@ func TestConcurrencyIsAsRecorded(t *testing.T) {
 		)
 		checkSame(t, differences)
 		slices.Sort(tg.arrived)
-		checkSame(t, tg.arrived, "0s 1", "0s 2", "1s 1", "2s 3", "3s 4")
+		checkSame(t, tg.arrived, "0s 1", "1s 1", "1s 2", "2s 3", "3s 4")
 	})
+}
+
+// A session begins when all is there that others had been told before: what it finds may be their doing.
+// One that is told no more does not hold it up for longer than it waits itself.
+func TestWhatOthersWereToldIsThere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lost bool
+		want time.Duration // of the session that comes later
+	}{
+		{"late", false, 3 * time.Second},
+		{"never", true, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tg := echoing()
+				tg.serve = func(conn *parleytest.Conn) {
+					s := parley.NewClient(conn, nil)
+					for {
+						body, err := s.Receive(context.Background())
+						if err != nil {
+							return
+						}
+						switch string(body) {
+						case "subscribe":
+							time.Sleep(3 * time.Second)
+							if c.lost {
+								continue
+							}
+						case "publish":
+							if got := time.Since(tg.begun); got != c.want {
+								t.Errorf("published after %v, want %v", got, c.want)
+							}
+						}
+						s.Send(context.Background(), body)
+					}
+				}
+				_, differences := playAll(t, &Replay{}, tg,
+					Session{Number: 1, Opened: at(0), Closed: at(10), Exchanges: []Exchange{
+						exchange(1, 0, "subscribe", "subscribe"), exchange(2, 9, "bye", "bye"),
+					}},
+					Session{Number: 2, Opened: at(0.5), Closed: at(0.6), Exchanges: []Exchange{exchange(1, 0.5, "publish", "publish")}},
+				)
+				if c.lost != (len(differences) > 0) {
+					t.Errorf("differences %q", differences)
+				}
+			})
+		})
+	}
 }
 
 // A request waits for all that the server had said before it, and for no more.
@@ -330,7 +379,7 @@ func TestManySessionsAreOpenAtOnce(t *testing.T) {
 			sessions[i] = Session{Opened: at(1), Closed: closed}
 		}
 		r := &Replay{Speed: math.Inf(1), Dial: func(context.Context) (net.Conn, error) { return nil, refused }}
-		run := &run{Replay: r, ctx: t.Context()}
+		run := newRun(t.Context(), nil, r)
 		run.all(each(sessions...))
 		run.playing.Wait()
 		want := n // none of these had ended by then

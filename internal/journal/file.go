@@ -214,8 +214,11 @@ func (f *file) connect() (err error) {
 // setUp makes the tables of a new file, or sees that it is a journal and brings it up to date.
 func (f *file) setUp() error {
 	var old int64
-	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil || old != 0 {
-		return fmt.Errorf("SQLite is older than %s: %w", minSQLite, err)
+	if err := queryRow(f.conn, "SELECT sqlite_version() < '"+minSQLite+"'", &old); err != nil {
+		return err
+	}
+	if old != 0 {
+		return fmt.Errorf("SQLite is older than %s", minSQLite)
 	}
 	version, err := f.version()
 	if err != nil {

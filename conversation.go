@@ -133,7 +133,9 @@ func (o *writeBuffer) reset() {
 	o.sent, o.replies, o.last, o.told, o.counted = 0, 0, 0, 0, 0
 }
 
-func (c *conversation) open() {
+// open begins the conversation. What is told goes through e, which is its caller's again: an event made
+// for each of thousands of sessions would be garbage that stays resident while they are silent.
+func (c *conversation) open(e *Event) {
 	if p, ok := c.framing.(Protocol); ok {
 		c.protocol = new(protocol)
 		c.protocol.requests, c.protocol.replies = p.Open()
@@ -141,7 +143,8 @@ func (c *conversation) open() {
 		c.protocol.answered, _ = c.protocol.replies.(Noter)
 	}
 	if c.tells(Opened) {
-		c.observer.Observe(&Event{Kind: Opened, Time: c.session.opened, Session: c.session})
+		*e = Event{Kind: Opened, Time: c.session.opened, Session: c.session}
+		c.observer.Observe(e)
 	}
 }
 
@@ -713,12 +716,13 @@ func errorsOfReasons(prefix string) (errs [len(reasonNames)]error) {
 	return errs
 }
 
-// close tells that the conversation is over, before the peer can see it.
-func (c *conversation) close(now time.Time) {
+// close tells that the conversation is over, before the peer can see it, as open tells that it has begun.
+func (c *conversation) close(e *Event, now time.Time) {
 	c.endContext()
 	if c.tells(Closed) {
-		c.observer.Observe(&Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
-			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Stray: c.stray, Err: c.err})
+		*e = Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
+			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Stray: c.stray, Err: c.err}
+		c.observer.Observe(e)
 	} else if c.reason == HandlerError {
 		c.logHandlerError()
 	}

@@ -191,6 +191,7 @@ type loop struct {
 	listeners map[uint32]*loopAcceptor
 	arrived   readBuffer     // the last read; a connection keeps only what is left of it
 	spare     []*writeBuffer // to be used again
+	event     Event          // that is told of a session's beginning or end
 
 	now     time.Time     // when this round began
 	anchor  time.Time     // of the clock
@@ -629,7 +630,7 @@ func (l *loop) register(t *loopConn) {
 	case t.lingering:
 		l.linger(t)
 	default:
-		t.open()
+		t.open(&l.event)
 		if err != nil {
 			t.fail(IOError, err)
 		}
@@ -818,7 +819,7 @@ func (l *loop) end(t *loopConn) {
 			t.lose(untaken) // otherwise what is on its way counts as taken
 		}
 	}
-	t.conversation.close(kernel.Now())
+	t.conversation.close(&l.event, kernel.Now())
 	l.over = append(l.over, t)
 }
 

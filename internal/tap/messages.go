@@ -94,7 +94,8 @@ func (s *session) tellProgress() {
 func (s *session) tellOpened() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell(&parley.Event{Kind: parley.Opened, Time: s.public.Opened(), Session: s.public})
+	s.event = parley.Event{Kind: parley.Opened, Time: s.public.Opened(), Session: s.public}
+	s.tell(&s.event)
 }
 
 // tellClosed tells that the session is over, and what there was of messages that nobody will
@@ -106,10 +107,11 @@ func (s *session) tellClosed(end *ending, now time.Time) {
 	s.recordRest()
 	s.closed = true
 	s.stopUnfinishedTimer()
-	s.tell(&parley.Event{
+	s.event = parley.Event{
 		Kind: parley.Closed, Time: s.now, Session: s.public, Seq: s.seq, Took: s.now.Sub(s.public.Opened()),
 		Replied: s.written, In: s.in, Out: s.out, Stray: s.stray, Reason: end.reason, Err: end.err,
-	})
+	}
+	s.tell(&s.event)
 }
 
 // recordRest records what there was of messages that nobody will finish.
@@ -211,11 +213,12 @@ func (s *session) tellReply(m message) {
 		}
 	}
 	s.tell(e)
-	if e.Kind == parley.Replied && s.tap.answers {
-		s.tell(&parley.Event{Kind: parley.Answered, Time: s.now, Session: s.public, Seq: e.Seq, Replied: 1, Took: e.Took})
-	}
 	if s.tap.Gate != nil {
 		s.recordReply(e, m)
+	}
+	if e.Kind == parley.Replied && s.tap.answers {
+		*e = parley.Event{Kind: parley.Answered, Time: s.now, Session: s.public, Seq: e.Seq, Replied: 1, Took: e.Took}
+		s.tell(e)
 	}
 }
 

@@ -135,14 +135,14 @@ func isItself(at listen.Way, upstream address) bool {
 }
 
 func runTap(cmd *cobra.Command, ways []listen.Way, upstream address, opt tapOptions) error {
-	t, err := newTap(upstream, &opt)
-	if err != nil {
-		return err
-	}
 	if err := opt.out.open(upstream); err != nil {
 		return err
 	}
 	defer opt.out.close()
+	t, err := newTap(upstream, &opt)
+	if err != nil {
+		return err
+	}
 	target := upstream.target()
 	opt.web.upstream, opt.web.upstreamTLS = target, opt.out.tls.on
 	s := newServing(cmd, &opt.in, &opt.web, &opt.admin, opt.output(target), opt.drain, func() string {
@@ -191,9 +191,7 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}
 	framing := opt.framing.Onlooker()
 	return &tap.Tap{
-		Dial: opt.fault.dial(func(ctx context.Context, client *parley.Session) (net.Conn, error) {
-			return opt.dialFor(ctx, client, upstream)
-		}),
+		Dial:             opt.fault.dial(opt.dialTo(upstream)),
 		Engine:           parley.LoopsIfPossible, // nobody who is told, or asked, blocks
 		Framing:          framing.Requests,
 		Replies:          framing.Replies,
@@ -207,18 +205,26 @@ func newTap(upstream address, opt *tapOptions) (*tap.Tap, error) {
 	}, nil
 }
 
-// dialFor connects to the server for a client, whose addresses a PROXY header is to name.
-func (opt *tapOptions) dialFor(ctx context.Context, client *parley.Session, upstream address) (net.Conn, error) {
-	dialer := opt.out.dialer(upstream, "", opt.connect)
-	dialer.Source, dialer.Destination = client.RemoteAddr(), client.LocalAddr()
-	conn, _, err := dialer.Dial(ctx)
-	if err != nil {
-		return nil, explainDial(upstream.target(), opt.connect, err)
+// dialTo connects to the server for a client, whose addresses a PROXY header is to name. Only for that a client
+// has a dialer of its own: as garbage, those of many would leave holes between the sessions that stay.
+func (opt *tapOptions) dialTo(upstream address) dialFunc {
+	shared := opt.out.dialer(upstream, "", opt.connect)
+	return func(ctx context.Context, client *parley.Session) (net.Conn, error) {
+		dialer := &shared
+		if shared.SendProxy > 0 {
+			own := shared
+			own.Source, own.Destination = client.RemoteAddr(), client.LocalAddr()
+			dialer = &own
+		}
+		conn, _, err := dialer.Dial(ctx)
+		if err != nil {
+			return nil, explainDial(upstream.target(), opt.connect, err)
+		}
+		if secured, ok := conn.(*tlsconn.Conn); ok {
+			return wordedConn{secured}, nil
+		}
+		return conn, nil
 	}
-	if secured, ok := conn.(*tlsconn.Conn); ok {
-		return wordedConn{secured}, nil
-	}
-	return conn, nil
 }
 
 // A wordedConn is a TLS connection to a server. What it refuses us for, such as our certificate,

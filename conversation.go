@@ -133,8 +133,8 @@ func (o *writeBuffer) reset() {
 	o.sent, o.replies, o.last, o.told, o.counted = 0, 0, 0, 0, 0
 }
 
-// open begins the conversation. What is told goes through e, which is its caller's again: an event made
-// for each of thousands of sessions would be garbage that stays resident while they are silent.
+// open begins the conversation. What is told goes through e, unless it is nil: an event made for each of
+// thousands of sessions would be garbage that stays resident while they are silent.
 func (c *conversation) open(e *Event) {
 	if p, ok := c.framing.(Protocol); ok {
 		c.protocol = new(protocol)
@@ -143,8 +143,7 @@ func (c *conversation) open(e *Event) {
 		c.protocol.answered, _ = c.protocol.replies.(Noter)
 	}
 	if c.tells(Opened) {
-		*e = Event{Kind: Opened, Time: c.session.opened, Session: c.session}
-		c.observer.Observe(e)
+		c.tell(e, Event{Kind: Opened, Time: c.session.opened, Session: c.session})
 	}
 }
 
@@ -720,12 +719,21 @@ func errorsOfReasons(prefix string) (errs [len(reasonNames)]error) {
 func (c *conversation) close(e *Event, now time.Time) {
 	c.endContext()
 	if c.tells(Closed) {
-		*e = Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
-			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Stray: c.stray, Err: c.err}
-		c.observer.Observe(e)
+		c.tell(e, Event{Kind: Closed, Time: now, Session: c.session, Seq: c.seq,
+			Took: c.since(now), Replied: c.replied, In: c.in, Out: c.out, Reason: c.reason, Stray: c.stray, Err: c.err})
 	} else if c.reason == HandlerError {
 		c.logHandlerError()
 	}
+}
+
+// tell tells of something through e, which holds nothing of it any longer; nil is an event of its own.
+func (c *conversation) tell(e *Event, what Event) {
+	if e == nil {
+		e = new(Event)
+	}
+	*e = what
+	c.observer.Observe(e)
+	*e = Event{}
 }
 
 // logHandlerError logs what no Observer is told of. The logger escapes it.

@@ -61,7 +61,7 @@ func newDesk(set *settings) *desk {
 		})
 	}
 	d.conversation = newTestConversation(set)
-	d.open(new(Event))
+	d.open(nil)
 	return d
 }
 
@@ -234,7 +234,7 @@ func TestWithoutRepliesNoneAreTold(t *testing.T) {
 	d.read(0, zero.Add(time.Second))
 	d.answer(d.handler, &d.out, []byte("c"), true)
 	d.ask(&d.out, zero.Add(time.Second))
-	d.close(new(Event), zero.Add(time.Minute))
+	d.close(nil, zero.Add(time.Minute))
 	want := `opened 0 "" 0s|received 1 "a" 0s|received 2 "b" 0s|received 3 "c" 0s|closed 3 "" 1m0s`
 	if got := strings.Join(d.log, "|"); got != want || d.replied != 0 || len(d.out.buf) != 0 {
 		t.Errorf("told %s, %d replied; want %s", got, d.replied, want)
@@ -268,7 +268,7 @@ func TestStraysAreToldOnce(t *testing.T) {
 	}
 	d.end(4 * time.Second)
 	d.wantEnd(t, "<<a>>", Truncated)
-	d.close(new(Event), zero.Add(time.Minute))
+	d.close(nil, zero.Add(time.Minute))
 	if got, want := strings.Join(told, "|"), `stray "xy" 2|closed "" 6`; got != want {
 		t.Errorf("told %s, want %s", got, want)
 	}
@@ -371,7 +371,7 @@ func TestEventsTellTheConversation(t *testing.T) {
 	d.feed(time.Second, "a\nbc\n")
 	d.read(0, zero.Add(2*time.Second))
 	d.run(2*time.Second, true)
-	d.close(new(Event), zero.Add(3*time.Second))
+	d.close(nil, zero.Add(3*time.Second))
 	want := []string{
 		`opened 0 "" 0s`, `received 1 "a" 0s`, `received 2 "bc" 0s`,
 		`replied 1 "a" 0s`, `replied 2 "bc" 0s`, `closed 2 "" 3s`,
@@ -432,7 +432,7 @@ func TestTimesAfterAStepOfTheWallClock(t *testing.T) {
 			t.Errorf("step of %v: the next deadline is after %v, want the hint after 5s", step, got)
 		}
 		d.expire([]byte("b"), at(5*time.Second))
-		d.close(new(Event), at(6*time.Second))
+		d.close(nil, at(6*time.Second))
 		var want []string
 		for _, e := range []struct {
 			kind     EventKind

@@ -232,7 +232,7 @@ func (d *goroutineConn) refuse(reason CloseReason, run func(serve func())) {
 // converse has the conversation from its opening to its end, but for the closing
 // of the connection.
 func (d *goroutineConn) converse() {
-	d.open(new(Event))
+	d.open(nil)
 	d.greet()
 	for d.phase < over {
 		switch {
@@ -265,7 +265,7 @@ func (d *goroutineConn) converse() {
 	if d.phase == broken {
 		d.lose(d.untaken())
 	}
-	d.close(new(Event), kernel.Now())
+	d.close(nil, kernel.Now())
 }
 
 // greet has the greeting written.

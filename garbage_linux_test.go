@@ -16,7 +16,7 @@ import (
 // What is told of a session leaves no garbage with a loop: made for thousands that come at once, it would stay
 // resident while they are silent.
 func TestASilentSessionMakesNoGarbage(t *testing.T) {
-	const sessions, most = 300, 600
+	const sessions, most = 100, 600
 	srv := &parley.Server{Handler: echo, Engine: parley.Loops, Observer: parley.ObserverFunc(func(*parley.Event) {})}
 	at, err := netip.ParseAddrPort(parleytest.Start(t, srv))
 	if err != nil {

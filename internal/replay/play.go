@@ -63,7 +63,7 @@ func (p *play) play() {
 		if s := steps[0]; s.sent {
 			steps, goOn = steps[1:], p.say(s)
 		} else {
-			steps, goOn = p.expect(s, steps[1:])
+			steps, goOn = p.expect(steps)
 			p.comesTo(steps)
 		}
 		if !goOn {
@@ -85,7 +85,7 @@ func (p *play) connect(steps []step) (err error) {
 	p.requests, p.heard = requests, &heard{replies, stream}
 	longest := uint64(0)
 	for _, s := range steps {
-		longest = max(longest, uint64(len(s.bytes))+s.cut)
+		longest = max(longest, s.length())
 	}
 	const most, more = 16 << 20, 1 << 20 // a reply may have grown
 	dialer := parley.Dialer{
@@ -228,10 +228,11 @@ func noteOf(framing parley.Framing) parley.Note {
 
 func (p *play) timeout() time.Duration { return cmp.Or(p.Timeout, 10*time.Second) }
 
-// expect compares what comes with what was recorded, and reports whether the session goes on,
-// with which steps. Where messages cannot be told apart it is all up to the next that the client
-// had sent.
-func (p *play) expect(s step, rest []step) ([]step, bool) {
+// expect compares what comes with what was recorded, which is the first of steps, and reports whether the
+// session goes on, with which steps. Where messages cannot be told apart it is all up to the next that the
+// client had sent.
+func (p *play) expect(steps []step) ([]step, bool) {
+	s, rest := steps[0], steps[1:]
 	ctx, cancel := context.WithTimeout(p.ctx, p.timeout())
 	defer cancel()
 	came, err := p.next(ctx, s.seq == 0)
@@ -241,7 +242,12 @@ func (p *play) expect(s step, rest []step) ([]step, bool) {
 	}
 	if p.heard.stream {
 		s, rest = joined(s, rest)
-		for length := uint64(len(s.bytes)) + s.cut; err == nil && uint64(len(got)) < length; {
+		ahead, behind := steps, uint64(0) // the messages that are not whole, and the bytes of those that are
+		for err == nil && uint64(len(got)) < s.length() {
+			for behind+ahead[0].length() <= uint64(len(got)) {
+				behind, ahead = behind+ahead[0].length(), ahead[1:]
+			}
+			p.comesTo(ahead)
 			var more []byte
 			more, err = p.client.Receive(ctx)
 			got = append(got, more...)
@@ -282,8 +288,9 @@ func (p *play) steady(seq uint64) func(reply []byte) []byte {
 
 // joined is a step with those that follow up to the client's next.
 func joined(s step, rest []step) (step, []step) {
+	s.bytes = slices.Clip(s.bytes)
 	for s.cut == 0 && len(rest) > 0 && !rest[0].sent {
-		s.bytes, s.cut = slices.Concat(s.bytes, rest[0].bytes), rest[0].cut
+		s.bytes, s.cut = append(s.bytes, rest[0].bytes...), rest[0].cut
 		rest = rest[1:]
 	}
 	return s, rest

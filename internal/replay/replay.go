@@ -152,12 +152,12 @@ func (r *run) all(sessions iter.Seq2[Session, error]) {
 		if first.IsZero() {
 			first = session.Opened
 		}
+		p := &play{run: r, session: session}
+		p.steps = p.script()
 		r.awaitEarlier(session.Opened)
 		if !r.sleepUntil(begin.Add(r.scaled(session.Opened.Sub(first)))) {
 			return
 		}
-		p := &play{run: r, session: session}
-		p.steps = p.script()
 		if p.comesTo(p.steps); !p.over {
 			p.knownAt = p.nextAt
 			heap.Push(&r.earlier, p)
@@ -191,7 +191,8 @@ func (r *run) awaitEarlier(then time.Time) {
 // comesTo notes what the session is to come to next that others await: what the server says, or the end.
 func (p *play) comesTo(steps []step) {
 	next := p.session.Closed
-	if i := slices.IndexFunc(steps, func(s step) bool { return !s.sent }); i >= 0 {
+	// A message is not awaited for longer than the end, which is earlier if the clock was set back.
+	if i := slices.IndexFunc(steps, func(s step) bool { return !s.sent }); i >= 0 && (next.IsZero() || steps[i].at.Before(next)) {
 		next = steps[i].at
 	}
 	p.mu.Lock()
@@ -207,7 +208,7 @@ func (p *play) comesTo(steps []step) {
 func (p *play) ends() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.over = true
+	p.over, p.steps = true, nil
 	p.moved.Signal()
 }
 

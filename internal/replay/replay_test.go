@@ -346,6 +346,35 @@ func TestRequestThatTheFramingCannotCarry(t *testing.T) {
 	})
 }
 
+// Where messages run together, a session has come to those that are there, whatever the rest of them waits for.
+func TestWhatOthersWereToldRunsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		published := make(chan struct{})
+		tg := echoing()
+		tg.serve = func(conn *parleytest.Conn) {
+			buf := make([]byte, 100)
+			n, _ := conn.Read(buf)
+			if string(buf[:n]) == "publish" {
+				close(published)
+				return
+			}
+			io.WriteString(conn, "ok")
+			<-published
+			io.WriteString(conn, "message")
+			conn.Read(buf)
+		}
+		_, differences := playAll(t, &Replay{Framing: named("chunk")}, tg,
+			Session{Number: 1, Opened: at(0), Closed: at(10), Exchanges: []Exchange{
+				exchange(1, 0, "subscribe", "ok"), {Received: at(2), Reply: []byte("message")},
+			}},
+			Session{Number: 2, Opened: at(1), Closed: at(3), Exchanges: []Exchange{{Seq: 1, Received: at(2), Request: []byte("publish")}}})
+		checkSame(t, differences)
+		if took := time.Since(tg.begun); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // The end of ctx, and an error of the recording, end it at once.
 func TestRunIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -401,5 +430,13 @@ func TestClockThatWasSetBack(t *testing.T) {
 		}})
 		checkSame(t, differences)
 		checkSame(t, tg.arrived, "1s a", "1.001s b", "3.001s c")
+	})
+	synctest.Test(t, func(t *testing.T) { // nor in which session followed which
+		tg := echoing()
+		_, differences := playAll(t, &Replay{Speed: math.Inf(1)}, tg,
+			Session{Number: 1, Opened: at(0), Closed: at(3), Exchanges: []Exchange{exchange(1, 9, "a", "a"), exchange(2, 10, "b", "b")}},
+			Session{Number: 2, Opened: at(4), Closed: at(5), Exchanges: []Exchange{exchange(1, 4, "c", "c")}})
+		checkSame(t, differences)
+		checkSame(t, tg.arrived, "0s a", "0s b", "0s c")
 	})
 }

@@ -23,6 +23,8 @@ type step struct {
 	answered bool // a request that was
 }
 
+func (s *step) length() uint64 { return uint64(len(s.bytes)) + s.cut }
+
 // script is the session in the order of the recording, both sides as they met.
 func (p *play) script() (steps []step) {
 	sent, said := p.sides()

@@ -112,6 +112,7 @@ func (s *session) tellClosed(end *ending, now time.Time) {
 		Replied: s.written, In: s.in, Out: s.out, Stray: s.stray, Reason: end.reason, Err: end.err,
 	}
 	s.tell(&s.event)
+	s.event = parley.Event{} // which a loop has for all its sessions
 }
 
 // recordRest records what there was of messages that nobody will finish.

@@ -101,7 +101,7 @@ func TestEveryCommandMeetsEveryFault(t *testing.T) {
 	const waits = "-w 10s" // for who is to wait as long as it takes
 	commands := []string{
 		"client ADDR one -q", "client ADDR", "check ADDR hello", "check ADDR hello -c 5 -i 1ms",
-		"bench ADDR -c 2 --requests 8", "bench ADDR -c 2 --rate 100 -d 100ms --warmup 0s", "replay " + recording + " ADDR --speed max",
+		"bench ADDR -c 2 --requests 8", "bench ADDR -c 2 --rate 100 -d 500ms --warmup 0s", "replay " + recording + " ADDR --speed max",
 		"check ADDR --script " + script, "client ADDR -q --script " + script, "bench ADDR -c 2 --requests 8 --script " + script,
 	}
 	for _, row := range []struct {
@@ -116,8 +116,8 @@ func TestEveryCommandMeetsEveryFault(t *testing.T) {
 		{"rate=1KiB/s", waits, "0000000000", ""},
 		{"request.rate=1KiB/s", waits, "0000000000", ""},
 		{"stall=50ms/60ms", waits, "0000000000", ""},
-		{"drop=2", "-w 100ms", "0100333113", "no reply from ADDR within 100ms; --timeout waits longer"},
-		{"request.drop=1", "-w 100ms", "1111333113", "no reply from ADDR within 100ms; --timeout waits longer"},
+		{"drop=2", "-w 500ms", "0100333113", "no reply from ADDR within 500ms; --timeout waits longer"},
+		{"request.drop=1", "-w 500ms", "1111333113", "no reply from ADDR within 500ms; --timeout waits longer"},
 		{"close-after=1", waits, "0100??3113", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
 		{"request.close-after=1", waits, "0100??3113", "ADDR closed the connection before it replied|ADDR closed the connection; line 2 of the input was not sent|the connection to ADDR broke: connection reset by peer"},
 		{"reset-after=1", waits, "0100??3113", "the connection to ADDR broke: connection reset by peer"},

@@ -122,7 +122,7 @@ func TestEveryReplyIsJudgedOverSockets(t *testing.T) {
 		io.WriteString(conn, reply)
 		return true
 	}))
-	r := runOver(t, t.Context(), dialer, Plan{Requests: 20, Timeout: 500 * time.Millisecond})
+	r := runOver(t, t.Context(), dialer, Plan{Requests: 20, Timeout: time.Second})
 	if r.Requests != 20 || r.Replies != 14 || r.Mismatched != 2 || r.Extra != 2 || r.Late != 0 || r.Missing != 4 {
 		t.Errorf("%d requests, %d replies, %d mismatched, %d extra, %d late, %d missing; want 20, 14, 2, 2, 0, 4",
 			r.Requests, r.Replies, r.Mismatched, r.Extra, r.Late, r.Missing)
@@ -196,7 +196,7 @@ func TestAServiceThatDoesNotClose(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	r := runOver(t, t.Context(), dialer, Plan{Connections: 4, Requests: 100, Timeout: 500 * time.Millisecond})
+	r := runOver(t, t.Context(), dialer, Plan{Connections: 4, Requests: 100, Timeout: 5 * time.Second})
 	if r.Replies != 100 || r.Failed() {
 		t.Errorf("%+v", r)
 	}

@@ -43,8 +43,8 @@ func viewsOf(version int64, as string) string {
 	if version >= 3 {
 		whole = "WHERE e.parts IS NULL OR e.parts >> 30 & 1 = 0"
 	}
-	if version >= 4 {
-		faults = "iif(e.seq = 0, NULL, (SELECT group_concat(f.fault, ', ' ORDER BY f.id) FROM main.faults f WHERE f.session = e.session AND f.seq = e.seq))"
+	if version >= 4 { // an aggregate's own ORDER BY is of SQLite 3.44, and older ones would not read the file at all
+		faults = "iif(e.seq = 0, NULL, (SELECT group_concat(fault, ', ') FROM (SELECT f.fault FROM main.faults f WHERE f.session = e.session AND f.seq = e.seq ORDER BY f.id)))"
 	}
 	return strings.NewReplacer(
 		"{AS}", as, "{request}", request, "{reply}", reply,

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Any SQLite tool reads a journal, as docs/journal.md says: the one of Debian's Python is some years old.
+func TestAnOlderSQLiteReadsAJournal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "journal")
+	srv := startServer(t, "--journal", file, "--fault", "split=1,delay=1ms")
+	converse(t, srv.addr, "a\n\n")
+	srv.stop(t, os.Interrupt)
+	const script = `import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+print(*c.execute("SELECT count(*), min(request), min(fault) FROM v_exchange").fetchone(), *c.execute("SELECT count(*) FROM v_session").fetchone())`
+	if out := run(t, peer(t, "python3", "-c", script, file), ""); !strings.HasPrefix(out, "1 b'a' reply.split=1, reply.delay=1ms") && !strings.HasPrefix(out, "1 b'a' reply.delay=1ms, reply.split=1") || !strings.HasSuffix(out, " 1\n") {
+		t.Errorf("Python's SQLite says %q", out)
+	}
+}

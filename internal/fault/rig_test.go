@@ -177,9 +177,7 @@ func (r *rig) ask(lines ...string) string {
 	replies := bufio.NewReader(client)
 	begun := time.Now()
 	for _, line := range lines {
-		if _, err := io.WriteString(client, line+"\n"); err != nil {
-			break // which the reader sees too
-		}
+		io.WriteString(client, line+"\n") // of an error the reader tells too
 		client.SetReadDeadline(time.Now().Add(10 * time.Second))
 		answer, err := replies.ReadString('\n')
 		after := time.Since(begun).String()

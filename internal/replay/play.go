@@ -25,7 +25,7 @@ type play struct {
 	heard    *heard         // the framing of what the server says
 	hungUp   bool           // it was said that nothing more will be sent
 	begun    time.Time
-	steps    []step             // all
+	steps    []step             // all of them; nil once it has ended
 	sendings map[uint64]sending // of a rate, by their numbers
 
 	// Of a protocol, which knows what is a reply and what came unasked: these need not come in

@@ -43,8 +43,8 @@ func viewsOf(version int64, as string) string {
 	if version >= 3 {
 		whole = "WHERE e.parts IS NULL OR e.parts >> 30 & 1 = 0"
 	}
-	if version >= 4 { // an aggregate's own ORDER BY is of SQLite 3.44, and older ones would not read the file at all
-		faults = "iif(e.seq = 0, NULL, (SELECT group_concat(fault, ', ') FROM (SELECT f.fault FROM main.faults f WHERE f.session = e.session AND f.seq = e.seq ORDER BY f.id)))"
+	if version >= 4 {
+		faults = "iif(e.seq = 0, NULL, " + faultsInOrder + ")"
 	}
 	return strings.NewReplacer(
 		"{AS}", as, "{request}", request, "{reply}", reply,
@@ -57,6 +57,13 @@ func viewsOf(version int64, as string) string {
 		"{out_local}", with(5, "s.out_local"), "{out_remote}", with(5, "s.out_remote"),
 	).Replace(views)
 }
+
+// The faults of an exchange in their order. Journals that were made before have an aggregate with an ORDER BY of its
+// own, which is of SQLite 3.44: older ones do not read such a file at all.
+const (
+	faultsInOrder = "(SELECT group_concat(fault, ', ') FROM (SELECT f.fault FROM main.faults f WHERE f.session = e.session AND f.seq = e.seq ORDER BY f.id))"
+	faultsBefore  = "(SELECT group_concat(f.fault, ', ' ORDER BY f.id) FROM main.faults f WHERE f.session = e.session AND f.seq = e.seq)"
+)
 
 const views = `
 CREATE {AS} v_exchange AS SELECT
